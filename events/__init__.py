@@ -1,0 +1,1 @@
+"""Exact counts of usage events per customer and UTC hour."""

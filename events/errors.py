@@ -1,0 +1,56 @@
+"""
+The errors of this service.
+
+EventsError
+├── InvalidEvent        one event is wrong: the sender mends it
+├── InvalidWindow       a time range, page or filter is wrong: the caller mends it
+├── InvalidInput        a whole input (file, header, setting) cannot be used
+├── StoreUnavailable    the store did not answer, or not in time: the same call again is safe
+└── StoreRefused        the store said no for good (rights, a missing table): the operator mends it
+"""
+
+
+class EventsError(Exception):
+    """Base of every error that this service raises on purpose."""
+
+
+class InvalidEvent(EventsError):
+    """
+    One event cannot be taken.
+
+    Args:
+        field: The column or key at fault; None where the event as a whole is.
+        reason: What is wrong, in words that the sender can act on.
+    """
+
+    def __init__(self, field: str | None, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class InvalidWindow(EventsError):
+    """
+    A window, page or filter cannot be answered.
+
+    Args:
+        reason: What is wrong and what to ask instead.
+        parameter: The parameter at fault; None where several are.
+    """
+
+    def __init__(self, reason: str, parameter: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.parameter = parameter
+
+
+class InvalidInput(EventsError):
+    """A whole input cannot be used: a missing or cut-off file, a header without a column."""
+
+
+class StoreUnavailable(EventsError):
+    """The store did not answer, or not in time. What was sent may be stored: send it again."""
+
+
+class StoreRefused(EventsError):
+    """The store answered no for a reason that the same call again will not change."""

@@ -1,0 +1,145 @@
+"""Values that cross files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple
+
+#: DynamoDB's bounds on keys, in bytes of UTF-8
+#: (Developer Guide, "Constraints in Amazon DynamoDB", "Primary key").
+MAX_PARTITION_KEY_BYTES = 2048
+MAX_SORT_KEY_BYTES = 1024
+
+
+class Event(NamedTuple):
+    """
+    One immutable usage fact; two events are the same when all four fields are equal.
+
+    A named tuple, not a dataclass: files hold millions, and it is made three times as fast.
+    `timestamp` is aware, in UTC, to the microsecond.
+    """
+
+    customer_id: str
+    event_type: str
+    transaction_id: str
+    timestamp: datetime
+
+
+class Outcome(Enum):
+    """The receipt of one event that was written, or was there."""
+
+    INSERTED = "inserted"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The half-open range `[start, end)` a caller asks about; both aware, in UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BucketCount:
+    """
+    The events of one UTC hour, as far as the window covers it.
+
+    `is_partial` says that the window cuts the hour, so that `count` may be less than the hour's.
+    `counts` holds the count by event type where it was asked for; it then sums to `count`.
+    """
+
+    start: datetime
+    count: int
+    is_partial: bool = False
+    counts: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BucketPage:
+    """
+    One page of a window's buckets, ascending.
+
+    `total` and `last_ingested_at` are of the whole window, whichever page this is.
+    `next_start` is the start of the first bucket of the next page; None on the last.
+    """
+
+    customer_id: str
+    window: Window
+    total: int
+    last_ingested_at: datetime | None
+    buckets: tuple[BucketCount, ...]
+    next_start: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DayCounts:
+    """
+    The counters of one customer and UTC day, for one event type or (`event_type` None) all.
+
+    `hours` maps the hour 0–23 to a count above zero; hours without events are absent.
+    """
+
+    customer_id: str
+    day: str
+    event_type: str | None
+    hours: Mapping[int, int]
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerTotal:
+    """A customer and the number of its events in the window asked."""
+
+    customer_id: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerPage:
+    """One page of customers in byte order of their ids; `next_customer` starts the next page."""
+
+    customers: tuple[CustomerTotal, ...]
+    next_customer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One hour whose counter is not the recount; `event_type` None is the total."""
+
+    customer_id: str
+    hour: datetime
+    event_type: str | None
+    counter: int
+    recount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """
+    What a recount found.
+
+    `unsettled` names the (customer, day) pairs whose counters kept moving while they were
+    recounted; nothing is said about those. `repaired` counts counter items rewritten.
+    """
+
+    customers: int = 0
+    days: int = 0
+    events: int = 0
+    differences: tuple[Difference, ...] = ()
+    unsettled: tuple[tuple[str, str], ...] = ()
+    repaired: int = 0
+
+
+@dataclass(slots=True)
+class IngestResult:
+    """What became of the rows of one ingest; a row not in any count was not read."""
+
+    read: int = 0
+    inserted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    seconds: float = field(default=0.0)

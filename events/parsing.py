@@ -1,0 +1,195 @@
+"""CSV rows and JSON objects to events."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
+from functools import lru_cache, partial
+from operator import itemgetter
+
+from events.errors import InvalidEvent, InvalidInput
+from events.models import MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, Event
+from events.timestamps import parse_timestamp
+
+COLUMNS = ("customer_id", "event_type", "transaction_id", "timestamp")
+
+#: The stored key is `<27 characters>-<event type, % and - escaped>-<transaction id>`.
+_KEY_OVERHEAD_BYTES = 29
+
+
+def parse_event(
+    customer_id: str,
+    event_type: str,
+    transaction_id: str,
+    timestamp: str,
+    *,
+    assume_zone: tzinfo | None = None,
+    is_lenient: bool = False,
+) -> Event:
+    """
+    The event that four texts name. Files, HTTP and Kafka all come through here.
+
+    Ids are non-empty, without control characters or outer white space, and kept to the byte;
+    for the bounds see `MAX_PARTITION_KEY_BYTES` and `MAX_SORT_KEY_BYTES`. The timestamp is read
+    by `parse_timestamp`.
+
+    Raises:
+        InvalidEvent: Names the first field at fault and why.
+    """
+    customer_id = _checked_customer_id(customer_id)
+    event_type, room = _checked_event_type(event_type)
+    if not (
+        transaction_id.isascii()
+        and transaction_id.isprintable()
+        and 0 < len(transaction_id) <= room
+        and transaction_id[0] != " " != transaction_id[-1]
+    ):
+        _check_id("transaction_id", transaction_id)
+        size = len(transaction_id.encode())
+        if size > room:
+            raise InvalidEvent(
+                "transaction_id",
+                f"has {size:,} bytes of UTF-8, but only {room:,} are left in the "
+                f"{MAX_SORT_KEY_BYTES:,}-byte key beside this event_type",
+            )
+    return Event(
+        customer_id,
+        event_type,
+        transaction_id,
+        parse_timestamp(timestamp, assume_zone=assume_zone, is_lenient=is_lenient),
+    )
+
+
+# Customers and types come again and again: checked once, and one string object held for all.
+@lru_cache(maxsize=65_536)
+def _checked_customer_id(text: str) -> str:
+    _check_id("customer_id", text)
+    size = len(text.encode())
+    if size > MAX_PARTITION_KEY_BYTES:
+        raise InvalidEvent(
+            "customer_id", f"has {size:,} bytes of UTF-8, more than {MAX_PARTITION_KEY_BYTES:,}"
+        )
+    return text
+
+
+@lru_cache(maxsize=65_536)
+def _checked_event_type(text: str) -> tuple[str, int]:
+    """The type, and the bytes that it leaves for a transaction id."""
+    _check_id("event_type", text)
+    size = len(text.encode()) + 2 * (text.count("%") + text.count("-"))
+    room = MAX_SORT_KEY_BYTES - _KEY_OVERHEAD_BYTES - size
+    if room < 1:
+        longest = MAX_SORT_KEY_BYTES - _KEY_OVERHEAD_BYTES - 1
+        raise InvalidEvent(
+            "event_type",
+            f"takes {size:,} bytes of the key (% and - take three each), more than {longest:,}",
+        )
+    return text, room
+
+
+def _check_id(field: str, text: str) -> None:
+    if not text:
+        raise InvalidEvent(field, "is empty")
+    for place, character in enumerate(text):
+        category = unicodedata.category(character)
+        if category == "Cc":
+            raise InvalidEvent(
+                field, f"has the control character U+{ord(character):04X} at position {place + 1}"
+            )
+        if category == "Cs":
+            raise InvalidEvent(field, f"is not valid UTF-8 at position {place + 1}")
+    if text[0].isspace() or text[-1].isspace():
+        raise InvalidEvent(field, "has white space at its start or end")
+
+
+def check_customer_id(text: str) -> str:
+    """`text` as it is if it can be a customer's id; raises `InvalidEvent`."""
+    return _checked_customer_id(text)
+
+
+RowParser = Callable[[Sequence[str]], Event]
+
+
+def is_header(row: Sequence[str]) -> bool:
+    """Whether a first row names columns: it holds one of our names, in any case and spacing."""
+    return any(cell.strip().lower() in COLUMNS for cell in row)
+
+
+def row_parser(
+    header: Sequence[str] | None = None,
+    *,
+    assume_zone: tzinfo | None = None,
+    is_lenient: bool = False,
+) -> RowParser:
+    """
+    A parser of CSV rows with these columns.
+
+    Args:
+        header: The column names, in any order; None means the order of `COLUMNS`.
+        assume_zone: As for `parse_timestamp`.
+        is_lenient: As for `parse_timestamp`.
+
+    Raises:
+        InvalidInput: A column is missing, there twice, or not one of `COLUMNS`.
+    """
+    parse = parse_event
+    if assume_zone is not None or is_lenient:
+        parse = partial(parse_event, assume_zone=assume_zone, is_lenient=is_lenient)
+    names = COLUMNS if header is None else tuple(cell.strip().lower() for cell in header)
+    if sorted(names) != sorted(COLUMNS):
+        raise InvalidInput(_why_no_header(names))
+    in_order = itemgetter(*(names.index(column) for column in COLUMNS))
+    is_in_order = names == COLUMNS
+
+    def parse_row(row: Sequence[str]) -> Event:
+        if len(row) != 4:
+            raise InvalidEvent(None, _why_not_four(row))
+        if is_in_order:
+            customer_id, event_type, transaction_id, timestamp = row
+        else:
+            customer_id, event_type, transaction_id, timestamp = in_order(row)
+        return parse(customer_id, event_type, transaction_id, timestamp)
+
+    return parse_row
+
+
+def _why_not_four(row: Sequence[str]) -> str:
+    reason = f"has {len(row)} column{'' if len(row) == 1 else 's'}, not 4"
+    if len(row) == 1 and (row[0].count(";") == 3 or row[0].count("\t") == 3):
+        reason += ": separate them by commas"
+    return reason
+
+
+def _why_no_header(names: Sequence[str]) -> str:
+    missing = [column for column in COLUMNS if column not in names]
+    unknown = [name for name in names if name not in COLUMNS]
+    twice = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
+    parts = [
+        f"{said} {', '.join(map(repr, which))}"
+        for said, which in (("lacks", missing), ("does not know", unknown), ("repeats", twice))
+        if which
+    ]
+    return f"the header {' and '.join(parts)}; the columns are {','.join(COLUMNS)}"
+
+
+def parse_object(fields: Mapping[str, object]) -> Event:
+    """
+    The event that a JSON object names.
+
+    Raises:
+        InvalidEvent: A field is missing, unknown, not a string, or wrong in itself.
+    """
+    for name in COLUMNS:
+        if name not in fields:
+            raise InvalidEvent(name, "is missing")
+    for name in fields:
+        if name not in COLUMNS:
+            raise InvalidEvent(None, f"has an unknown field {name!r}")
+    texts = []
+    for name in COLUMNS:
+        value = fields[name]
+        if not isinstance(value, str):
+            raise InvalidEvent(name, f"is a {type(value).__name__}, not a string")
+        texts.append(value)
+    return parse_event(*texts)

@@ -1,0 +1,183 @@
+"""Text to an aware UTC instant, and back."""
+
+from __future__ import annotations
+
+import decimal
+import re
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from events.errors import InvalidEvent, InvalidInput, InvalidWindow
+
+#: RFC 3339, section 5.6, with one space for the "T" and the short offsets of PostgreSQL.
+#: `datetime.fromisoformat` alone lets NUL and odd separators through.
+_STRICT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+    r"(Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?"
+)
+#: What a window may be named by: a date, or a date with hours and minutes or more.
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?)?"
+)
+_SPACE_FOR_PLUS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+ [0-9]{2}(?::?[0-9]{2})?")
+_EXAMPLE = "2021-03-01T00:10:05.657Z"
+#: Longer texts are no timestamps; without the bound a lenient parser reads megabytes.
+_LONGEST = 128
+
+
+def parse_timestamp(
+    text: str, *, assume_zone: tzinfo | None = None, is_lenient: bool = False
+) -> datetime:
+    """
+    The instant that an event's timestamp names.
+
+    Digits beyond microseconds are cut, as `datetime.fromisoformat` does.
+
+    Args:
+        text: RFC 3339 with date, time with seconds, and an offset (`Z`, `+00`, `+00:00`,
+            `+0000`), `T` or one space between.
+        assume_zone: The zone of texts without an offset; None rejects them. A local time that
+            occurs twice (clocks set back) is taken as the first; one that never occurs (clocks
+            set forward) is rejected.
+        is_lenient: Also read what dateutil's free-form parser reads, as long as the text itself
+            names the whole date.
+
+    Returns:
+        An aware datetime in UTC.
+
+    Raises:
+        InvalidEvent: The text is no such timestamp; the reason says which rule it breaks.
+    """
+    match = _STRICT.fullmatch(text)
+    if match is None:
+        if is_lenient:
+            return _in_utc(_parse_freely(text), assume_zone)
+        raise InvalidEvent("timestamp", _why_not_strict(text))
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise InvalidEvent("timestamp", _why_no_date(text, exc)) from exc
+    if at.tzinfo is UTC:
+        return at
+    return _in_utc(at, assume_zone)
+
+
+def _in_utc(at: datetime, assume_zone: tzinfo | None) -> datetime:
+    """`at` in UTC, its zone assumed where it has none."""
+    try:
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+        if assume_zone is None:
+            raise InvalidEvent(
+                "timestamp", "has no offset: add Z or +00:00, or name the zone to assume"
+            )
+        instant = at.replace(tzinfo=assume_zone).astimezone(UTC)
+        if instant.astimezone(assume_zone).replace(tzinfo=None) != at.replace(fold=0):
+            raise InvalidEvent(
+                "timestamp", f"{at} does not exist in {assume_zone}: the clocks were set forward"
+            )
+    except OverflowError as exc:
+        raise InvalidEvent("timestamp", "is outside the years 0001 to 9999 in UTC") from exc
+    return instant
+
+
+def _why_not_strict(text: str) -> str:
+    if not text:
+        return "is empty"
+    if len(text) > _LONGEST:
+        return f"has {len(text):,} characters; write it like {_EXAMPLE}"
+    shown = ascii(text)
+    if not text.isascii() or not text.isprintable():
+        return f"{shown} has characters that no timestamp has; write it like {_EXAMPLE}"
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        return f"{shown} has no time of day; write it like {_EXAMPLE}"
+    if _SPACE_FOR_PLUS.fullmatch(text):
+        return f"{shown} has a space where the sign of the offset should be; write + as it is"
+    return f"{shown} is not a date and time; write it like {_EXAMPLE}"
+
+
+def _why_no_date(text: str, exc: ValueError) -> str:
+    if text.startswith("0000"):
+        return "is outside the years 0001 to 9999"
+    if text[17:19] == "60":
+        return f"{text!r} is a leap second, which UTC datetimes cannot hold: send second 59"
+    return f"{text!r} is no date and time of the calendar: {exc}"
+
+
+def _parse_freely(text: str) -> datetime:
+    """What dateutil makes of `text`; parts it would fill in from today's date are refused."""
+    from dateutil import parser  # a slow import that few runs need
+
+    def zone(name: str | None, offset: int | None) -> tzinfo | None:
+        from dateutil import tz
+
+        if offset is None and name is not None:
+            raise ValueError(f"unknown time zone {name!r}")
+        return None if offset is None else tz.tzoffset(name, offset)
+
+    if len(text) > _LONGEST or not text.isprintable():
+        raise InvalidEvent("timestamp", _why_not_strict(text))
+    defaults = (datetime(2000, 1, 1), datetime(1996, 2, 2))  # noqa: DTZ001 - the text names the zone
+    try:
+        # Two defaults that differ in year, month and day: what is filled in shows.
+        first, second = (parser.parse(text, default=each, tzinfos=zone) for each in defaults)
+    except (ValueError, OverflowError, TypeError, decimal.InvalidOperation) as exc:
+        raise InvalidEvent("timestamp", f"{text!r} cannot be read as a time: {exc}") from exc
+    if first != second:
+        raise InvalidEvent("timestamp", f"{text!r} does not name a whole date")
+    return first
+
+
+def format_timestamp(at: datetime) -> str:
+    """`at` in UTC as 27 characters, `2021-03-01T00:10:05.657000Z`; their order is time's order."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def convert_to_iso_8601_utc(text: str) -> str:
+    """`2021-03-01 00:10:05.657+00` as `2021-03-01T00:10:05.657000Z`; raises `InvalidEvent`."""
+    return format_timestamp(parse_timestamp(text))
+
+
+def parse_instant(text: str, parameter: str) -> datetime:
+    """
+    The instant that a caller names a window by.
+
+    Args:
+        text: An ISO 8601 date, or date and time, with any offset; none means UTC, a date alone
+            means its midnight.
+        parameter: The name the caller gave it under, for the error.
+
+    Raises:
+        InvalidWindow: The text is no such instant.
+    """
+    if not _INSTANT.fullmatch(text):
+        raise InvalidWindow(_why_no_instant(text), parameter)
+    try:
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except ValueError as exc:
+        raise InvalidWindow(_why_no_date(text, exc), parameter) from exc
+    except OverflowError as exc:
+        raise InvalidWindow("is outside the years 0001 to 9999 in UTC", parameter) from exc
+
+
+def _why_no_instant(text: str) -> str:
+    if _SPACE_FOR_PLUS.fullmatch(text):
+        return (
+            f"{text!r} has a space where the + of the offset should be: "
+            "in an address write + as %2B, or use Z"
+        )
+    if not text:
+        return "is empty"
+    return f"{text[:_LONGEST]!a} is not an ISO 8601 date and time like 2021-03-01T00:00:00Z"
+
+
+def zone_named(name: str) -> tzinfo:
+    """The IANA zone `name`; raises `InvalidInput` where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+        raise InvalidInput(
+            f"no time zone is named {name!r}: use an IANA name such as Europe/Berlin or UTC"
+        ) from exc

@@ -1,0 +1,116 @@
+"""Hour arithmetic in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from events.errors import InvalidWindow
+from events.models import Window
+
+HOUR = timedelta(hours=1)
+#: The last instant a window can end at; the hour that it cuts is whole to any stored event.
+LATEST = datetime.max.replace(tzinfo=UTC)
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """
+    A window as what the counters hold and what must be counted from events.
+
+    Args:
+        whole: The range of whole hours; `start == end` where there are none.
+        clipped: At most two ranges, each inside one hour and shorter than it, ascending.
+    """
+
+    whole: Window
+    clipped: tuple[Window, ...]
+
+
+def floor_hour(at: datetime) -> datetime:
+    """
+    Start of the hourly bucket that holds `at`.
+
+    Args:
+        at: An aware datetime; any offset, converted to UTC.
+
+    Returns:
+        An aware UTC datetime on the hour; `floor_hour(at) <= at < floor_hour(at) + HOUR`.
+
+    Raises:
+        InvalidWindow: `at` has no time zone.
+    """
+    if at.tzinfo is None:
+        raise InvalidWindow(f"{at} has no time zone")
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def window_between(start: datetime, end: datetime) -> Window:
+    """The window `[start, end)` in UTC; raises `InvalidWindow` when it would run backwards."""
+    if start.tzinfo is None or end.tzinfo is None:
+        raise InvalidWindow("a window needs aware times")
+    if start > end:
+        raise InvalidWindow(f"start {start} is after end {end}: swap them", "start")
+    return Window(start.astimezone(UTC), end.astimezone(UTC))
+
+
+def split(window: Window) -> Split:
+    """The whole hours of a window, and the at most two hours that it cuts."""
+    first, last = floor_hour(window.start), floor_hour(window.end)
+    if first == last and window.start != first:
+        # Both ends inside one hour.
+        clipped = (window,) if window.start < window.end else ()
+        return Split(Window(last, last), clipped)
+    pieces = []
+    whole_start = first
+    if window.start != first:
+        whole_start = first + HOUR
+        pieces.append(Window(window.start, whole_start))
+    if window.end != last:
+        pieces.append(Window(last, window.end))
+    return Split(Window(whole_start, last), tuple(pieces))
+
+
+def hours(window: Window) -> Iterator[datetime]:
+    """Starts of the hours that a window touches, ascending."""
+    hour = floor_hour(window.start)
+    while hour < window.end:
+        yield hour
+        if LATEST - hour < HOUR:
+            return
+        hour += HOUR
+
+
+def count_hours(window: Window) -> int:
+    """How many hours a window touches."""
+    if window.start == window.end:
+        return 0
+    seconds = (window.end - floor_hour(window.start)) / timedelta(microseconds=1)
+    return -(-int(seconds) // 3_600_000_000)
+
+
+def slices(window: Window, parts: int) -> tuple[Window, ...]:
+    """
+    A window cut into at most `parts` adjoining windows of about equal length.
+
+    Returns:
+        None of them is empty; together they are exactly `window`.
+    """
+    length = window.end - window.start
+    bounds = [window.start + length * part / parts for part in range(parts)] + [window.end]
+    return tuple(
+        Window(start, end) for start, end in pairwise(bounds) if start < end
+    )
+
+
+def day_of(at: datetime) -> str:
+    """The UTC day of `at` as `YYYY-MM-DD`."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d") if at.year > 999 else at.isoformat()[:10]
+
+
+def hour_of_day(day: str, hour: int) -> datetime:
+    """Start of the hour 0–23 of the UTC day `YYYY-MM-DD`."""
+    return datetime.fromisoformat(day).replace(hour=hour, tzinfo=UTC)
