@@ -12,7 +12,6 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import tzinfo
 from itertools import repeat
 from pathlib import Path
@@ -82,7 +81,7 @@ def open_input(path: str, *, block_bytes: int = BLOCK_BYTES) -> CsvInput:
         stdin = cast(io.BufferedIOBase, sys.stdin.buffer)
         return CsvInput("standard input", stdin, is_ours=False, block_bytes=block_bytes)
     try:
-        file = Path(path).open("rb")
+        file = Path(path).open("rb")  # noqa: SIM115 - the CsvInput closes it
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
         raise InvalidInput(f"{path}: {_why_not_open(exc)}") from exc
     return CsvInput(path, file, is_ours=True, block_bytes=block_bytes)
@@ -260,7 +259,7 @@ class CsvInput:
         except EOFError as exc:
             raise InvalidInput(f"{self.name}: the gzip data is cut off {place}. {_AGAIN}") from exc
         except (gzip.BadGzipFile, zlib.error) as exc:
-            # The checksum comes last: what was given before it may be wrong, and cannot be called back.
+            # The checksum comes last: what was given before it may be wrong, and is not called back.
             raise InvalidInput(
                 f"{self.name}: the gzip data is damaged {place}, and rows before it may be wrong: "
                 f"{exc}. {_AGAIN}"

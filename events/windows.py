@@ -101,9 +101,7 @@ def slices(window: Window, parts: int) -> tuple[Window, ...]:
     """
     length = window.end - window.start
     bounds = [window.start + length * part / parts for part in range(parts)] + [window.end]
-    return tuple(
-        Window(start, end) for start, end in pairwise(bounds) if start < end
-    )
+    return tuple(Window(start, end) for start, end in pairwise(bounds) if start < end)
 
 
 def day_of(at: datetime) -> str:
