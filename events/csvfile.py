@@ -259,7 +259,7 @@ class CsvInput:
         except EOFError as exc:
             raise InvalidInput(f"{self.name}: the gzip data is cut off {place}. {_AGAIN}") from exc
         except (gzip.BadGzipFile, zlib.error) as exc:
-            # The checksum comes last: what was given before it may be wrong, and is not called back.
+            # The checksum comes last: what was given before it may be wrong, and stays given.
             raise InvalidInput(
                 f"{self.name}: the gzip data is damaged {place}, and rows before it may be wrong: "
                 f"{exc}. {_AGAIN}"

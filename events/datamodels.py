@@ -26,8 +26,6 @@ _HOURS = tuple(f"h{hour:02d}" for hour in range(24))
 #: Partition of the counts table that lists the customers. No customer can have this id: ids
 #: have no white space at their start.
 REGISTRY = " customers"
-#: TransactWriteItems takes this many actions (API Reference, TransactWriteItems).
-MAX_ACTIONS = 100
 #: Bytes of a long customer id that its registry key keeps before the digest.
 _REGISTRY_PREFIX_BYTES = 900
 

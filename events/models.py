@@ -12,6 +12,8 @@ from typing import NamedTuple
 #: (Developer Guide, "Constraints in Amazon DynamoDB", "Primary key").
 MAX_PARTITION_KEY_BYTES = 2048
 MAX_SORT_KEY_BYTES = 1024
+#: TransactWriteItems takes this many actions (API Reference, TransactWriteItems).
+MAX_ACTIONS = 100
 
 
 class Event(NamedTuple):
@@ -41,6 +43,28 @@ class Window:
 
     start: datetime
     end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BucketQuery:
+    """
+    A question about one customer's buckets.
+
+    Args:
+        event_types: Only these; empty means all.
+        is_grouped: Give the counts by event type as well.
+        is_filled: Give the hours without events too.
+        limit: Buckets on one page, from 1 on.
+        from_start: Start of the first bucket of this page; None is the first page.
+    """
+
+    customer_id: str
+    window: Window
+    event_types: frozenset[str] = frozenset()
+    is_grouped: bool = False
+    is_filled: bool = False
+    limit: int = 1_000
+    from_start: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +147,9 @@ class Verification:
     What a recount found.
 
     `unsettled` names the (customer, day) pairs whose counters kept moving while they were
-    recounted; nothing is said about those. `repaired` counts counter items rewritten.
+    recounted; nothing is said about those. `foreign` names stored items, (customer, key), that
+    are no events. `unlisted` names customers with events that the registry lacks. `repaired`
+    counts counter and registry items rewritten.
     """
 
     customers: int = 0
@@ -131,12 +157,19 @@ class Verification:
     events: int = 0
     differences: tuple[Difference, ...] = ()
     unsettled: tuple[tuple[str, str], ...] = ()
+    foreign: tuple[tuple[str, str], ...] = ()
+    unlisted: tuple[str, ...] = ()
     repaired: int = 0
 
 
 @dataclass(slots=True)
 class IngestResult:
-    """What became of the rows of one ingest; a row not in any count was not read."""
+    """
+    What became of the rows of one ingest.
+
+    After a whole run `read` is the sum of the other three. After one that was stopped it may be
+    more: the rows between were read, and not yet known to be written.
+    """
 
     read: int = 0
     inserted: int = 0

@@ -1,0 +1,453 @@
+"""DynamoDB: the only file that calls it."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    HTTPClientError,
+    ResponseParserError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+
+from events.datamodels import (
+    REGISTRY,
+    Tables,
+    counter_bounds,
+    counter_key,
+    day_counts_of,
+    event_of,
+    key_bounds,
+    keys_of,
+    registry_item,
+    registry_key,
+    registry_prefix,
+    repair_expressions,
+    utc_now,
+    write_actions,
+)
+from events.errors import StoreRefused, StoreUnavailable
+from events.models import DayCounts, Event, Outcome, Window
+from events.transactions import Answer, RetryPolicy, judge_cancellation, judge_error
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+
+    Item = dict[str, AttributeValueTypeDef]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: The answer was lost or cut: what was asked may have been done.
+_UNKNOWN_OUTCOME = (
+    BotoConnectionError,
+    ConnectionClosedError,
+    HTTPClientError,
+    ResponseParserError,
+)
+#: After every sort key that there can be: 256 of the last character, 1,024 bytes.
+_LAST_KEY = "\U0010ffff" * 256
+_TABLE_WAIT_SECONDS = 60.0
+
+
+class DynamoStore:
+    """
+    Events and their counters in two tables; safe to use from many threads.
+
+    Args:
+        client: Made for one attempt a call (`total_max_attempts=1`): the retries are here.
+        retry: For each single request.
+        readers: How many raw counts run at a time.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        tables: Tables,
+        *,
+        retry: RetryPolicy,
+        readers: int = 8,
+        now: Callable[[], datetime] = utc_now,
+        new_token: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._client = client
+        self._tables = tables
+        self._retry = retry
+        self._now = now
+        self._new_token = new_token
+        self._registered: set[str] = set()
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="count")
+
+    def close(self) -> None:
+        self._readers.shutdown()
+        self._client.close()
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def write(self, events: Sequence[Event]) -> list[Outcome]:
+        """
+        Store events and count them, each at most once for ever.
+
+        Every transaction holds events together with what they add to the counters, so that at no
+        moment, whatever fails, a counter differs from the events stored.
+
+        Args:
+            events: Distinct, of one customer and UTC day; with one action for each, one for the
+                day and one for each event type at most `MAX_ACTIONS`.
+
+        Returns:
+            The outcome of each event, in order.
+
+        Raises:
+            StoreUnavailable: Some events may not be stored; the same call again is safe.
+            StoreRefused: The store will not take them.
+        """
+        # Listed before it is counted: a listing may show a customer with nothing yet, but never
+        # lacks one that has events.
+        self._register(events[0].customer_id)
+        keys = keys_of(events)
+        outcomes = [Outcome.INSERTED] * len(events)
+        left = list(range(len(events)))
+        while left:
+            actions = write_actions(
+                self._tables, [events[i] for i in left], [keys[i] for i in left], self._now()
+            )
+            duplicates = self._transact(actions, len(left), events[0].customer_id)
+            if not duplicates:
+                break
+            for place in duplicates:
+                outcomes[left[place]] = Outcome.DUPLICATE
+            # What the duplicates would have added goes with them: the counters are folded anew.
+            left = [i for place, i in enumerate(left) if place not in duplicates]
+        return outcomes
+
+    def _transact(
+        self, actions: list[TransactWriteItemTypeDef], number_of_puts: int, customer_id: str
+    ) -> frozenset[int]:
+        """
+        Commit one list of actions, or find the puts that stand in its way.
+
+        One token for one list: after a lost answer the resend gets the outcome of the first
+        send, instead of meeting its own events as duplicates.
+
+        Returns:
+            Empty if all is committed; else the places of the duplicates, and nothing is.
+        """
+        token = self._new_token()
+        failure: Exception | None = None
+        duplicates: frozenset[int] = frozenset()
+        for _ in self._retry.attempts():
+            if duplicates:
+                return duplicates
+            try:
+                self._client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
+            except ClientError as exc:
+                answer = _judge(exc)
+                if answer is Answer.REFUSE:
+                    raise _refused("writing", exc) from exc
+                if answer is Answer.CANCELLED:
+                    why = judge_cancellation(_reasons(exc), number_of_puts)
+                    if why.refused:
+                        raise StoreRefused(
+                            f"the store cancelled a write: {', '.join(sorted(set(why.refused)))}"
+                        ) from exc
+                    duplicates = frozenset(why.duplicates)
+                    if duplicates and not why.is_busy:
+                        return duplicates
+                elif answer is Answer.MAKE_TABLES:
+                    self.create_tables()
+                    self._registered.discard(customer_id)
+                    self._register(customer_id)
+                failure = exc
+            except _UNKNOWN_OUTCOME as exc:
+                failure = exc
+            except BotoCoreError as exc:
+                raise _refused("writing", exc) from exc
+            else:
+                return frozenset()
+        if duplicates:
+            return duplicates
+        raise _unavailable(failure) from failure
+
+    def _register(self, customer_id: str) -> None:
+        """List a customer; once in this object's life, and the same item however often."""
+        if customer_id in self._registered:
+            return
+        self._call(
+            self._client.put_item,
+            TableName=self._tables.counts,
+            Item=registry_item(customer_id, self._now()),
+        )
+        self._registered.add(customer_id)
+
+    def register(self, customer_id: str) -> None:
+        """List a customer, whether or not it was listed before."""
+        self._registered.discard(customer_id)
+        self._register(customer_id)
+
+    def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
+        """Put a recount where the counter is still what was seen; False if it has moved."""
+        update, condition, values = repair_expressions(seen, recount.hours, self._now())
+        try:
+            self._call(
+                self._client.update_item,
+                TableName=self._tables.counts,
+                Key={
+                    "customer_id": {"S": seen.customer_id},
+                    "counter_key": {"S": counter_key(seen.day, seen.event_type)},
+                },
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
+            )
+        except _ConditionFailed:
+            return False
+        return True
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def day_counts(
+        self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
+    ) -> Iterator[DayCounts]:
+        """
+        The counters of the days from first to last, both included, strongly consistent.
+
+        Args:
+            by_type: The counters of each event type instead of those of the total.
+
+        Yields:
+            Days in order, and types in order within a day; days without events are absent.
+        """
+        low, high = counter_bounds(first_day, last_day, by_type=by_type)
+        for page in self._query(self._tables.counts, "counter_key", customer_id, low, high):
+            yield from map(day_counts_of, page["Items"])
+
+    def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
+        """How many events are stored in each window, strongly consistent; all counted at once."""
+        return list(self._readers.map(lambda window: self._count(customer_id, window), windows))
+
+    def _count(self, customer_id: str, window: Window) -> int:
+        low, high = key_bounds(window)
+        pages = self._query(
+            self._tables.events, "event_key", customer_id, low, high, Select="COUNT"
+        )
+        return sum(int(page["Count"]) for page in pages)
+
+    def event_keys(self, customer_id: str, window: Window) -> Iterator[Event | str]:
+        """The events stored in a window, in order of time; a key that no event has, as it is."""
+        low, high = key_bounds(window)
+        yield from self._events(customer_id, low, high)
+
+    def all_event_keys(self, customer_id: str) -> Iterator[Event | str]:
+        """As `event_keys`, of all time, and with keys that begin with no time."""
+        yield from self._events(customer_id, " ", _LAST_KEY)
+
+    def _events(self, customer_id: str, low: str, high: str) -> Iterator[Event | str]:
+        pages = self._query(
+            self._tables.events,
+            "event_key",
+            customer_id,
+            low,
+            high,
+            ProjectionExpression="event_key",
+        )
+        for page in pages:
+            for item in page["Items"]:
+                key = item["event_key"]["S"]
+                try:
+                    yield event_of(customer_id, key)
+                except ValueError:
+                    yield key
+
+    def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
+        """Listed customers with this prefix, in byte order of their ids, from the one after."""
+        # A registry key is the id, or of a very long id its start and a digest: the prefix of the
+        # key is a bound, and the id itself is looked at.
+        names: list[str] = []
+        request: dict[str, Any] = {}
+        if after is not None:
+            request["ExclusiveStartKey"] = {
+                "customer_id": {"S": REGISTRY},
+                "counter_key": {"S": registry_key(after)},
+            }
+        low = registry_prefix(prefix) or " "
+        for page in self._query(
+            self._tables.counts, "counter_key", REGISTRY, low, _LAST_KEY, Limit=limit, **request
+        ):
+            for item in page["Items"]:
+                name = item["registered_id"]["S"]
+                if not item["counter_key"]["S"].startswith(registry_prefix(prefix)):
+                    return names
+                if name.startswith(prefix):
+                    names.append(name)
+                if len(names) == limit:
+                    return names
+        return names
+
+    def stored_customers(self) -> Iterator[str]:
+        """
+        Every customer with an item in either table, once; in the store's order.
+
+        One small read for each customer and table, however many events there are: each continues
+        after the last key that the customer before could have.
+        """
+        seen: set[str] = set()
+        for table, sort_key in (
+            (self._tables.events, "event_key"),
+            (self._tables.counts, "counter_key"),
+        ):
+            request: dict[str, Any] = {}
+            while True:
+                page = self._call(
+                    self._client.scan,
+                    TableName=table,
+                    Limit=1,
+                    ConsistentRead=True,
+                    ProjectionExpression="customer_id",
+                    **request,
+                )
+                for item in page["Items"]:
+                    customer_id = item["customer_id"]["S"]
+                    if customer_id != REGISTRY and customer_id not in seen:
+                        seen.add(customer_id)
+                        yield customer_id
+                last = page.get("LastEvaluatedKey")
+                if not last:
+                    break
+                request["ExclusiveStartKey"] = {
+                    "customer_id": last["customer_id"],
+                    sort_key: {"S": _LAST_KEY},
+                }
+
+    def is_listed(self, customer_id: str) -> bool:
+        """Whether the registry has a customer."""
+        answer = self._call(
+            self._client.get_item,
+            TableName=self._tables.counts,
+            Key={
+                "customer_id": {"S": REGISTRY},
+                "counter_key": {"S": registry_key(customer_id)},
+            },
+            ConsistentRead=True,
+        )
+        return "Item" in answer
+
+    def check(self) -> None:
+        """One cheap read of each table; raises as every read does."""
+        for table, sort_key in (
+            (self._tables.events, "event_key"),
+            (self._tables.counts, "counter_key"),
+        ):
+            self._call(
+                self._client.get_item,
+                TableName=table,
+                Key={"customer_id": {"S": REGISTRY}, sort_key: {"S": " "}},
+            )
+
+    def _query(
+        self, table: str, sort_key: str, customer_id: str, low: str, high: str, **request: Any
+    ) -> Iterator[dict[str, Any]]:
+        """All pages of one customer's items from `low` to `high`, both included."""
+        while True:
+            page = self._call(
+                self._client.query,
+                TableName=table,
+                KeyConditionExpression=f"customer_id = :customer AND {sort_key} BETWEEN :low AND :high",
+                ExpressionAttributeValues={
+                    ":customer": {"S": customer_id},
+                    ":low": {"S": low},
+                    ":high": {"S": high},
+                },
+                ConsistentRead=True,
+                **request,
+            )
+            yield page
+            if "LastEvaluatedKey" not in page:
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    # --- tables and single requests ---------------------------------------------------------------
+
+    def create_tables(self) -> None:
+        """Make the tables that are not there, and wait until they can be used."""
+        for definition in self._tables.definitions():
+            with suppress(_AlreadyThere):
+                self._call(self._client.create_table, is_about_tables=True, **definition)
+        deadline = time.monotonic() + _TABLE_WAIT_SECONDS
+        for table in (self._tables.events, self._tables.counts):
+            while True:
+                answer = self._call(
+                    self._client.describe_table, is_about_tables=True, TableName=table
+                )
+                if answer["Table"]["TableStatus"] in ("ACTIVE", "UPDATING"):
+                    break
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(f"the table {table} is still being made")
+                time.sleep(0.2)
+
+    def _call(
+        self, operation: Callable[..., Any], *, is_about_tables: bool = False, **request: Any
+    ) -> Any:
+        """One request that may be sent again as it is: a read, or a write of the same value."""
+        failure: Exception | None = None
+        for _ in self._retry.attempts():
+            try:
+                return operation(**request)
+            except ClientError as exc:
+                code = exc.response["Error"]["Code"]
+                if code == "ConditionalCheckFailedException":
+                    raise _ConditionFailed from exc
+                if code == "ResourceInUseException" and is_about_tables:
+                    raise _AlreadyThere from exc
+                answer = _judge(exc)
+                if answer is Answer.MAKE_TABLES and not is_about_tables:
+                    self.create_tables()
+                elif answer not in (Answer.RESEND, Answer.MAKE_TABLES):
+                    raise _refused("a request", exc) from exc
+                failure = exc
+            except _UNKNOWN_OUTCOME as exc:
+                failure = exc
+            except BotoCoreError as exc:
+                raise _refused("a request", exc) from exc
+        raise _unavailable(failure) from failure
+
+
+class _ConditionFailed(Exception):
+    """The condition of a single write did not hold."""
+
+
+class _AlreadyThere(Exception):
+    """A table that was to be made is there, or being made."""
+
+
+def _judge(exc: ClientError) -> Answer:
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return judge_error(exc.response["Error"]["Code"], status)
+
+
+def _reasons(exc: ClientError) -> list[str | None]:
+    # botocore's type knows only the part that all errors share.
+    response = cast("dict[str, Any]", exc.response)
+    return [reason.get("Code") for reason in response.get("CancellationReasons", [])]
+
+
+def _refused(what: str, exc: Exception) -> StoreRefused:
+    code = exc.response["Error"]["Code"] if isinstance(exc, ClientError) else type(exc).__name__
+    log.error("the store refused %s: %s", what, exc)
+    return StoreRefused(f"the store refused {what}: {code}")
+
+
+def _unavailable(exc: Exception | None) -> StoreUnavailable:
+    code = exc.response["Error"]["Code"] if isinstance(exc, ClientError) else type(exc).__name__
+    return StoreUnavailable(f"the store did not answer in time: {code}")

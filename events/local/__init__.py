@@ -1,0 +1,1 @@
+"""Servers for a laptop and for tests."""
