@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, Window
 from events.rollups import day_increments
 from events.timestamps import format_timestamp
-from events.windows import day_of
+from events.windows import LATEST, day_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import (
@@ -92,9 +92,12 @@ def key_bounds(window: Window) -> tuple[str, str]:
     Bounds for `BETWEEN`, which includes both, that hold exactly the keys of `[start, end)`.
 
     No key equals a bound: keys go on after the 27 characters. So the keys at `end` itself sort
-    after the upper bound, and those at `start` after the lower.
+    after the upper bound, and those at `start` after the lower. A window that ends at `LATEST`
+    has no end, as no later one could hold an event of that microsecond.
     """
-    return format_timestamp(window.start), format_timestamp(window.end)
+    # "." is the character after "-".
+    end = format_timestamp(window.end)
+    return format_timestamp(window.start), f"{end}." if window.end == LATEST else end
 
 
 # --- counters -------------------------------------------------------------------------------------

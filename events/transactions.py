@@ -132,7 +132,7 @@ class RetryPolicy:
             )
 
     def attempts(self) -> Iterator[int]:
-        """Numbers of attempts from 1 on; waits before each but the first, ends with the patience."""
+        """Numbers of attempts from 1; waits before each but the first, ends with the patience."""
         deadline = self.clock() + self.patience_seconds
         bound = self.base_seconds
         attempt = 1

@@ -1,0 +1,86 @@
+"""Settings to client to store to service: the one place that puts them together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from pydantic import ValidationError
+
+from events.config import Settings
+from events.dao import DynamoStore
+from events.datamodels import Tables
+from events.errors import InvalidInput
+from events.service import EventService
+from events.transactions import RetryPolicy
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+#: Threads in which requests of the API run (AnyIO's default); each may hold a connection.
+_REQUEST_THREADS = 40
+#: Key id and secret for a database on this machine; it takes letters and digits only.
+_PLACEHOLDER = "local"
+
+
+def load_settings() -> Settings:
+    """The settings of this process; raises `InvalidInput` that names each wrong one."""
+    try:
+        return Settings()
+    except ValidationError as exc:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, error['loc'])).upper()} is {error['input']!r}: {error['msg']}"
+            for error in exc.errors()
+        )
+        raise InvalidInput(f"settings (environment or .env): {wrong}") from exc
+
+
+def make_client(settings: Settings) -> DynamoDBClient:
+    """
+    The DynamoDB client; nothing is sent yet.
+
+    A database on this machine gets placeholder credentials and no proxy, so that neither real
+    credentials reach it nor placeholders anything else.
+    """
+    session = boto3.session.Session()
+    config = Config(
+        # One attempt a call: the retries are in `dao`, where a resend keeps its token.
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=2,
+        read_timeout=10,
+        max_pool_connections=(
+            _REQUEST_THREADS + settings.events_write_threads + settings.events_read_threads
+        ),
+        tcp_keepalive=True,
+        # Our own code makes every request; checking each again takes longer than sending it.
+        parameter_validation=False,
+        proxies={} if settings.is_local else None,
+    )
+    placeholder = _PLACEHOLDER if settings.is_local else None
+    region = settings.aws_region or ("us-east-1" if settings.is_local else None)
+    return session.client(
+        "dynamodb",
+        endpoint_url=settings.dynamodb_endpoint_url or None,
+        region_name=region,
+        aws_access_key_id=placeholder,
+        aws_secret_access_key=placeholder,
+        config=config,
+    )
+
+
+def make_store(settings: Settings, *, patience_seconds: float) -> DynamoStore:
+    return DynamoStore(
+        make_client(settings),
+        Tables.named(settings.dynamodb_events_table_name),
+        retry=RetryPolicy(patience_seconds),
+        readers=settings.events_read_threads,
+    )
+
+
+def make_service(settings: Settings, *, patience_seconds: float | None = None) -> EventService:
+    """The service on its store; `patience_seconds` None is that of the API."""
+    if patience_seconds is None:
+        patience_seconds = settings.events_store_patience_seconds
+    store = make_store(settings, patience_seconds=patience_seconds)
+    return EventService(store, write_threads=settings.events_write_threads)

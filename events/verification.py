@@ -1,0 +1,250 @@
+"""The proof: raw events recounted, and compared with the counters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Protocol
+
+from events.models import DayCounts, Difference, Event, Verification, Window
+from events.rollups import day_increments
+from events.windows import EARLIEST, LATEST, day_of, hour_of_day
+
+#: How often a day is recounted whose counters move meanwhile, or which differs.
+_TRIES = 6
+_FIRST_PAUSE_SECONDS = 0.05
+_ALL_TIME = Window(EARLIEST, LATEST)
+_DAY = timedelta(days=1)
+_MICROSECOND = timedelta(microseconds=1)
+
+#: Day → event type, or None for the total → counters.
+_Counters = dict[str, dict[str | None, DayCounts]]
+
+
+class Store(Protocol):
+    """What a recount needs of a database. Every read is strongly consistent."""
+
+    def day_counts(
+        self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
+    ) -> Iterator[DayCounts]:
+        """
+        Counters of the days from first to last, both included: of the totals, or by type.
+
+        Days in order, types in order within a day; days without events are absent.
+        """
+
+    def event_keys(self, customer_id: str, window: Window) -> Iterator[Event | str]:
+        """The events stored in a window, in order of time; a key that no event has, as it is."""
+
+    def all_event_keys(self, customer_id: str) -> Iterator[Event | str]:
+        """As `event_keys`, of all time, and with keys that begin with no time."""
+
+    def stored_customers(self) -> Iterator[str]:
+        """Every customer with an item in any table, once."""
+
+    def is_listed(self, customer_id: str) -> bool:
+        """Whether the registry of customers has this one."""
+
+    def register(self, customer_id: str) -> None:
+        """List a customer."""
+
+    def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
+        """Put a recount where the counter is still what was seen; False if it has moved."""
+
+
+def verify(
+    store: Store,
+    *,
+    customer_id: str | None = None,
+    window: Window | None = None,
+    is_repairing: bool = False,
+    on_difference: Callable[[Difference], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Verification:
+    """
+    Recount the raw events and compare every counter, of totals and of types.
+
+    Safe while others write: a day is judged only by a recount during which none of its counters
+    moved, and a difference only counts when two such recounts in a row show it.
+
+    Args:
+        customer_id: Only this one; None means all that have an item anywhere.
+        window: Only the UTC days that it touches; None means all, and foreign items as well.
+        is_repairing: Put the recount in the place of each counter that differs, on the condition
+            that it is still what was read.
+        on_difference: Called with each difference as it is found.
+
+    Raises:
+        StoreUnavailable: The store did not answer in time. What was repaired stays repaired.
+    """
+    result = Verification()
+    names = store.stored_customers() if customer_id is None else [customer_id]
+    for name in names:
+        recount = _Recount(store, name, window, is_repairing, on_difference, sleep)
+        result = _sum(result, recount.run())
+    return result
+
+
+class _Recount:
+    """One customer's counters against its events."""
+
+    def __init__(
+        self,
+        store: Store,
+        customer_id: str,
+        window: Window | None,
+        is_repairing: bool,
+        on_difference: Callable[[Difference], None],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._store = store
+        self._customer_id = customer_id
+        self._window = window
+        self._is_repairing = is_repairing
+        self._on_difference = on_difference
+        self._sleep = sleep
+        self._days = 0
+        self._events = 0
+        self._differences: list[Difference] = []
+        self._unsettled: list[tuple[str, str]] = []
+        self._foreign: list[tuple[str, str]] = []
+        self._unlisted: list[str] = []
+        self._repaired = 0
+
+    def run(self) -> Verification:
+        window = self._window or _ALL_TIME
+        last_instant = max(window.start, window.end - _MICROSECOND)
+        first, last = day_of(window.start), day_of(last_instant)
+        before = self._counters(first, last)
+        if self._window is None:
+            recount = self._recounted(self._store.all_event_keys(self._customer_id), is_first=True)
+        else:
+            days = Window(_day(window.start).start, _day(last_instant).end)
+            keys = self._store.event_keys(self._customer_id, days)
+            recount = self._recounted(keys, is_first=True)
+        after = self._counters(first, last)
+        for day in sorted({*before, *recount, *after}):
+            has_moved = before.get(day) != after.get(day)
+            if has_moved or self._compared(day, after, recount):
+                self._judge_day(day)
+            self._days += 1
+        if self._events and not self._store.is_listed(self._customer_id):
+            self._unlisted.append(self._customer_id)
+            if self._is_repairing:
+                self._store.register(self._customer_id)
+                self._repaired += 1
+        return Verification(
+            customers=1,
+            days=self._days,
+            events=self._events,
+            differences=tuple(self._differences),
+            unsettled=tuple(self._unsettled),
+            foreign=tuple(self._foreign),
+            unlisted=tuple(self._unlisted),
+            repaired=self._repaired,
+        )
+
+    def _judge_day(self, day: str) -> None:
+        """Recount one day until its counters stand still, and say how they differ."""
+        seen: list[Difference] = []
+        is_reported = False
+        pause = _FIRST_PAUSE_SECONDS
+        for _ in range(_TRIES):
+            before = self._counters(day, day)
+            keys = self._store.event_keys(self._customer_id, _day(hour_of_day(day, 0)))
+            recount = self._recounted(keys)
+            after = self._counters(day, day)
+            if before == after:
+                differences = self._compared(day, after, recount)
+                if not differences:
+                    return
+                if differences == seen:
+                    # Twice the same with nothing moving in between: not a write half seen.
+                    if not is_reported:
+                        is_reported = True
+                        self._differences += differences
+                        for difference in differences:
+                            self._on_difference(difference)
+                    if not self._is_repairing:
+                        return
+                    self._repair(day, after, recount)
+                seen = differences
+            self._sleep(pause)
+            pause *= 2
+        self._unsettled.append((self._customer_id, day))
+
+    def _repair(self, day: str, counters: _Counters, recount: _Counters) -> None:
+        counted, stored = counters.get(day, {}), recount.get(day, {})
+        for event_type in {**counted, **stored}:
+            nothing = DayCounts(self._customer_id, day, event_type, {})
+            was, is_now = counted.get(event_type, nothing), stored.get(event_type, nothing)
+            if was.hours != is_now.hours and self._store.repair(was, is_now):
+                self._repaired += 1
+
+    def _counters(self, first: str, last: str) -> _Counters:
+        counters: _Counters = {}
+        for by_type in (False, True):
+            for counts in self._store.day_counts(self._customer_id, first, last, by_type=by_type):
+                counters.setdefault(counts.day, {})[counts.event_type] = counts
+        return counters
+
+    def _recounted(self, keys: Iterable[Event | str], *, is_first: bool = False) -> _Counters:
+        """What the counters should be; memory follows the days, not the events."""
+        counters: _Counters = {}
+        for ordinal, events in groupby(self._only_events(keys, is_first), _ordinal):
+            name = day_of(datetime.fromordinal(ordinal).replace(tzinfo=UTC))
+            for event_type, hours in day_increments(events).items():
+                counts = DayCounts(self._customer_id, name, event_type, hours)
+                counters.setdefault(name, {})[event_type] = counts
+        return counters
+
+    def _only_events(self, keys: Iterable[Event | str], is_first: bool) -> Iterator[Event]:
+        for key in keys:
+            if isinstance(key, Event):
+                self._events += is_first
+                yield key
+            elif is_first:
+                self._foreign.append((self._customer_id, key))
+
+    def _compared(self, day: str, counters: _Counters, recount: _Counters) -> list[Difference]:
+        """The hours of a day that differ, ascending; the total of an hour before its types."""
+        counted, stored = counters.get(day, {}), recount.get(day, {})
+        nothing = DayCounts(self._customer_id, day, None, {})
+        differences = []
+        for event_type in {**counted, **stored}:
+            was = counted.get(event_type, nothing).hours
+            is_now = stored.get(event_type, nothing).hours
+            differences += [
+                Difference(
+                    self._customer_id,
+                    hour_of_day(day, hour),
+                    event_type,
+                    counter=was.get(hour, 0),
+                    recount=is_now.get(hour, 0),
+                )
+                for hour in {**was, **is_now}
+                if was.get(hour, 0) != is_now.get(hour, 0)
+            ]
+        return sorted(differences, key=lambda each: (each.hour, each.event_type or ""))
+
+
+def _day(at: datetime) -> Window:
+    """The UTC day of `at`; the last day there is has no end."""
+    start = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return Window(start, start + _DAY if LATEST - start > _DAY else LATEST)
+
+
+def _ordinal(event: Event) -> int:
+    return event.timestamp.toordinal()
+
+
+def _sum(one: Verification, other: Verification) -> Verification:
+    return Verification(
+        **{
+            field.name: getattr(one, field.name) + getattr(other, field.name)
+            for field in fields(Verification)
+        }
+    )

@@ -1,0 +1,185 @@
+"""Events from many callers to full transactions, one at a time for each customer and day."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+from events.errors import StoreUnavailable
+from events.models import MAX_ACTIONS, Event, Outcome
+
+#: Customer, and day as a proleptic ordinal.
+_LaneKey = tuple[str, int]
+
+
+class Ticket:
+    """
+    What one `submit` is owed: the outcome of each of its events, in its order.
+
+    `outcomes` holds None where nothing is known yet, or ever after a failure: such an event may
+    be stored or not, and sending it again is safe.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.outcomes: list[Outcome | None] = [None] * size
+        self._left = size
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+        if not size:
+            self._done.set()
+
+    def wait(self) -> list[Outcome]:
+        """
+        The outcomes, once every event is durable and counted.
+
+        Raises:
+            StoreUnavailable: Some events may not be stored; the same call again is safe.
+            StoreRefused: The store will not take some of them.
+        """
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return [outcome for outcome in self.outcomes if outcome is not None]
+
+    def is_done(self) -> bool:
+        return self._done.is_set()
+
+    # The writer calls these two, under its lock.
+
+    def settle(self, place: int, outcome: Outcome) -> None:
+        self.outcomes[place] = outcome
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+    def fail(self, error: BaseException) -> None:
+        """The first error stands; what is still in flight no longer matters to the answer."""
+        if self._error is None and self._left:
+            self._error = error
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+
+_Entry = tuple[Event, Ticket, int]
+
+
+class Writer:
+    """
+    Group commit. Safe to use from many threads.
+
+    A counter item belongs to one customer and day, so transactions of one lane would conflict
+    with each other and those of two lanes never do: lanes run at the same time, the transactions
+    of one lane one after another. While one is in flight the lane fills, from however many
+    callers, and the next takes all that fits.
+
+    Args:
+        write: Stores and counts distinct events of one customer and day, at most as many as
+            `MAX_ACTIONS` allows; see `Store.write`.
+        threads: Transactions in flight at a time.
+    """
+
+    def __init__(self, write: Callable[[Sequence[Event]], list[Outcome]], *, threads: int) -> None:
+        self._write = write
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="write")
+        self._lock = threading.Lock()
+        self._is_idle = threading.Condition(self._lock)
+        #: What waits of each customer and day; there while it waits or is in flight.
+        self._lanes: dict[_LaneKey, deque[_Entry]] = {}
+
+    def submit(self, events: Sequence[Event]) -> Ticket:
+        """
+        Take events in; an event that comes twice is a duplicate the second time.
+
+        Returns:
+            At once; its `wait` returns after the last of the events is durable and counted.
+        """
+        ticket = Ticket(len(events))
+        started: list[_LaneKey] = []
+        with self._lock:
+            lanes = self._lanes
+            for place, event in enumerate(events):
+                key = (event.customer_id, event.timestamp.toordinal())
+                lane = lanes.get(key)
+                if lane is None:
+                    lane = lanes[key] = deque()
+                    started.append(key)
+                lane.append((event, ticket, place))
+        for key in started:
+            self._threads.submit(self._run, key)
+        return ticket
+
+    def drop_waiting(self) -> None:
+        """Fail every ticket that has events which are not in flight yet; those are not sent."""
+        error = StoreUnavailable("stopped before everything was sent")
+        with self._lock:
+            for lane in self._lanes.values():
+                for _, ticket, _ in lane:
+                    ticket.fail(error)
+                lane.clear()
+
+    def drain(self) -> None:
+        """Return when nothing waits and nothing is in flight."""
+        with self._is_idle:
+            self._is_idle.wait_for(lambda: not self._lanes)
+
+    def close(self) -> None:
+        """Write what is waiting, then end the threads."""
+        self.drain()
+        self._threads.shutdown()
+
+    def _run(self, key: _LaneKey) -> None:
+        """Write one transaction of a lane, and line up for the next."""
+        with self._lock:
+            lane = self._lanes[key]
+            batch = _take(lane)
+        outcomes: dict[Event, Outcome] = {}
+        error: BaseException | None = None
+        try:
+            if batch:
+                outcomes = dict(zip(batch, self._write(list(batch)), strict=True))
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, the callers must hear of it
+            error = exc
+        with self._lock:
+            if error is None:
+                _settle(batch, outcomes)
+            else:
+                for _, ticket, _ in chain.from_iterable(batch.values()):
+                    ticket.fail(error)
+            if not lane:
+                del self._lanes[key]
+                self._is_idle.notify_all()
+                return
+        self._threads.submit(self._run, key)
+
+
+def _take(waiting: deque[_Entry]) -> dict[Event, list[_Entry]]:
+    """Take what fits one transaction: its distinct events, and who waits for each."""
+    batch: dict[Event, list[_Entry]] = {}
+    counters: set[str | None] = {None}
+    while waiting:
+        entry = waiting[0]
+        event = entry[0]
+        if event in batch:
+            # DynamoDB refuses one item twice in a transaction; the twin shares the first's fate.
+            batch[event].append(entry)
+        else:
+            event_type = event[1]
+            more = 1 if event_type in counters else 2
+            if len(batch) + len(counters) + more > MAX_ACTIONS:
+                break
+            counters.add(event_type)
+            batch[event] = [entry]
+        waiting.popleft()
+    return batch
+
+
+def _settle(batch: dict[Event, list[_Entry]], outcomes: dict[Event, Outcome]) -> None:
+    for event, entries in batch.items():
+        (_, first, first_place), *twins = entries
+        first.settle(first_place, outcomes[event])
+        for _, ticket, place in twins:
+            ticket.settle(place, Outcome.DUPLICATE)
