@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -169,7 +170,7 @@ class DynamoStore:
                 return frozenset()
         if duplicates:
             return duplicates
-        raise _unavailable(failure) from failure
+        raise self._unavailable(failure) from failure
 
     def _register(self, customer_id: str) -> None:
         """List a customer; once in this object's life, and the same item however often."""
@@ -383,11 +384,21 @@ class DynamoStore:
 
     # --- tables and single requests ---------------------------------------------------------------
 
-    def create_tables(self) -> None:
-        """Make the tables that are not there, and wait until they can be used."""
+    def create_tables(self, *, patience_seconds: float | None = None) -> None:
+        """
+        Make the tables that are not there, and wait until they can be used.
+
+        Args:
+            patience_seconds: For each request; None is that of this store.
+        """
+        retry = self._retry
+        if patience_seconds is not None:
+            retry = replace(retry, patience_seconds=patience_seconds)
         for definition in self._tables.definitions():
             with suppress(_AlreadyThere):
-                self._call(self._client.create_table, is_about_tables=True, **definition)
+                self._call(
+                    self._client.create_table, is_about_tables=True, retry=retry, **definition
+                )
         deadline = time.monotonic() + _TABLE_WAIT_SECONDS
         for table in (self._tables.events, self._tables.counts):
             while True:
@@ -401,11 +412,16 @@ class DynamoStore:
                 time.sleep(0.2)
 
     def _call(
-        self, operation: Callable[..., Any], *, is_about_tables: bool = False, **request: Any
+        self,
+        operation: Callable[..., Any],
+        *,
+        is_about_tables: bool = False,
+        retry: RetryPolicy | None = None,
+        **request: Any,
     ) -> Any:
         """One request that may be sent again as it is: a read, or a write of the same value."""
         failure: Exception | None = None
-        for _ in self._retry.attempts():
+        for _ in (retry or self._retry).attempts():
             try:
                 return operation(**request)
             except ClientError as exc:
@@ -424,7 +440,12 @@ class DynamoStore:
                 failure = exc
             except BotoCoreError as exc:
                 raise _refused("a request", exc) from exc
-        raise _unavailable(failure) from failure
+        raise self._unavailable(failure) from failure
+
+    def _unavailable(self, exc: Exception | None) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"the store at {self._client.meta.endpoint_url} did not answer in time ({_code(exc)})"
+        )
 
 
 class _ConditionFailed(Exception):
@@ -447,11 +468,9 @@ def _reasons(exc: ClientError) -> list[str | None]:
 
 
 def _refused(what: str, exc: Exception) -> StoreRefused:
-    code = exc.response["Error"]["Code"] if isinstance(exc, ClientError) else type(exc).__name__
     log.error("the store refused %s: %s", what, exc)
-    return StoreRefused(f"the store refused {what}: {code}")
+    return StoreRefused(f"the store refused {what} ({_code(exc)})")
 
 
-def _unavailable(exc: Exception | None) -> StoreUnavailable:
-    code = exc.response["Error"]["Code"] if isinstance(exc, ClientError) else type(exc).__name__
-    return StoreUnavailable(f"the store did not answer in time: {code}")
+def _code(exc: Exception | None) -> str:
+    return exc.response["Error"]["Code"] if isinstance(exc, ClientError) else type(exc).__name__

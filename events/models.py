@@ -161,6 +161,11 @@ class Verification:
     unlisted: tuple[str, ...] = ()
     repaired: int = 0
 
+    @property
+    def is_equal(self) -> bool:
+        """Whether everything was found to be as it should, and nothing was left out."""
+        return not (self.differences or self.unsettled or self.foreign or self.unlisted)
+
 
 @dataclass(slots=True)
 class IngestResult:

@@ -108,6 +108,11 @@ def check_customer_id(text: str) -> str:
     return _checked_customer_id(text)
 
 
+def check_event_type(text: str) -> str:
+    """`text` as it is if it can be an event's type; raises `InvalidEvent`."""
+    return _checked_event_type(text)[0]
+
+
 RowParser = Callable[[Sequence[str]], Event]
 
 

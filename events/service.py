@@ -71,8 +71,13 @@ class Store(verification.Store, Protocol):
     def check(self) -> None:
         """One cheap read; raises `StoreUnavailable` or `StoreRefused` when it fails."""
 
-    def create_tables(self) -> None:
-        """Make what tables are not there, and wait until they can be used."""
+    def create_tables(self, *, patience_seconds: float | None = None) -> None:
+        """
+        Make what tables are not there, and wait until they can be used.
+
+        Args:
+            patience_seconds: How long to go on asking; None is the store's own.
+        """
 
     def close(self) -> None:
         """Let go of threads and connections."""
@@ -102,8 +107,9 @@ class EventService:
         """One cheap read of the store; raises `StoreUnavailable` or `StoreRefused`."""
         self._store.check()
 
-    def create_tables(self) -> None:
-        self._store.create_tables()
+    def create_tables(self, *, patience_seconds: float | None = None) -> None:
+        """Make what tables are not there, and wait until they can be used."""
+        self._store.create_tables(patience_seconds=patience_seconds)
 
     # --- writing ----------------------------------------------------------------------------------
 

@@ -211,6 +211,11 @@ def _class_path(environment: Mapping[str, str]) -> str:
     return str(fetch() / "*")
 
 
+def must_be_fetched() -> bool:
+    """Whether the next start begins with a download."""
+    return not os.environ.get("DYNAMODB_LOCAL_HOME") and not _JARS.is_dir()
+
+
 def fetch(folder: Path = _JARS) -> Path:
     """
     The folder with the jars of DynamoDB Local, fetched from Maven Central where it is not there.

@@ -1,0 +1,190 @@
+"""What a request may ask: parameters, checked at the edge."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import Counter
+from datetime import datetime
+from typing import Annotated, Literal
+from urllib.parse import unquote_to_bytes
+
+from fastapi import Depends, Path, Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from events.api.problems import InvalidRequest
+from events.errors import InvalidEvent, InvalidWindow
+from events.parsing import check_customer_id, check_event_type
+from events.service import EventService
+from events.timestamps import parse_instant
+
+MAX_BUCKETS, DEFAULT_BUCKETS = 10_000, 1_000
+MAX_CUSTOMERS, DEFAULT_CUSTOMERS = 1_000, 100
+_MAY_REPEAT = frozenset({"event_type"})
+
+
+def get_service(request: Request) -> EventService:
+    service: EventService = request.app.state.service
+    return service
+
+
+Service = Annotated[EventService, Depends(get_service)]
+
+
+def check_request(request: Request) -> None:
+    """
+    Refuse what the framework would let through with another meaning.
+
+    It takes the last of a parameter given twice, and puts U+FFFD where bytes are no UTF-8, which
+    would ask about another customer.
+
+    Raises:
+        InvalidRequest: Either is so.
+    """
+    for part, name in (("raw_path", "path"), ("query_string", "query")):
+        try:
+            unquote_to_bytes(request.scope[part]).decode()
+        except UnicodeDecodeError as exc:
+            raise InvalidRequest(name, "is not valid UTF-8") from exc
+    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if times > 1 and name not in _MAY_REPEAT:
+            raise InvalidRequest(name, f"is given {times} times: give it once")
+
+
+def _instant(text: object) -> datetime:
+    try:
+        return parse_instant(str(text), "")
+    except InvalidWindow as exc:
+        raise ValueError(exc.reason) from exc
+
+
+def _customer_id(text: str) -> str:
+    try:
+        return check_customer_id(text)
+    except InvalidEvent as exc:
+        raise ValueError(exc.reason) from exc
+
+
+def _event_type(text: str) -> str:
+    try:
+        return check_event_type(text)
+    except InvalidEvent as exc:
+        raise ValueError(exc.reason) from exc
+
+
+def encode_cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _cursor(text: str) -> str:
+    try:
+        return base64.b64decode(
+            text + "=" * (-len(text) % 4), altchars=b"-_", validate=True
+        ).decode()
+    except (binascii.Error, ValueError) as exc:
+        raise ValueError("is no cursor: use `next` of the page before as it was given") from exc
+
+
+def _cursor_hour(text: str) -> datetime:
+    try:
+        return _instant(_cursor(text))
+    except ValueError as exc:
+        raise ValueError("is no cursor: use `next` of the page before as it was given") from exc
+
+
+_INSTANT_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
+_CURSOR_SCHEMA = WithJsonSchema({"type": "string"})
+Instant = Annotated[datetime, BeforeValidator(_instant), _INSTANT_SCHEMA]
+EventType = Annotated[str, BeforeValidator(_event_type)]
+Cursor = Annotated[str, BeforeValidator(_cursor), _CURSOR_SCHEMA]
+HourCursor = Annotated[datetime, BeforeValidator(_cursor_hour), _CURSOR_SCHEMA]
+
+CustomerId = Annotated[
+    str,
+    BeforeValidator(_customer_id),
+    Path(
+        description="The customer, percent-encoded: `/` is `%2F`. Case and every byte count.",
+        examples=["9d698ace49b14eaed7cc1ac64afef255"],
+    ),
+]
+
+
+class BucketParameters(BaseModel):
+    """Query parameters of the buckets route."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: Instant = Field(
+        description="Start of the window, included: an ISO 8601 date, or date and time, with any "
+        "offset. Without one it is UTC. In an address `+` is `%2B`.",
+        examples=["2021-03-01T00:00:00Z"],
+    )
+    end: Instant = Field(
+        description="End of the window, not included; as `start`.",
+        examples=["2021-04-01T00:00:00Z"],
+    )
+    event_type: list[EventType] = Field(
+        default=[],
+        description="Count only these types; may be given several times.",
+        examples=[["page_view", "sign-in"]],
+    )
+    group_by: Literal["event_type"] | None = Field(
+        default=None,
+        description="`event_type` adds the count of each type to each bucket.",
+        examples=["event_type"],
+    )
+    fill: Literal["zero"] | None = Field(
+        default=None,
+        description="`zero` gives every hour of the window; without it hours without events are "
+        "left out.",
+        examples=["zero"],
+    )
+    limit: int = Field(
+        default=DEFAULT_BUCKETS,
+        ge=1,
+        le=MAX_BUCKETS,
+        description="Buckets on one page.",
+        examples=[744],
+    )
+    cursor: HourCursor | None = Field(
+        default=None,
+        description="`next` of the page before, with all else as it was.",
+        examples=["MjAyMS0wMy0wMVQwNTowMDowMC4wMDAwMDBa"],
+    )
+    format: Literal["json", "csv"] | None = Field(
+        default=None,
+        description="`csv` gives CSV, as `Accept: text/csv` does.",
+        examples=["json"],
+    )
+
+
+class CustomerParameters(BaseModel):
+    """Query parameters of the customers route."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: Instant | None = Field(
+        default=None,
+        description="Start of the window in which events are counted; without it all before `end`.",
+        examples=["2021-03-01T00:00:00Z"],
+    )
+    end: Instant | None = Field(
+        default=None,
+        description="End of that window, not included; without it all from `start` on.",
+        examples=["2021-04-01T00:00:00Z"],
+    )
+    prefix: str = Field(
+        default="", description="Only customers whose id begins so.", examples=["9d69"]
+    )
+    limit: int = Field(
+        default=DEFAULT_CUSTOMERS,
+        ge=1,
+        le=MAX_CUSTOMERS,
+        description="Customers on one page.",
+        examples=[100],
+    )
+    cursor: Cursor | None = Field(
+        default=None,
+        description="`next` of the page before, with all else as it was.",
+        examples=["OWQ2OThhY2U0OWIxNGVhZWQ3Y2MxYWM2NGFmZWYyNTU"],
+    )

@@ -1,0 +1,208 @@
+"""Every error answer: one body shape, one table from error to status."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from events.errors import (
+    EventsError,
+    InvalidEvent,
+    InvalidInput,
+    InvalidWindow,
+    StoreRefused,
+    StoreUnavailable,
+)
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 1
+
+#: The status of each error; a class that is not here has that of its base.
+STATUS_OF: dict[type[EventsError], HTTPStatus] = {
+    EventsError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    InvalidEvent: HTTPStatus.BAD_REQUEST,
+    InvalidWindow: HTTPStatus.BAD_REQUEST,
+    InvalidInput: HTTPStatus.BAD_REQUEST,
+    StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+_TITLE_OF = {
+    HTTPStatus.BAD_REQUEST: "The request is wrong",
+    HTTPStatus.NOT_FOUND: "There is nothing here",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This method is not allowed here",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something is wrong on our side",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The store does not answer",
+}
+
+
+# What the store itself says is for the log: it may name tables, hosts and keys.
+_DETAIL_OF = {
+    HTTPStatus.INTERNAL_SERVER_ERROR: "the service failed; its log says why",
+    HTTPStatus.SERVICE_UNAVAILABLE: "the store did not answer in time: ask again, that is safe",
+}
+_FIELD_EXAMPLE = {
+    "field": "start",
+    "detail": "'10' is not an ISO 8601 date and time like 2021-03-01T00:00:00Z",
+}
+
+
+class FieldProblem(BaseModel):
+    """One thing that is wrong, and where."""
+
+    field: str = Field(examples=[_FIELD_EXAMPLE["field"]])
+    detail: str = Field(examples=[_FIELD_EXAMPLE["detail"]])
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] = []
+
+
+class InvalidRequest(EventsError):
+    """A request is wrong before any use case is asked."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.problem = FieldProblem(field=field, detail=reason)
+
+
+STATUS_OF[InvalidRequest] = HTTPStatus.BAD_REQUEST
+
+
+def _body(status: HTTPStatus, detail: str, errors: list[FieldProblem]) -> Problem:
+    return Problem(
+        type=f"urn:events:problem:{status.phrase.lower().replace(' ', '-')}",
+        title=_TITLE_OF.get(status, status.phrase),
+        status=status,
+        detail=detail,
+        errors=errors,
+    )
+
+
+def problem(
+    status: HTTPStatus, detail: str, *, errors: list[FieldProblem] | None = None
+) -> Response:
+    """An error answer; one that a later try may mend says when to try."""
+    headers = {}
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    body = _body(status, detail, errors or [])
+    return Response(body.model_dump_json(), status, headers, MEDIA_TYPE)
+
+
+def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route, for its OpenAPI description."""
+    return {status.value: _described(status) for status in statuses}
+
+
+def _described(status: HTTPStatus) -> dict[str, Any]:
+    errors = []
+    detail = _DETAIL_OF.get(status, "")
+    if status is HTTPStatus.BAD_REQUEST:
+        errors = [FieldProblem(**_FIELD_EXAMPLE)]
+        detail = ": ".join(_FIELD_EXAMPLE.values())
+    return {
+        "description": _TITLE_OF[status],
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "example": _body(status, detail, errors).model_dump(),
+            }
+        },
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an app answer with a problem, and its description say so."""
+    app.add_exception_handler(EventsError, _of_events_error)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(HTTPException, _of_http_exception)
+    app.add_exception_handler(Exception, _of_mistake)
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _correct(describe())
+        return describe()
+
+    app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's guide "Extending OpenAPI" does
+
+
+def _correct(document: dict[str, Any]) -> None:
+    """Take out the 422 that FastAPI describes and this service never answers."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+    schemas = document["components"]["schemas"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    own = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(own.pop("$defs"))
+    schemas["Problem"] = own
+
+
+def _of_events_error(_: Request, exc: Exception) -> Response:
+    status = next(STATUS_OF[cls] for cls in type(exc).__mro__ if cls in STATUS_OF)
+    if status in _DETAIL_OF:
+        log.error("%s: %s", type(exc).__name__, exc)
+        return problem(status, _DETAIL_OF[status])
+    errors = []
+    if isinstance(exc, InvalidRequest):
+        errors = [exc.problem]
+    elif isinstance(exc, InvalidWindow) and exc.parameter:
+        errors = [FieldProblem(field=exc.parameter, detail=exc.reason)]
+    elif isinstance(exc, InvalidEvent) and exc.field:
+        errors = [FieldProblem(field=exc.field, detail=exc.reason)]
+    detail = "; ".join(f"{each.field}: {each.detail}" for each in errors) or str(exc)
+    return problem(status, detail, errors=errors)
+
+
+def _of_validation(_: Request, exc: Exception) -> Response:
+    errors = []
+    for error in exc.errors() if isinstance(exc, RequestValidationError) else []:
+        place, *names = error["loc"]
+        field = ".".join(map(str, names)) or str(place)
+        errors.append(FieldProblem(field=field, detail=_in_our_words(error)))
+    detail = "; ".join(f"{each.field}: {each.detail}" for each in errors)
+    return problem(HTTPStatus.BAD_REQUEST, detail, errors=errors)
+
+
+def _in_our_words(error: dict[str, Any]) -> str:
+    match error["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "is no parameter of this address"
+        case "value_error":
+            return str(error["ctx"]["error"])
+    text = str(error["msg"])
+    return text[:1].lower() + text[1:]
+
+
+def _of_http_exception(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)  # noqa: S101 - it was installed for this class
+    status = HTTPStatus(exc.status_code)
+    detail = "no such address; /openapi.json lists all" if status == 404 else str(exc.detail)
+    answer = problem(status, detail)
+    answer.headers.update(exc.headers or {})
+    return answer
+
+
+def _of_mistake(_: Request, exc: Exception) -> Response:
+    log.error("a mistake of ours", exc_info=exc)
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return problem(status, _DETAIL_OF[status])

@@ -1,0 +1,55 @@
+"""The HTTP service: `uvicorn events.app:app --port 8800`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI
+
+from events.api import buckets, customers, ops, problems
+from events.api.parameters import check_request
+from events.bootstrap import load_settings, make_service
+from events.config import Settings
+from events.errors import InvalidInput
+
+_DESCRIPTION = (
+    "How many events each customer sent in each one-hour UTC bucket: exact, whatever came twice, "
+    "late or out of order."
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; it connects to nothing before it starts, and starts without the store."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = make_service(settings)
+        yield
+        app.state.service.close()
+
+    app = FastAPI(
+        title="Usage events",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        dependencies=[Depends(check_request)],
+        # Its docs pages load their scripts from another host.
+        docs_url=None,
+        redoc_url=None,
+    )
+    for each in (buckets, customers, ops):
+        app.include_router(each.router)
+    problems.install(app)
+    return app
+
+
+def _app() -> FastAPI:
+    try:
+        return create_app(load_settings())
+    except InvalidInput as exc:
+        sys.exit(f"error: {exc}")
+
+
+app = _app()

@@ -1,0 +1,198 @@
+"""A CSV input through the service: every line gets a receipt, memory stays flat."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TextIO
+
+from events.csvfile import Numbered, Rejection
+from events.errors import InvalidInput
+from events.models import IngestResult, Outcome
+from events.service import EventService
+from events.writer import Ticket
+
+#: Rows read, then submitted, at a time.
+_CHUNK_ROWS = 1_000
+#: Chunks read and not yet known to be stored: enough to fill transactions, and all the memory.
+_MAX_CHUNKS_AHEAD = 20
+
+Records = Iterator[Numbered | Rejection]
+
+
+class Interrupted(Exception):
+    """The run was told to stop (Ctrl-C, SIGTERM); what was sent is stored and counted."""
+
+
+class Interrupts:
+    """
+    Ctrl-C and SIGTERM while a run is under way; a context manager that puts the old ways back.
+
+    The first one raises `Interrupted` where the run waits for input, and elsewhere is kept until
+    it next does: a submit that was cut in half would leave events that nobody waits for. The
+    second one ends the program as if nothing were done about it.
+    """
+
+    def __init__(self) -> None:
+        self._is_stopping = False
+        self._is_reading = False
+        self._old: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._old[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._restore()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """The block may be left at any point by `Interrupted`."""
+        self._is_reading = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._is_reading = False
+
+    def check(self) -> None:
+        """Raise `Interrupted` if the run was told to stop."""
+        if self._is_stopping:
+            raise Interrupted
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self._restore()
+        self._is_stopping = True
+        if self._is_reading:
+            raise Interrupted
+
+    def _restore(self) -> None:
+        for number, old in self._old.items():
+            signal.signal(number, old)  # type: ignore[arg-type] # as signal.signal returned it
+        self._old = {}
+
+
+class RejectsFile:
+    """
+    The rejected lines as CSV: line number, reason, raw row. It replaces one of an earlier run,
+    and is there after a run only if something was rejected.
+
+    Raises:
+        InvalidInput: It cannot be written; nothing has been read then.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        try:
+            self._file: TextIO = path.open("w", encoding="utf-8", newline="")
+        except OSError as exc:
+            raise InvalidInput(
+                f"{path}: the file for rejected rows cannot be written ({exc.strerror}): name "
+                "another with --rejects"
+            ) from exc
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._rows.writerow(("line", "reason", "row"))
+
+    def add(self, rejection: Rejection) -> None:
+        self.count += 1
+        self._rows.writerow(rejection)
+
+    def __enter__(self) -> RejectsFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if not self.count:
+            self.path.unlink(missing_ok=True)
+
+
+def ingest_records(
+    records: Records,
+    service: EventService | None,
+    *,
+    interrupts: Interrupts,
+    on_rejection: Callable[[Rejection], None],
+    on_progress: Callable[[IngestResult], None],
+    result: IngestResult,
+) -> None:
+    """
+    Store and count the events of an input.
+
+    Args:
+        records: As `CsvInput.records` gives them.
+        service: None only reads and checks.
+        on_rejection: Called for each rejected line, in order.
+        on_progress: Called after each chunk.
+        result: Filled as the run goes, so that it is right after an error too: `inserted` and
+            `duplicates` count what is known to be stored.
+
+    Raises:
+        InvalidInput: Reading stopped before the end; what came before is stored and counted.
+        Interrupted: What was sent is stored and counted, the rest was not sent.
+        StoreUnavailable: Some events may not be stored; the same run again is safe.
+        StoreRefused: The store will not take some of them.
+    """
+    begin = time.monotonic()
+    ahead: deque[Ticket] = deque()
+    problem: InvalidInput | None = None
+    is_more = True
+    try:
+        while is_more:
+            chunk: list[Numbered | Rejection] = []
+            try:
+                with interrupts.reading():
+                    for record in islice(records, _CHUNK_ROWS):
+                        chunk.append(record)  # what came before an error is kept
+            except InvalidInput as exc:
+                problem = exc
+            is_more = len(chunk) == _CHUNK_ROWS and problem is None
+            events = []
+            for record in chunk:
+                if isinstance(record, Rejection):
+                    on_rejection(record)
+                else:
+                    events.append(record[1])
+            result.read += len(chunk)
+            result.rejected += len(chunk) - len(events)
+            if service is not None:
+                ahead.append(service.submit(events))
+                while len(ahead) > (_MAX_CHUNKS_AHEAD if is_more else 0):
+                    interrupts.check()
+                    ahead[0].wait()
+                    _tally(ahead.popleft(), result)
+            result.seconds = time.monotonic() - begin
+            on_progress(result)
+    finally:
+        if ahead and service is not None:
+            service.drop_waiting()
+            service.drain()
+            for ticket in ahead:
+                _tally(ticket, result)
+        result.seconds = time.monotonic() - begin
+    if problem is not None:
+        raise problem
+
+
+def _tally(ticket: Ticket, result: IngestResult) -> None:
+    outcomes = Counter(ticket.outcomes)
+    result.inserted += outcomes[Outcome.INSERTED]
+    result.duplicates += outcomes[Outcome.DUPLICATE]

@@ -1,0 +1,166 @@
+"""Ask a running service what it should know of resources/events.csv, and check its answers."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_SAMPLE = Path(__file__).parent / "resources" / "events.csv"
+_HOUR = timedelta(hours=1)
+
+#: Status and body of an answer.
+Answer = tuple[int, Any]
+Event = tuple[str, str, str, datetime]
+
+
+class Check(NamedTuple):
+    """One request, and whether an answer to it is right."""
+
+    title: str
+    path: str
+    is_right: Callable[[Answer], bool]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 if every answer was right, 1 if one was wrong, 2 if none came."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="http://localhost:8800", help="of the service")
+    options = parser.parse_args(arguments)
+    events = read_sample()
+    try:
+        wrong = [check for check in _checks(events) if not _run(options.url, check)]
+    except OSError as exc:
+        reason = exc.reason if isinstance(exc, urllib.error.URLError) else exc
+        print(f"error: no service answers at {options.url} ({reason}). Start it: make run")
+        return 2
+    print(f"\n{len(wrong)} wrong answers" if wrong else "\nAll answers are right.")
+    return 1 if wrong else 0
+
+
+def read_sample() -> set[Event]:
+    """The distinct events of the sample, read with nothing of this project."""
+    with _SAMPLE.open(encoding="utf-8", newline="") as file:
+        return {
+            (
+                row["customer_id"],
+                row["event_type"],
+                row["transaction_id"],
+                datetime.fromisoformat(row["timestamp"]).astimezone(UTC),
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def expected(
+    events: set[Event], customer_id: str, start: datetime, end: datetime
+) -> dict[str, int]:
+    """Start of hour → events of a customer in `[start, end)`, counted one by one."""
+    return dict(
+        Counter(
+            at.strftime("%Y-%m-%dT%H:00:00.000000Z")
+            for customer, _, _, at in sorted(events, key=lambda event: event[3])
+            if customer == customer_id and start <= at < end
+        )
+    )
+
+
+def _checks(events: set[Event]) -> list[Check]:
+    customer_id, _ = Counter(event[0] for event in events).most_common(1)[0]
+    first = min(event[3] for event in events if event[0] == customer_id)
+    hour = first.replace(minute=0, second=0, microsecond=0) + 10 * _HOUR
+    march, april = datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 4, 1, tzinfo=UTC)
+    clip = timedelta(minutes=20)
+
+    def counts(title: str, start: datetime, end: datetime) -> Check:
+        right = expected(events, customer_id, start, end)
+
+        def is_right(answer: Answer) -> bool:
+            status, body = answer
+            found = {each["ts_start_of_hour"]: each["count"] for each in body.get("buckets", [])}
+            return status == 200 and found == right and body["total"] == sum(right.values())
+
+        return Check(title, _buckets_path(customer_id, start, end), is_right)
+
+    totals = Counter(event[0] for event in events)
+
+    def lists_all(answer: Answer) -> bool:
+        listed = {each["customer_id"]: each["total"] for each in answer[1].get("customers", [])}
+        return answer[0] == 200 and listed.items() >= totals.items()
+
+    return [
+        Check("Is it ready?", "/readyz", lambda answer: answer[0] == 200),
+        Check("Which customers are there?", "/events/customers?limit=1000", lists_all),
+        counts("All of March", march, april),
+        counts("One hour", hour, hour + _HOUR),
+        counts("One day, clipped at both ends", hour + clip, hour + 24 * _HOUR + 2 * clip),
+        counts("Twenty minutes inside one hour", hour + clip, hour + 2 * clip),
+        counts("Thirty years", datetime(2000, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)),
+        Check(
+            "An unknown customer has no events",
+            _buckets_path("nobody", march, april),
+            lambda answer: answer[0] == 200 and answer[1]["buckets"] == [],
+        ),
+        Check(
+            "A bad request says what is wrong",
+            f"/events/customers/{customer_id}/buckets?start=yesterday&end=2021-04-01",
+            lambda answer: answer[0] == 400 and answer[1]["errors"][0]["field"] == "start",
+        ),
+    ]
+
+
+def _buckets_path(customer_id: str, start: datetime, end: datetime) -> str:
+    query = urllib.parse.urlencode(
+        {"start": start.isoformat(), "end": end.isoformat(), "limit": 10_000}
+    )
+    return f"/events/customers/{urllib.parse.quote(customer_id, safe='')}/buckets?{query}"
+
+
+def _run(url: str, check: Check) -> bool:
+    begin = time.monotonic()
+    status, body = _get(url + check.path)
+    milliseconds = (time.monotonic() - begin) * 1_000
+    well = check.is_right((status, body))
+    print(
+        f"\n{check.title}\n  GET {check.path}\n  {status} in {milliseconds:.0f} ms: {_in_short(body)}"
+    )
+    print("  right" if well else "  WRONG: this is not what resources/events.csv says")
+    return well
+
+
+def _get(url: str) -> Answer:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - as the user said
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as exc:
+        with exc:
+            return exc.code, json.load(exc)
+
+
+def _in_short(body: dict[str, Any]) -> str:
+    if "buckets" in body:
+        shown = [
+            f"{each['ts_start_of_hour'][:13]}h {each['count']}{' partial' * each['partial']}"
+            for each in body["buckets"][:3]
+        ]
+        rest = ", …" if len(body["buckets"]) > 3 else ""
+        text = f"{body['total']:,} events, hours with events: {len(body['buckets']):,}"
+        return f"{text}: {', '.join(shown)}{rest}" if shown else text
+    if "customers" in body:
+        shown = [f"{each['customer_id']} {each['total']:,}" for each in body["customers"][:3]]
+        return f"{len(body['customers']):,} customers: {', '.join(shown)}, …"
+    return str(body.get("detail", body))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
