@@ -51,6 +51,8 @@ _UNKNOWN_OUTCOME = (BotoConnectionError, HTTPClientError, ResponseParserError)
 #: After every sort key that there can be: 256 of the last character, 1,024 bytes.
 _LAST_KEY = "\U0010ffff" * 256
 _TABLE_WAIT_SECONDS = 60.0
+#: Customers remembered as listed; past that all are listed again as they come.
+_MAX_REGISTERED = 50_000
 
 
 class DynamoStore:
@@ -173,7 +175,7 @@ class DynamoStore:
         raise self._unavailable(failure) from failure
 
     def _register(self, customer_id: str) -> None:
-        """List a customer; once in this object's life, and the same item however often."""
+        """List a customer; once in a while, and the same item however often."""
         if customer_id in self._registered:
             return
         self._call(
@@ -181,6 +183,8 @@ class DynamoStore:
             TableName=self._tables.counts,
             Item=registry_item(customer_id, self._now()),
         )
+        if len(self._registered) >= _MAX_REGISTERED:
+            self._registered.clear()
         self._registered.add(customer_id)
 
     def register(self, customer_id: str) -> None:

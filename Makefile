@@ -1,0 +1,52 @@
+# `make run` shows the product, `make test` proves it. Both do all the set-up themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check unit integration e2e bench lock clean
+
+run: $(VENV)/.runtime
+	@exec $(BIN)/python -m events run
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/unit tests/property
+
+integration: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/integration
+
+e2e: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/e2e
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+# Newer versions of everything: `make lock UPGRADE=--upgrade`.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
+lock: $(VENV)/.dev
+	$(LOCK) requirements-dev.in -o requirements-dev.txt
+	$(LOCK) requirements.in -c requirements-dev.txt -o requirements.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and $(PYTHON) is older: \
+	make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.runtime
