@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
@@ -82,6 +83,9 @@ class DynamoStore:
         self._new_token = new_token
         self._registered: set[str] = set()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="count")
+        client.meta.events.register(
+            "before-parse.dynamodb.Query", _read_items, unique_id="events-read-items"
+        )
 
     def close(self) -> None:
         self._readers.shutdown()
@@ -242,14 +246,14 @@ class DynamoStore:
 
     def count_events_by_type(
         self, customer_id: str, windows: Sequence[Window]
-    ) -> list[Mapping[str, int]]:
+    ) -> list[Mapping[str | None, int]]:
         """As `count_events`, by event type; types without events are absent."""
         # The type is in the key, on which no filter expression works: the keys are read.
         return list(
             self._readers.map(lambda window: self._count_by_type(customer_id, window), windows)
         )
 
-    def _count_by_type(self, customer_id: str, window: Window) -> Mapping[str, int]:
+    def _count_by_type(self, customer_id: str, window: Window) -> Mapping[str | None, int]:
         return Counter(
             event.event_type
             for event in self.event_keys(customer_id, window)
@@ -450,6 +454,26 @@ class DynamoStore:
         return StoreUnavailable(
             f"the store at {self._client.meta.endpoint_url} did not answer in time ({_code(exc)})"
         )
+
+
+def _read_items(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """
+    Take the items out of an answer before botocore reads it.
+
+    What a query gives are JSON strings already, in the shape that botocore would make of them
+    attribute by attribute, which takes longer than all else in a request. Values in base64 (type
+    B) would be left as they are: no item of ours has any.
+    """
+    if response_dict["status_code"] != 200:
+        return
+    try:
+        body = json.loads(response_dict["body"])
+        customized_response_dict["Items"] = body.pop("Items", [])
+    except (ValueError, AttributeError):  # no JSON, or no object: botocore says so
+        return
+    response_dict["body"] = json.dumps(body).encode()
 
 
 class _ConditionFailed(Exception):

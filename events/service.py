@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -62,7 +63,7 @@ class Store(verification.Store, Protocol):
 
     def count_events_by_type(
         self, customer_id: str, windows: Sequence[Window]
-    ) -> list[Mapping[str, int]]:
+    ) -> Sequence[Mapping[str | None, int]]:
         """The same by event type; types without events are absent."""
 
     def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
@@ -169,56 +170,48 @@ class EventService:
         if start is not None and (start != floor_hour(start) or not _touches(window, start)):
             raise InvalidWindow("is no hour of this window: use `next` as it was given", "cursor")
 
-        by_hour, last_ingested_at = self._count_hours(query)
-        total = sum(counts.total() for counts in by_hour.values())
+        found = self._count_hours(query)
         if query.is_filled:
             starts = list(hours_of(window))
         else:
-            starts = sorted(hour for hour, counts in by_hour.items() if counts.total())
+            starts = sorted(hour for hour, count in found.counts.items() if count)
         if start is not None:
             starts = [hour for hour in starts if hour >= start]
         clipped = {floor_hour(piece.start) for piece in split(window).clipped}
         buckets = tuple(
-            _bucket(hour, by_hour.get(hour), query.is_grouped, hour in clipped)
+            BucketCount(
+                hour,
+                found.counts.get(hour, 0),
+                hour in clipped,
+                found.by_type.get(hour, {}) if query.is_grouped else None,
+            )
             for hour in starts[: query.limit]
         )
         return BucketPage(
             customer_id=query.customer_id,
             window=window,
-            total=total,
-            last_ingested_at=last_ingested_at,
+            total=sum(found.counts.values()),
+            last_ingested_at=found.last_ingested_at,
             buckets=buckets,
             next_start=starts[query.limit] if len(starts) > query.limit else None,
         )
 
-    def _count_hours(
-        self, query: BucketQuery
-    ) -> tuple[dict[datetime, Counter[str | None]], datetime | None]:
-        """
-        Counts of the window by hour and, where types matter, by type; and when any last changed.
-
-        Returns:
-            Hours without events may be absent. Where types do not matter, the one key is None.
-        """
-        by_hour: dict[datetime, Counter[str | None]] = {}
-        last_ingested_at: datetime | None = None
+    def _count_hours(self, query: BucketQuery) -> _Hours:
+        found = _Hours()
         for day in self._days_of(query):
-            if day.updated_at and (last_ingested_at is None or day.updated_at > last_ingested_at):
-                last_ingested_at = day.updated_at
-            for hour, count in day.hours.items():
-                by_hour.setdefault(hour_of_day(day.day, hour), Counter())[day.event_type] += count
+            found.add(day)
         parts = split(query.window)
-        hours = {
-            hour: counts
-            for hour, counts in by_hour.items()
-            if parts.whole.start <= hour < parts.whole.end
-        }
-        # An hour whose counter is zero has no events: events and counters are never apart.
-        pieces = [piece for piece in parts.clipped if floor_hour(piece.start) in by_hour]
-        busy = [by_hour[floor_hour(piece.start)].total() for piece in pieces]
+        pieces = []
+        for piece in parts.clipped:
+            hour = floor_hour(piece.start)
+            # An hour whose counter is zero has no events: events and counters are never apart.
+            if found.counts.get(hour):
+                pieces.append(piece)
+        busy = [found.counts[floor_hour(piece.start)] for piece in pieces]
+        found.keep(parts.whole)
         for piece, counts in zip(pieces, self._count_raw(query, pieces, busy), strict=True):
-            hours[floor_hour(piece.start)] = counts
-        return hours, last_ingested_at
+            found.put(floor_hour(piece.start), counts)
+        return found
 
     def _days_of(self, query: BucketQuery) -> Iterator[DayCounts]:
         """The counters of the days that the window touches, hours outside it included."""
@@ -233,12 +226,15 @@ class EventService:
 
     def _count_raw(
         self, query: BucketQuery, pieces: Sequence[Window], busy: Sequence[int]
-    ) -> list[Counter[str | None]]:
+    ) -> list[Mapping[str | None, int]]:
         """
         Count pieces of hours from the stored events, all at the same time.
 
         Args:
             busy: About how many events each piece's hour has.
+
+        Returns:
+            Counts by event type where types matter, else under None.
         """
         cuts: list[Window] = []
         owners: list[int] = []
@@ -247,19 +243,17 @@ class EventService:
             cuts += parts
             owners += [place] * len(parts)
         totals: list[Counter[str | None]] = [Counter() for _ in pieces]
-        if not cuts:
-            return totals
+        found: Sequence[Mapping[str | None, int]] = []
         if query.is_grouped or query.event_types:
-            found = self._store.count_events_by_type(query.customer_id, cuts)
-            for owner, counts in zip(owners, found, strict=True):
-                for event_type, count in counts.items():
-                    if not query.event_types or event_type in query.event_types:
-                        totals[owner][event_type] += count
-        else:
+            found = self._store.count_events_by_type(query.customer_id, cuts) if cuts else []
+        elif cuts:
             numbers = self._store.count_events(query.customer_id, cuts)
-            for owner, count in zip(owners, numbers, strict=True):
-                totals[owner][None] += count
-        return totals
+            found = [{None: number} for number in numbers]
+        for owner, counts in zip(owners, found, strict=True):
+            for event_type, count in counts.items():
+                if not query.event_types or event_type in query.event_types:
+                    totals[owner][event_type] += count
+        return list(totals)
 
     def customers(
         self, *, window: Window = ALL_TIME, prefix: str = "", after: str | None = None, limit: int
@@ -276,8 +270,8 @@ class EventService:
         page = names[:limit]
 
         def total(customer_id: str) -> CustomerTotal:
-            by_hour, _ = self._count_hours(BucketQuery(customer_id, window))
-            return CustomerTotal(customer_id, sum(each.total() for each in by_hour.values()))
+            found = self._count_hours(BucketQuery(customer_id, window))
+            return CustomerTotal(customer_id, sum(found.counts.values()))
 
         totals = tuple(self._listing.map(total, page))
         return CustomerPage(totals, page[-1] if len(names) > limit else None)
@@ -302,15 +296,41 @@ class EventService:
         )
 
 
+@dataclass(slots=True)
+class _Hours:
+    """
+    What is known of some hours: their counts, by event type where counters of types were added,
+    and when any of the counters last changed. Hours without events may be absent.
+    """
+
+    counts: dict[datetime, int] = field(default_factory=dict)
+    by_type: dict[datetime, dict[str, int]] = field(default_factory=dict)
+    last_ingested_at: datetime | None = None
+
+    def add(self, day: DayCounts) -> None:
+        at = day.updated_at
+        if at is not None and (self.last_ingested_at is None or at > self.last_ingested_at):
+            self.last_ingested_at = at
+        midnight = hour_of_day(day.day, 0)
+        for hour, count in day.hours.items():
+            start = midnight.replace(hour=hour)
+            self.counts[start] = self.counts.get(start, 0) + count
+            if day.event_type is not None:
+                self.by_type.setdefault(start, {})[day.event_type] = count
+
+    def keep(self, window: Window) -> None:
+        """Forget the hours outside a window of whole hours."""
+        outside = [hour for hour in self.counts if not window.start <= hour < window.end]
+        for hour in outside:
+            del self.counts[hour]
+            self.by_type.pop(hour, None)
+
+    def put(self, hour: datetime, counts: Mapping[str | None, int]) -> None:
+        """Set the counts of one hour."""
+        self.counts[hour] = sum(counts.values())
+        types = sorted((kind, count) for kind, count in counts.items() if kind is not None)
+        self.by_type[hour] = dict(types)
+
+
 def _touches(window: Window, hour: datetime) -> bool:
     return floor_hour(window.start) <= hour < window.end
-
-
-def _bucket(
-    hour: datetime, counts: Counter[str | None] | None, is_grouped: bool, is_partial: bool
-) -> BucketCount:
-    counts = counts or Counter()
-    by_type = None
-    if is_grouped:
-        by_type = {kind: counts[kind] for kind in sorted(filter(None, counts))}
-    return BucketCount(hour, counts.total(), is_partial, by_type)

