@@ -1,23 +1,17 @@
-"""DynamoDB: the only file that calls it."""
+"""The store on DynamoDB: events, their counters, the registry of customers."""
 
 from __future__ import annotations
 
-import json
-import logging
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as BotoConnectionError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from events.calls import UNKNOWN_OUTCOME, Calls, ConditionFailed, judge, reasons, refused
 from events.datamodels import (
     REGISTRY,
     Tables,
@@ -34,24 +28,16 @@ from events.datamodels import (
     utc_now,
     write_actions,
 )
-from events.errors import StoreRefused, StoreUnavailable
+from events.errors import StoreRefused
 from events.models import DayCounts, Event, Outcome, Window
-from events.transactions import Answer, RetryPolicy, judge_cancellation, judge_error
+from events.transactions import Answer, RetryPolicy, judge_cancellation
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-    Item = dict[str, AttributeValueTypeDef]
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-#: The answer was lost or cut: what was asked may have been done.
-_UNKNOWN_OUTCOME = (BotoConnectionError, HTTPClientError, ResponseParserError)
 #: After every sort key that there can be: 256 of the last character, 1,024 bytes.
 _LAST_KEY = "\U0010ffff" * 256
-_TABLE_WAIT_SECONDS = 60.0
 #: Customers remembered as listed; past that all are listed again as they come.
 _MAX_REGISTERED = 50_000
 
@@ -79,13 +65,11 @@ class DynamoStore:
         self._client = client
         self._tables = tables
         self._retry = retry
+        self._calls = Calls(client, tables.definitions(), retry)
         self._now = now
         self._new_token = new_token
         self._registered: set[str] = set()
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="count")
-        client.meta.events.register(
-            "before-parse.dynamodb.Query", _read_items, unique_id="events-read-items"
-        )
 
     def close(self) -> None:
         self._readers.shutdown()
@@ -151,11 +135,11 @@ class DynamoStore:
             try:
                 self._client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
             except ClientError as exc:
-                answer = _judge(exc)
+                answer = judge(exc)
                 if answer is Answer.REFUSE:
-                    raise _refused("writing", exc) from exc
+                    raise refused("writing", exc) from exc
                 if answer is Answer.CANCELLED:
-                    why = judge_cancellation(_reasons(exc), number_of_puts)
+                    why = judge_cancellation(reasons(exc), number_of_puts)
                     if why.refused:
                         raise StoreRefused(
                             f"the store cancelled a write: {', '.join(sorted(set(why.refused)))}"
@@ -168,21 +152,21 @@ class DynamoStore:
                     self._registered.discard(customer_id)
                     self._register(customer_id)
                 failure = exc
-            except _UNKNOWN_OUTCOME as exc:
+            except UNKNOWN_OUTCOME as exc:
                 failure = exc
             except BotoCoreError as exc:
-                raise _refused("writing", exc) from exc
+                raise refused("writing", exc) from exc
             else:
                 return frozenset()
         if duplicates:
             return duplicates
-        raise self._unavailable(failure) from failure
+        raise self._calls.unavailable(failure) from failure
 
     def _register(self, customer_id: str) -> None:
         """List a customer; once in a while, and the same item however often."""
         if customer_id in self._registered:
             return
-        self._call(
+        self._calls.one(
             self._client.put_item,
             TableName=self._tables.counts,
             Item=registry_item(customer_id, self._now()),
@@ -200,7 +184,7 @@ class DynamoStore:
         """Put a recount where the counter is still what was seen; False if it has moved."""
         update, condition, values = repair_expressions(seen, recount.hours, self._now())
         try:
-            self._call(
+            self._calls.one(
                 self._client.update_item,
                 TableName=self._tables.counts,
                 Key={
@@ -211,7 +195,7 @@ class DynamoStore:
                 ConditionExpression=condition,
                 ExpressionAttributeValues=values,
             )
-        except _ConditionFailed:
+        except ConditionFailed:
             return False
         return True
 
@@ -230,7 +214,7 @@ class DynamoStore:
             Days in order, and types in order within a day; days without events are absent.
         """
         low, high = counter_bounds(first_day, last_day, by_type=by_type)
-        for page in self._query(self._tables.counts, "counter_key", customer_id, low, high):
+        for page in self._calls.pages(self._tables.counts, "counter_key", customer_id, low, high):
             yield from map(day_counts_of, page["Items"])
 
     def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
@@ -239,7 +223,7 @@ class DynamoStore:
 
     def _count(self, customer_id: str, window: Window) -> int:
         low, high = key_bounds(window)
-        pages = self._query(
+        pages = self._calls.pages(
             self._tables.events, "event_key", customer_id, low, high, Select="COUNT"
         )
         return sum(int(page["Count"]) for page in pages)
@@ -270,7 +254,7 @@ class DynamoStore:
         yield from self._events(customer_id, " ", _LAST_KEY)
 
     def _events(self, customer_id: str, low: str, high: str) -> Iterator[Event | str]:
-        pages = self._query(
+        pages = self._calls.pages(
             self._tables.events,
             "event_key",
             customer_id,
@@ -293,7 +277,7 @@ class DynamoStore:
         names: list[str] = []
         start = registry_prefix(prefix)
         low = max(start or " ", registry_key(after) if after else "")
-        for page in self._query(
+        for page in self._calls.pages(
             self._tables.counts, "counter_key", REGISTRY, low, _LAST_KEY, Limit=limit + 1
         ):
             for item in page["Items"]:
@@ -320,7 +304,7 @@ class DynamoStore:
         ):
             request: dict[str, Any] = {}
             while True:
-                page = self._call(
+                page = self._calls.one(
                     self._client.scan,
                     TableName=table,
                     Limit=1,
@@ -343,7 +327,7 @@ class DynamoStore:
 
     def is_listed(self, customer_id: str) -> bool:
         """Whether the registry has a customer."""
-        answer = self._call(
+        answer = self._calls.one(
             self._client.get_item,
             TableName=self._tables.counts,
             Key={
@@ -360,37 +344,11 @@ class DynamoStore:
             (self._tables.events, "event_key"),
             (self._tables.counts, "counter_key"),
         ):
-            self._call(
+            self._calls.one(
                 self._client.get_item,
                 TableName=table,
                 Key={"customer_id": {"S": REGISTRY}, sort_key: {"S": " "}},
             )
-
-    def _query(
-        self, table: str, sort_key: str, customer_id: str, low: str, high: str, **request: Any
-    ) -> Iterator[dict[str, Any]]:
-        """All pages of one customer's items from `low` to `high`, both included."""
-        while True:
-            page = self._call(
-                self._client.query,
-                TableName=table,
-                KeyConditionExpression=(
-                    f"customer_id = :customer AND {sort_key} BETWEEN :low AND :high"
-                ),
-                ExpressionAttributeValues={
-                    ":customer": {"S": customer_id},
-                    ":low": {"S": low},
-                    ":high": {"S": high},
-                },
-                ConsistentRead=True,
-                **request,
-            )
-            yield page
-            if "LastEvaluatedKey" not in page:
-                return
-            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
-    # --- tables and single requests ---------------------------------------------------------------
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None:
         """
@@ -399,106 +357,4 @@ class DynamoStore:
         Args:
             patience_seconds: For each request; None is that of this store.
         """
-        retry = self._retry
-        if patience_seconds is not None:
-            retry = replace(retry, patience_seconds=patience_seconds)
-        for definition in self._tables.definitions():
-            with suppress(_AlreadyThere):
-                self._call(
-                    self._client.create_table, is_about_tables=True, retry=retry, **definition
-                )
-        deadline = time.monotonic() + _TABLE_WAIT_SECONDS
-        for table in (self._tables.events, self._tables.counts):
-            while True:
-                answer = self._call(
-                    self._client.describe_table, is_about_tables=True, TableName=table
-                )
-                if answer["Table"]["TableStatus"] in ("ACTIVE", "UPDATING"):
-                    break
-                if time.monotonic() > deadline:
-                    raise StoreUnavailable(f"the table {table} is still being made")
-                time.sleep(0.2)
-
-    def _call(
-        self,
-        operation: Callable[..., Any],
-        *,
-        is_about_tables: bool = False,
-        retry: RetryPolicy | None = None,
-        **request: Any,
-    ) -> Any:
-        """One request that may be sent again as it is: a read, or a write of the same value."""
-        failure: Exception | None = None
-        for _ in (retry or self._retry).attempts():
-            try:
-                return operation(**request)
-            except ClientError as exc:
-                code = exc.response["Error"]["Code"]
-                if code == "ConditionalCheckFailedException":
-                    raise _ConditionFailed from exc
-                if code == "ResourceInUseException" and is_about_tables:
-                    raise _AlreadyThere from exc
-                answer = _judge(exc)
-                if answer is Answer.MAKE_TABLES and not is_about_tables:
-                    self.create_tables()
-                elif answer not in (Answer.RESEND, Answer.MAKE_TABLES):
-                    raise _refused("a request", exc) from exc
-                failure = exc
-            except _UNKNOWN_OUTCOME as exc:
-                failure = exc
-            except BotoCoreError as exc:
-                raise _refused("a request", exc) from exc
-        raise self._unavailable(failure) from failure
-
-    def _unavailable(self, exc: Exception | None) -> StoreUnavailable:
-        return StoreUnavailable(
-            f"the store at {self._client.meta.endpoint_url} did not answer in time ({_code(exc)})"
-        )
-
-
-def _read_items(
-    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
-) -> None:
-    """
-    Take the items out of an answer before botocore reads it.
-
-    What a query gives are JSON strings already, in the shape that botocore would make of them
-    attribute by attribute, which takes longer than all else in a request. Values in base64 (type
-    B) would be left as they are: no item of ours has any.
-    """
-    if response_dict["status_code"] != 200:
-        return
-    try:
-        body = json.loads(response_dict["body"])
-        customized_response_dict["Items"] = body.pop("Items", [])
-    except (ValueError, AttributeError):  # no JSON, or no object: botocore says so
-        return
-    response_dict["body"] = json.dumps(body).encode()
-
-
-class _ConditionFailed(Exception):
-    """The condition of a single write did not hold."""
-
-
-class _AlreadyThere(Exception):
-    """A table that was to be made is there, or being made."""
-
-
-def _judge(exc: ClientError) -> Answer:
-    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return judge_error(exc.response["Error"]["Code"], status)
-
-
-def _reasons(exc: ClientError) -> list[str | None]:
-    # botocore's type knows only the part that all errors share.
-    response = cast("dict[str, Any]", exc.response)
-    return [reason.get("Code") for reason in response.get("CancellationReasons", [])]
-
-
-def _refused(what: str, exc: Exception) -> StoreRefused:
-    log.error("the store refused %s: %s", what, exc)
-    return StoreRefused(f"the store refused {what} ({_code(exc)})")
-
-
-def _code(exc: Exception | None) -> str:
-    return exc.response["Error"]["Code"] if isinstance(exc, ClientError) else type(exc).__name__
+        self._calls.create_tables(patience_seconds=patience_seconds)
