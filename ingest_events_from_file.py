@@ -7,19 +7,26 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 from events.bootstrap import load_settings, make_service
 from events.csvfile import CsvInput, Rejection, open_input
 from events.errors import EventsError, InvalidInput, StoreUnavailable
-from events.fileingest import Interrupted, Interrupts, RejectsFile, ingest_records
+from events.fileingest import (
+    EXIT_INTERRUPTED,
+    Interrupted,
+    Interrupts,
+    RejectsFile,
+    ingest_records,
+)
 from events.models import IngestResult
 from events.timestamps import convert_to_iso_8601_utc, zone_named
 
 __all__ = ["convert_to_iso_8601_utc", "main"]
 
-EXIT_OK, EXIT_SOME_REJECTED, EXIT_NOT_RUN, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_SOME_REJECTED, EXIT_NOT_RUN = 0, 1, 2
 #: Rejections named on the terminal; all are in the file.
 _REJECTIONS_SHOWN = 5
 _SECONDS_BETWEEN_PROGRESS = 0.1
@@ -63,8 +70,20 @@ def _ingest(options: argparse.Namespace, rejects_path: Path, result: IngestResul
     settings = load_settings()
     if options.workers:
         settings = settings.model_copy(update={"events_write_threads": options.workers})
-    with open_input(options.file) as source, RejectsFile(rejects_path) as rejects:
+    with ExitStack() as opened:
+        source = opened.enter_context(open_input(options.file))
+        interrupts = opened.enter_context(Interrupts())
+        service = None
+        if not options.dry_run:
+            service = make_service(
+                settings, patience_seconds=settings.events_ingest_patience_seconds
+            )
+            opened.callback(service.close)
+            # A store that nobody started is said soon, not after the whole patience.
+            service.create_tables(patience_seconds=_SECONDS_TO_FIND_THE_STORE)
+        rejects = opened.enter_context(RejectsFile(rejects_path, options.file))
         show, clear = _progress(source)
+        opened.callback(clear)
 
         def reject(rejection: Rejection) -> None:
             rejects.add(rejection)
@@ -75,31 +94,14 @@ def _ingest(options: argparse.Namespace, rejects_path: Path, result: IngestResul
                 clear()
                 _say(f"rejected more lines: all are in {rejects.path}")
 
-        service = None
-        if not options.dry_run:
-            service = make_service(
-                settings, patience_seconds=settings.events_ingest_patience_seconds
-            )
-        try:
-            with Interrupts() as interrupts:
-                if service is not None:
-                    # A store that nobody started is said soon, not after the whole patience.
-                    service.create_tables(patience_seconds=_SECONDS_TO_FIND_THE_STORE)
-                ingest_records(
-                    source.records(
-                        assume_zone=zone,
-                        is_lenient=options.lenient_timestamps,
-                    ),
-                    service,
-                    interrupts=interrupts,
-                    on_rejection=reject,
-                    on_progress=show,
-                    result=result,
-                )
-        finally:
-            clear()
-            if service is not None:
-                service.close()
+        ingest_records(
+            source.records(assume_zone=zone, is_lenient=options.lenient_timestamps),
+            service,
+            interrupts=interrupts,
+            on_rejection=reject,
+            on_progress=show,
+            result=result,
+        )
 
 
 def _progress(source: CsvInput) -> tuple[Callable[[IngestResult], None], Callable[[], None]]:

@@ -131,9 +131,8 @@ def _run(url: str, check: Check) -> bool:
     status, body = _get(url + check.path)
     milliseconds = (time.monotonic() - begin) * 1_000
     well = check.is_right((status, body))
-    print(
-        f"\n{check.title}\n  GET {check.path}\n  {status} in {milliseconds:.0f} ms: {_in_short(body)}"
-    )
+    print(f"\n{check.title}\n  GET {check.path}")
+    print(f"  {status} in {milliseconds:.0f} ms: {_in_short(body)}")
     print("  right" if well else "  WRONG: this is not what resources/events.csv says")
     return well
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
 import time
 from collections import Counter, deque
@@ -24,6 +25,8 @@ _CHUNK_ROWS = 1_000
 #: Chunks read and not yet known to be stored: enough to fill transactions, and all the memory.
 _MAX_CHUNKS_AHEAD = 20
 
+EXIT_INTERRUPTED = 130
+
 Records = Iterator[Numbered | Rejection]
 
 
@@ -37,7 +40,7 @@ class Interrupts:
 
     The first one raises `Interrupted` where the run waits for input, and elsewhere is kept until
     it next does: a submit that was cut in half would leave events that nobody waits for. The
-    second one ends the program as if nothing were done about it.
+    second one ends the program at once, which loses nothing either.
     """
 
     def __init__(self) -> None:
@@ -56,7 +59,8 @@ class Interrupts:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._restore()
+        for number, old in self._old.items():
+            signal.signal(number, old)  # type: ignore[arg-type] # as signal.signal returned it
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -74,15 +78,11 @@ class Interrupts:
             raise Interrupted
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        self._restore()
+        if self._is_stopping:
+            os._exit(EXIT_INTERRUPTED)
         self._is_stopping = True
         if self._is_reading:
             raise Interrupted
-
-    def _restore(self) -> None:
-        for number, old in self._old.items():
-            signal.signal(number, old)  # type: ignore[arg-type] # as signal.signal returned it
-        self._old = {}
 
 
 class RejectsFile:
@@ -90,13 +90,19 @@ class RejectsFile:
     The rejected lines as CSV: line number, reason, raw row. It replaces one of an earlier run,
     and is there after a run only if something was rejected.
 
+    Args:
+        path: Where it is written.
+        source: The file that is read, which it must not be.
+
     Raises:
-        InvalidInput: It cannot be written; nothing has been read then.
+        InvalidInput: It cannot be written there; nothing has been read then.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: str) -> None:
         self.path = path
         self.count = 0
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise InvalidInput(f"{path}: is the file to read itself: name another with --rejects")
         try:
             self._file: TextIO = path.open("w", encoding="utf-8", newline="")
         except OSError as exc:
@@ -121,7 +127,8 @@ class RejectsFile:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-        if not self.count:
+        # Only a file of our own goes: /dev/null stays.
+        if not self.count and self.path.is_file():
             self.path.unlink(missing_ok=True)
 
 

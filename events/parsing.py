@@ -61,8 +61,9 @@ def parse_event(
     )
 
 
-# Customers and types come again and again: checked once, and one string object held for all.
-@lru_cache(maxsize=65_536)
+# Customers and types come again and again: checked once, and one string object held for all. The
+# longest ones there can be take 24 MB.
+@lru_cache(maxsize=8_192)
 def _checked_customer_id(text: str) -> str:
     _check_id("customer_id", text)
     size = len(text.encode())
@@ -73,7 +74,7 @@ def _checked_customer_id(text: str) -> str:
     return text
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def _checked_event_type(text: str) -> tuple[str, int]:
     """The type, and the bytes that it leaves for a transaction id."""
     _check_id("event_type", text)
