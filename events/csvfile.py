@@ -10,9 +10,9 @@ import re
 import stat
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from itertools import repeat
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +39,7 @@ _OTHER_FORMATS = (
     (b"\xfe\xff", "is UTF-16: save it as UTF-8"),
     (b"PK\x03\x04", "is a zip archive or a spreadsheet (.xlsx): save it as CSV"),
 )
+_WELL_QUOTED = re.compile(r'(?:"(?:[^"]|"")*"|[^",]*)(?:,(?:"(?:[^"]|"")*"|[^",]*))*')
 _BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 _WHY_NO_CSV = {
     "unexpected end of data": "opens a quote that does not close on the same line",
@@ -182,9 +183,12 @@ class CsvInput:
         try:
             row = _row(raw)
         except InvalidEvent:  # a rejection like any other: `_records` comes to the line again
+            if len(raw) > LONGEST_LINE_BYTES:
+                return None
             row = []
         if is_header(row):
-            return row
+            # An event may have an id that is the name of a column; a header has no timestamp.
+            return None if _is_event(row) else row
         if len(row) < 2:
             text = _shown(raw).replace('"', "")
             for separator in ";\t|":
@@ -365,7 +369,8 @@ def _ordinary_rows(block: bytes) -> tuple[list[str], Iterable[list[str]]] | None
     except csv.Error:  # read again line by line, where it is one line's rejection
         return None
     # A row takes one line or more: as many rows as lines means that each took one.
-    return (lines, rows) if len(rows) == len(lines) else None
+    is_ordinary = len(rows) == len(lines) and all(map(_is_well_quoted, lines))
+    return (lines, rows) if is_ordinary else None
 
 
 def _records_by_line(line: int, block: bytes, parse: RowParser) -> Iterator[Numbered | Rejection]:
@@ -384,14 +389,37 @@ def _records_by_line(line: int, block: bytes, parse: RowParser) -> Iterator[Numb
 def _row(raw: bytes) -> list[str]:
     """The cells of one line without its end; raises `InvalidEvent`."""
     if len(raw) > LONGEST_LINE_BYTES:
-        raise InvalidEvent(None, _why_too_long(len(raw), raw))
+        raise InvalidEvent(None, _why_too_long(len(raw), raw[: 4 * LONGEST_ROW_SHOWN]))
     if b"\r" in raw:
         raise InvalidEvent(None, "has a carriage return (\\r) inside: end lines by \\n or \\r\\n")
+    text = raw.decode("utf-8", "surrogateescape")
     try:
-        (row,) = csv.reader([raw.decode("utf-8", "surrogateescape")], strict=True)
+        (row,) = csv.reader([text], strict=True)
     except csv.Error as exc:
         raise InvalidEvent(None, _WHY_NO_CSV.get(str(exc), f"is no CSV: {exc}")) from exc
+    if not _is_well_quoted(text):
+        raise InvalidEvent(
+            None, "has a quote in a cell that is not quoted: quote the cell and double the quote"
+        )
     return row
+
+
+def _is_well_quoted(line: str) -> bool:
+    """
+    Whether quotes stand only around cells or doubled inside them (RFC 4180, section 2, rule 5).
+
+    The csv module keeps other quotes as they are. The rest of a field with a line break ends in
+    one, and would be taken for a row that nobody sent.
+    """
+    return '"' not in line or _WELL_QUOTED.fullmatch(line) is not None
+
+
+def _is_event(row: Sequence[str]) -> bool:
+    try:
+        row_parser(assume_zone=UTC)(row)
+    except InvalidEvent:
+        return False
+    return True
 
 
 def _shown(raw: bytes) -> str:

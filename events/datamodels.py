@@ -79,10 +79,12 @@ def event_key(event: Event) -> str:
 
 def event_of(customer_id: str, key: str) -> Event:
     """The event that a key was made of; raises `ValueError` for a key that no event has."""
-    at, kind, transaction_id = datetime.fromisoformat(key[:27]), key[28:], ""
-    kind, _, transaction_id = kind.partition("-")
+    if key[26:28] != "Z-":
+        raise ValueError(f"no event has the key {key!r}")
+    at = datetime.fromisoformat(key[:27])
+    kind, _, transaction_id = key[28:].partition("-")
     event = Event(customer_id, kind.replace("%2D", "-").replace("%25", "%"), transaction_id, at)
-    if event_key(event) != key:
+    if not (kind and transaction_id) or event_key(event) != key:
         raise ValueError(f"no event has the key {key!r}")
     return event
 
@@ -214,8 +216,8 @@ def registry_key(customer_id: str) -> str:
     if len(text) <= MAX_SORT_KEY_BYTES:
         return customer_id
     start = text[:_REGISTRY_PREFIX_BYTES].decode(errors="ignore")
-    # A space cannot end an id, so "start + space + digest" may look like an id only by design.
-    return f"{start} {hashlib.sha256(text).hexdigest()}"
+    # No id ends in a space, so no short id has this key.
+    return f"{start} {hashlib.sha256(text).hexdigest()} "
 
 
 def registry_prefix(prefix: str) -> str:

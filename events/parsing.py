@@ -16,6 +16,17 @@ COLUMNS = ("customer_id", "event_type", "transaction_id", "timestamp")
 
 #: The stored key is `<27 characters>-<event type, % and - escaped>-<transaction id>`.
 _KEY_OVERHEAD_BYTES = 29
+#: Of an unknown field's name, in characters.
+_LONGEST_SHOWN = 100
+#: What JSON calls the types that `json.loads` makes.
+_JSON_NAMES: dict[type, str] = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
+}
 
 
 def parse_event(
@@ -191,11 +202,11 @@ def parse_object(fields: Mapping[str, object]) -> Event:
             raise InvalidEvent(name, "is missing")
     for name in fields:
         if name not in COLUMNS:
-            raise InvalidEvent(None, f"has an unknown field {name!r}")
+            raise InvalidEvent(None, f"has an unknown field {name[:_LONGEST_SHOWN]!r}")
     texts = []
     for name in COLUMNS:
         value = fields[name]
         if not isinstance(value, str):
-            raise InvalidEvent(name, f"is a {type(value).__name__}, not a string")
+            raise InvalidEvent(name, f"is {_JSON_NAMES[type(value)]}, not a string")
         texts.append(value)
     return parse_event(*texts)

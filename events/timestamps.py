@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import re
 from datetime import UTC, datetime, tzinfo
+from typing import NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
@@ -21,6 +22,8 @@ _INSTANT = re.compile(
     r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?)?"
 )
 _SPACE_FOR_PLUS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+ [0-9]{2}(?::?[0-9]{2})?")
+#: dateutil reads `GMT+3` as POSIX does, three hours behind; most who write it mean ahead.
+_TWO_WAY_OFFSET = re.compile(r"(?:GMT|UTC|Z) ?[+-] ?[0-9]", re.IGNORECASE)
 _EXAMPLE = "2021-03-01T00:10:05.657Z"
 #: Longer texts are no timestamps; without the bound a lenient parser reads megabytes.
 _LONGEST = 128
@@ -79,6 +82,8 @@ def _in_utc(at: datetime, assume_zone: tzinfo | None) -> datetime:
             )
     except OverflowError as exc:
         raise InvalidEvent("timestamp", "is outside the years 0001 to 9999 in UTC") from exc
+    except ValueError as exc:  # of a free-form offset; the strict ones were looked at before
+        raise InvalidEvent("timestamp", "has an offset of 24 hours or more") from exc
     return instant
 
 
@@ -98,34 +103,52 @@ def _why_not_strict(text: str) -> str:
 
 
 def _why_no_date(text: str, exc: ValueError) -> str:
+    shown = text[:_LONGEST]
     if text.startswith("0000"):
         return "is outside the years 0001 to 9999"
-    if text[17:19] == "60":
-        return f"{text!r} is a leap second, which UTC datetimes cannot hold: send second 59"
-    return f"{text!r} is no date and time of the calendar: {exc}"
+    if text[16:19] == ":60":
+        return f"{shown!r} is a leap second, which UTC datetimes cannot hold: send second 59"
+    if re.search(r"[+-](?:2[4-9]|[3-9][0-9])(?::?[0-9]{2})?$", text[16:]):
+        return f"{shown!r} has an offset of 24 hours or more"
+    return f"{shown!r} is no date and time of the calendar: {exc}"
 
 
 def _parse_freely(text: str) -> datetime:
     """What dateutil makes of `text`; parts it would fill in from today's date are refused."""
-    from dateutil import parser  # a slow import that few runs need
+    from dateutil import parser, tz  # a slow import that few runs need
+
+    def refuse(why: str) -> NoReturn:
+        raise InvalidEvent("timestamp", f"{text!r} {why}")
 
     def zone(name: str | None, offset: int | None) -> tzinfo | None:
-        from dateutil import tz
-
         if offset is None and name is not None:
-            raise ValueError(f"unknown time zone {name!r}")
+            refuse(f"has the unknown time zone {name!r}: write its offset, such as +01:00")
         return None if offset is None else tz.tzoffset(name, offset)
+
+    class WholeYears(parser.parserinfo):
+        def convertyear(self, year: int, century_specified: bool = False) -> int:
+            if not century_specified:
+                refuse("has a year of two digits: write all four")
+            return year
 
     if len(text) > _LONGEST or not text.isprintable():
         raise InvalidEvent("timestamp", _why_not_strict(text))
-    defaults = (datetime(2000, 1, 1), datetime(1996, 2, 2))  # noqa: DTZ001 - the text names the zone
+    if _TWO_WAY_OFFSET.search(text):
+        refuse("has an offset after GMT or UTC, which is read in two opposite ways: leave the name")
+    # Two defaults that differ in year, month and day, and in the day that a weekday leads to:
+    # what is filled in shows.
+    defaults = (datetime(2000, 1, 1), datetime(1996, 2, 20))  # noqa: DTZ001 - the text names the zone
+    info = WholeYears()
     try:
-        # Two defaults that differ in year, month and day: what is filled in shows.
-        first, second = (parser.parse(text, default=each, tzinfos=zone) for each in defaults)
+        first, second = (
+            parser.parse(text, parserinfo=info, default=each, tzinfos=zone) for each in defaults
+        )
     except (ValueError, OverflowError, TypeError, decimal.InvalidOperation) as exc:
-        raise InvalidEvent("timestamp", f"{text!r} cannot be read as a time: {exc}") from exc
+        # The other classes speak of the machine, not of the text.
+        detail = f": {exc}" if isinstance(exc, ValueError) else ""
+        raise InvalidEvent("timestamp", f"{text!r} cannot be read as a time{detail}") from exc
     if first != second:
-        raise InvalidEvent("timestamp", f"{text!r} does not name a whole date")
+        refuse("does not name a whole date")
     return first
 
 
@@ -163,6 +186,8 @@ def parse_instant(text: str, parameter: str) -> datetime:
 
 
 def _why_no_instant(text: str) -> str:
+    if len(text) > _LONGEST:
+        return f"has {len(text):,} characters; write it like 2021-03-01T00:00:00Z"
     if _SPACE_FOR_PLUS.fullmatch(text):
         return (
             f"{text!r} has a space where the + of the offset should be: "
@@ -170,7 +195,7 @@ def _why_no_instant(text: str) -> str:
         )
     if not text:
         return "is empty"
-    return f"{text[:_LONGEST]!a} is not an ISO 8601 date and time like 2021-03-01T00:00:00Z"
+    return f"{text!a} is not an ISO 8601 date and time like 2021-03-01T00:00:00Z"
 
 
 def zone_named(name: str) -> tzinfo:

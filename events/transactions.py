@@ -142,5 +142,7 @@ class RetryPolicy:
             if self.clock() + wait > deadline:
                 return
             self.sleep(wait)
+            if self.clock() > deadline:  # overslept: a closed laptop, a stopped process
+                return
             bound = min(2 * bound, self.cap_seconds)
             attempt += 1

@@ -76,6 +76,8 @@ def split(window: Window) -> Split:
 
 def hours(window: Window) -> Iterator[datetime]:
     """Starts of the hours that a window touches, ascending."""
+    if window.start == window.end:
+        return
     hour = floor_hour(window.start)
     while hour < window.end:
         yield hour
@@ -88,8 +90,7 @@ def count_hours(window: Window) -> int:
     """How many hours a window touches."""
     if window.start == window.end:
         return 0
-    seconds = (window.end - floor_hour(window.start)) / timedelta(microseconds=1)
-    return -(-int(seconds) // 3_600_000_000)
+    return -((floor_hour(window.start) - window.end) // HOUR)
 
 
 def slices(window: Window, parts: int) -> tuple[Window, ...]:
@@ -106,7 +107,7 @@ def slices(window: Window, parts: int) -> tuple[Window, ...]:
 
 def day_of(at: datetime) -> str:
     """The UTC day of `at` as `YYYY-MM-DD`."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d") if at.year > 999 else at.isoformat()[:10]
+    return at.astimezone(UTC).isoformat()[:10]
 
 
 def hour_of_day(day: str, hour: int) -> datetime:

@@ -89,6 +89,7 @@ class Writer:
         self._is_idle = threading.Condition(self._lock)
         #: What waits of each customer and day; there while it waits or is in flight.
         self._lanes: dict[_LaneKey, deque[_Entry]] = {}
+        self._is_closed = False
 
     def submit(self, events: Sequence[Event]) -> Ticket:
         """
@@ -96,10 +97,15 @@ class Writer:
 
         Returns:
             At once; its `wait` returns after the last of the events is durable and counted.
+
+        Raises:
+            RuntimeError: The writer is closed.
         """
         ticket = Ticket(len(events))
         started: list[_LaneKey] = []
         with self._lock:
+            if self._is_closed:
+                raise RuntimeError("the writer is closed")
             lanes = self._lanes
             for place, event in enumerate(events):
                 key = (event.customer_id, event.timestamp.toordinal())
@@ -127,7 +133,9 @@ class Writer:
             self._is_idle.wait_for(lambda: not self._lanes)
 
     def close(self) -> None:
-        """Write what is waiting, then end the threads."""
+        """Take nothing more in, write what is waiting, then end the threads."""
+        with self._lock:
+            self._is_closed = True
         self.drain()
         self._threads.shutdown()
 

@@ -1,0 +1,114 @@
+"""CSV: whatever the bytes and however they are cut, every line has one outcome, in its place."""
+
+import io
+from datetime import timedelta
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from events.csvfile import BLOCK_BYTES, CsvInput, Numbered, Rejection
+from events.models import Event
+from events.timestamps import format_timestamp
+from tests.property.strategies import HOUR_ZERO, ids
+
+HEADER = b"customer_id,event_type,transaction_id,timestamp"
+ROW = b"c,e,t,2021-03-01T00:00:00Z"
+
+Record = Numbered | Rejection
+
+block_sizes = st.integers(1, 40) | st.sampled_from([100, 1_000, BLOCK_BYTES])
+line_ends = st.sampled_from([b"\n", b"\r\n"])
+#: Pieces that mean something to a CSV reader, to gzip or to UTF-8.
+pieces = st.sampled_from(
+    [b'"', b'""', b",", b";", b"\t", b"\r", b"\0", b" ", b"c", ROW, ROW[-20:]]
+) | st.sampled_from([b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\x1f\x8b", b"\xc3\xa9"])
+garbage = (st.binary(max_size=60) | st.lists(pieces, max_size=12).map(b"".join)).map(
+    lambda text: text.replace(b"\n", b"")
+)
+
+
+three_ids = st.tuples(ids(max_size=3), ids(max_size=3), ids(max_size=3))
+
+
+@st.composite
+def good_rows(draw: st.DrawFn) -> tuple[bytes, Event]:
+    """A line as a CSV writer makes it, and its event."""
+    texts = customer_id, event_type, transaction_id = draw(three_ids)
+    at = HOUR_ZERO + timedelta(microseconds=draw(st.integers(0, 10**12)))
+    is_quoted = draw(st.booleans()) or any('"' in text or "," in text for text in texts)
+    cells = [*texts, format_timestamp(at)]
+    if is_quoted:
+        cells = ['"' + cell.replace('"', '""') + '"' for cell in cells]
+    return ",".join(cells).encode(), Event(customer_id, event_type, transaction_id, at)
+
+
+def read(content: bytes, block_bytes: int) -> list[Record]:
+    source = CsvInput("e.csv", io.BytesIO(content), is_ours=False, block_bytes=block_bytes)
+    return list(source.records())
+
+
+def line_of(record: Record) -> int:
+    return record.line if isinstance(record, Rejection) else record[0]
+
+
+@given(st.lists(st.tuples(garbage | st.just(ROW), line_ends)), st.booleans(), block_sizes)
+@example([(b"\r", b"\n"), (b"", b"\r\n"), (b'"', b"\n"), (b'"', b"\n")], False, 1)
+def test_every_line_that_is_not_blank_has_one_outcome(
+    lines: list[tuple[bytes, bytes]], is_ended: bool, block_bytes: int
+) -> None:
+    content = HEADER + b"\n" + b"".join(text + end for text, end in lines)
+    if not is_ended:
+        content = content.removesuffix(b"\n")
+    physical = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+
+    records = read(content, block_bytes)
+
+    not_blank = [number for number, line in enumerate(physical, 1) if line and number > 1]
+    assert [line_of(record) for record in records] == not_blank
+    for record in records:
+        if isinstance(record, Rejection):
+            shown = physical[record.line - 1].decode("utf-8", "backslashreplace")
+            assert record.row == shown[:1_000]
+            assert record.reason.isprintable()
+
+
+@given(st.binary(), block_sizes)
+@example(b"\xef\xbb\xbf\xef\xbb\xbf", 1)
+@example(b"\r\n\n" + ROW, 2)
+def test_any_bytes_after_a_first_row_are_read_to_their_last_line(
+    content: bytes, block_bytes: int
+) -> None:
+    content = ROW + b"\n" + content
+
+    records = read(content, block_bytes)
+
+    assert records[0] == (1, Event("c", "e", "t", HOUR_ZERO))
+    assert {line_of(record) for record in records} == {
+        number for number, line in enumerate(content.split(b"\n"), 1) if line not in (b"", b"\r")
+    }
+
+
+@given(st.lists(garbage | st.sampled_from([ROW, HEADER, b""])), line_ends, block_sizes)
+def test_records_do_not_depend_on_the_size_of_a_block(
+    lines: list[bytes], end: bytes, block_bytes: int
+) -> None:
+    content = end.join([b"", ROW, *lines])
+
+    assert read(content, block_bytes) == read(content, BLOCK_BYTES)
+
+
+@given(st.lists(st.tuples(garbage, st.lists(good_rows(), max_size=3))), line_ends, block_sizes)
+def test_good_rows_survive_amid_any_garbage(
+    stretches: list[tuple[bytes, list[tuple[bytes, Event]]]], end: bytes, block_bytes: int
+) -> None:
+    lines, good = [HEADER], []
+    for bad, rows in stretches:
+        lines.append(bad)
+        for text, event in rows:
+            lines.append(text)
+            good.append((len(lines), event))
+
+    records = read(end.join(lines), block_bytes)
+
+    good_lines = {line for line, _ in good}
+    assert [record for record in records if line_of(record) in good_lines] == good

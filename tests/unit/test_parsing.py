@@ -1,0 +1,321 @@
+"""Rows and JSON objects to events, and what each refusal says."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from events.datamodels import event_key
+from events.errors import (
+    EventsError,
+    InvalidEvent,
+    InvalidInput,
+    InvalidWindow,
+    StoreRefused,
+    StoreUnavailable,
+)
+from events.models import Event
+from events.parsing import (
+    COLUMNS,
+    check_customer_id,
+    check_event_type,
+    is_header,
+    parse_event,
+    parse_object,
+    row_parser,
+)
+
+TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)
+TEXT = "2021-03-01T10:00:00Z"
+BERLIN = ZoneInfo("Europe/Berlin")
+COLUMNS_ARE = "the columns are customer_id,event_type,transaction_id,timestamp"
+IDS = ("customer_id", "event_type", "transaction_id")
+
+
+def parsed(
+    customer_id: str = "c", event_type: str = "e", transaction_id: str = "t", timestamp: str = TEXT
+) -> Event:
+    return parse_event(customer_id, event_type, transaction_id, timestamp)
+
+
+def refusal(parse: Callable[[], object]) -> tuple[str | None, str]:
+    with pytest.raises(InvalidEvent) as refused:
+        parse()
+    field, reason = refused.value.field, refused.value.reason
+    assert str(refused.value) == (f"{field}: {reason}" if field else reason)
+    return field, reason
+
+
+# Ids
+
+
+@pytest.mark.parametrize("field", IDS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "a b",
+        "a/b",
+        "50%",
+        "%2D",
+        "a-b",
+        "total#2021-03-01",
+        'say "hi"',
+        "=1+1",
+        "null",
+        "0",
+        "é",
+        "e\u0301",
+        "żółw 🐢",
+        "a\u00a0b",
+        "a\u200b",  # not white space to Unicode
+        "\ufeffa",
+        "a\u2028b",
+        "timestamp",
+    ],
+    ids=ascii,
+)
+def test_an_id_is_kept_as_it_is(field: str, text: str) -> None:
+    ids = {"customer_id": "c", "event_type": "e", "transaction_id": "t"} | {field: text}
+
+    assert parsed(**{field: text})._asdict() == ids | {"timestamp": TEN}
+
+
+@pytest.mark.parametrize("field", IDS)
+@pytest.mark.parametrize(
+    ("one", "other"), [("é", "e\u0301"), ("a", "A"), ("ß", "ss"), ("ﬁ", "fi")], ids=ascii
+)
+def test_ids_that_look_alike_stay_different(field: str, one: str, other: str) -> None:
+    assert parsed(**{field: one}) != parsed(**{field: other})
+
+
+@pytest.mark.parametrize("field", IDS)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is empty"),
+        ("\0", "has the control character U+0000 at position 1"),
+        ("a\0b", "has the control character U+0000 at position 2"),
+        ("a\n", "has the control character U+000A at position 2"),
+        ("a\tb", "has the control character U+0009 at position 2"),
+        ("\ra", "has the control character U+000D at position 1"),
+        ("a\x1f", "has the control character U+001F at position 2"),
+        ("ab\x7f", "has the control character U+007F at position 3"),
+        ("\u0085", "has the control character U+0085 at position 1"),
+        ("é\x9fa", "has the control character U+009F at position 2"),
+        (" ", "has white space at its start or end"),
+        (" a", "has white space at its start or end"),
+        ("a ", "has white space at its start or end"),
+        ("\u00a0a", "has white space at its start or end"),
+        ("a\u00a0", "has white space at its start or end"),
+        ("a\u3000", "has white space at its start or end"),
+        ("\u2028a", "has white space at its start or end"),
+        ("a\udcffb", "is not valid UTF-8 at position 2"),
+        ("\ud800", "is not valid UTF-8 at position 1"),
+    ],
+    ids=ascii,
+)
+def test_a_refused_id_says_why_and_where(field: str, text: str, reason: str) -> None:
+    assert refusal(lambda: parsed(**{field: text})) == (field, reason)
+
+
+def test_the_first_field_at_fault_is_named() -> None:
+    assert refusal(lambda: parsed("", "", "", ""))[0] == "customer_id"
+    assert refusal(lambda: parsed("c", "", "", ""))[0] == "event_type"
+    assert refusal(lambda: parsed("c", "e", "", ""))[0] == "transaction_id"
+    assert refusal(lambda: parsed("c", "e", "t", "")) == ("timestamp", "is empty")
+
+
+# Bounds in bytes
+
+
+@pytest.mark.parametrize("text", ["c" * 2_048, "é" * 1_024, "🐢" * 512], ids=["1", "2", "4"])
+def test_a_customer_id_has_at_most_2048_bytes(text: str) -> None:
+    too_long = ("customer_id", "has 2,049 bytes of UTF-8, more than 2,048")
+
+    assert parsed(text).customer_id == check_customer_id(text) == text
+    assert refusal(lambda: parsed(text + "c")) == too_long
+    assert refusal(lambda: check_customer_id(text + "c")) == too_long
+
+
+@pytest.mark.parametrize(
+    ("event_type", "transaction_id", "room"),
+    [
+        pytest.param("e", "t" * 994, "994", id="a long transaction"),
+        pytest.param("e" * 994, "t", "1", id="a long type"),
+        pytest.param("e" * 500, "t" * 495, "495", id="both"),
+        pytest.param("e" * 501, "é" * 247, "494", id="two bytes each"),
+        pytest.param("é" * 497, "t", "1", id="a type of two bytes each"),
+        pytest.param("-" * 331 + "e", "t", "1", id="a type of dashes"),
+        pytest.param("%" * 331, "tt", "2", id="a type of per cent signs"),
+        pytest.param("%2D-", "%-" * 493 + "%", "987", id="nothing is escaped in a transaction"),
+    ],
+)
+def test_a_sort_key_has_at_most_1024_bytes(event_type: str, transaction_id: str, room: str) -> None:
+    event = parsed("c", event_type, transaction_id)
+
+    assert check_event_type(event_type) == event_type
+    assert len(event_key(event).encode()) == 1_024
+    assert event == Event("c", event_type, transaction_id, TEN)
+    assert refusal(lambda: parsed("c", event_type, transaction_id + "t")) == (
+        "transaction_id",
+        f"has {len(transaction_id.encode()) + 1:,} bytes of UTF-8, but only {room} are left in the "
+        "1,024-byte key beside this event_type",
+    )
+
+
+@pytest.mark.parametrize(
+    ("event_type", "size"),
+    [("e" * 995, "995"), ("é" * 498, "996"), ("-" * 332, "996"), ("%" * 2_000, "6,000")],
+    ids=["letters", "two bytes each", "dashes", "per cent signs"],
+)
+def test_an_event_type_leaves_a_byte_for_the_transaction(event_type: str, size: str) -> None:
+    reason = f"takes {size} bytes of the key (% and - take three each), more than 994"
+
+    assert refusal(lambda: parsed("c", event_type, "t")) == ("event_type", reason)
+    assert refusal(lambda: check_event_type(event_type)) == ("event_type", reason)
+
+
+# Rows
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (None, ["c", "e", "t", TEXT]),
+        (COLUMNS, ["c", "e", "t", TEXT]),
+        (["timestamp", "transaction_id", "event_type", "customer_id"], [TEXT, "t", "e", "c"]),
+        (["Event_Type", " TIMESTAMP", "Customer_ID ", "transaction_id"], ["e", TEXT, "c", "t"]),
+    ],
+)
+def test_a_row_is_read_by_its_header_in_any_order_and_case(
+    header: Sequence[str] | None, row: list[str]
+) -> None:
+    assert row_parser(header)(row) == Event("c", "e", "t", TEN)
+
+
+def test_a_row_parser_hands_zone_and_leniency_on() -> None:
+    local = row_parser(assume_zone=BERLIN)
+    lenient = row_parser(is_lenient=True)
+
+    assert local(["c", "e", "t", "2021-03-01 11:00:00"]) == Event("c", "e", "t", TEN)
+    assert lenient(["c", "e", "t", "March 1 2021 10:00 UTC"]) == Event("c", "e", "t", TEN)
+
+
+def test_a_row_parser_is_strict_unless_told_otherwise() -> None:
+    assert refusal(lambda: row_parser()(["c", "e", "t", "2021-03-01 11:00:00"])) == (
+        "timestamp",
+        "has no offset: add Z or +00:00, or name the zone to assume",
+    )
+    assert refusal(lambda: row_parser()(["c", "e", "t", "March 1 2021 10:00 UTC"])) == (
+        "timestamp",
+        "'March 1 2021 10:00 UTC' is not a date and time; write it like 2021-03-01T00:10:05.657Z",
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ([], "has 0 columns, not 4"),
+        (["c"], "has 1 column, not 4"),
+        (["c", "e", "t"], "has 3 columns, not 4"),
+        (["c", "e", "t", TEXT, ""], "has 5 columns, not 4"),
+        ([f"c;e;t;{TEXT}"], "has 1 column, not 4: separate them by commas"),
+        ([f"c\te\tt\t{TEXT}"], "has 1 column, not 4: separate them by commas"),
+        (["c;e;t"], "has 1 column, not 4"),
+    ],
+)
+def test_a_row_without_four_columns_is_refused(row: list[str], reason: str) -> None:
+    assert refusal(lambda: row_parser()(row)) == (None, reason)
+    assert refusal(lambda: row_parser(COLUMNS[::-1])(row)) == (None, reason)
+
+
+@pytest.mark.parametrize(
+    ("row", "is_one"),
+    [
+        (list(COLUMNS), True),
+        (["Customer_ID", "x"], True),
+        (["x", " timestamp\t"], True),
+        (["c", "e", "t", TEXT], False),
+        (["customer", "type", "transaction", "time"], False),
+        (["customer_id;event_type"], False),
+        ([], False),
+    ],
+)
+def test_a_header_holds_one_of_the_names(row: list[str], is_one: bool) -> None:
+    assert is_header(row) is is_one
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        (["customer_id", "event_type", "timestamp"], "lacks 'transaction_id'"),
+        (["timestamp"], "lacks 'customer_id', 'event_type', 'transaction_id'"),
+        ([*COLUMNS, "Amount", ""], "does not know 'amount', ''"),
+        ([*COLUMNS, "TIMESTAMP"], "repeats 'timestamp'"),
+        (
+            ["customer_id", "customer_id", "type", "transaction_id"],
+            "lacks 'event_type', 'timestamp' and does not know 'type' and repeats 'customer_id'",
+        ),
+        ([*COLUMNS[:3], "time\udcff"], r"lacks 'timestamp' and does not know 'time\udcff'"),
+    ],
+    ids=ascii,
+)
+def test_a_header_with_other_columns_is_refused(header: list[str], problem: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        row_parser(header)
+
+    assert str(refused.value) == f"the header {problem}; {COLUMNS_ARE}"
+
+
+# Objects
+
+WHOLE = {"customer_id": "c", "event_type": "e", "transaction_id": "t", "timestamp": TEXT}
+
+
+def test_an_object_has_the_four_fields_in_any_order() -> None:
+    assert parse_object(WHOLE) == Event("c", "e", "t", TEN)
+    assert parse_object(dict(reversed(WHOLE.items()))) == Event("c", "e", "t", TEN)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "reason"),
+    [
+        ({}, "customer_id", "is missing"),
+        ({name: WHOLE[name] for name in COLUMNS[:3]}, "timestamp", "is missing"),
+        (WHOLE | {"amount": 1}, None, "has an unknown field 'amount'"),
+        (WHOLE | {"Timestamp": TEXT}, None, "has an unknown field 'Timestamp'"),
+        (WHOLE | {"\udcff\n": 1}, None, r"has an unknown field '\udcff\n'"),
+        (WHOLE | {"timestamp": 1614592800}, "timestamp", "is a number, not a string"),
+        (WHOLE | {"customer_id": None}, "customer_id", "is null, not a string"),
+        (WHOLE | {"event_type": True}, "event_type", "is a boolean, not a string"),
+        (WHOLE | {"transaction_id": ["t"]}, "transaction_id", "is an array, not a string"),
+        (WHOLE | {"customer_id": ""}, "customer_id", "is empty"),
+        (WHOLE | {"timestamp": ""}, "timestamp", "is empty"),
+        (WHOLE | {"event_type": "a\ud800"}, "event_type", "is not valid UTF-8 at position 2"),
+    ],
+    ids=ascii,
+)
+def test_a_refused_object_names_its_field(
+    fields: dict[str, object], field: str | None, reason: str
+) -> None:
+    assert refusal(lambda: parse_object(fields)) == (field, reason)
+
+
+def test_a_reason_stays_short_however_long_an_unknown_name() -> None:
+    _, reason = refusal(lambda: parse_object(WHOLE | {"x" * 1_000_000: 1}))
+
+    assert len(reason) < 400
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InvalidEvent(None, ""), InvalidWindow(""), InvalidInput(), StoreUnavailable(), StoreRefused()],
+    ids=lambda error: type(error).__name__,
+)
+def test_every_error_is_caught_by_the_base_and_by_no_sibling(error: EventsError) -> None:
+    assert type(error).__mro__[1] is EventsError
