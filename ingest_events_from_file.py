@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from events.bootstrap import load_settings, make_service
-from events.csvfile import CsvInput, Rejection, open_input
+from events.csvfile import Rejection, read_records
 from events.errors import EventsError, InvalidInput, StoreUnavailable
 from events.fileingest import (
     EXIT_INTERRUPTED,
@@ -21,6 +21,7 @@ from events.fileingest import (
     RejectsFile,
     ingest_records,
 )
+from events.lines import LineInput, open_lines
 from events.models import IngestResult
 from events.timestamps import convert_to_iso_8601_utc, zone_named
 
@@ -71,7 +72,7 @@ def _ingest(options: argparse.Namespace, rejects_path: Path, result: IngestResul
     if options.workers:
         settings = settings.model_copy(update={"events_write_threads": options.workers})
     with ExitStack() as opened:
-        source = opened.enter_context(open_input(options.file))
+        source = opened.enter_context(open_lines(options.file))
         interrupts = opened.enter_context(Interrupts())
         service = None
         if not options.dry_run:
@@ -95,7 +96,7 @@ def _ingest(options: argparse.Namespace, rejects_path: Path, result: IngestResul
                 _say(f"rejected more lines: all are in {rejects.path}")
 
         ingest_records(
-            source.records(assume_zone=zone, is_lenient=options.lenient_timestamps),
+            read_records(source, assume_zone=zone, is_lenient=options.lenient_timestamps),
             service,
             interrupts=interrupts,
             on_rejection=reject,
@@ -104,7 +105,7 @@ def _ingest(options: argparse.Namespace, rejects_path: Path, result: IngestResul
         )
 
 
-def _progress(source: CsvInput) -> tuple[Callable[[IngestResult], None], Callable[[], None]]:
+def _progress(source: LineInput) -> tuple[Callable[[IngestResult], None], Callable[[], None]]:
     """What shows a result on one line of the terminal, and what clears that line again."""
     if not sys.stderr.isatty():
         return (lambda _: None), (lambda: None)

@@ -6,7 +6,8 @@ from datetime import timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from events.csvfile import BLOCK_BYTES, CsvInput, Numbered, Rejection
+from events.csvfile import Numbered, Rejection, read_records
+from events.lines import BLOCK_BYTES, LineInput
 from events.models import Event
 from events.timestamps import format_timestamp
 from tests.property.strategies import HOUR_ZERO, ids
@@ -43,8 +44,8 @@ def good_rows(draw: st.DrawFn) -> tuple[bytes, Event]:
 
 
 def read(content: bytes, block_bytes: int) -> list[Record]:
-    source = CsvInput("e.csv", io.BytesIO(content), is_ours=False, block_bytes=block_bytes)
-    return list(source.records())
+    source = LineInput("e.csv", io.BytesIO(content), is_ours=False, block_bytes=block_bytes)
+    return list(read_records(source))
 
 
 def line_of(record: Record) -> int:

@@ -15,15 +15,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.csvfile import (
-    BLOCK_BYTES,
-    LONGEST_LINE_BYTES,
-    CsvInput,
-    Numbered,
-    Rejection,
-    open_input,
-)
+from events.csvfile import Numbered, Rejection, read_records
 from events.errors import InvalidInput
+from events.lines import BLOCK_BYTES, LONGEST_LINE_BYTES, LineInput, open_lines
 from events.models import Event
 
 TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)
@@ -46,8 +40,10 @@ LATE_HEADER = Rejection(
 Record = Numbered | Rejection
 
 
-def source(content: bytes, *, block_bytes: int = BLOCK_BYTES, name: str = "events.csv") -> CsvInput:
-    return CsvInput(name, io.BytesIO(content), is_ours=False, block_bytes=block_bytes)
+def source(
+    content: bytes, *, block_bytes: int = BLOCK_BYTES, name: str = "events.csv"
+) -> LineInput:
+    return LineInput(name, io.BytesIO(content), is_ours=False, block_bytes=block_bytes)
 
 
 def read(
@@ -57,8 +53,8 @@ def read(
     assume_zone: tzinfo | None = None,
     is_lenient: bool = False,
 ) -> list[Record]:
-    records = source(content, block_bytes=block_bytes).records(
-        assume_zone=assume_zone, is_lenient=is_lenient
+    records = read_records(
+        source(content, block_bytes=block_bytes), assume_zone=assume_zone, is_lenient=is_lenient
     )
     return list(records)
 
@@ -461,18 +457,18 @@ def test_a_long_line_is_rejected_alike_whether_or_not_it_fits_a_block(line: byte
 def test_an_input_that_is_no_csv_of_events_is_refused(
     content: bytes, problem: str, block_bytes: int
 ) -> None:
-    records = source(content, block_bytes=block_bytes).records()
+    records = read_records(source(content, block_bytes=block_bytes))
 
     assert read_until_refused(records) == ([], f"events.csv{problem}")
 
 
 def test_a_name_in_gz_promises_gzip() -> None:
-    records, reason = read_until_refused(source(HEADER + ROW, name="events.CSV.GZ").records())
+    records, reason = read_until_refused(read_records(source(HEADER + ROW, name="events.CSV.GZ")))
 
     assert records == []
     assert reason == "events.CSV.GZ: is named .gz but holds no gzip data: rename it"
-    assert list(source(gzipped(ROW), name="events.csv.gz").records()) == [(1, EVENT)]
-    assert list(source(b"", name="empty.gz").records()) == []
+    assert list(read_records(source(gzipped(ROW), name="events.csv.gz"))) == [(1, EVENT)]
+    assert list(read_records(source(b"", name="empty.gz"))) == []
 
 
 @pytest.mark.parametrize("block_bytes", [1, 100, BLOCK_BYTES])
@@ -482,7 +478,7 @@ def test_gzip_cut_off_gives_the_whole_lines_before_the_cut(block_bytes: int) -> 
     lines = zlib.decompressobj(wbits=31).decompress(cut).count(b"\n")
     assert 2_000 < lines < 18_000
 
-    records, reason = read_until_refused(source(cut, block_bytes=block_bytes).records())
+    records, reason = read_until_refused(read_records(source(cut, block_bytes=block_bytes)))
 
     assert records == [(line, Event("c", "e", str(line - 2), TEN)) for line in range(2, lines + 1)]
     assert reason == f"events.csv: the gzip data is cut off after line {lines:,}. {AGAIN}"
@@ -490,7 +486,7 @@ def test_gzip_cut_off_gives_the_whole_lines_before_the_cut(block_bytes: int) -> 
 
 @pytest.mark.parametrize("size", [2, 9, 12, 40])
 def test_gzip_cut_off_at_once_gives_nothing(size: int) -> None:
-    assert read_until_refused(source(gzipped(HEADER + ROW)[:size]).records()) == (
+    assert read_until_refused(read_records(source(gzipped(HEADER + ROW)[:size]))) == (
         [],
         f"events.csv: the gzip data is cut off in its first line. {AGAIN}",
     )
@@ -508,7 +504,7 @@ def test_gzip_cut_off_at_once_gives_nothing(size: int) -> None:
 def test_damaged_gzip_says_that_rows_before_it_may_be_wrong(
     content: bytes, records: int, place: str
 ) -> None:
-    got, reason = read_until_refused(source(content).records())
+    got, reason = read_until_refused(read_records(source(content)))
 
     assert got == [(line, EVENT) for line in range(1, records + 1)]
     start, _, end = reason.partition(", and rows before it may be wrong: ")
@@ -527,9 +523,9 @@ class Failing(io.BytesIO):
 
 
 def test_a_disk_that_fails_is_named_after_the_rows_before_it() -> None:
-    failing = CsvInput("e.csv", Failing(ROW * 3 + b"c,e"), is_ours=False, block_bytes=10)
+    failing = LineInput("e.csv", Failing(ROW * 3 + b"c,e"), is_ours=False, block_bytes=10)
 
-    assert read_until_refused(failing.records()) == (
+    assert read_until_refused(read_records(failing)) == (
         [(1, EVENT), (2, EVENT), (3, EVENT)],
         f"e.csv: cannot be read after line 3: Input/output error. {AGAIN}",
     )
@@ -543,24 +539,24 @@ def test_a_file_is_opened_measured_and_closed(tmp_path: Path, content: bytes) ->
     path = tmp_path / "events"
     path.write_bytes(content)
 
-    with open_input(str(path)) as opened:
+    with open_lines(str(path)) as opened:
         before = (opened.name, opened.size_bytes, opened.bytes_read)
-        records = list(opened.records())
+        records = list(read_records(opened))
         after = (opened.size_bytes, opened.bytes_read)
 
     assert before == (str(path), len(content), 0)
     assert records == [(2, EVENT)]
     assert after == (len(content), len(content))
     with pytest.raises(ValueError, match="closed file"):
-        list(opened.records())
+        list(read_records(opened))
 
 
 def test_progress_is_never_more_than_the_blocks_read(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     path.write_bytes(numbered_rows(10_000))
 
-    with open_input(str(path), block_bytes=1_000) as opened:
-        progress = [opened.bytes_read for _ in opened.records()]
+    with open_lines(str(path), block_bytes=1_000) as opened:
+        progress = [opened.bytes_read for _ in read_records(opened)]
 
     assert progress == sorted(progress)
     assert progress[-1] == path.stat().st_size
@@ -580,7 +576,7 @@ def test_a_path_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
         ("", "is a directory: name a file in it"),
     ]:
         with pytest.raises(InvalidInput) as refused:
-            open_input(path)
+            open_lines(path)
         assert str(refused.value) == f"{path}: {reason}"
 
 
@@ -591,7 +587,7 @@ def test_a_file_that_may_not_be_read_says_so(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Path, "open", deny)
 
     with pytest.raises(InvalidInput) as refused:
-        open_input("events.csv")
+        open_lines("events.csv")
 
     assert str(refused.value) == (
         "events.csv: may not be read by this user: change its permissions"
@@ -604,8 +600,8 @@ def test_standard_input_is_read_and_left_open(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
-    with open_input("-") as opened:
-        records = list(opened.records())
+    with open_lines("-") as opened:
+        records = list(read_records(opened))
 
     assert records == [(2, EVENT)]
     assert (opened.name, opened.size_bytes) == ("standard input", None)
@@ -617,14 +613,14 @@ def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stdin", None)
 
     with pytest.raises(InvalidInput, match=r"^standard input is closed$"):
-        open_input("-")
+        open_lines("-")
 
 
 def test_a_refusal_of_standard_input_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"timestamp\n")))
 
-    with open_input("-") as opened:
-        _, reason = read_until_refused(opened.records())
+    with open_lines("-") as opened:
+        _, reason = read_until_refused(read_records(opened))
 
     assert reason.startswith("standard input, line 1: the header lacks 'customer_id', ")
 
@@ -635,8 +631,8 @@ def test_a_slow_pipe_gives_its_rows_as_they_come() -> None:
         os.fdopen(reading, "rb") as pipe,
         os.fdopen(writing, "wb", buffering=0) as sender,
     ):
-        rows = CsvInput("pipe", pipe, is_ours=False, block_bytes=BLOCK_BYTES)
-        records = rows.records()
+        rows = LineInput("pipe", pipe, is_ours=False, block_bytes=BLOCK_BYTES)
+        records = read_records(rows)
         # Without rows to read the test would hang: the sender then closes after a while.
         timer = threading.Timer(10, sender.close)
         timer.start()
