@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import InvalidRegionError, NoRegionError
 from pydantic import ValidationError
 
 from events.config import Settings
@@ -34,6 +35,8 @@ def load_settings() -> Settings:
             for error in exc.errors()
         )
         raise InvalidInput(f"settings (environment or .env): {wrong}") from exc
+    except UnicodeDecodeError as exc:
+        raise InvalidInput("settings: the file .env is not UTF-8: save it as UTF-8") from exc
 
 
 def make_client(settings: Settings) -> DynamoDBClient:
@@ -42,6 +45,9 @@ def make_client(settings: Settings) -> DynamoDBClient:
 
     A database on this machine gets placeholder credentials and no proxy, so that neither real
     credentials reach it nor placeholders anything else.
+
+    Raises:
+        InvalidInput: AWS itself is asked for, in no region or one that cannot be.
     """
     session = boto3.session.Session()
     config = Config(
@@ -59,14 +65,20 @@ def make_client(settings: Settings) -> DynamoDBClient:
     )
     placeholder = _PLACEHOLDER if settings.is_local else None
     region = settings.aws_region or ("us-east-1" if settings.is_local else None)
-    return session.client(
-        "dynamodb",
-        endpoint_url=settings.dynamodb_endpoint_url or None,
-        region_name=region,
-        aws_access_key_id=placeholder,
-        aws_secret_access_key=placeholder,
-        config=config,
-    )
+    try:
+        return session.client(
+            "dynamodb",
+            endpoint_url=settings.dynamodb_endpoint_url or None,
+            region_name=region,
+            aws_access_key_id=placeholder,
+            aws_secret_access_key=placeholder,
+            config=config,
+        )
+    except (NoRegionError, InvalidRegionError) as exc:
+        raise InvalidInput(
+            f"AWS_REGION is {settings.aws_region!r}: set it to the region of the tables, such as "
+            "eu-west-1"
+        ) from exc
 
 
 def make_store(settings: Settings, *, patience_seconds: float) -> DynamoStore:

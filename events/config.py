@@ -11,8 +11,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def _endpoint(text: str) -> str:
-    if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).hostname):
-        raise ValueError("is no address like http://localhost:9000; leave it empty for AWS itself")
+    if text:
+        try:
+            parts = urlsplit(text)
+            is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # brackets that do not close, a port that is no number or too large
+            is_address = False
+        if not is_address:
+            raise ValueError(
+                "is no address like http://localhost:9000; leave it empty for AWS itself"
+            )
     return text
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Path, Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from events.api.problems import InvalidRequest
 from events.errors import InvalidEvent, InvalidWindow
@@ -92,12 +92,10 @@ def _cursor_hour(text: str) -> datetime:
         raise ValueError("is no cursor: use `next` of the page before as it was given") from exc
 
 
-_INSTANT_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time"})
-_CURSOR_SCHEMA = WithJsonSchema({"type": "string"})
-Instant = Annotated[datetime, BeforeValidator(_instant), _INSTANT_SCHEMA]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
 EventType = Annotated[str, BeforeValidator(_event_type)]
-Cursor = Annotated[str, BeforeValidator(_cursor), _CURSOR_SCHEMA]
-HourCursor = Annotated[datetime, BeforeValidator(_cursor_hour), _CURSOR_SCHEMA]
+Cursor = Annotated[str, BeforeValidator(_cursor)]
+HourCursor = Annotated[datetime, BeforeValidator(_cursor_hour, json_schema_input_type=str)]
 
 CustomerId = Annotated[
     str,

@@ -69,7 +69,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    errors: list[FieldProblem] = []
+    errors: list[FieldProblem]
 
 
 class InvalidRequest(EventsError):

@@ -1,0 +1,175 @@
+"""Imports run one way, wherever in a file they stand."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+#: The two commands at the root belong to the edges too.
+SCRIPTS = ("ingest_events_from_file.py", "sample_api_requests.py")
+
+EDGES = (
+    "events.app", "events.api", "events.cli", "events.fileingest", "events.local",
+    "events.__main__",
+)  # fmt: skip
+USE_CASES = ("events.service", "events.writer", "events.verification")
+#: What talks to DynamoDB; `bootstrap` puts it together.
+DATABASE = ("events.dao", "events.calls")
+PURE = (
+    "events.windows", "events.rollups", "events.timestamps", "events.parsing",
+    "events.transactions", "events.datamodels", "events.csvfile",
+)  # fmt: skip
+GROUND = ("events.models", "events.errors", "events.config")
+DRIVERS = ("boto3", "botocore")
+WEB = ("fastapi", "starlette", "uvicorn", "pydantic")
+THREADS = ("threading", "concurrent", "asyncio", "socket", "subprocess")
+#: Files that are longer than 350 lines, and why.
+LONG_FILES = {
+    "events/dao.py": "all that is written and read in the two tables, with the reasons",
+    "events/csvfile.py": "one reader of blocks: its cases share their state",
+}
+MOST_LINES = 350
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(CHECKOUT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(file): file for file in sorted((CHECKOUT / "events").rglob("*.py"))}
+
+
+@cache
+def imports_of(file: Path) -> frozenset[str]:
+    """Every module that a file imports, also inside a function or for the type checker alone."""
+    package = ".".join(file.relative_to(CHECKOUT).parts[:-1])
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:  # relative: one dot is the package itself
+                parents = package.split(".")[: 1 - node.level or None]
+                base = ".".join([*parents, *filter(None, [base])])
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                found.add(name if name in FILES else base)
+    return frozenset(found)
+
+
+def is_in(module: str, groups: Collection[str]) -> bool:
+    return any(module == group or module.startswith(f"{group}.") for group in groups)
+
+
+def ours(file: Path) -> frozenset[str]:
+    return frozenset(each for each in imports_of(file) if is_in(each, ["events"]))
+
+
+def offences(names: Collection[str], forbidden: Collection[str]) -> list[str]:
+    return [
+        f"{name} imports {each}"
+        for name in names
+        for each in sorted(imports_of(FILES[name]))
+        if is_in(each, forbidden)
+    ]
+
+
+def test_the_files_that_the_rules_speak_of_are_there_and_every_import_is_seen() -> None:
+    named = {*EDGES, *USE_CASES, *DATABASE, *PURE, *GROUND, "events.bootstrap"}
+    assert named <= FILES.keys()
+    assert "events.datamodels" in imports_of(FILES["events.dao"]), "at the top of a file"
+    assert "events.app" in imports_of(FILES["events.local.run"]), "inside a function"
+    assert "mypy_boto3_dynamodb" in imports_of(FILES["events.dao"]), "for types alone"
+    assert "events.verification" in imports_of(FILES["events.service"]), "from the package"
+
+
+@pytest.mark.parametrize("name", GROUND)
+def test_models_errors_and_config_import_nothing_of_ours(name: str) -> None:
+    assert ours(FILES[name]) == frozenset()
+
+
+def test_only_the_dao_knows_how_items_look() -> None:
+    assert {name for name, file in FILES.items() if "events.datamodels" in imports_of(file)} == {
+        "events.dao",
+        "events.bootstrap",  # for the names of the tables
+    }
+
+
+def test_the_use_cases_know_neither_the_database_nor_the_web() -> None:
+    above = ["events.datamodels", "events.bootstrap", "events.config"]
+    assert offences(USE_CASES, [*DATABASE, *above, *DRIVERS, "mypy_boto3_dynamodb", *WEB]) == []
+
+
+def test_the_database_does_not_know_the_use_cases() -> None:
+    assert offences(DATABASE, [*USE_CASES, "events.bootstrap", "events.config", *WEB]) == []
+
+
+def test_only_the_database_and_its_assembly_import_boto() -> None:
+    assert {
+        name for name in FILES if any(is_in(each, DRIVERS) for each in imports_of(FILES[name]))
+    } == {*DATABASE, "events.bootstrap"}
+
+
+def test_only_the_dao_makes_single_calls() -> None:
+    assert {name for name, file in FILES.items() if "events.calls" in imports_of(file)} == {
+        "events.dao"
+    }
+
+
+def test_nothing_below_the_edges_imports_an_edge() -> None:
+    names = [name for name in FILES if not is_in(name, EDGES)]
+    assert {*USE_CASES, *DATABASE, *PURE, *GROUND, "events.bootstrap"} <= set(names)
+    assert offences(names, EDGES) == []
+
+
+def test_pure_files_import_no_driver_no_web_no_thread_and_nothing_above_them() -> None:
+    assert offences(PURE, [*DRIVERS, *WEB, *THREADS]) == []
+    assert offences(PURE, [*DATABASE, *USE_CASES, "events.bootstrap", "events.config"]) == []
+
+
+def test_only_the_http_edge_imports_the_web_framework() -> None:
+    web = {
+        name
+        for name, file in FILES.items()
+        if any(is_in(each, ["fastapi", "starlette"]) for each in imports_of(file))
+    }
+    assert "events.app" in web
+    assert {name for name in web if not is_in(name, ["events.app", "events.api"])} == set()
+
+
+def test_imports_go_round_in_no_circle() -> None:
+    graph = {name: {each for each in ours(file) if each != name} for name, file in FILES.items()}
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as exc:
+        pytest.fail(f"these import each other: {' → '.join(exc.args[1])}")
+    assert set(order) == set(FILES)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_commands_at_the_root_stand_on_what_there_is_and_nothing_stands_on_them(
+    script: str,
+) -> None:
+    imports = imports_of(CHECKOUT / script)
+    assert {each for each in imports if is_in(each, ["events"])} <= FILES.keys()
+    below = [*DATABASE, "events.datamodels", *DRIVERS]
+    assert [each for each in imports if is_in(each, below)] == []
+    stem = script.removesuffix(".py")
+    assert [name for name, file in FILES.items() if stem in imports_of(file)] == []
+
+
+def test_a_file_has_one_job_and_at_most_350_lines() -> None:
+    lines = {
+        file.relative_to(CHECKOUT).as_posix(): len(file.read_text(encoding="utf-8").splitlines())
+        for file in FILES.values()
+    }
+    too_long = {name: number for name, number in lines.items() if number > MOST_LINES}
+    assert too_long.keys() <= LONG_FILES.keys(), too_long
+    assert LONG_FILES.keys() <= lines.keys()

@@ -1,0 +1,148 @@
+"""The description of the API says all there is to say, and nothing that is not so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from events.api.problems import Problem
+from events.app import create_app
+from events.config import Settings
+
+Json = dict[str, Any]
+
+PROBLEM = "application/problem+json"
+BUCKETS = "/events/customers/{customer_id}/buckets"
+
+
+@pytest.fixture
+def document() -> Json:
+    return create_app(Settings()).openapi()
+
+
+def operations(document: Json) -> Iterator[tuple[str, Json]]:
+    """Every operation, as `get /livez`."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+def parts_of(value: object) -> Iterator[Json]:
+    """Every object in a document, however deep."""
+    if isinstance(value, dict):
+        yield value
+        for each in value.values():
+            yield from parts_of(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from parts_of(each)
+
+
+def test_each_route_documents_its_good_answer_and_each_error_it_can_give(document: Json) -> None:
+    assert {name: sorted(each["responses"]) for name, each in operations(document)} == {
+        f"get {BUCKETS}": ["200", "400", "500", "503"],
+        "get /events/customers": ["200", "400", "500", "503"],
+        "get /livez": ["200", "400"],
+        "get /readyz": ["200", "400", "500", "503"],
+    }
+
+
+def test_each_documented_error_is_a_problem_with_an_example_of_its_status(document: Json) -> None:
+    seen = 0
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if status.startswith("2"):
+                continue
+            seen += 1
+            assert list(response["content"]) == [PROBLEM], (name, status)
+            content = response["content"][PROBLEM]
+            assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+            example = content["example"]
+            assert Problem.model_validate(example).model_dump() == example
+            assert example["status"] == int(status)
+            assert example["title"] == response["description"]
+            assert bool(example["errors"]) == (status == "400")
+    assert seen == 10
+
+
+def test_the_framework_s_422_is_nowhere(document: Json) -> None:
+    text = json.dumps(document)
+    for absent in ('"422"', "HTTPValidationError", "ValidationError"):
+        assert absent not in text
+
+
+def test_every_parameter_has_a_description_and_an_example(document: Json) -> None:
+    lacking = [
+        (name, parameter["name"], what)
+        for name, operation in operations(document)
+        for parameter in operation.get("parameters", [])
+        for what, has in (
+            ("description", parameter.get("description")),
+            ("example", parameter["schema"].get("examples") or parameter.get("examples")),
+        )
+        if not has
+    ]
+    assert lacking == []
+
+
+def test_the_parameters_are_those_that_there_are(document: Json) -> None:
+    assert {
+        name: [each["name"] for each in operation.get("parameters", [])]
+        for name, operation in operations(document)
+    } == {
+        f"get {BUCKETS}": [
+            "customer_id", "start", "end", "event_type", "group_by", "fill", "limit", "cursor",
+            "format",
+        ],
+        "get /events/customers": ["start", "end", "prefix", "limit", "cursor"],
+        "get /livez": [],
+        "get /readyz": [],
+    }  # fmt: skip
+
+
+def test_every_operation_and_schema_says_what_it_is(document: Json) -> None:
+    for name, operation in operations(document):
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert operation["tags"], name
+        assert "application/json" in operation["responses"]["200"]["content"], name
+    for name, schema in document["components"]["schemas"].items():
+        assert schema["description"], name
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_referred_to(document: Json) -> None:
+    references = {part["$ref"] for part in parts_of(document) if "$ref" in part}
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references == schemas
+
+
+def test_operations_have_names_of_their_own(document: Json) -> None:
+    names = [operation["operationId"] for _, operation in operations(document)]
+    assert len(set(names)) == len(names) == 4
+
+
+def test_what_a_problem_always_has_is_described_as_always_there(document: Json) -> None:
+    assert document["components"]["schemas"]["Problem"]["required"] == [
+        "type",
+        "title",
+        "status",
+        "detail",
+        "errors",
+    ]
+
+
+def test_the_description_is_served_and_is_the_same_each_time() -> None:
+    client = TestClient(create_app(Settings()))
+    first, second = client.get("/openapi.json"), client.get("/openapi.json")
+    assert first.json() == second.json() == create_app(Settings()).openapi()
+    assert first.json()["openapi"].startswith("3.")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect"])
+def test_pages_that_load_from_foreign_hosts_are_off(path: str) -> None:
+    response = TestClient(create_app(Settings())).get(path)
+    assert (response.status_code, response.headers["content-type"]) == (404, PROBLEM)

@@ -1,0 +1,194 @@
+"""One table from error to status: every class is in it, and its answer is whole."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.exceptions import HTTPException
+
+import events
+from events import errors
+from events.api import problems
+from events.api.problems import STATUS_OF, InvalidRequest
+from events.errors import (
+    EventsError,
+    InvalidEvent,
+    InvalidInput,
+    InvalidWindow,
+    StoreRefused,
+    StoreUnavailable,
+)
+
+#: What a class without a line of its own answers, deliberately through its base.
+THROUGH_THEIR_BASE = {
+    "events.local.dynamodb.LocalServerError": 500,
+    "events.local.run.RunError": 500,
+}
+
+
+def test_the_six_errors_are_in_the_table_by_name() -> None:
+    ours = {
+        each
+        for _, each in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(each, EventsError)
+    }
+    assert len(ours) == 6
+    assert {each: STATUS_OF.get(each) for each in ours} == {
+        EventsError: 500,
+        InvalidEvent: 400,
+        InvalidWindow: 400,
+        InvalidInput: 400,
+        StoreUnavailable: 503,
+        StoreRefused: 500,
+    }
+
+
+def test_any_other_error_of_ours_is_in_the_table_or_deliberately_left_to_its_base() -> None:
+    for module in pkgutil.walk_packages(events.__path__, "events."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    elsewhere = {
+        f"{each.__module__}.{each.__name__}": each
+        for each in subclasses_of(EventsError)
+        if each.__module__ != errors.__name__ and each.__module__.startswith("events.")
+    }
+    assert {name: status_of(each) for name, each in elsewhere.items()} == {
+        "events.api.problems.InvalidRequest": 400,
+        **THROUGH_THEIR_BASE,
+    }
+    assert {name for name, each in elsewhere.items() if each in STATUS_OF} == (
+        elsewhere.keys() - THROUGH_THEIR_BASE.keys()
+    )
+
+
+def subclasses_of(base: type[EventsError]) -> set[type[EventsError]]:
+    found = set(base.__subclasses__())
+    return found.union(*(subclasses_of(each) for each in found)) if found else found
+
+
+def status_of(error: type[EventsError]) -> HTTPStatus:
+    return next(STATUS_OF[base] for base in error.__mro__ if base in STATUS_OF)
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+class _Deeper(InvalidWindow):
+    """A class that has the status of its base."""
+
+
+WRONG = ("urn:events:problem:bad-request", "The request is wrong", 400)
+FAILED = ("urn:events:problem:internal-server-error", "Something is wrong on our side", 500)
+DOWN = ("urn:events:problem:service-unavailable", "The store does not answer", 503)
+LOGGED = "the service failed; its log says why"
+
+
+def answer_to(error: Exception) -> Any:
+    """What an app answers whose one route raises."""
+    app = FastAPI()
+    problems.install(app)
+
+    @app.get("/")
+    def fail() -> None:
+        raise error
+
+    return TestClient(app, raise_server_exceptions=False).get("/")
+
+
+@pytest.mark.parametrize(
+    ("error", "head", "detail", "fields"),
+    [
+        pytest.param(
+            InvalidRequest("query", "is wrong"),
+            WRONG,
+            "query: is wrong",
+            [{"field": "query", "detail": "is wrong"}],
+            id="a request that is wrong",
+        ),
+        pytest.param(
+            InvalidWindow("is too long", "end"),
+            WRONG,
+            "end: is too long",
+            [{"field": "end", "detail": "is too long"}],
+            id="a window, by one parameter",
+        ),
+        pytest.param(InvalidWindow("makes no sense"), WRONG, "makes no sense", [], id="a window"),
+        pytest.param(_Deeper("makes no sense"), WRONG, "makes no sense", [], id="through its base"),
+        pytest.param(
+            InvalidEvent("timestamp", "is empty"),
+            WRONG,
+            "timestamp: is empty",
+            [{"field": "timestamp", "detail": "is empty"}],
+            id="an event, by one field",
+        ),
+        pytest.param(
+            InvalidEvent(None, "has 3 columns"), WRONG, "has 3 columns", [], id="an event"
+        ),
+        pytest.param(InvalidInput("no header"), WRONG, "no header", [], id="an input"),
+        pytest.param(StoreRefused("secret"), FAILED, LOGGED, [], id="refused"),
+        pytest.param(EventsError("secret"), FAILED, LOGGED, [], id="any error of ours"),
+        pytest.param(RuntimeError("secret"), FAILED, LOGGED, [], id="a mistake of ours"),
+        pytest.param(
+            StoreUnavailable("secret"),
+            DOWN,
+            "the store did not answer in time: ask again, that is safe",
+            [],
+            id="unavailable",
+        ),
+        pytest.param(
+            HTTPException(404, "secret"),
+            ("urn:events:problem:not-found", "There is nothing here", 404),
+            "no such address; /openapi.json lists all",
+            [],
+            id="not found",
+        ),
+        pytest.param(
+            HTTPException(413, "at most 1 MB"),
+            (
+                "urn:events:problem:request-entity-too-large",
+                HTTPStatus(413).phrase,
+                413,
+            ),
+            "at most 1 MB",
+            [],
+            id="a status without words of ours",
+        ),
+    ],
+)
+def test_an_error_is_answered_with_a_whole_problem(
+    error: Exception, head: tuple[str, str, int], detail: str, fields: list[dict[str, str]]
+) -> None:
+    response = answer_to(error)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, response.json()) == (
+        head[2],
+        {
+            "type": head[0],
+            "title": head[1],
+            "status": head[2],
+            "detail": detail,
+            "errors": fields,
+        },
+    )
+    assert response.headers.get("retry-after") == ("1" if head is DOWN else None)
+
+
+def test_headers_of_an_http_error_are_kept() -> None:
+    response = answer_to(HTTPException(405, headers={"Allow": "GET"}))
+    assert (response.status_code, response.headers["allow"]) == (405, "GET")
+
+
+def test_the_reason_of_a_failure_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    answer_to(StoreUnavailable("secret place"))
+    answer_to(StoreRefused("secret rights"))
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("ERROR", "StoreUnavailable: secret place"),
+        ("ERROR", "StoreRefused: secret rights"),
+    ]
