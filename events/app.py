@@ -38,6 +38,8 @@ def create_app(settings: Settings) -> FastAPI:
         # Its docs pages load their scripts from another host.
         docs_url=None,
         redoc_url=None,
+        # A redirect would go to the decoded path: from the customer `a%2Fb` to the customer `a/b`.
+        redirect_slashes=False,
     )
     for each in (buckets, customers, ops):
         app.include_router(each.router)

@@ -39,7 +39,7 @@ class InvalidWindow(EventsError):
     """
 
     def __init__(self, reason: str, parameter: str | None = None) -> None:
-        super().__init__(reason)
+        super().__init__(f"{parameter}: {reason}" if parameter else reason)
         self.reason = reason
         self.parameter = parameter
 

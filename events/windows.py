@@ -53,7 +53,7 @@ def window_between(start: datetime, end: datetime) -> Window:
     if start.tzinfo is None or end.tzinfo is None:
         raise InvalidWindow("a window needs aware times")
     if start > end:
-        raise InvalidWindow(f"start {start} is after end {end}: swap them", "start")
+        raise InvalidWindow(f"{start} is after end, {end}: swap them", "start")
     return Window(start.astimezone(UTC), end.astimezone(UTC))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, NotRequired
@@ -21,6 +22,7 @@ from events.windows import window_between
 
 router = APIRouter(tags=["counts"])
 
+_JSON_RANGES = ("application/json", "application/*", "*/*")
 #: A cell that begins so is run as a formula by spreadsheets (OWASP, "CSV Injection").
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -69,7 +71,7 @@ class Buckets(BaseModel):
 
 
 @router.get(
-    "/events/customers/{customer_id:path}/buckets",
+    "/events/customers/{customer_id:id}/buckets",
     summary="Events by UTC hour",
     response_model=Buckets,
     responses={
@@ -153,14 +155,19 @@ def _next(page: BucketPage) -> str | None:
 
 
 def _prefers_csv(accept: str) -> bool:
-    """Whether `text/csv` is named before any other type that would do."""
+    """Whether `text/csv` is liked better than JSON (RFC 9110, section 12.5.1); a tie: the first."""
+    best, is_csv = 0.0, False
     for media_range in accept.split(","):
-        media_type = media_range.partition(";")[0].strip().lower()
-        if media_type == "text/csv":
-            return True
-        if media_type in ("application/json", "application/*", "*/*"):
-            return False
-    return False
+        media_type, *parameters = (part.strip().lower() for part in media_range.split(";"))
+        weights = [each.removeprefix("q=") for each in parameters if each.startswith("q=")]
+        weight = _weight(weights[0]) if weights else 1.0
+        if weight > best and media_type in ("text/csv", "text/*", *_JSON_RANGES):
+            best, is_csv = weight, media_type not in _JSON_RANGES
+    return is_csv
+
+
+def _weight(text: str) -> float:
+    return float(text) if re.fullmatch(r"[01](?:\.[0-9]{0,3})?", text) else 0.0
 
 
 def _csv_answer(request: Request, page: BucketPage, *, is_grouped: bool) -> Response:
@@ -173,7 +180,8 @@ def _csv_answer(request: Request, page: BucketPage, *, is_grouped: bool) -> Resp
         if bucket.counts is None:
             rows.writerow((_hour(bucket.start), bucket.count, partial))
         else:
-            for event_type, count in bucket.counts.items():
+            # An hour without events (`fill=zero`) keeps its line.
+            for event_type, count in (bucket.counts or {"": 0}).items():
                 rows.writerow((_hour(bucket.start), _defused(event_type), count, partial))
     headers = {"Content-Disposition": 'attachment; filename="buckets.csv"', "Vary": "Accept"}
     next_page = _next(page)

@@ -21,7 +21,7 @@ class Status(BaseModel):
 
 
 @router.get("/livez", summary="Is the process alive", responses=responses(HTTPStatus.BAD_REQUEST))
-def get_livez() -> Status:
+async def get_livez() -> Status:
     """The process answers; says nothing of the store."""
     return Status()
 

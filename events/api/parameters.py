@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import re
 from collections import Counter
 from datetime import datetime
 from typing import Annotated, Literal
@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Path, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from events.api.problems import InvalidRequest
 from events.errors import InvalidEvent, InvalidWindow
@@ -20,10 +21,13 @@ from events.timestamps import parse_instant
 
 MAX_BUCKETS, DEFAULT_BUCKETS = 10_000, 1_000
 MAX_CUSTOMERS, DEFAULT_CUSTOMERS = 1_000, 100
+_NO_CURSOR = "is no cursor: use `next` of the page before as it was given"
 _MAY_REPEAT = frozenset({"event_type"})
 
 
-def get_service(request: Request) -> EventService:
+# Neither of these two waits for anything: `async` keeps them, and what needs nothing else, off the
+# threads, which may all be waiting for the store.
+async def get_service(request: Request) -> EventService:
     service: EventService = request.app.state.service
     return service
 
@@ -31,7 +35,7 @@ def get_service(request: Request) -> EventService:
 Service = Annotated[EventService, Depends(get_service)]
 
 
-def check_request(request: Request) -> None:
+async def check_request(request: Request) -> None:
     """
     Refuse what the framework would let through with another meaning.
 
@@ -78,24 +82,42 @@ def encode_cursor(text: str) -> str:
 
 def _cursor(text: str) -> str:
     try:
-        return base64.b64decode(
-            text + "=" * (-len(text) % 4), altchars=b"-_", validate=True
-        ).decode()
-    except (binascii.Error, ValueError) as exc:
-        raise ValueError("is no cursor: use `next` of the page before as it was given") from exc
+        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        if decoded:
+            return decoded.decode()
+    except ValueError:  # no base64, or no UTF-8 in it
+        pass
+    raise ValueError(_NO_CURSOR)
 
 
 def _cursor_hour(text: str) -> datetime:
     try:
         return _instant(_cursor(text))
     except ValueError as exc:
-        raise ValueError("is no cursor: use `next` of the page before as it was given") from exc
+        raise ValueError(_NO_CURSOR) from exc
+
+
+def _whole_number(text: object) -> object:
+    # pydantic alone also takes 1_0 and " 10".
+    if isinstance(text, str) and not re.fullmatch("-?[0-9]{1,9}", text):
+        raise ValueError("is no whole number")
+    return text
 
 
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 EventType = Annotated[str, BeforeValidator(_event_type)]
 Cursor = Annotated[str, BeforeValidator(_cursor)]
 HourCursor = Annotated[datetime, BeforeValidator(_cursor_hour, json_schema_input_type=str)]
+WholeNumber = Annotated[int, BeforeValidator(_whole_number, json_schema_input_type=int)]
+
+
+class _AnyText(StringConvertor):
+    """Any text at all, slashes and line breaks too; what an id may be is checked afterwards."""
+
+    regex = r"(?s:.*)"
+
+
+register_url_convertor("id", _AnyText())
 
 CustomerId = Annotated[
     str,
@@ -137,7 +159,7 @@ class BucketParameters(BaseModel):
         "left out.",
         examples=["zero"],
     )
-    limit: int = Field(
+    limit: WholeNumber = Field(
         default=DEFAULT_BUCKETS,
         ge=1,
         le=MAX_BUCKETS,
@@ -174,7 +196,7 @@ class CustomerParameters(BaseModel):
     prefix: str = Field(
         default="", description="Only customers whose id begins so.", examples=["9d69"]
     )
-    limit: int = Field(
+    limit: WholeNumber = Field(
         default=DEFAULT_CUSTOMERS,
         ge=1,
         le=MAX_CUSTOMERS,

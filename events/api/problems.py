@@ -175,7 +175,8 @@ def _of_validation(_: Request, exc: Exception) -> Response:
     errors = []
     for error in exc.errors() if isinstance(exc, RequestValidationError) else []:
         place, *names = error["loc"]
-        field = ".".join(map(str, names)) or str(place)
+        # Not the place in a repeated parameter.
+        field = ".".join(name for name in names if isinstance(name, str)) or str(place)
         errors.append(FieldProblem(field=field, detail=_in_our_words(error)))
     detail = "; ".join(f"{each.field}: {each.detail}" for each in errors)
     return problem(HTTPStatus.BAD_REQUEST, detail, errors=errors)

@@ -35,7 +35,7 @@ def window_refusal(text: str) -> str:
     with pytest.raises(InvalidWindow) as refused:
         parse_instant(text, "start")
     assert refused.value.parameter == "start"
-    assert str(refused.value) == refused.value.reason
+    assert str(refused.value) == f"start: {refused.value.reason}"
     return refused.value.reason
 
 

@@ -131,7 +131,7 @@ def test_a_window_that_runs_backwards_is_refused() -> None:
 
     assert refused.value.parameter == "start"
     assert str(refused.value) == (
-        "start 2021-03-01 00:01:00+00:00 is after end 2021-03-01 00:00:00+00:00: swap them"
+        "start: 2021-03-01 00:01:00+00:00 is after end, 2021-03-01 00:00:00+00:00: swap them"
     )
 
 
