@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -23,13 +23,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
+class GarbledAnswer(Exception):
+    """An answer that says it is well and cannot be read."""
+
+
 #: The answer was lost or cut: what was asked may have been done.
-UNKNOWN_OUTCOME = (BotoConnectionError, HTTPClientError, ResponseParserError)
+UNKNOWN_OUTCOME = (BotoConnectionError, HTTPClientError, ResponseParserError, GarbledAnswer)
 _TABLE_WAIT_SECONDS = 60.0
 
 
 class ConditionFailed(Exception):
-    """The condition of a single write did not hold."""
+    """
+    The condition of a single write did not hold.
+
+    Args:
+        item: The item as it is, where the write asked for it.
+    """
+
+    def __init__(self, item: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.item = item
 
 
 class _AlreadyThere(Exception):
@@ -48,6 +62,7 @@ class Calls:
         client: Made for one attempt a call (`total_max_attempts=1`): the retries are here.
         tables: Made when a request finds that one is not there.
         retry: For each single request.
+        on_tables_made: Called after a table was made: whatever it held before is gone.
     """
 
     def __init__(
@@ -55,12 +70,15 @@ class Calls:
         client: DynamoDBClient,
         tables: Sequence[CreateTableInputTypeDef],
         retry: RetryPolicy,
+        *,
+        on_tables_made: Callable[[], None],
     ) -> None:
         self._client = client
         self._tables = tables
         self._retry = retry
+        self._on_tables_made = on_tables_made
         client.meta.events.register(
-            "before-parse.dynamodb.Query", _read_items, unique_id="events-read-items"
+            "before-parse.dynamodb", _read_body, unique_id="events-read-body"
         )
 
     def pages(
@@ -104,6 +122,7 @@ class Calls:
                     self.one(
                         self._client.create_table, is_about_tables=True, retry=retry, **definition
                     )
+                self._on_tables_made()
         deadline = time.monotonic() + _TABLE_WAIT_SECONDS
         for definition in self._tables:
             table = definition["TableName"]
@@ -139,7 +158,7 @@ class Calls:
             except ClientError as exc:
                 code = exc.response["Error"]["Code"]
                 if code == "ConditionalCheckFailedException":
-                    raise ConditionFailed from exc
+                    raise ConditionFailed(_details(exc).get("Item", {})) from exc
                 if code == "ResourceInUseException" and is_about_tables:
                     raise _AlreadyThere from exc
                 answer = judge(exc)
@@ -170,9 +189,12 @@ def judge(exc: ClientError) -> Answer:
 
 def reasons(exc: ClientError) -> list[str | None]:
     """Why a transaction was cancelled: one code for each action, in order."""
+    return [reason.get("Code") for reason in _details(exc).get("CancellationReasons", [])]
+
+
+def _details(exc: ClientError) -> dict[str, Any]:
     # botocore's type knows only the part that all errors share.
-    response = cast("dict[str, Any]", exc.response)
-    return [reason.get("Code") for reason in response.get("CancellationReasons", [])]
+    return cast("dict[str, Any]", exc.response)
 
 
 def refused(what: str, exc: Exception) -> StoreRefused:
@@ -185,21 +207,33 @@ def _code(exc: Exception | None) -> str:
     return exc.response["Error"]["Code"] if isinstance(exc, ClientError) else type(exc).__name__
 
 
-def _read_items(
+def _read_body(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
     """
-    Take the items out of an answer before botocore reads it.
+    Look at an answer before botocore reads it.
 
-    What a query gives are JSON strings already, in the shape that botocore would make of them
-    attribute by attribute, which takes longer than all else in a request. Values in base64 (type
-    B) would be left as they are: no item of ours has any.
+    botocore takes a 200 with a body that is no JSON, such as a proxy's page, for a success that
+    says nothing; here its outcome is unknown. And it makes items of JSON anew, attribute by
+    attribute, which takes longer than all else in a request: they are the same afterwards, but for
+    values in base64 (type B), which no item of ours has.
+
+    Raises:
+        GarbledAnswer: It says 200 and is no JSON object.
     """
-    if response_dict["status_code"] != 200:
+    body = response_dict["body"]
+    if response_dict["status_code"] >= 300:
+        try:
+            body.decode()
+        except UnicodeDecodeError:  # the status says enough
+            response_dict["body"] = b"{}"
         return
     try:
-        body = json.loads(response_dict["body"])
-        customized_response_dict["Items"] = body.pop("Items", [])
-    except (ValueError, AttributeError):  # no JSON, or no object: botocore says so
-        return
-    response_dict["body"] = json.dumps(body).encode()
+        answer = json.loads(body)
+    except ValueError as exc:
+        raise GarbledAnswer from exc
+    if not isinstance(answer, dict):
+        raise GarbledAnswer
+    if "Items" in answer:
+        customized_response_dict["Items"] = answer.pop("Items")
+        response_dict["body"] = json.dumps(answer).encode()

@@ -65,7 +65,9 @@ class DynamoStore:
         self._client = client
         self._tables = tables
         self._retry = retry
-        self._calls = Calls(client, tables.definitions(), retry)
+        self._calls = Calls(
+            client, tables.definitions(), retry, on_tables_made=self._forget_registered
+        )
         self._now = now
         self._new_token = new_token
         self._registered: set[str] = set()
@@ -149,8 +151,7 @@ class DynamoStore:
                         return duplicates
                 elif answer is Answer.MAKE_TABLES:
                     self.create_tables()
-                    self._registered.discard(customer_id)
-                    self._register(customer_id)
+                    self.register(customer_id)
                 failure = exc
             except UNKNOWN_OUTCOME as exc:
                 failure = exc
@@ -175,6 +176,9 @@ class DynamoStore:
             self._registered.clear()
         self._registered.add(customer_id)
 
+    def _forget_registered(self) -> None:
+        self._registered.clear()
+
     def register(self, customer_id: str) -> None:
         """List a customer, whether or not it was listed before."""
         self._registered.discard(customer_id)
@@ -182,7 +186,8 @@ class DynamoStore:
 
     def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
         """Put a recount where the counter is still what was seen; False if it has moved."""
-        update, condition, values = repair_expressions(seen, recount.hours, self._now())
+        now = self._now()
+        update, condition, values = repair_expressions(seen, recount.hours, now)
         try:
             self._calls.one(
                 self._client.update_item,
@@ -194,9 +199,11 @@ class DynamoStore:
                 UpdateExpression=update,
                 ConditionExpression=condition,
                 ExpressionAttributeValues=values,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        except ConditionFailed:
-            return False
+        except ConditionFailed as exc:
+            # After a lost answer it is this very repair that moved it.
+            return bool(exc.item) and day_counts_of(exc.item).updated_at == now
         return True
 
     # --- reading ----------------------------------------------------------------------------------
@@ -251,7 +258,7 @@ class DynamoStore:
 
     def all_event_keys(self, customer_id: str) -> Iterator[Event | str]:
         """As `event_keys`, of all time, and with keys that begin with no time."""
-        yield from self._events(customer_id, " ", _LAST_KEY)
+        yield from self._events(customer_id, "\0", _LAST_KEY)
 
     def _events(self, customer_id: str, low: str, high: str) -> Iterator[Event | str]:
         pages = self._calls.pages(
@@ -271,7 +278,11 @@ class DynamoStore:
                     yield key
 
     def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
-        """Listed customers with this prefix, in byte order of their ids, from the one after."""
+        """
+        Listed customers with this prefix, in byte order of their ids, from the one after.
+
+        One that is longer than a sort key may be, 1,024 bytes, stands where its first 900 do.
+        """
         # A registry key is the id, or of a very long id its start and a digest: the prefix of the
         # key is a bound, and the id itself is looked at.
         names: list[str] = []
