@@ -38,14 +38,14 @@ class Interrupts:
     """
     Ctrl-C and SIGTERM while a run is under way; a context manager that puts the old ways back.
 
-    The first one raises `Interrupted` where the run waits for input, and elsewhere is kept until
-    it next does: a submit that was cut in half would leave events that nobody waits for. The
-    second one ends the program at once, which loses nothing either.
+    The first one raises `Interrupted` where the run waits for input or the store, and elsewhere is
+    kept until it next does: a submit that was cut in half would leave events that nobody waits
+    for. The second one ends the program at once, which loses nothing either.
     """
 
     def __init__(self) -> None:
         self._is_stopping = False
-        self._is_reading = False
+        self._is_waiting = False
         self._old: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupts:
@@ -63,14 +63,14 @@ class Interrupts:
             signal.signal(number, old)  # type: ignore[arg-type] # as signal.signal returned it
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def waiting(self) -> Iterator[None]:
         """The block may be left at any point by `Interrupted`."""
-        self._is_reading = True
+        self._is_waiting = True
         try:
             self.check()
             yield
         finally:
-            self._is_reading = False
+            self._is_waiting = False
 
     def check(self) -> None:
         """Raise `Interrupted` if the run was told to stop."""
@@ -81,7 +81,7 @@ class Interrupts:
         if self._is_stopping:
             os._exit(EXIT_INTERRUPTED)
         self._is_stopping = True
-        if self._is_reading:
+        if self._is_waiting:
             raise Interrupted
 
 
@@ -166,7 +166,7 @@ def ingest_records(
         while is_more:
             chunk: list[Numbered | Rejection] = []
             try:
-                with interrupts.reading():
+                with interrupts.waiting():
                     for record in islice(records, _CHUNK_ROWS):
                         chunk.append(record)  # what came before an error is kept
             except InvalidInput as exc:
@@ -183,8 +183,8 @@ def ingest_records(
             if service is not None:
                 ahead.append(service.submit(events))
                 while len(ahead) > (_MAX_CHUNKS_AHEAD if is_more else 0):
-                    interrupts.check()
-                    ahead[0].wait()
+                    with interrupts.waiting():
+                        ahead[0].wait()
                     _tally(ahead.popleft(), result)
             result.seconds = time.monotonic() - begin
             on_progress(result)

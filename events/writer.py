@@ -33,7 +33,7 @@ class Ticket:
 
     def wait(self) -> list[Outcome]:
         """
-        The outcomes, once every event is durable and counted.
+        The outcomes, once every event is durable and counted; an error as soon as there is one.
 
         Raises:
             StoreUnavailable: Some events may not be stored; the same call again is safe.
@@ -56,12 +56,14 @@ class Ticket:
             self._done.set()
 
     def fail(self, error: BaseException) -> None:
-        """The first error stands; what is still in flight no longer matters to the answer."""
+        """The first error stands; what still waits is not sent, what is in flight is finished."""
         if self._error is None and self._left:
             self._error = error
-        self._left -= 1
-        if not self._left:
             self._done.set()
+
+    @property
+    def has_failed(self) -> bool:
+        return self._error is not None
 
 
 _Entry = tuple[Event, Ticket, int]
@@ -170,12 +172,16 @@ def _take(waiting: deque[_Entry]) -> dict[Event, list[_Entry]]:
     counters: set[str | None] = {None}
     while waiting:
         entry = waiting[0]
-        event = entry[0]
+        event, ticket, _ = entry
+        if ticket.has_failed:
+            # Its caller has the error already, and sends all of it again.
+            waiting.popleft()
+            continue
         if event in batch:
             # DynamoDB refuses one item twice in a transaction; the twin shares the first's fate.
             batch[event].append(entry)
         else:
-            event_type = event[1]
+            event_type = event.event_type
             more = 1 if event_type in counters else 2
             if len(batch) + len(counters) + more > MAX_ACTIONS:
                 break

@@ -395,11 +395,30 @@ def test_a_ticket_half_under_way_keeps_that_half_when_the_rest_is_dropped() -> N
         ticket = writer.submit([event("t-1"), event("t-2", customer_id="another")])
         recorder.wait_until_begun()
         writer.drop_waiting()
-        assert not ticket.is_done()
-        recorder.let_go()
         with pytest.raises(StoreUnavailable):
             ticket.wait()
+        assert ticket.outcomes == [None, None]
+        recorder.let_go()
     assert ticket.outcomes == [INSERTED, None]
+
+
+def test_what_waits_of_a_ticket_that_failed_is_not_sent_and_its_neighbours_are() -> None:
+    recorder = Recorder()
+    recorder.hold()
+    recorder.fails_on = {event("t-1"): StoreUnavailable("gone")}
+    with writing(recorder, threads=1) as writer:
+        failed = writer.submit([event("t-1"), event("t-2", customer_id="another")])
+        recorder.wait_until_begun()
+        neighbour = writer.submit([event("t-3", customer_id="another")])
+        recorder.let_go()
+        with pytest.raises(StoreUnavailable):
+            failed.wait()
+        assert neighbour.wait() == [INSERTED]
+    assert failed.outcomes == [None, None]
+    assert [[each.transaction_id for each in batch] for batch in recorder.batches] == [
+        ["t-1"],
+        ["t-3"],
+    ]
 
 
 def test_dropping_with_nothing_waiting_changes_nothing() -> None:
