@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from events.bootstrap import load_settings, make_service
 from events.csvfile import Rejection, read_records
@@ -36,6 +39,8 @@ _SECONDS_TO_FIND_THE_STORE = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    # What is logged on the way to an error is said once, by the error.
+    logging.getLogger("events").addHandler(logging.NullHandler())
     options = _parser().parse_args(arguments)
     result = IngestResult()
     code, problem = EXIT_OK, ""
@@ -53,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if result.read:
             problem += ". What is counted below is stored; run again to go on, that is safe"
         elif isinstance(exc, StoreUnavailable):
-            problem += ". Start one on this machine with: python -m events local"
+            problem += _how_to_start()
+    except Exception:  # noqa: BLE001 - a mistake of ours; 1 would say that all is stored
+        traceback.print_exc()
+        return EXIT_NOT_RUN
     if code == EXIT_OK and result.rejected:
         code = EXIT_SOME_REJECTED
     if problem:
@@ -64,6 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif has_begun:
         _print_summary(options, result, rejects_path)
     return code
+
+
+def _how_to_start() -> str:
+    settings = load_settings()
+    if not settings.is_local:
+        return ""
+    port = urlsplit(settings.dynamodb_endpoint_url).port
+    option = f" --port {port}" if port not in (None, 9000) else ""
+    return f". Start one on this machine with: python -m events local{option}"
 
 
 def _ingest(options: argparse.Namespace, rejects_path: Path, result: IngestResult) -> None:

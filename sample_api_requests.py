@@ -42,7 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrong = [check for check in _checks(events) if not _run(options.url, check)]
     except OSError as exc:
         reason = exc.reason if isinstance(exc, urllib.error.URLError) else exc
-        print(f"error: no service answers at {options.url} ({reason}). Start it: make run")
+        print(
+            f"error: no service answers at {options.url} ({reason}). Start it: make run",
+            file=sys.stderr,
+        )
+        return 2
+    except ValueError as exc:
+        print(f"error: what answers at {options.url} is no such service: {exc}", file=sys.stderr)
         return 2
     print(f"\n{len(wrong)} wrong answers" if wrong else "\nAll answers are right.")
     return 1 if wrong else 0

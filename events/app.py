@@ -35,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=lifespan,
         dependencies=[Depends(check_request)],
+        generate_unique_id_function=lambda route: route.name,
         # Its docs pages load their scripts from another host.
         docs_url=None,
         redoc_url=None,
@@ -47,11 +48,12 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _app() -> FastAPI:
+def __getattr__(name: str) -> FastAPI:
+    """`app`, made when it is first asked for: importing this file needs no good settings."""
+    if name != "app":
+        raise AttributeError(name)
     try:
-        return create_app(load_settings())
+        made = globals()["app"] = create_app(load_settings())
     except InvalidInput as exc:
         sys.exit(f"error: {exc}")
-
-
-app = _app()
+    return made

@@ -31,7 +31,8 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as exc:
         wrong = "; ".join(
-            f"{'.'.join(map(str, error['loc'])).upper()} is {error['input']!r}: {error['msg']}"
+            f"{'.'.join(map(str, error['loc'])).upper()} is {error['input']!r}: "
+            f"{error.get('ctx', {}).get('error', error['msg'])}"
             for error in exc.errors()
         )
         raise InvalidInput(f"settings (environment or .env): {wrong}") from exc

@@ -147,6 +147,7 @@ class Calls:
         operation: Callable[..., Any],
         *,
         is_about_tables: bool = False,
+        are_tables_made: bool = False,
         retry: RetryPolicy | None = None,
         **request: Any,
     ) -> Any:
@@ -162,17 +163,19 @@ class Calls:
                 if code == "ResourceInUseException" and is_about_tables:
                     raise _AlreadyThere from exc
                 answer = judge(exc)
-                if answer is Answer.MAKE_TABLES:
-                    if is_about_tables:
-                        raise _NotThere from exc
+                if answer is Answer.MAKE_TABLES and is_about_tables:
+                    raise _NotThere from exc
+                if answer is Answer.MAKE_TABLES and not are_tables_made:
                     self.create_tables()
-                elif answer is not Answer.RESEND:
+                    # Asked anew, however little patience there is.
+                    return self.one(operation, are_tables_made=True, retry=retry, **request)
+                if answer not in (Answer.RESEND, Answer.MAKE_TABLES):
                     raise refused("a request", exc) from exc
                 failure = exc
             except UNKNOWN_OUTCOME as exc:
                 failure = exc
             except BotoCoreError as exc:
-                raise refused("a request", exc) from exc
+                raise not_sent(exc) from exc
         raise self.unavailable(failure) from failure
 
     def unavailable(self, exc: Exception | None) -> StoreUnavailable:
@@ -203,6 +206,12 @@ def refused(what: str, exc: Exception) -> StoreRefused:
     return StoreRefused(f"the store refused {what} ({_code(exc)})")
 
 
+def not_sent(exc: BotoCoreError) -> StoreRefused:
+    """The error for a request that could not even be made: no credentials, say."""
+    log.error("a request to the store could not be made: %s", exc)
+    return StoreRefused(f"nothing can be sent to the store: {exc}")
+
+
 def _code(exc: Exception | None) -> str:
     return exc.response["Error"]["Code"] if isinstance(exc, ClientError) else type(exc).__name__
 
@@ -219,7 +228,7 @@ def _read_body(
     values in base64 (type B), which no item of ours has.
 
     Raises:
-        GarbledAnswer: It says 200 and is no JSON object.
+        GarbledAnswer: It says 200 and is no JSON object, or not from DynamoDB.
     """
     body = response_dict["body"]
     if response_dict["status_code"] >= 300:
@@ -232,7 +241,7 @@ def _read_body(
         answer = json.loads(body)
     except ValueError as exc:
         raise GarbledAnswer from exc
-    if not isinstance(answer, dict):
+    if not isinstance(answer, dict) or "x-amzn-requestid" not in response_dict["headers"]:
         raise GarbledAnswer
     if "Items" in answer:
         customized_response_dict["Items"] = answer.pop("Items")

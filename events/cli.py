@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -20,12 +22,16 @@ from events.timestamps import format_timestamp, parse_instant
 from events.windows import EARLIEST, LATEST, window_between
 
 EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
+_SECONDS_TO_FIND_THE_STORE = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _as_ctrl_c)
+    if not options.is_service:
+        # What is logged on the way to an error is said once, by the error.
+        logging.getLogger("events").addHandler(logging.NullHandler())
     try:
         code: int = options.command(options)
     except KeyboardInterrupt:
@@ -33,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OK if options.is_service else EXIT_NOT_RUN
     except EventsError as exc:
         _say(f"error: {exc}")
+        return EXIT_NOT_RUN
+    except Exception:  # noqa: BLE001 - a mistake of ours; 1 would say that something differs
+        traceback.print_exc()
         return EXIT_NOT_RUN
     return code
 
@@ -77,6 +86,12 @@ def _verify(options: argparse.Namespace) -> int:
     service = make_service(settings, patience_seconds=settings.events_ingest_patience_seconds)
     begin = time.monotonic()
     try:
+        # A store that is not there is said soon, not after the whole patience.
+        service.check(
+            patience_seconds=min(
+                _SECONDS_TO_FIND_THE_STORE, settings.events_ingest_patience_seconds
+            )
+        )
         found = service.verify(
             customer_id=options.customer,
             window=_window(options),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -24,6 +25,13 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def _table_name(text: str) -> str:
+    # A name has 3 to 255 characters (API Reference, CreateTable); the counters' table adds 14.
+    if not re.fullmatch(r"[a-zA-Z0-9_.\-]{3,241}", text):
+        raise ValueError("is no table's name: it has 3 to 241 of letters, digits, _ - and .")
+    return text
+
+
 class Settings(BaseSettings):
     """
     Everything that can be set; each field is the environment variable of the same name.
@@ -37,11 +45,8 @@ class Settings(BaseSettings):
         default="http://localhost:9000",
         description="Where DynamoDB answers. Empty: AWS itself, with its normal credential chain.",
     )
-    dynamodb_events_table_name: str = Field(
+    dynamodb_events_table_name: Annotated[str, AfterValidator(_table_name)] = Field(
         default="customer_events",
-        # A table's name has 3 to 255 of these characters (API Reference, CreateTable); the
-        # counters' table adds 14.
-        pattern=r"^[a-zA-Z0-9_.\-]{3,241}$",
         description="Table of the events; the counters' table adds _hourly_counts to it.",
     )
     aws_region: str = Field(

@@ -6,12 +6,13 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from events.calls import UNKNOWN_OUTCOME, Calls, ConditionFailed, judge, reasons, refused
+from events.calls import UNKNOWN_OUTCOME, Calls, ConditionFailed, judge, not_sent, reasons, refused
 from events.datamodels import (
     REGISTRY,
     Tables,
@@ -156,7 +157,7 @@ class DynamoStore:
             except UNKNOWN_OUTCOME as exc:
                 failure = exc
             except BotoCoreError as exc:
-                raise refused("writing", exc) from exc
+                raise not_sent(exc) from exc
             else:
                 return frozenset()
         if duplicates:
@@ -349,8 +350,9 @@ class DynamoStore:
         )
         return "Item" in answer
 
-    def check(self) -> None:
-        """One cheap read of each table; raises as every read does."""
+    def check(self, *, patience_seconds: float = 0) -> None:
+        """One cheap read of each table, by default asked once; raises as every read does."""
+        retry = replace(self._retry, patience_seconds=patience_seconds)
         for table, sort_key in (
             (self._tables.events, "event_key"),
             (self._tables.counts, "counter_key"),
@@ -359,6 +361,7 @@ class DynamoStore:
                 self._client.get_item,
                 TableName=table,
                 Key={"customer_id": {"S": REGISTRY}, sort_key: {"S": " "}},
+                retry=retry,
             )
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None:

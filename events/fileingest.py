@@ -115,7 +115,18 @@ class RejectsFile:
 
     def add(self, rejection: Rejection) -> None:
         self.count += 1
-        self._rows.writerow(rejection)
+        with self._writing():
+            self._rows.writerow(rejection)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise InvalidInput(
+                f"{self.path}: rejected rows cannot be written there ({exc.strerror}): make room, "
+                "or name another with --rejects"
+            ) from exc
 
     def __enter__(self) -> RejectsFile:
         return self
@@ -126,7 +137,8 @@ class RejectsFile:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with self._writing():
+            self._file.close()
         # Only a file of our own goes: /dev/null stays.
         if not self.count and self.path.is_file():
             self.path.unlink(missing_ok=True)
@@ -148,7 +160,7 @@ def ingest_records(
         records: As `CsvInput.records` gives them.
         service: None only reads and checks.
         on_rejection: Called for each rejected line, in order.
-        on_progress: Called after each chunk.
+        on_progress: Called after each chunk that is read, and each that is stored.
         result: Filled as the run goes, so that it is right after an error too: `inserted` and
             `duplicates` count what is known to be stored.
 
@@ -186,6 +198,8 @@ def ingest_records(
                     with interrupts.waiting():
                         ahead[0].wait()
                     _tally(ahead.popleft(), result)
+                    result.seconds = time.monotonic() - begin
+                    on_progress(result)
             result.seconds = time.monotonic() - begin
             on_progress(result)
     finally:

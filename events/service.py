@@ -69,8 +69,10 @@ class Store(verification.Store, Protocol):
     def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
         """Listed customers with this prefix, in byte order, from the one after `after` on."""
 
-    def check(self) -> None:
-        """One cheap read; raises `StoreUnavailable` or `StoreRefused` when it fails."""
+    def check(self, *, patience_seconds: float = 0) -> None:
+        """
+        One cheap read, by default asked once; raises `StoreUnavailable` or `StoreRefused`.
+        """
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None:
         """
@@ -104,9 +106,9 @@ class EventService:
         self._listing.shutdown()
         self._store.close()
 
-    def check(self) -> None:
+    def check(self, *, patience_seconds: float = 0) -> None:
         """One cheap read of the store; raises `StoreUnavailable` or `StoreRefused`."""
-        self._store.check()
+        self._store.check(patience_seconds=patience_seconds)
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None:
         """Make what tables are not there, and wait until they can be used."""

@@ -188,7 +188,7 @@ class MemoryStore:
             self._put(replace(was, hours=_without_zeros(recount.hours), updated_at=self._now()))
             return True
 
-    def check(self) -> None:
+    def check(self, *, patience_seconds: float = 0) -> None:
         """It is always there."""
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None:
@@ -415,9 +415,9 @@ class SpyStore:
         self._note("repair", seen, recount)
         return self._store.repair(seen, recount)
 
-    def check(self) -> None:
+    def check(self, *, patience_seconds: float = 0) -> None:
         self._note("check")
-        self._store.check()
+        self._store.check(patience_seconds=patience_seconds)
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None:
         self._note("create_tables", patience_seconds)

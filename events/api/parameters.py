@@ -99,7 +99,7 @@ def _cursor_hour(text: str) -> datetime:
 
 def _whole_number(text: object) -> object:
     # pydantic alone also takes 1_0 and " 10".
-    if isinstance(text, str) and not re.fullmatch("-?[0-9]{1,9}", text):
+    if isinstance(text, str) and not re.fullmatch("-?[0-9]{1,18}", text):
         raise ValueError("is no whole number")
     return text
 

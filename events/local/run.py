@@ -67,8 +67,11 @@ def _start_database(settings: Settings, folder: Path, started: ExitStack) -> Non
 
 def _ingest(file: Path) -> None:
     script = _CHECKOUT / "ingest_events_from_file.py"
-    # What a user would type; it says itself what it does. Ctrl-C reaches it as well.
-    process = subprocess.Popen([sys.executable, str(script), str(file)])  # noqa: S603 - our own script
+    # What a user would type; it says itself what it does. In a session of its own, because a
+    # Ctrl-C that reaches it and then our request to stop would be its second signal.
+    process = subprocess.Popen(  # noqa: S603 - our own script
+        [sys.executable, str(script), str(file)], start_new_session=True
+    )
     try:
         code = process.wait()
     except BaseException:
@@ -96,6 +99,7 @@ def _serve(port: int) -> None:
 
 def _welcome(port: int) -> str:
     base = f"http://localhost:{port}"
+    option = "" if port == 8800 else f" --url {base}"
     buckets = f"{base}/events/customers/{_SAMPLE_CUSTOMER}/buckets"
     return f"""
 The API answers at {base}. Try:
@@ -103,7 +107,7 @@ The API answers at {base}. Try:
   curl '{buckets}?start=2021-03-01T00:00:00Z&end=2021-03-02T00:00:00Z'
   curl '{buckets}?start=2021-03-01&end=2021-04-01&format=csv'
   curl '{base}/events/customers'
-  python sample_api_requests.py
+  python sample_api_requests.py{option}
   python -m events verify
 
 Its description is {base}/openapi.json. Ctrl-C stops everything; the data stays.

@@ -529,8 +529,9 @@ def test_all_pages_together_are_the_one_page(
 def all_pages(api: Api, query: str, *, customer_id: str) -> Iterator[Json]:
     page = settled(api.buckets(query, customer_id=customer_id))
     yield page
-    while page["next"] is not None:
-        page = settled(api.buckets(f"{query}&cursor={page['next']}", customer_id=customer_id))
+    while (following := page["next"]) is not None:
+        page = settled(api.buckets(f"{query}&cursor={following}", customer_id=customer_id))
+        assert page["next"] != following, "the same page for ever"
         yield page
 
 
@@ -719,6 +720,7 @@ def test_csv_pages_are_linked_and_together_are_the_one_page(
         link = re.fullmatch(r'<(.*)>; rel="next"', pages[-1].headers["link"])
         assert link
         pages.append(api.get(path + link[1]))
+        assert pages[-1].headers.get("link") != link[0], "the same page for ever"
     lines = [page.text.splitlines() for page in pages]
     assert [line for page in lines for line in page[1:]] == whole.text.splitlines()[1:]
     assert {page[0] for page in lines} == {"ts_start_of_hour,count,partial"}
@@ -1071,10 +1073,11 @@ def test_all_pages_of_customers_together_are_the_one_page(
     path = f"/events/customers?{DAY_ONE}&prefix={prefix}"
     found: list[Json] = []
     page = listing.get(f"{path}&limit={limit}").json()
-    while page["next"] is not None:
+    while (following := page["next"]) is not None:
         assert len(page["customers"]) == limit
         found += page["customers"]
-        page = listing.get(f"{path}&limit={limit}&cursor={page['next']}").json()
+        page = listing.get(f"{path}&limit={limit}&cursor={following}").json()
+        assert page["next"] != following, "the same page for ever"
     found += page["customers"]
     assert {"customers": found, "next": None} == listing.get(path).json()
     assert len(found) == (8 if not prefix else 4)

@@ -1,0 +1,235 @@
+"""What a question over HTTP costs: against the bare Query, and as the events grow."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from benchmarks.measuring import (
+    CHECKOUT,
+    database,
+    environment_of,
+    fresh_settings,
+    percentile,
+    print_table,
+)
+from events.bootstrap import make_client, make_service
+from events.config import Settings
+from events.datamodels import Tables
+from events.models import Event, Outcome, Window
+from events.service import EventService
+from events.windows import day_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_MONTH = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 4, 1, tzinfo=UTC))
+_HOUR = Window(datetime(2021, 3, 15, 12, tzinfo=UTC), datetime(2021, 3, 15, 13, tzinfo=UTC))
+_MICROSECOND = timedelta(microseconds=1)
+_START_TIMEOUT_SECONDS = 20
+
+
+def run(*, is_quick: bool) -> None:
+    sizes = (500, 2_000) if is_quick else (10_000, 100_000, 1_000_000)
+    times = 30 if is_quick else 400
+    with database() as server:
+        settings = fresh_settings(server)
+        service = make_service(settings, patience_seconds=60)
+        try:
+            service.create_tables()
+            for size in sizes:
+                _fill(service, size)
+        finally:
+            service.close()
+        client = make_client(settings)
+        with _api(settings) as ask:
+            _compare(ask, client, settings, sizes, times)
+        _read_raw(client, settings, size=sizes[1])
+        client.close()
+
+
+def _compare(
+    ask: Callable[[str, Window], int],
+    client: DynamoDBClient,
+    settings: Settings,
+    sizes: tuple[int, ...],
+    times: int,
+) -> None:
+    table = Tables.named(settings.dynamodb_events_table_name).counts
+    middle = sizes[1]
+    variants: dict[str, Callable[[], object]] = {
+        "31 days over HTTP": lambda: ask(_name(middle), _MONTH),
+        "bare Query of the 31 items": lambda: _query(client, table, _name(middle), _MONTH),
+        "1 hour over HTTP": lambda: ask(_name(middle), _HOUR),
+        "bare Query of the 1 item": lambda: _query(client, table, _name(middle), _HOUR),
+    }
+    for size in sizes:
+        if ask(_name(size), _MONTH) != size:
+            raise RuntimeError(f"the answer for {size:,} events is wrong: nothing is measured")
+    found = _milliseconds(variants, times)
+    pairs = list(found.items())
+    rows = []
+    for (name, ours), (bare_name, bare) in (pairs[:2], pairs[2:]):
+        ratio = f"{statistics.median(ours) / statistics.median(bare):.2f} ×"
+        rows.append((name, *_quantiles(ours), ratio, "≤ 1.5 ×"))
+        rows.append((bare_name, *_quantiles(bare), "", ""))
+    print_table(
+        f"Buckets of a customer with {middle:,} events, {times} questions each",
+        ("variant", "p50", "p99", "HTTP to bare, p50", "aim"),
+        rows,
+    )
+
+    growing: dict[str, Callable[[], object]] = {
+        f"{size:,}": (lambda size=size: ask(_name(size), _MONTH))  # type: ignore[misc]
+        for size in sizes
+    }
+    found = _milliseconds(growing, times)
+    first = statistics.median(next(iter(found.values())))
+    print_table(
+        "The same 31 days over HTTP, of customers with more and more events",
+        ("events", "p50", "p99", "to the fewest, p50", "aim"),
+        [
+            (name, *_quantiles(each), f"{statistics.median(each) / first:.2f} ×", "≤ 1.1 ×")
+            for name, each in found.items()
+        ],
+    )
+
+
+def _read_raw(client: DynamoDBClient, settings: Settings, *, size: int) -> None:
+    """What the same answer costs without counters: every event of the window is read."""
+    begin = time.perf_counter()
+    pages, count = 0, 0
+    for page in client.get_paginator("query").paginate(
+        TableName=settings.dynamodb_events_table_name,
+        KeyConditionExpression="customer_id = :customer",
+        ExpressionAttributeValues={":customer": {"S": _name(size)}},
+        ConsistentRead=True,
+    ):
+        pages += 1
+        count += page["Count"]
+    seconds = time.perf_counter() - begin
+    print(f"\nReading the {count:,} raw events instead: {seconds:,.1f} s, {pages} requests.")
+
+
+def _milliseconds(
+    variants: Mapping[str, Callable[[], object]], times: int
+) -> dict[str, list[float]]:
+    """Interleaved call by call; the first tenth, on cold code, is not counted."""
+    found: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(times + times // 10):
+        for name, act in variants.items():
+            begin = time.perf_counter()
+            act()
+            if number >= times // 10:
+                found[name].append((time.perf_counter() - begin) * 1000)
+    return found
+
+
+def _quantiles(values: list[float]) -> tuple[str, str]:
+    return f"{percentile(values, 0.5):.2f} ms", f"{percentile(values, 0.99):.2f} ms"
+
+
+# --- the two ways to ask --------------------------------------------------------------------------
+
+
+def _query(client: DynamoDBClient, table: str, customer_id: str, window: Window) -> object:
+    low, high = day_of(window.start), day_of(window.end - _MICROSECOND)
+    return client.query(
+        TableName=table,
+        KeyConditionExpression="customer_id = :customer AND counter_key BETWEEN :low AND :high",
+        ExpressionAttributeValues={
+            ":customer": {"S": customer_id},
+            ":low": {"S": f"total#{low}"},
+            ":high": {"S": f"total#{high}"},
+        },
+        ConsistentRead=True,
+    )["Items"]
+
+
+@contextmanager
+def _api(settings: Settings) -> Iterator[Callable[[str, Window], int]]:
+    """
+    The API in a process of its own, asked over one connection that stays open.
+
+    Yields:
+        What asks for a customer's buckets and gives their total; the body is parsed, as the body
+        of the bare Query is.
+    """
+    port = _free_port()
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "events.app:app", *address, "--log-level", "warning"],
+        cwd=CHECKOUT,
+        env=environment_of(settings),
+    )
+    try:
+        _wait_until_ready(port, process)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+        def ask(customer_id: str, window: Window) -> int:
+            start, end = (quote(at.isoformat()) for at in (window.start, window.end))
+            path = f"/events/customers/{quote(customer_id)}/buckets?start={start}&end={end}"
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = json.loads(response.read())
+            if response.status != 200:
+                raise RuntimeError(f"the API answered {response.status}: {body}")
+            return int(body["total"])
+
+        yield ask
+        connection.close()
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"the API did not start within {_START_TIMEOUT_SECONDS} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# --- what is stored -------------------------------------------------------------------------------
+
+
+def _name(size: int) -> str:
+    return f"customer-with-{size}"
+
+
+def _fill(service: EventService, size: int) -> None:
+    """
+    Events spread evenly over the month.
+
+    Through the service: on DynamoDB Local its transactions are faster than BatchWriteItem.
+    """
+    step = (_MONTH.end - _MONTH.start) / size
+    begin = time.perf_counter()
+    for start in range(0, size, 20_000):
+        events = [
+            Event(_name(size), "page_view", f"{number:09d}", _MONTH.start + number * step)
+            for number in range(start, min(start + 20_000, size))
+        ]
+        if set(service.ingest(events)) != {Outcome.INSERTED}:
+            raise RuntimeError("some events were there already: nothing is measured")
+    seconds = time.perf_counter() - begin
+    sys.stderr.write(f"filled {size:,} events in {seconds:,.0f} s\n")
