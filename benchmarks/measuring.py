@@ -55,15 +55,18 @@ def write_events(path: Path, plan: Plan) -> None:
 
 def interleaved(rounds: int, variants: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
     """
-    Run all variants, round after round, so that a busy moment of the machine meets them all.
+    Run all variants, round after round, each round beginning with the next, so that a busy moment
+    of the machine, or what one variant leaves behind, meets them all.
 
     Args:
         variants: Each returns its own figure.
     """
     figures: dict[str, list[float]] = {name: [] for name in variants}
+    order = list(variants)
     for number in range(rounds):
-        for name, variant in variants.items():
-            figures[name].append(variant())
+        for name in order:
+            figures[name].append(variants[name]())
+        order = [*order[1:], order[0]]
         said = ", ".join(f"{name} {values[-1]:,.0f}" for name, values in figures.items())
         sys.stderr.write(f"round {number + 1} of {rounds}: {said}\n")
     return figures

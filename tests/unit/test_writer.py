@@ -62,7 +62,10 @@ def writing(write: Write, *, threads: int = 4) -> Iterator[Writer]:
     try:
         yield writer
     finally:
-        writer.close()
+        # It waits for what was never settled; not for ever.
+        closing = in_thread(writer.close)
+        closing.join(PATIENCE_SECONDS)
+        assert not closing.is_alive(), "something is waiting for ever"
 
 
 def in_thread(function: Callable[[], object]) -> threading.Thread:
