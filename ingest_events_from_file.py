@@ -176,8 +176,9 @@ def _print_summary(options: argparse.Namespace, result: IngestResult, rejects_pa
     rows = [("inserted", result.inserted), ("duplicates", result.duplicates)]
     if options.dry_run:
         rows = [("valid", result.read - result.rejected)]
+    read = "1 row" if result.read == 1 else f"{result.read:,} rows"
     lines = [
-        f"{name}: {result.read:,} rows read in {result.seconds:.1f} s "
+        f"{name}: {read} read in {result.seconds:.1f} s "
         f"({_rate(result):,} rows/s){', nothing stored (dry run)' if options.dry_run else ''}",
         *(f"  {label:<11}{count:>13,}" for label, count in [*rows, ("rejected", result.rejected)]),
     ]

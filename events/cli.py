@@ -141,17 +141,25 @@ def _print_verification(found: Verification, seconds: float) -> None:
     ]
     differences = len(found.differences)
     said = "every counter equals its recount"
-    if differences:
+    if differences == 1:
+        said = "1 counter differs from its recount"
+    elif differences:
         said = f"{differences:,} counters differ from their recount"
     elif not found.is_equal:
         said = "no counter differs, but see above"
+    elif not found.days:
+        said = "there is nothing to compare"
     if found.repaired:
         said += f"; {found.repaired:,} items repaired"
     lines.append(
-        f"{found.customers:,} customers, {found.days:,} days, {found.events:,} events recounted "
-        f"in {seconds:.1f} s: {said}"
+        f"{_counted(found.customers, 'customer')}, {_counted(found.days, 'day')}, "
+        f"{_counted(found.events, 'event')} recounted in {seconds:.1f} s: {said}"
     )
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _as_json(found: Verification, seconds: float) -> dict[str, Any]:

@@ -211,7 +211,6 @@ def test_one_customer_alone_is_recounted(shell: Shell, tables: Tables) -> None:
         (("--start", "2021-03-01", "--end", "2021-03-01T11:00Z"), "2 days, 4 events"),
         (("--end", "2021-03-01T23:00:00-02:00"), "3 days, 6 events"),
         (("--start", "2021-03-01T23:59:59.999999Z"), "3 days, 6 events"),
-        (("--start", "2021-03-03"), "0 days, 0 events"),
     ],
 )
 def test_only_the_utc_days_that_the_times_touch_are_recounted(
@@ -229,6 +228,23 @@ def test_only_the_utc_days_that_the_times_touch_are_recounted(
         f"{lines if is_found else ''}2 customers, {expected} recounted in … s: {said}\n",
         "",
     )
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    ("arguments", "customers"),
+    [
+        (("--start", "2021-03-03"), "2 customers"),
+        # A slip in the id must not look like a proof.
+        (("--customer", "acmee"), "1 customer"),
+    ],
+)
+def test_where_nothing_is_stored_it_says_that_there_is_nothing_to_compare(
+    shell: Shell, arguments: tuple[str, ...], customers: str
+) -> None:
+    said = "0 days, 0 events recounted in … s: there is nothing to compare\n"
+
+    assert verify(shell, *arguments) == Ran(0, f"{customers}, {said}", "")
 
 
 def test_a_store_that_does_not_answer_is_said_soon(shell: Shell) -> None:
