@@ -299,15 +299,25 @@ def test_a_ticket_over_two_batches_fails_with_one_and_keeps_what_is_known_of_the
 
 
 def test_a_ticket_that_fails_twice_is_told_the_first_error() -> None:
-    recorder = Recorder()
-    recorder.fails_on = {
-        event(f"bad-{place}", timestamp=HOUR_ZERO + place * DAY): StoreUnavailable(f"no {place}")
-        for place in range(3)
-    }
-    with writing(recorder, threads=1) as writer:
-        ticket = writer.submit(list(recorder.fails_on))
-        with pytest.raises(StoreUnavailable, match="no 0"):
+    gates = {"one": threading.Event(), "two": threading.Event()}
+    both = threading.Barrier(3)
+
+    def write(events: Sequence[Event]) -> list[Outcome]:
+        both.wait(PATIENCE_SECONDS)
+        assert gates[events[0].customer_id].wait(PATIENCE_SECONDS)
+        raise StoreUnavailable(events[0].customer_id)
+
+    with writing(write, threads=2) as writer:
+        ticket = writer.submit([event(customer_id=name) for name in gates])
+        both.wait(PATIENCE_SECONDS)
+        for gate in ("two", "one"):
+            gates[gate].set()
+            with pytest.raises(StoreUnavailable, match="two"):
+                ticket.wait()
+        writer.drain()
+        with pytest.raises(StoreUnavailable, match="two"):
             ticket.wait()
+    assert ticket.outcomes == [None, None]
 
 
 @pytest.mark.parametrize(
