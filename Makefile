@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# A virtual environment that could not be finished does not stay.
+.DELETE_ON_ERROR:
 .PHONY: run test check unit integration e2e bench lock clean
 
 run: $(VENV)/.runtime

@@ -98,7 +98,8 @@ def _ingest(options: argparse.Namespace, rejects_path: Path, result: IngestResul
             )
             opened.callback(service.close)
             # A store that nobody started is said soon, not after the whole patience.
-            service.create_tables(patience_seconds=_SECONDS_TO_FIND_THE_STORE)
+            with interrupts.waiting():
+                service.create_tables(patience_seconds=_SECONDS_TO_FIND_THE_STORE)
         rejects = opened.enter_context(RejectsFile(rejects_path, options.file))
         show, clear = _progress(source)
         opened.callback(clear)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import http.client
 import json
 import sys
 import time
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    except ValueError as exc:
+    except (ValueError, http.client.HTTPException) as exc:
         print(f"error: what answers at {options.url} is no such service: {exc}", file=sys.stderr)
         return 2
     print(f"\n{len(wrong)} wrong answers" if wrong else "\nAll answers are right.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import InvalidRegionError, NoRegionError
+from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError
 from pydantic import ValidationError
 
 from events.config import Settings
@@ -50,7 +50,6 @@ def make_client(settings: Settings) -> DynamoDBClient:
     Raises:
         InvalidInput: AWS itself is asked for, in no region or one that cannot be.
     """
-    session = boto3.session.Session()
     config = Config(
         # One attempt a call: the retries are in `dao`, where a resend keeps its token.
         retries={"mode": "standard", "total_max_attempts": 1},
@@ -67,7 +66,7 @@ def make_client(settings: Settings) -> DynamoDBClient:
     placeholder = _PLACEHOLDER if settings.is_local else None
     region = settings.aws_region or ("us-east-1" if settings.is_local else None)
     try:
-        return session.client(
+        return boto3.session.Session().client(
             "dynamodb",
             endpoint_url=settings.dynamodb_endpoint_url or None,
             region_name=region,
@@ -80,20 +79,27 @@ def make_client(settings: Settings) -> DynamoDBClient:
             f"AWS_REGION is {settings.aws_region!r}: set it to the region of the tables, such as "
             "eu-west-1"
         ) from exc
+    except BotoCoreError as exc:  # a profile that is not there, a file that cannot be read
+        raise InvalidInput(f"the AWS configuration of this machine: {exc}") from exc
 
 
-def make_store(settings: Settings, *, patience_seconds: float) -> DynamoStore:
+def make_store(
+    settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
+) -> DynamoStore:
     return DynamoStore(
         make_client(settings),
         Tables.named(settings.dynamodb_events_table_name),
         retry=RetryPolicy(patience_seconds),
         readers=settings.events_read_threads,
+        may_make_tables=may_make_tables,
     )
 
 
-def make_service(settings: Settings, *, patience_seconds: float | None = None) -> EventService:
+def make_service(
+    settings: Settings, *, patience_seconds: float | None = None, may_make_tables: bool = True
+) -> EventService:
     """The service on its store; `patience_seconds` None is that of the API."""
     if patience_seconds is None:
         patience_seconds = settings.events_store_patience_seconds
-    store = make_store(settings, patience_seconds=patience_seconds)
+    store = make_store(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
     return EventService(store, write_threads=settings.events_write_threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -60,7 +61,7 @@ class Calls:
 
     Args:
         client: Made for one attempt a call (`total_max_attempts=1`): the retries are here.
-        tables: Made when a request finds that one is not there.
+        tables: Made when a request finds that one is not there, if they may be made.
         retry: For each single request.
         on_tables_made: Called after a table was made: whatever it held before is gone.
     """
@@ -72,11 +73,13 @@ class Calls:
         retry: RetryPolicy,
         *,
         on_tables_made: Callable[[], None],
+        may_make_tables: bool,
     ) -> None:
         self._client = client
         self._tables = tables
         self._retry = retry
         self._on_tables_made = on_tables_made
+        self._may_make_tables = may_make_tables
         client.meta.events.register(
             "before-parse.dynamodb", _read_body, unique_id="events-read-body"
         )
@@ -118,6 +121,7 @@ class Calls:
         for definition in self._tables:
             # Asked first, so that whoever may not make tables can use those that are there.
             if self._table_status(definition["TableName"], retry) is None:
+                self._check_others(definition["TableName"], retry)
                 with suppress(_AlreadyThere):
                     self.one(
                         self._client.create_table, is_about_tables=True, retry=retry, **definition
@@ -130,6 +134,32 @@ class Calls:
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(f"the table {table} is still being made")
                 time.sleep(0.2)
+
+    def _check_others(self, missing: str, retry: RetryPolicy) -> None:
+        """
+        Refuse to make a table beside one that holds something: its partner was lost.
+
+        An empty one in its place would answer with wrong numbers, and take the name that a
+        restore needs.
+        """
+        for table in (each["TableName"] for each in self._tables):
+            if table == missing or self._table_status(table, retry) is None:
+                continue
+            page = self.one(
+                self._client.scan,
+                are_tables_made=True,
+                retry=retry,
+                TableName=table,
+                Limit=1,
+                ConsistentRead=True,
+            )
+            # Another process may have made it meanwhile, and written to both.
+            if page["Items"] and self._table_status(missing, retry) is None:
+                raise StoreRefused(
+                    f"the table {missing} is not there, but {table} is and holds something: "
+                    "restore it, or if it is the one of the counters, make it empty and run "
+                    "python -m events verify --repair"
+                )
 
     def _table_status(self, table: str, retry: RetryPolicy) -> str | None:
         """None where there is no such table."""
@@ -165,6 +195,9 @@ class Calls:
                 answer = judge(exc)
                 if answer is Answer.MAKE_TABLES and is_about_tables:
                     raise _NotThere from exc
+                if answer is Answer.MAKE_TABLES and not self._may_make_tables:
+                    names = " or ".join(each["TableName"] for each in self._tables)
+                    raise StoreRefused(f"there is no table {names}") from exc
                 if answer is Answer.MAKE_TABLES and not are_tables_made:
                     self.create_tables()
                     # Asked anew, however little patience there is.
@@ -231,17 +264,21 @@ def _read_body(
         GarbledAnswer: It says 200 and is no JSON object, or not from DynamoDB.
     """
     body = response_dict["body"]
+    headers = response_dict["headers"]
     if response_dict["status_code"] >= 300:
         try:
             body.decode()
         except UnicodeDecodeError:  # the status says enough
             response_dict["body"] = b"{}"
         return
+    # botocore looks at this only where it makes the retries.
+    if "x-amz-crc32" in headers and int(headers["x-amz-crc32"]) != zlib.crc32(body):
+        raise GarbledAnswer
     try:
         answer = json.loads(body)
     except ValueError as exc:
         raise GarbledAnswer from exc
-    if not isinstance(answer, dict) or "x-amzn-requestid" not in response_dict["headers"]:
+    if not isinstance(answer, dict) or "x-amzn-requestid" not in headers:
         raise GarbledAnswer
     if "Items" in answer:
         customized_response_dict["Items"] = answer.pop("Items")

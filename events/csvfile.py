@@ -7,15 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, tzinfo
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from events.errors import InvalidEvent, InvalidInput
 from events.lines import LONGEST_LINE_BYTES, START_BYTES, LineInput, LongLine, why_too_long
 from events.models import Event
 from events.parsing import RowParser, is_header, row_parser
-
-if TYPE_CHECKING:
-    pass
 
 #: Of a rejected row, in characters.
 LONGEST_ROW_SHOWN = 1_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from events.datamodels import (
     registry_prefix,
     repair_expressions,
     utc_now,
+    was_repaired_at,
     write_actions,
 )
 from events.errors import StoreRefused
@@ -36,6 +38,8 @@ from events.transactions import Answer, RetryPolicy, judge_cancellation
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+log = logging.getLogger(__name__)
 
 #: After every sort key that there can be: 256 of the last character, 1,024 bytes.
 _LAST_KEY = "\U0010ffff" * 256
@@ -51,6 +55,7 @@ class DynamoStore:
         client: Made for one attempt a call (`total_max_attempts=1`): the retries are here.
         retry: For each single request.
         readers: How many raw counts run at a time.
+        may_make_tables: Whether a request that finds no table makes it, or is refused.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class DynamoStore:
         *,
         retry: RetryPolicy,
         readers: int = 8,
+        may_make_tables: bool = True,
         now: Callable[[], datetime] = utc_now,
         new_token: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
@@ -67,7 +73,11 @@ class DynamoStore:
         self._tables = tables
         self._retry = retry
         self._calls = Calls(
-            client, tables.definitions(), retry, on_tables_made=self._forget_registered
+            client,
+            tables.definitions(),
+            retry,
+            on_tables_made=self._forget_registered,
+            may_make_tables=may_make_tables,
         )
         self._now = now
         self._new_token = new_token
@@ -204,7 +214,7 @@ class DynamoStore:
             )
         except ConditionFailed as exc:
             # After a lost answer it is this very repair that moved it.
-            return bool(exc.item) and day_counts_of(exc.item).updated_at == now
+            return was_repaired_at(exc.item, now)
         return True
 
     # --- reading ----------------------------------------------------------------------------------
@@ -223,7 +233,11 @@ class DynamoStore:
         """
         low, high = counter_bounds(first_day, last_day, by_type=by_type)
         for page in self._calls.pages(self._tables.counts, "counter_key", customer_id, low, high):
-            yield from map(day_counts_of, page["Items"])
+            for item in page["Items"]:
+                try:
+                    yield day_counts_of(item)
+                except ValueError as exc:
+                    log.warning("the counters' table has a foreign item: %s", exc)
 
     def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
         """How many events are stored in each window, strongly consistent; all counted at once."""

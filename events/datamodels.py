@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, Window
 from events.rollups import day_increments
 from events.timestamps import format_timestamp
-from events.windows import LATEST, day_of
+from events.windows import LATEST, day_of, hour_of_day
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import (
@@ -119,20 +119,36 @@ def counter_bounds(first_day: str, last_day: str, *, by_type: bool) -> tuple[str
 
 
 def day_counts_of(item: Item) -> DayCounts:
-    """The counters that an item holds; hours at zero are left out."""
-    kind, day, *event_type = item["counter_key"]["S"].split("#", 2)
+    """
+    The counters that an item holds; hours at zero are left out.
+
+    Raises:
+        ValueError: It is no counter item: something else has written it.
+    """
+    kind, _, rest = item["counter_key"]["S"].partition("#")
+    day, has_type, event_type = rest.partition("#")
+    if (kind, has_type) not in (("total", ""), ("type", "#")) or day_of(hour_of_day(day, 0)) != day:
+        raise ValueError(f"{item['counter_key']['S']!r} is the key of no counter")
     updated_at = item.get("updated_at")
-    return DayCounts(
-        customer_id=item["customer_id"]["S"],
-        day=day,
-        event_type=event_type[0] if kind == "type" else None,
-        hours={
-            hour: int(item[name]["N"])
-            for hour, name in enumerate(_HOURS)
-            if name in item and item[name]["N"] != "0"
-        },
-        updated_at=datetime.fromisoformat(updated_at["S"]) if updated_at else None,
-    )
+    try:
+        return DayCounts(
+            customer_id=item["customer_id"]["S"],
+            day=day,
+            event_type=event_type if has_type else None,
+            hours={
+                hour: int(item[name]["N"])
+                for hour, name in enumerate(_HOURS)
+                if name in item and item[name]["N"] != "0"
+            },
+            updated_at=datetime.fromisoformat(updated_at["S"]) if updated_at else None,
+        )
+    except KeyError as exc:
+        raise ValueError(f"{item['counter_key']['S']!r} has a counter that is no number") from exc
+
+
+def was_repaired_at(item: Item, at: datetime) -> bool:
+    """Whether it was the repair of that moment which last mended a counter item."""
+    return item.get("repaired_at") == {"S": format_timestamp(at)}
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -186,11 +202,19 @@ def repair_expressions(
     """
     Update and condition expressions that put a recount where the counter is still what was seen.
 
+    `updated_at` is in the condition because a number alone may have gone and come back, and stays
+    as it is: it says when events were last taken in.
+
     Returns:
         Update expression, condition expression, values.
     """
     values: dict[str, AttributeValueTypeDef] = {":now": {"S": format_timestamp(now)}}
-    sets, conditions = ["updated_at = :now"], []
+    sets = ["repaired_at = :now", "updated_at = if_not_exists(updated_at, :now)"]
+    if seen.updated_at is None:
+        conditions = ["attribute_not_exists(updated_at)"]
+    else:
+        conditions = ["updated_at = :seen"]
+        values[":seen"] = {"S": format_timestamp(seen.updated_at)}
     for hour, name in enumerate(_HOURS):
         was, is_now = seen.hours.get(hour, 0), recount.get(hour, 0)
         if was:

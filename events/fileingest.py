@@ -22,6 +22,8 @@ from events.writer import Ticket
 
 #: Rows read, then submitted, at a time.
 _CHUNK_ROWS = 1_000
+#: A slow input is handed on after this long, as soon as its next row comes.
+_CHUNK_SECONDS = 1.0
 #: Chunks read and not yet known to be stored: enough to fill transactions, and all the memory.
 _MAX_CHUNKS_AHEAD = 20
 
@@ -87,8 +89,8 @@ class Interrupts:
 
 class RejectsFile:
     """
-    The rejected lines as CSV: line number, reason, raw row. It replaces one of an earlier run,
-    and is there after a run only if something was rejected.
+    The rejected lines as CSV: line number, reason, raw row. It replaces one of an earlier run
+    when it is complete, and is there after a run only if something was rejected.
 
     Args:
         path: Where it is written.
@@ -103,20 +105,29 @@ class RejectsFile:
         self.count = 0
         if path.exists() and Path(source).exists() and path.samefile(source):
             raise InvalidInput(f"{path}: is the file to read itself: name another with --rejects")
+        # Under a name of its own, so that two runs do not write over each other. What is no plain
+        # file, such as /dev/null, is written as it is, and stays.
+        self._is_plain = path.is_file() or not path.exists()
+        self._written = path
+        if self._is_plain:
+            self._written = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
-            self._file: TextIO = path.open("w", encoding="utf-8", newline="")
+            self._file: TextIO = self._written.open("w", encoding="utf-8", newline="")
         except OSError as exc:
             raise InvalidInput(
                 f"{path}: the file for rejected rows cannot be written ({exc.strerror}): name "
                 "another with --rejects"
             ) from exc
         self._rows = csv.writer(self._file, lineterminator="\n")
+        # The csv module does not quote a carriage return by itself, and reads it as a line's end.
+        self._quoted_rows = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         self._rows.writerow(("line", "reason", "row"))
 
     def add(self, rejection: Rejection) -> None:
         self.count += 1
+        rows = self._quoted_rows if "\r" in rejection.row else self._rows
         with self._writing():
-            self._rows.writerow(rejection)
+            rows.writerow(rejection)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -139,9 +150,11 @@ class RejectsFile:
     ) -> None:
         with self._writing():
             self._file.close()
-        # Only a file of our own goes: /dev/null stays.
-        if not self.count and self.path.is_file():
-            self.path.unlink(missing_ok=True)
+            if self._is_plain and self.count:
+                self._written.replace(self.path)
+            elif self._is_plain:
+                self._written.unlink()
+                self.path.unlink(missing_ok=True)
 
 
 def ingest_records(
@@ -157,7 +170,7 @@ def ingest_records(
     Store and count the events of an input.
 
     Args:
-        records: As `CsvInput.records` gives them.
+        records: As `read_records` gives them.
         service: None only reads and checks.
         on_rejection: Called for each rejected line, in order.
         on_progress: Called after each chunk that is read, and each that is stored.
@@ -172,18 +185,23 @@ def ingest_records(
     """
     begin = time.monotonic()
     ahead: deque[Ticket] = deque()
-    problem: InvalidInput | None = None
+    problem: InvalidInput | Interrupted | None = None
     is_more = True
     try:
         while is_more:
             chunk: list[Numbered | Rejection] = []
+            until = time.monotonic() + _CHUNK_SECONDS
             try:
                 with interrupts.waiting():
                     for record in islice(records, _CHUNK_ROWS):
                         chunk.append(record)  # what came before an error is kept
-            except InvalidInput as exc:
+                        if time.monotonic() > until:
+                            break
+                    else:
+                        is_more = len(chunk) == _CHUNK_ROWS
+            except (InvalidInput, Interrupted) as exc:
                 problem = exc
-            is_more = len(chunk) == _CHUNK_ROWS and problem is None
+                is_more = False
             events = []
             for record in chunk:
                 if isinstance(record, Rejection):
@@ -192,6 +210,9 @@ def ingest_records(
                     events.append(record[1])
             result.read += len(chunk)
             result.rejected += len(chunk) - len(events)
+            if isinstance(problem, Interrupted):
+                # Read, and not stored: the result says so.
+                break
             if service is not None:
                 ahead.append(service.submit(events))
                 while len(ahead) > (_MAX_CHUNKS_AHEAD if is_more else 0):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
@@ -180,4 +180,4 @@ class IngestResult:
     inserted: int = 0
     duplicates: int = 0
     rejected: int = 0
-    seconds: float = field(default=0.0)
+    seconds: float = 0.0

@@ -25,8 +25,7 @@ from events.models import (
     Window,
 )
 from events.windows import (
-    EARLIEST,
-    LATEST,
+    ALL_TIME,
     count_hours,
     day_of,
     floor_hour,
@@ -44,8 +43,6 @@ _EVENTS_PER_SLICE = 4_000
 _MAX_SLICES = 8
 _CUSTOMERS_AT_A_TIME = 8
 _MICROSECOND = timedelta(microseconds=1)
-
-ALL_TIME = Window(EARLIEST, LATEST)
 
 
 class Store(verification.Store, Protocol):

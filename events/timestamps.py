@@ -11,16 +11,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
 
 #: RFC 3339, section 5.6, with one space for the "T" and the short offsets of PostgreSQL.
-#: `datetime.fromisoformat` alone lets NUL and odd separators through.
+#: `datetime.fromisoformat` alone lets NUL and odd separators through, and hour 24 from 3.13 on.
 _STRICT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?!24)[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
     r"(Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?"
 )
 #: What a window may be named by: a date, or a date with hours and minutes or more.
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?)?"
+    r"(?:[T ](?!24)[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+    r"(?:Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?)?"
 )
+_HOUR_24 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]24:")
 _SPACE_FOR_PLUS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+ [0-9]{2}(?::?[0-9]{2})?")
 #: dateutil reads `GMT+3` as POSIX does, three hours behind; most who write it mean ahead.
 _TWO_WAY_OFFSET = re.compile(r"(?:GMT|UTC|Z) ?[+-] ?[0-9]", re.IGNORECASE)
@@ -95,6 +97,8 @@ def _why_not_strict(text: str) -> str:
     shown = ascii(text)
     if not text.isascii() or not text.isprintable():
         return f"{shown} has characters that no timestamp has; write it like {_EXAMPLE}"
+    if _HOUR_24.match(text):
+        return f"{shown} is no date and time of the calendar: hour must be in 0..23"
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         return f"{shown} has no time of day; write it like {_EXAMPLE}"
     if _SPACE_FOR_PLUS.fullmatch(text):
@@ -195,6 +199,8 @@ def _why_no_instant(text: str) -> str:
         )
     if not text:
         return "is empty"
+    if _HOUR_24.match(text):
+        return f"{text!a} is no date and time of the calendar: hour must be in 0..23"
     return f"{text!a} is not an ISO 8601 date and time like 2021-03-01T00:00:00Z"
 
 

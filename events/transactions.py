@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 #: A client token names the same write for ten minutes (API Reference, TransactWriteItems,
-#: ClientRequestToken). A resend after that could write twice or give a wrong receipt.
+#: ClientRequestToken). A resend after that would take its own events for duplicates.
 LONGEST_PATIENCE_SECONDS = 540.0
 
 _CONDITION_FAILED = "ConditionalCheckFailed"

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Protocol
 
 from events.models import DayCounts, Difference, Event, Verification, Window
 from events.rollups import day_increments
-from events.windows import EARLIEST, LATEST, day_of, hour_of_day
+from events.windows import ALL_TIME, HOUR, LATEST, day_of, hour_of_day
 
-#: How often a day is recounted whose counters move meanwhile, or which differs.
+#: How often hours are recounted whose counters move meanwhile, or which differ.
 _TRIES = 6
 _FIRST_PAUSE_SECONDS = 0.05
-_ALL_TIME = Window(EARLIEST, LATEST)
 _DAY = timedelta(days=1)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -67,8 +66,8 @@ def verify(
     """
     Recount the raw events and compare every counter, of totals and of types.
 
-    Safe while others write: a day is judged only by a recount during which none of its counters
-    moved, and a difference only counts when two such recounts in a row show it.
+    Safe while others write: an hour is judged only by a recount during which its counters did not
+    move, and a difference only counts when two such recounts in a row show it.
 
     Args:
         customer_id: Only this one; None means all that have an item anywhere.
@@ -80,12 +79,12 @@ def verify(
     Raises:
         StoreUnavailable: The store did not answer in time. What was repaired stays repaired.
     """
-    result = Verification()
+    if window is not None and window.start == window.end:
+        return Verification()
     names = store.stored_customers() if customer_id is None else [customer_id]
-    for name in names:
-        recount = _Recount(store, name, window, is_repairing, on_difference, sleep)
-        result = _sum(result, recount.run())
-    return result
+    return _sum(
+        [_Recount(store, name, window, is_repairing, on_difference, sleep).run() for name in names]
+    )
 
 
 class _Recount:
@@ -115,7 +114,7 @@ class _Recount:
         self._repaired = 0
 
     def run(self) -> Verification:
-        window = self._window or _ALL_TIME
+        window = self._window or ALL_TIME
         last_instant = max(window.start, window.end - _MICROSECOND)
         first, last = day_of(window.start), day_of(last_instant)
         before = self._counters(first, last)
@@ -127,9 +126,10 @@ class _Recount:
             recount = self._recounted(keys, is_first=True)
         after = self._counters(first, last)
         for day in sorted({*before, *recount, *after}):
-            has_moved = before.get(day) != after.get(day)
-            if has_moved or self._compared(day, after, recount):
-                self._judge_day(day)
+            hours = _moved(before.get(day, {}), after.get(day, {}))
+            hours |= {each.hour.hour for each in self._compared(day, after, recount)}
+            if hours:
+                self._judge(day, hours)
             self._days += 1
         if self._events and not self._store.is_listed(self._customer_id):
             self._unlisted.append(self._customer_id)
@@ -147,41 +147,51 @@ class _Recount:
             repaired=self._repaired,
         )
 
-    def _judge_day(self, day: str) -> None:
-        """Recount one day until its counters stand still, and say how they differ."""
-        seen: list[Difference] = []
-        is_reported = False
+    def _judge(self, day: str, hours: set[int]) -> None:
+        """Recount hours of a day until their counters stand still, and say how they differ."""
+        left = set(hours)
+        seen: dict[int, list[Difference]] = {}
+        reported: set[int] = set()
         pause = _FIRST_PAUSE_SECONDS
         for _ in range(_TRIES):
             before = self._counters(day, day)
-            keys = self._store.event_keys(self._customer_id, _day(hour_of_day(day, 0)))
+            keys = self._store.event_keys(self._customer_id, _span(day, left))
             recount = self._recounted(keys)
             after = self._counters(day, day)
-            if before == after:
-                differences = self._compared(day, after, recount)
-                if not differences:
-                    return
-                if differences == seen:
-                    # Twice the same with nothing moving in between: not a write half seen.
-                    if not is_reported:
-                        is_reported = True
-                        self._differences += differences
-                        for difference in differences:
-                            self._on_difference(difference)
-                    if not self._is_repairing:
-                        return
-                    self._repair(day, after, recount)
-                seen = differences
+            moved = _moved(before.get(day, {}), after.get(day, {}))
+            found = self._compared(day, after, recount)
+            for hour in sorted(left - moved):
+                differences = [each for each in found if each.hour.hour == hour]
+                # Twice the same with nothing moving in between: not a write half seen.
+                is_sure = differences == seen.get(hour)
+                seen[hour] = differences
+                if is_sure and differences and hour not in reported:
+                    reported.add(hour)
+                    self._differences += differences
+                    for difference in differences:
+                        self._on_difference(difference)
+                if not differences or (is_sure and not self._is_repairing):
+                    left.discard(hour)
+            if not left:
+                return
+            if self._is_repairing:
+                self._repair(day, after, recount, left & reported - moved)
             self._sleep(pause)
             pause *= 2
         self._unsettled.append((self._customer_id, day))
 
-    def _repair(self, day: str, counters: _Counters, recount: _Counters) -> None:
+    def _repair(self, day: str, counters: _Counters, recount: _Counters, hours: set[int]) -> None:
+        """Put the recount of these hours in the place of what the counters have."""
         counted, stored = counters.get(day, {}), recount.get(day, {})
         for event_type in {**counted, **stored}:
             nothing = DayCounts(self._customer_id, day, event_type, {})
             was, is_now = counted.get(event_type, nothing), stored.get(event_type, nothing)
-            if was.hours != is_now.hours and self._store.repair(was, is_now):
+            mended = {
+                hour: (is_now if hour in hours else was).hours.get(hour, 0) for hour in range(24)
+            }
+            if any(mended[hour] != was.hours.get(hour, 0) for hour in hours) and self._store.repair(
+                was, replace(was, hours={hour: count for hour, count in mended.items() if count})
+            ):
                 self._repaired += 1
 
     def _counters(self, first: str, last: str) -> _Counters:
@@ -241,10 +251,34 @@ def _ordinal(event: Event) -> int:
     return event.timestamp.toordinal()
 
 
-def _sum(one: Verification, other: Verification) -> Verification:
+def _moved(
+    before: Mapping[str | None, DayCounts], after: Mapping[str | None, DayCounts]
+) -> set[int]:
+    """The hours of a day at which any counter is not what it was."""
+    nothing: Mapping[int, int] = {}
+    moved = set()
+    for event_type in {**before, **after}:
+        was = before[event_type].hours if event_type in before else nothing
+        is_now = after[event_type].hours if event_type in after else nothing
+        moved |= {hour for hour in {**was, **is_now} if was.get(hour) != is_now.get(hour)}
+    return moved
+
+
+def _span(day: str, hours: Collection[int]) -> Window:
+    """From the first of some hours of a day to the end of the last."""
+    last = hour_of_day(day, max(hours))
+    return Window(hour_of_day(day, min(hours)), last + HOUR if LATEST - last > HOUR else LATEST)
+
+
+def _sum(parts: Sequence[Verification]) -> Verification:
+    joined = chain.from_iterable
     return Verification(
-        **{
-            field.name: getattr(one, field.name) + getattr(other, field.name)
-            for field in fields(Verification)
-        }
+        customers=sum(each.customers for each in parts),
+        days=sum(each.days for each in parts),
+        events=sum(each.events for each in parts),
+        differences=tuple(joined(each.differences for each in parts)),
+        unsettled=tuple(joined(each.unsettled for each in parts)),
+        foreign=tuple(joined(each.foreign for each in parts)),
+        unlisted=tuple(joined(each.unlisted for each in parts)),
+        repaired=sum(each.repaired for each in parts),
     )

@@ -14,6 +14,7 @@ HOUR = timedelta(hours=1)
 #: The last instant a window can end at; the hour that it cuts is whole to any stored event.
 LATEST = datetime.max.replace(tzinfo=UTC)
 EARLIEST = datetime.min.replace(tzinfo=UTC)
+ALL_TIME = Window(EARLIEST, LATEST)
 
 
 @dataclass(frozen=True, slots=True)

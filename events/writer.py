@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
-from events.errors import StoreUnavailable
+from events.errors import StoreRefused, StoreUnavailable
 from events.models import MAX_ACTIONS, Event, Outcome
 
 #: Customer, and day as a proleptic ordinal.
@@ -40,6 +40,9 @@ class Ticket:
             StoreRefused: The store will not take some of them.
         """
         self._done.wait()
+        if isinstance(self._error, (StoreUnavailable, StoreRefused)):
+            # One of its own for each caller, who would else share its trace.
+            raise type(self._error)(str(self._error)) from self._error
         if self._error is not None:
             raise self._error
         return [outcome for outcome in self.outcomes if outcome is not None]

@@ -183,9 +183,10 @@ class MemoryStore:
     def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
         with self._lock:
             was = self._counter(seen.customer_id, seen.day, seen.event_type)
-            if was.hours != seen.hours:
+            if (was.hours, was.updated_at) != (seen.hours, seen.updated_at):
                 return False
-            self._put(replace(was, hours=_without_zeros(recount.hours), updated_at=self._now()))
+            at = was.updated_at or self._now()
+            self._put(replace(was, hours=_without_zeros(recount.hours), updated_at=at))
             return True
 
     def check(self, *, patience_seconds: float = 0) -> None:
@@ -248,6 +249,10 @@ class DynamoBackDoor:
         self._events = events_table
         self._counts = f"{events_table}_hourly_counts"
 
+    @property
+    def names(self) -> Tables:
+        return Tables(self._events, self._counts)
+
     def drop_tables(self) -> None:
         for table in (self._events, self._counts):
             with suppress(self._client.exceptions.ResourceNotFoundException):
@@ -267,6 +272,7 @@ class DynamoBackDoor:
                 customers.append(item["registered_id"]["S"])
                 continue
             assert "S" in item.pop("updated_at")
+            item.pop("repaired_at", None)
             hours = {hour: int(number["N"]) for hour, number in item.items()}
             counters[key] = {hour: number for hour, number in hours.items() if number}
         return Contents(sorted(events), counters, sorted(customers))

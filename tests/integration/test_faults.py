@@ -24,7 +24,7 @@ from botocore.exceptions import (
 )
 from botocore.httpsession import URLLib3Session
 
-from events.bootstrap import make_client
+from events.bootstrap import make_client, make_store
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
@@ -453,8 +453,9 @@ def test_a_success_that_the_store_did_not_send_is_no_receipt(scene: Scene, name:
 @pytest.mark.parametrize("name", GARBLED)
 def test_a_success_that_the_store_did_not_send_mends_no_counter(scene: Scene, name: str) -> None:
     line = scene.strike("UpdateItem", faults={name: GARBLED[name]}, strikes=2)
-    seen, recount = (DayCounts("acme", DAY_ZERO, None, {0: number}) for number in (5, 4))
     scene.tables.set_counter("acme", DAY_ZERO, None, {0: 5})
+    (seen,) = scene.store.day_counts("acme", DAY_ZERO, DAY_ZERO, by_type=False)
+    recount = DayCounts("acme", DAY_ZERO, None, {0: 4})
     assert scene.store.repair(seen, recount)
     assert scene.tables.contents().counters == {("acme", "total#2021-03-01"): {"h00": 4}}
     assert line.struck[name] == 2
@@ -795,7 +796,8 @@ def test_a_counter_is_mended_once_whatever_happens_to_the_request(scene: Scene, 
     faults = {**PASSING, **LOST_ANSWERS}
     scene.tables.set_counter("acme", DAY_ZERO, None, {0: 5})
     line = scene.strike("UpdateItem", faults={name: faults[name]}, strikes=3)
-    seen, recount = (DayCounts("acme", DAY_ZERO, None, {0: number}) for number in (5, 4))
+    (seen,) = scene.store.day_counts("acme", DAY_ZERO, DAY_ZERO, by_type=False)
+    recount = DayCounts("acme", DAY_ZERO, None, {0: 4})
     assert scene.store.repair(seen, recount)
     # After a commit the next send finds that it was this repair which moved the counter.
     assert line.struck[name] == (1 if name in LOST_ANSWERS else 3)
@@ -804,6 +806,47 @@ def test_a_counter_is_mended_once_whatever_happens_to_the_request(scene: Scene, 
 
 
 # --- tables ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", ["events", "counts"])
+def test_a_table_is_not_made_anew_beside_one_that_holds_something(scene: Scene, lost: str) -> None:
+    events = many_events(10)
+    scene.store.write(events)
+    client, names = scene.client, scene.tables.names
+    client.delete_table(TableName=getattr(names, lost))
+    hour = Window(HOUR_ZERO, HOUR_ZERO + HOUR)
+
+    def read() -> None:
+        if lost == "events":
+            scene.store.count_events("customer-0", [hour])
+        else:
+            list(scene.store.day_counts("customer-0", DAY_ZERO, DAY_ZERO, by_type=False))
+
+    def write() -> None:
+        scene.store.write(many_events(5, seed=2))
+
+    for act in (read, write, scene.store.create_tables):
+        with pytest.raises(StoreRefused, match=f"the table {getattr(names, lost)} is not there"):
+            act()
+    assert client.list_tables()["TableNames"].count(getattr(names, lost)) == 0
+
+
+def test_a_table_is_made_beside_one_that_is_empty(scene: Scene) -> None:
+    scene.client.delete_table(TableName=scene.tables.names.counts)
+    events = many_events(10)
+    assert scene.store.write(events) == [INSERTED] * 10
+    assert scene.tables.contents() == expected_contents(events)
+
+
+def test_a_store_that_may_make_no_tables_refuses_where_there_are_none(
+    scene: Scene, settings: Settings
+) -> None:
+    scene.tables.drop_tables()
+    with closing(make_store(settings, patience_seconds=0, may_make_tables=False)) as store:
+        for act in (store.check, lambda: list(store.stored_customers())):
+            with pytest.raises(StoreRefused, match="there is no table"):
+                act()
+    assert scene.tables.names.events not in scene.client.list_tables()["TableNames"]
 
 
 def test_tables_that_are_missing_are_made_and_the_write_succeeds(scene: Scene) -> None:

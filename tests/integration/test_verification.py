@@ -490,11 +490,27 @@ def test_a_difference_on_a_day_that_never_stands_still_is_unsettled(subject: Sub
 
     def write(name: str) -> None:
         if name == "event_keys":
-            subject.store.write([event(f"more-{next(places)}", timestamp=HOUR_ZERO + HOUR)])
+            subject.store.write([event(f"more-{next(places)}", timestamp=HOUR_ZERO + 5 * HOUR)])
 
     found = verify(SpyStore(subject.store, write), is_repairing=True)
     assert (found.unsettled, found.differences, found.repaired) == ((("acme", DAY_ZERO),), (), 0)
-    assert verify(subject.store).differences == DAMAGES[wrong_total]
+    assert not verify(subject.store).is_equal
+
+
+@pytest.mark.parametrize("is_repairing", [False, True])
+def test_an_hour_that_stands_still_is_judged_while_another_never_does(
+    subject: Subject, *, is_repairing: bool
+) -> None:
+    wrong_total(subject)
+    places = iter(range(1_000))
+
+    def write(name: str) -> None:
+        if name == "event_keys":
+            subject.store.write([event(f"more-{next(places)}", timestamp=HOUR_ZERO + 9 * HOUR)])
+
+    found = verify(SpyStore(subject.store, write), is_repairing=is_repairing)
+    assert (found.differences, found.unsettled) == (DAMAGES[wrong_total], ())
+    assert verify(subject.store).is_equal is is_repairing
 
 
 def test_a_counter_that_moves_before_each_repair_is_told_once_and_unsettled() -> None:

@@ -27,9 +27,11 @@ from events.datamodels import (
 from events.errors import InvalidEvent
 from events.models import DayCounts, Event, Window
 from events.parsing import check_customer_id
+from events.timestamps import format_timestamp
 
 HOUR_ZERO = datetime(2021, 3, 1, tzinfo=UTC)
 NOW = datetime(2021, 3, 5, 12, 30, 0, 250_000, tzinfo=UTC)
+EARLIER = datetime(2021, 3, 4, tzinfo=UTC)
 NOW_TEXT = "2021-03-05T12:30:00.250000Z"
 TABLES = Tables.named("customer_events")
 
@@ -254,13 +256,36 @@ def holds(condition: str, item: Mapping[str, int], values: Mapping[str, Any]) ->
     return all(clause_holds(clause) for clause in condition.split(" AND "))
 
 
-SEEN = DayCounts("c", "2021-03-01", None, {0: 5, 7: 2, 9: 4})
+SEEN = DayCounts("c", "2021-03-01", None, {0: 5, 7: 2, 9: 4}, EARLIER)
+
+
+@pytest.mark.parametrize(
+    ("key", "hours"),
+    [
+        ("total#2021-03-01x", {}),
+        ("total#2021-03-01#view", {}),
+        ("total#2021-02-30", {}),
+        ("total#20210301", {}),
+        ("type#2021-03-01", {}),
+        ("sum#2021-03-01", {}),
+        ("total#2021-03-01", {"h05": {"N": "1.5"}}),
+        ("total#2021-03-01", {"h05": {"S": "1"}}),
+    ],
+)
+def test_an_item_that_something_else_wrote_is_no_counter(key: str, hours: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError, match=r"no counter|no number|invalid literal|isoformat|out of range"
+    ):
+        day_counts_of({"customer_id": {"S": "c"}, "counter_key": {"S": key}, **hours})
 
 
 def test_a_repair_sets_the_hours_that_differ() -> None:
     update, _, values = repair_expressions(SEEN, {0: 5, 7: 3, 23: 1}, NOW)
 
-    assert update == "SET updated_at = :now, h07 = :now_h07, h09 = :now_h09, h23 = :now_h23"
+    assert update == (
+        "SET repaired_at = :now, updated_at = if_not_exists(updated_at, :now), "
+        "h07 = :now_h07, h09 = :now_h09, h23 = :now_h23"
+    )
     assert {name: value for name, value in values.items() if name.startswith(":now")} == {
         ":now": {"S": NOW_TEXT},
         ":now_h07": {"N": "3"},
@@ -272,8 +297,8 @@ def test_a_repair_sets_the_hours_that_differ() -> None:
 def test_a_repair_uses_every_value_it_names_and_only_those() -> None:
     update, condition, values = repair_expressions(SEEN, {0: 1}, NOW)
 
-    assert sorted(re.findall(r":\w+", f"{update} {condition}")) == sorted(values)
-    assert len(condition.split(" AND ")) == 24
+    assert set(re.findall(r":\w+", f"{update} {condition}")) == set(values)
+    assert len(condition.split(" AND ")) == 25
 
 
 @pytest.mark.parametrize(
@@ -292,8 +317,11 @@ def test_a_repair_waits_until_the_counter_is_what_was_seen(
     item: dict[str, int], is_met: bool
 ) -> None:
     _, condition, values = repair_expressions(SEEN, {0: 1}, NOW)
+    when, _, hours = condition.partition(" AND ")
 
-    assert holds(condition, item, values) is is_met
+    assert when == "updated_at = :seen"
+    assert values.pop(":seen") == {"S": format_timestamp(EARLIER)}
+    assert holds(hours, item, values) is is_met
 
 
 def test_a_counter_that_was_not_there_is_repaired_as_long_as_it_is_not() -> None:
@@ -301,9 +329,13 @@ def test_a_counter_that_was_not_there_is_repaired_as_long_as_it_is_not() -> None
 
     update, condition, values = repair_expressions(nothing, {3: 8}, NOW)
 
-    assert update == "SET updated_at = :now, h03 = :now_h03"
-    assert holds(condition, {}, values)
-    assert not holds(condition, {"h03": 1}, values)
+    when, _, hours = condition.partition(" AND ")
+    assert update == (
+        "SET repaired_at = :now, updated_at = if_not_exists(updated_at, :now), h03 = :now_h03"
+    )
+    assert when == "attribute_not_exists(updated_at)"
+    assert holds(hours, {}, values)
+    assert not holds(hours, {"h03": 1}, values)
 
 
 # The registry
