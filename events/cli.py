@@ -82,6 +82,7 @@ def _local(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     if options.customer is not None:
         check_customer_id(options.customer)
+    window = _window(options)
     settings = load_settings()
     # A name that is wrong by a letter must not come out as a proof on empty tables.
     service = make_service(
@@ -99,7 +100,7 @@ def _verify(options: argparse.Namespace) -> int:
         )
         found = service.verify(
             customer_id=options.customer,
-            window=_window(options),
+            window=window,
             is_repairing=options.repair,
             on_difference=(lambda _: None) if options.json else _print_difference,
         )

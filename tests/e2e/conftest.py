@@ -248,6 +248,7 @@ class Tables:
                 customers.append(item["registered_id"]["S"])
                 continue
             assert set(item.pop("updated_at")) == {"S"}
+            item.pop("repaired_at", None)
             counters[key] = {hour: int(number["N"]) for hour, number in sorted(item.items())}
         return Contents(sorted(events), counters, sorted(customers))
 
