@@ -67,17 +67,18 @@ class BucketQuery:
     from_start: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BucketCount:
+class BucketCount(NamedTuple):
     """
     The events of one UTC hour, as far as the window covers it.
+
+    A named tuple for the same reason as `Event`: an answer holds hundreds.
 
     `is_partial` says that the window cuts the hour, so that `count` may be less than the hour's.
     `counts` holds the count by event type where it was asked for; it then sums to `count`.
     """
 
     start: datetime
-    count: int
+    count: int  # type: ignore[assignment] # hides tuple.count, which nobody needs of a bucket
     is_partial: bool = False
     counts: Mapping[str, int] | None = None
 

