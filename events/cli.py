@@ -111,7 +111,14 @@ def _verify(options: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(_as_json(found, seconds)) + "\n")
     else:
         _print_verification(found, seconds)
-    return EXIT_OK if found.is_equal else EXIT_DIFFERENT
+    return _exit_code(found)
+
+
+def _exit_code(found: Verification) -> int:
+    if found.differences or found.foreign or found.unlisted:
+        return EXIT_DIFFERENT
+    # Nothing is known to be wrong, and not everything to be right.
+    return EXIT_NOT_RUN if found.unsettled else EXIT_OK
 
 
 def _window(options: argparse.Namespace) -> Window | None:
@@ -133,8 +140,8 @@ def _print_difference(difference: Difference) -> None:
 
 def _print_verification(found: Verification, seconds: float) -> None:
     lines = [
-        f"customer {customer_id}, day {day}: its counters kept moving, so nothing is said of it; "
-        "run again when fewer events arrive"
+        f"customer {customer_id}, day {day}: counters of some hours kept moving, so nothing is "
+        "said of those; run again when fewer events arrive"
         for customer_id, day in found.unsettled
     ]
     lines += [
@@ -242,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Recount the stored events of each customer, strongly consistently, and "
         "compare the counters of all types and of each. Safe while events arrive.",
         epilog="Exit code: 0 all equal, 1 something differed (also when it was repaired), 2 the "
-        "recount could not run.",
+        "recount could not run, or the counters of an hour never stood still.",
     )
     verify.set_defaults(command=_verify, is_service=False)
     verify.add_argument("--customer", metavar="ID", help="only this customer")
