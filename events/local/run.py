@@ -99,6 +99,10 @@ def _serve(port: int) -> None:
 
 def _welcome(port: int) -> str:
     base = f"http://localhost:{port}"
+    # As it can be typed here: the virtual environment of `make run` is not active.
+    program = Path(sys.executable)
+    is_here = program.is_relative_to(Path.cwd())
+    python = program.relative_to(Path.cwd()) if is_here else "python"
     option = "" if port == 8800 else f" --url {base}"
     buckets = f"{base}/events/customers/{_SAMPLE_CUSTOMER}/buckets"
     return f"""
@@ -107,8 +111,8 @@ The API answers at {base}. Try:
   curl '{buckets}?start=2021-03-01T00:00:00Z&end=2021-03-02T00:00:00Z'
   curl '{buckets}?start=2021-03-01&end=2021-04-01&format=csv'
   curl '{base}/events/customers'
-  python sample_api_requests.py{option}
-  python -m events verify
+  {python} sample_api_requests.py{option}
+  {python} -m events verify
 
 Its description is {base}/openapi.json. Ctrl-C stops everything; the data stays.
 """
