@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from events.bootstrap import load_settings, make_service
+from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_service
 from events.csvfile import Rejection, read_records
 from events.errors import EventsError, InvalidInput, StoreUnavailable
 from events.fileingest import (
@@ -34,7 +34,6 @@ EXIT_OK, EXIT_SOME_REJECTED, EXIT_NOT_RUN = 0, 1, 2
 #: Rejections named on the terminal; all are in the file.
 _REJECTIONS_SHOWN = 5
 _SECONDS_BETWEEN_PROGRESS = 0.1
-_SECONDS_TO_FIND_THE_STORE = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +98,7 @@ def _ingest(options: argparse.Namespace, rejects_path: Path, result: IngestResul
             opened.callback(service.close)
             # A store that nobody started is said soon, not after the whole patience.
             with interrupts.waiting():
-                service.create_tables(patience_seconds=_SECONDS_TO_FIND_THE_STORE)
+                service.create_tables(patience_seconds=SECONDS_TO_FIND_THE_STORE)
         rejects = opened.enter_context(RejectsFile(rejects_path, options.file))
         show, clear = _progress(source)
         opened.callback(clear)

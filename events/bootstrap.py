@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Threads in which requests of the API run (AnyIO's default); each may hold a connection.
 _REQUEST_THREADS = 40
+#: How long a command looks for its store before it says that there is none.
+SECONDS_TO_FIND_THE_STORE = 3
 #: Key id and secret for a database on this machine; it takes letters and digits only.
 _PLACEHOLDER = "local"
 
@@ -51,7 +53,7 @@ def make_client(settings: Settings) -> DynamoDBClient:
         InvalidInput: AWS itself is asked for, in no region or one that cannot be.
     """
     config = Config(
-        # One attempt a call: the retries are in `dao`, where a resend keeps its token.
+        # One attempt a call: the retries are ours, and a resend of a write keeps its token.
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=2,
         read_timeout=10,

@@ -32,6 +32,8 @@ class GarbledAnswer(Exception):
 #: The answer was lost or cut: what was asked may have been done.
 UNKNOWN_OUTCOME = (BotoConnectionError, HTTPClientError, ResponseParserError, GarbledAnswer)
 _TABLE_WAIT_SECONDS = 60.0
+#: Of a table's status (API Reference, TableDescription).
+_USABLE = ("ACTIVE", "UPDATING")
 
 
 class ConditionFailed(Exception):
@@ -118,19 +120,23 @@ class Calls:
         retry = self._retry
         if patience_seconds is not None:
             retry = replace(retry, patience_seconds=patience_seconds)
+        awaited = []
         for definition in self._tables:
+            table = definition["TableName"]
             # Asked first, so that whoever may not make tables can use those that are there.
-            if self._table_status(definition["TableName"], retry) is None:
-                self._check_others(definition["TableName"], retry)
+            status = self._table_status(table, retry)
+            if status not in _USABLE:
+                awaited.append(table)
+            if status is None:
+                self._check_others(table, retry)
                 with suppress(_AlreadyThere):
                     self.one(
                         self._client.create_table, is_about_tables=True, retry=retry, **definition
                     )
                 self._on_tables_made()
         deadline = time.monotonic() + _TABLE_WAIT_SECONDS
-        for definition in self._tables:
-            table = definition["TableName"]
-            while self._table_status(table, retry) not in ("ACTIVE", "UPDATING"):
+        for table in awaited:
+            while self._table_status(table, retry) not in _USABLE:
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(f"the table {table} is still being made")
                 time.sleep(0.2)

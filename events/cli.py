@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from events.bootstrap import load_settings, make_service
+from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_service
 from events.errors import EventsError
 from events.models import Difference, Verification, Window
 from events.parsing import check_customer_id
@@ -22,7 +22,6 @@ from events.timestamps import format_timestamp, parse_instant
 from events.windows import EARLIEST, LATEST, window_between
 
 EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
-_SECONDS_TO_FIND_THE_STORE = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,9 +93,7 @@ def _verify(options: argparse.Namespace) -> int:
     try:
         # A store that is not there is said soon, not after the whole patience.
         service.check(
-            patience_seconds=min(
-                _SECONDS_TO_FIND_THE_STORE, settings.events_ingest_patience_seconds
-            )
+            patience_seconds=min(SECONDS_TO_FIND_THE_STORE, settings.events_ingest_patience_seconds)
         )
         found = service.verify(
             customer_id=options.customer,

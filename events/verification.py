@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, groupby
@@ -126,8 +126,7 @@ class _Recount:
             recount = self._recounted(keys, is_first=True)
         after = self._counters(first, last)
         for day in sorted({*before, *recount, *after}):
-            hours = _moved(before.get(day, {}), after.get(day, {}))
-            hours |= {each.hour.hour for each in self._compared(day, after, recount)}
+            hours = self._moved(day, before, after) | self._moved(day, after, recount)
             if hours:
                 self._judge(day, hours)
             self._days += 1
@@ -158,24 +157,26 @@ class _Recount:
             keys = self._store.event_keys(self._customer_id, _span(day, left))
             recount = self._recounted(keys)
             after = self._counters(day, day)
-            moved = _moved(before.get(day, {}), after.get(day, {}))
+            moved = self._moved(day, before, after)
             found = self._compared(day, after, recount)
+            sure: set[int] = set()
             for hour in sorted(left - moved):
                 differences = [each for each in found if each.hour.hour == hour]
                 # Twice the same with nothing moving in between: not a write half seen.
-                is_sure = differences == seen.get(hour)
+                if differences and differences == seen.get(hour):
+                    sure.add(hour)
                 seen[hour] = differences
-                if is_sure and differences and hour not in reported:
+                if hour in sure - reported:
                     reported.add(hour)
                     self._differences += differences
                     for difference in differences:
                         self._on_difference(difference)
-                if not differences or (is_sure and not self._is_repairing):
+                if not differences or (hour in sure and not self._is_repairing):
                     left.discard(hour)
             if not left:
                 return
             if self._is_repairing:
-                self._repair(day, after, recount, left & reported - moved)
+                self._repair(day, after, recount, sure)
             self._sleep(pause)
             pause *= 2
         self._unsettled.append((self._customer_id, day))
@@ -186,12 +187,9 @@ class _Recount:
         for event_type in {**counted, **stored}:
             nothing = DayCounts(self._customer_id, day, event_type, {})
             was, is_now = counted.get(event_type, nothing), stored.get(event_type, nothing)
-            mended = {
-                hour: (is_now if hour in hours else was).hours.get(hour, 0) for hour in range(24)
-            }
-            if any(mended[hour] != was.hours.get(hour, 0) for hour in hours) and self._store.repair(
-                was, replace(was, hours={hour: count for hour, count in mended.items() if count})
-            ):
+            kept = {hour: count for hour, count in was.hours.items() if hour not in hours}
+            mended = kept | {hour: count for hour, count in is_now.hours.items() if hour in hours}
+            if mended != was.hours and self._store.repair(was, replace(was, hours=mended)):
                 self._repaired += 1
 
     def _counters(self, first: str, last: str) -> _Counters:
@@ -218,6 +216,10 @@ class _Recount:
                 yield key
             elif is_first:
                 self._foreign.append((self._customer_id, key))
+
+    def _moved(self, day: str, before: _Counters, after: _Counters) -> set[int]:
+        """The hours of a day at which the two are not the same."""
+        return {each.hour.hour for each in self._compared(day, before, after)}
 
     def _compared(self, day: str, counters: _Counters, recount: _Counters) -> list[Difference]:
         """The hours of a day that differ, ascending; the total of an hour before its types."""
@@ -249,19 +251,6 @@ def _day(at: datetime) -> Window:
 
 def _ordinal(event: Event) -> int:
     return event.timestamp.toordinal()
-
-
-def _moved(
-    before: Mapping[str | None, DayCounts], after: Mapping[str | None, DayCounts]
-) -> set[int]:
-    """The hours of a day at which any counter is not what it was."""
-    nothing: Mapping[int, int] = {}
-    moved = set()
-    for event_type in {**before, **after}:
-        was = before[event_type].hours if event_type in before else nothing
-        is_now = after[event_type].hours if event_type in after else nothing
-        moved |= {hour for hour in {**was, **is_now} if was.get(hour) != is_now.get(hour)}
-    return moved
 
 
 def _span(day: str, hours: Collection[int]) -> Window:

@@ -532,6 +532,25 @@ def test_a_counter_that_moves_before_each_repair_is_told_once_and_unsettled() ->
     assert memory.contents().counters["acme", "total#2021-03-01"] == {"h00": next(numbers) - 1}
 
 
+def test_each_repair_rests_on_two_recounts_of_its_own() -> None:
+    memory = MemoryStore()
+    memory.write([event()])
+    memory.set_counter("acme", DAY_ZERO, None, {0: 99})
+    numbers = iter([50])
+
+    def spoil_once(name: str) -> None:
+        if name == "repair":
+            for number in numbers:
+                memory.set_counter("acme", DAY_ZERO, None, {0: number})
+
+    spy = SpyStore(memory, spoil_once)
+    found = verify(spy, is_repairing=True)
+    recounts = [name for name in spy.names() if name in ("event_keys", "repair")]
+    # The counter that moved is a new difference: what was sure of the old one says nothing of it.
+    assert recounts == [*["event_keys"] * 2, "repair", *["event_keys"] * 2, "repair", "event_keys"]
+    assert (found.repaired, found.unsettled) == (1, ())
+
+
 def test_the_pauses_between_recounts_grow() -> None:
     memory = MemoryStore()
     memory.write([event()])
