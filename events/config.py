@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
@@ -30,6 +30,25 @@ def _table_name(text: str) -> str:
     if not re.fullmatch(r"[a-zA-Z0-9_.\-]{3,241}", text):
         raise ValueError("is no table's name: it has 3 to 241 of letters, digits, _ - and .")
     return text
+
+
+def _origins(text: str) -> str:
+    for origin in text.split():
+        if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", origin):
+            raise ValueError(
+                f"has {origin!r}, which is no origin like https://app.example.com (scheme, host "
+                "and port alone; * is not taken: name each origin)"
+            )
+    return text
+
+
+def _rate(text: str) -> str:
+    if text and not re.fullmatch(r"[1-9][0-9]{0,8}/(?:second|minute|hour|day)", text):
+        raise ValueError("is no rate like 100/second (or minute, hour, day); empty is no limit")
+    return text
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class Settings(BaseSettings):
@@ -77,6 +96,76 @@ class Settings(BaseSettings):
         le=64,
         description="Counts of raw events under way at a time, in one process.",
     )
+    events_api_keys: Literal["off", "on"] = Field(
+        default="off",
+        description="`on`: every request needs an API key. `off`: only this machine is served.",
+    )
+    events_api_keys_cache_seconds: float = Field(
+        default=5,
+        ge=0,
+        le=60,
+        description="How long a key that was good is not looked up again: a revoked one works on "
+        "for at most this long.",
+    )
+    events_cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
+        default="",
+        description="Origins whose pages may call the API from a browser, with spaces between.",
+    )
+    events_rate_per_key: Rate = Field(
+        default="1000/second",
+        description="Requests that one API key may send, for each process. Empty: no limit.",
+    )
+    events_rate_per_address: Rate = Field(
+        default="1000/second",
+        description="Requests that one address may send, for each process. Empty: no limit.",
+    )
+    events_rate_of_wrong_keys: Rate = Field(
+        default="60/minute",
+        description="Requests without a good API key that one address may send, for each process. "
+        "Empty: no limit.",
+    )
+    events_max_requests: int = Field(
+        default=1_000,
+        ge=1,
+        le=100_000,
+        description="Requests under way at a time, in one process; more are answered 503.",
+    )
+    events_max_events_per_request: int = Field(
+        default=1_000, ge=1, le=10_000, description="Events in one request."
+    )
+    events_max_body_bytes: int = Field(
+        default=4_194_304,
+        ge=1_024,
+        le=104_857_600,
+        description="Bytes of one body, also after unzipping.",
+    )
+    events_max_buffered_bytes: int = Field(
+        default=67_108_864,
+        ge=1_048_576,
+        le=10_737_418_240,
+        description="Bytes of all bodies that are being received, in one process; more are "
+        "answered 503.",
+    )
+    events_body_timeout_seconds: float = Field(
+        default=30, ge=0.1, le=600, description="How long a client may take to send a body."
+    )
+    events_log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="`auto`: text on a terminal, else one JSON object a line."
+    )
+    events_log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged; `info` has a line a request."
+    )
+    events_drain_seconds: float = Field(
+        default=0,
+        ge=0,
+        le=300,
+        description="How long /readyz says 503 after SIGTERM before the server takes nothing more "
+        "in; for a load balancer that looks there.",
+    )
+
+    @property
+    def are_api_keys_on(self) -> bool:
+        return self.events_api_keys == "on"
 
     @property
     def is_local(self) -> bool:

@@ -5,6 +5,9 @@ EventsError
 ├── InvalidEvent        one event is wrong: the sender mends it
 ├── InvalidWindow       a time range, page or filter is wrong: the caller mends it
 ├── InvalidInput        a whole input (file, header, setting) cannot be used
+├── NotAuthenticated    no API key, or none that is good: the caller sends a good one
+├── NotAllowed          the API key has no right to this: the caller uses another
+├── TooManyRequests     a limit was reached: the caller waits
 ├── StoreUnavailable    the store did not answer, or not in time: the same call again is safe
 └── StoreRefused        the store said no for good (rights, a missing table): the operator mends it
 """
@@ -46,6 +49,27 @@ class InvalidWindow(EventsError):
 
 class InvalidInput(EventsError):
     """A whole input cannot be used: a missing or cut-off file, a header without a column."""
+
+
+class NotAuthenticated(EventsError):
+    """There is no API key, or it is unknown, expired or revoked; which of these is not said."""
+
+
+class NotAllowed(EventsError):
+    """The API key is good, and has no right to this."""
+
+
+class TooManyRequests(EventsError):
+    """
+    A limit on requests was reached.
+
+    Args:
+        retry_after_seconds: A whole number, from 1 on.
+    """
+
+    def __init__(self, reason: str, retry_after_seconds: int) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class StoreUnavailable(EventsError):

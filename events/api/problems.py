@@ -17,8 +17,11 @@ from events.errors import (
     InvalidEvent,
     InvalidInput,
     InvalidWindow,
+    NotAllowed,
+    NotAuthenticated,
     StoreRefused,
     StoreUnavailable,
+    TooManyRequests,
 )
 
 log = logging.getLogger(__name__)
@@ -32,13 +35,22 @@ STATUS_OF: dict[type[EventsError], HTTPStatus] = {
     InvalidEvent: HTTPStatus.BAD_REQUEST,
     InvalidWindow: HTTPStatus.BAD_REQUEST,
     InvalidInput: HTTPStatus.BAD_REQUEST,
+    NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    NotAllowed: HTTPStatus.FORBIDDEN,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 _TITLE_OF = {
     HTTPStatus.BAD_REQUEST: "The request is wrong",
+    HTTPStatus.UNAUTHORIZED: "A good API key is needed",
+    HTTPStatus.FORBIDDEN: "This API key has no right to that",
     HTTPStatus.NOT_FOUND: "There is nothing here",
     HTTPStatus.METHOD_NOT_ALLOWED: "This method is not allowed here",
+    HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "This content is not understood",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something is wrong on our side",
     HTTPStatus.SERVICE_UNAVAILABLE: "The store does not answer",
 }
@@ -47,7 +59,9 @@ _TITLE_OF = {
 # What the store itself says is for the log: it may name tables, hosts and keys.
 _DETAIL_OF = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "the service failed; its log says why",
-    HTTPStatus.SERVICE_UNAVAILABLE: "the store did not answer in time: ask again, that is safe",
+    HTTPStatus.SERVICE_UNAVAILABLE: (
+        "the store did not answer in time: send the same again, that is safe"
+    ),
 }
 _FIELD_EXAMPLE = {
     "field": "start",
@@ -94,12 +108,18 @@ def _body(status: HTTPStatus, detail: str, errors: list[FieldProblem]) -> Proble
 
 
 def problem(
-    status: HTTPStatus, detail: str, *, errors: list[FieldProblem] | None = None
+    status: HTTPStatus,
+    detail: str,
+    *,
+    errors: list[FieldProblem] | None = None,
+    retry_after_seconds: int = RETRY_AFTER_SECONDS,
 ) -> Response:
     """An error answer; one that a later try may mend says when to try."""
     headers = {}
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+        headers["Retry-After"] = str(retry_after_seconds)
+    elif status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     body = _body(status, detail, errors or [])
     return Response(body.model_dump_json(), status, headers, MEDIA_TYPE)
 
@@ -168,7 +188,8 @@ def _of_events_error(_: Request, exc: Exception) -> Response:
     elif isinstance(exc, InvalidEvent) and exc.field:
         errors = [FieldProblem(field=exc.field, detail=exc.reason)]
     detail = "; ".join(f"{each.field}: {each.detail}" for each in errors) or str(exc)
-    return problem(status, detail, errors=errors)
+    wait = exc.retry_after_seconds if isinstance(exc, TooManyRequests) else RETRY_AFTER_SECONDS
+    return problem(status, detail, errors=errors, retry_after_seconds=wait)
 
 
 def _of_validation(_: Request, exc: Exception) -> Response:

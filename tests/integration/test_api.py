@@ -817,7 +817,7 @@ STORE_DOWN: Json = {
     "type": "urn:events:problem:service-unavailable",
     "title": "The store does not answer",
     "status": 503,
-    "detail": "the store did not answer in time: ask again, that is safe",
+    "detail": "the store did not answer in time: send the same again, that is safe",
     "errors": [],
 }
 

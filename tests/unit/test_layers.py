@@ -15,8 +15,8 @@ CHECKOUT = Path(__file__).parents[2]
 SCRIPTS = ("ingest_events_from_file.py", "sample_api_requests.py")
 
 EDGES = (
-    "events.app", "events.api", "events.cli", "events.fileingest", "events.local",
-    "events.__main__",
+    "events.app", "events.api", "events.cli", "events.commands", "events.fileingest",
+    "events.local", "events.__main__",
 )  # fmt: skip
 USE_CASES = ("events.service", "events.writer", "events.verification")
 #: What talks to DynamoDB; `bootstrap` puts it together.
@@ -25,7 +25,7 @@ PURE = (
     "events.windows", "events.rollups", "events.timestamps", "events.parsing",
     "events.transactions", "events.datamodels", "events.csvfile",
 )  # fmt: skip
-GROUND = ("events.models", "events.errors", "events.config")
+GROUND = ("events.models", "events.errors", "events.config", "events.metrics")
 DRIVERS = ("boto3", "botocore")
 WEB = ("fastapi", "starlette", "uvicorn", "pydantic")
 THREADS = ("threading", "concurrent", "asyncio", "socket", "subprocess")

@@ -22,8 +22,11 @@ from events.errors import (
     InvalidEvent,
     InvalidInput,
     InvalidWindow,
+    NotAllowed,
+    NotAuthenticated,
     StoreRefused,
     StoreUnavailable,
+    TooManyRequests,
 )
 
 #: What a class without a line of its own answers, deliberately through its base.
@@ -33,18 +36,21 @@ THROUGH_THEIR_BASE = {
 }
 
 
-def test_the_six_errors_are_in_the_table_by_name() -> None:
+def test_all_errors_are_in_the_table_by_name() -> None:
     ours = {
         each
         for _, each in inspect.getmembers(errors, inspect.isclass)
         if issubclass(each, EventsError)
     }
-    assert len(ours) == 6
+    assert len(ours) == 9
     assert {each: STATUS_OF.get(each) for each in ours} == {
         EventsError: 500,
         InvalidEvent: 400,
         InvalidWindow: 400,
         InvalidInput: 400,
+        NotAuthenticated: 401,
+        NotAllowed: 403,
+        TooManyRequests: 429,
         StoreUnavailable: 503,
         StoreRefused: 500,
     }
@@ -138,7 +144,7 @@ def answer_to(error: Exception) -> Any:
         pytest.param(
             StoreUnavailable("secret"),
             DOWN,
-            "the store did not answer in time: ask again, that is safe",
+            "the store did not answer in time: send the same again, that is safe",
             [],
             id="unavailable",
         ),
@@ -150,13 +156,13 @@ def answer_to(error: Exception) -> Any:
             id="not found",
         ),
         pytest.param(
-            HTTPException(413, "at most 1 MB"),
+            HTTPException(418, "at most 1 cup"),
             (
-                "urn:events:problem:request-entity-too-large",
-                HTTPStatus(413).phrase,
-                413,
+                "urn:events:problem:i'm-a-teapot",
+                HTTPStatus(418).phrase,
+                418,
             ),
-            "at most 1 MB",
+            "at most 1 cup",
             [],
             id="a status without words of ours",
         ),

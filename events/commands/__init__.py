@@ -1,0 +1,20 @@
+"""The commands of `python -m events`, one a file; each adds itself to the command line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
+
+#: What `ArgumentParser.add_subparsers` returns; its own type is private.
+Commands = Any
+
+
+def say(text: str) -> None:
+    """Tell whoever sits at the terminal; standard output is for results."""
+    sys.stderr.write(f"{text}\n")
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
