@@ -176,13 +176,16 @@ def _print_summary(options: argparse.Namespace, result: IngestResult, rejects_pa
     rows = [("inserted", result.inserted), ("duplicates", result.duplicates)]
     if options.dry_run:
         rows = [("valid", result.read - result.rejected)]
+    elif result.voided:
+        rows.append(("voided", result.voided))
     read = "1 row" if result.read == 1 else f"{result.read:,} rows"
     lines = [
         f"{name}: {read} read in {result.seconds:.1f} s "
         f"({_rate(result):,} rows/s){', nothing stored (dry run)' if options.dry_run else ''}",
         *(f"  {label:<11}{count:>13,}" for label, count in [*rows, ("rejected", result.rejected)]),
     ]
-    missing = result.read - result.rejected - result.inserted - result.duplicates
+    known = result.rejected + result.inserted + result.duplicates + result.voided
+    missing = result.read - known
     if missing and not options.dry_run:
         lines.append(f"  {'not known':<11}{missing:>13,}  read, and perhaps not stored")
     if result.rejected:

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
+from events import metrics
 from events.errors import StoreRefused, StoreUnavailable
 from events.transactions import Answer, RetryPolicy, judge_error
 
@@ -189,7 +190,9 @@ class Calls:
     ) -> Any:
         """One request that may be sent again as it is: a read, or a write of the same value."""
         failure: Exception | None = None
-        for _ in (retry or self._retry).attempts():
+        for attempt in (retry or self._retry).attempts():
+            if attempt > 1:
+                metrics.STORE_RETRIES.labels(code_of(failure)).inc()
             try:
                 return operation(**request)
             except ClientError as exc:
@@ -219,7 +222,7 @@ class Calls:
 
     def unavailable(self, exc: Exception | None) -> StoreUnavailable:
         return StoreUnavailable(
-            f"the store at {self._client.meta.endpoint_url} did not answer in time ({_code(exc)})"
+            f"the store at {self._client.meta.endpoint_url} did not answer in time ({code_of(exc)})"
         )
 
 
@@ -234,6 +237,15 @@ def reasons(exc: ClientError) -> list[str | None]:
     return [reason.get("Code") for reason in _details(exc).get("CancellationReasons", [])]
 
 
+def old_items(exc: ClientError) -> list[Mapping[str, Any]]:
+    """
+    The items that stood in the way of a cancelled transaction: one for each action, in order.
+
+    Empty for an action that was not at fault, or whose item is not there.
+    """
+    return [reason.get("Item", {}) for reason in _details(exc).get("CancellationReasons", [])]
+
+
 def _details(exc: ClientError) -> dict[str, Any]:
     # botocore's type knows only the part that all errors share.
     return cast("dict[str, Any]", exc.response)
@@ -242,7 +254,7 @@ def _details(exc: ClientError) -> dict[str, Any]:
 def refused(what: str, exc: Exception) -> StoreRefused:
     """The error for an answer that the same request again would not change."""
     log.error("the store refused %s: %s", what, exc)
-    return StoreRefused(f"the store refused {what} ({_code(exc)})")
+    return StoreRefused(f"the store refused {what} ({code_of(exc)})")
 
 
 def not_sent(exc: BotoCoreError) -> StoreRefused:
@@ -251,7 +263,8 @@ def not_sent(exc: BotoCoreError) -> StoreRefused:
     return StoreRefused(f"nothing can be sent to the store: {exc}")
 
 
-def _code(exc: Exception | None) -> str:
+def code_of(exc: Exception | None) -> str:
+    """DynamoDB's code for an error, or else the name of its class."""
     return exc.response["Error"]["Code"] if isinstance(exc, ClientError) else type(exc).__name__
 
 

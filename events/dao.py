@@ -1,4 +1,4 @@
-"""The store on DynamoDB: events, their counters, the registry of customers."""
+"""The store on DynamoDB: events, their counters, the list of customers."""
 
 from __future__ import annotations
 
@@ -9,42 +9,36 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from events.calls import UNKNOWN_OUTCOME, Calls, ConditionFailed, judge, not_sent, reasons, refused
+from events.calls import Calls, ConditionFailed
+from events.commits import Commits
 from events.datamodels import (
     REGISTRY,
     Tables,
     counter_bounds,
     counter_key,
     day_counts_of,
+    delete_counter_expressions,
     event_of,
     key_bounds,
-    keys_of,
-    registry_item,
-    registry_key,
-    registry_prefix,
     repair_expressions,
+    stored_event_of,
     utc_now,
     was_repaired_at,
-    write_actions,
 )
-from events.errors import StoreRefused
-from events.models import DayCounts, Event, Outcome, Window
-from events.transactions import Answer, RetryPolicy, judge_cancellation
+from events.models import DayCounts, Event, Outcome, StoredEvent, Window
+from events.registry import LAST_KEY, Registry
+from events.transactions import RetryPolicy
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 log = logging.getLogger(__name__)
 
-#: After every sort key that there can be: 256 of the last character, 1,024 bytes.
-_LAST_KEY = "\U0010ffff" * 256
-#: Customers remembered as listed; past that all are listed again as they come.
-_MAX_REGISTERED = 50_000
+#: A voided event stays stored, and is counted nowhere.
+_NOT_VOIDED = "attribute_not_exists(voided_at)"
 
 
 class DynamoStore:
@@ -56,6 +50,7 @@ class DynamoStore:
         retry: For each single request.
         readers: How many raw counts run at a time.
         may_make_tables: Whether a request that finds no table makes it, or is refused.
+        make_registry: Makes the list of customers.
     """
 
     def __init__(
@@ -68,20 +63,23 @@ class DynamoStore:
         may_make_tables: bool = True,
         now: Callable[[], datetime] = utc_now,
         new_token: Callable[[], str] = lambda: str(uuid.uuid4()),
+        make_registry: Callable[..., Registry] = Registry,
     ) -> None:
         self._client = client
         self._tables = tables
         self._retry = retry
+        self._now = now
         self._calls = Calls(
             client,
             tables.definitions(),
             retry,
-            on_tables_made=self._forget_registered,
+            on_tables_made=lambda: self._registry.forget_all(),
             may_make_tables=may_make_tables,
         )
-        self._now = now
-        self._new_token = new_token
-        self._registered: set[str] = set()
+        self._registry = make_registry(client, self._calls, tables, now=now)
+        self._commits = Commits(
+            client, self._calls, self._registry, tables, retry, now=now, new_token=new_token
+        )
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="count")
 
     def close(self) -> None:
@@ -91,109 +89,47 @@ class DynamoStore:
     # --- writing ----------------------------------------------------------------------------------
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
-        """
-        Store events and count them, each at most once for ever.
+        """Store events and count them; see `Commits`."""
+        return self._commits.write(events)
 
-        Every transaction holds events together with what they add to the counters, so that at no
-        moment, whatever fails, a counter differs from the events stored.
+    def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
+        """Take stored events out of the counts, and keep them as voided; see `Commits`."""
+        return self._commits.void(events, reason)
 
-        Args:
-            events: Distinct, of one customer and UTC day; with one action for each, one for the
-                day and one for each event type at most `MAX_ACTIONS`.
+    def delete(self, events: Sequence[Event]) -> int:
+        """Delete events and take them out of the counts; see `Commits`."""
+        return self._commits.delete(events)
 
-        Returns:
-            The outcome of each event, in order.
-
-        Raises:
-            StoreUnavailable: Some events may not be stored; the same call again is safe.
-            StoreRefused: The store will not take them.
-        """
-        # Listed before it is counted: a listing may show a customer with nothing yet, but never
-        # lacks one that has events.
-        self._register(events[0].customer_id)
-        keys = keys_of(events)
-        outcomes = [Outcome.INSERTED] * len(events)
-        left = list(range(len(events)))
-        while left:
-            actions = write_actions(
-                self._tables, [events[i] for i in left], [keys[i] for i in left], self._now()
-            )
-            duplicates = self._transact(actions, len(left), events[0].customer_id)
-            if not duplicates:
-                break
-            for place in duplicates:
-                outcomes[left[place]] = Outcome.DUPLICATE
-            # What the duplicates would have added goes with them: the counters are folded anew.
-            left = [i for place, i in enumerate(left) if place not in duplicates]
-        return outcomes
-
-    def _transact(
-        self, actions: list[TransactWriteItemTypeDef], number_of_puts: int, customer_id: str
-    ) -> frozenset[int]:
-        """
-        Commit one list of actions, or find the puts that stand in its way.
-
-        One token for one list: after a lost answer the resend gets the outcome of the first
-        send, instead of meeting its own events as duplicates.
-
-        Returns:
-            Empty if all is committed; else the places of the duplicates, and nothing is.
-        """
-        token = self._new_token()
-        failure: Exception | None = None
-        duplicates: frozenset[int] = frozenset()
-        for _ in self._retry.attempts():
-            if duplicates:
-                return duplicates
-            try:
-                self._client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
-            except ClientError as exc:
-                answer = judge(exc)
-                if answer is Answer.REFUSE:
-                    raise refused("writing", exc) from exc
-                if answer is Answer.CANCELLED:
-                    why = judge_cancellation(reasons(exc), number_of_puts)
-                    if why.refused:
-                        raise StoreRefused(
-                            f"the store cancelled a write: {', '.join(sorted(set(why.refused)))}"
-                        ) from exc
-                    duplicates = frozenset(why.duplicates)
-                    if duplicates and not why.is_busy:
-                        return duplicates
-                elif answer is Answer.MAKE_TABLES:
-                    self.create_tables()
-                    self.register(customer_id)
-                failure = exc
-            except UNKNOWN_OUTCOME as exc:
-                failure = exc
-            except BotoCoreError as exc:
-                raise not_sent(exc) from exc
-            else:
-                return frozenset()
-        if duplicates:
-            return duplicates
-        raise self._calls.unavailable(failure) from failure
-
-    def _register(self, customer_id: str) -> None:
-        """List a customer; once in a while, and the same item however often."""
-        if customer_id in self._registered:
-            return
+    def delete_uncounted(self, customer_id: str, key: str) -> None:
+        """Delete an item that no counter knows: a voided event, or what is no event."""
         self._calls.one(
-            self._client.put_item,
-            TableName=self._tables.counts,
-            Item=registry_item(customer_id, self._now()),
+            self._client.delete_item,
+            TableName=self._tables.events,
+            Key={"customer_id": {"S": customer_id}, "event_key": {"S": key}},
         )
-        if len(self._registered) >= _MAX_REGISTERED:
-            self._registered.clear()
-        self._registered.add(customer_id)
 
-    def _forget_registered(self) -> None:
-        self._registered.clear()
+    def delete_counter(self, seen: DayCounts) -> bool:
+        """Delete a counter item that is still what was seen; False if it has moved."""
+        condition, values = delete_counter_expressions(seen)
+        try:
+            self._calls.one(
+                self._client.delete_item,
+                TableName=self._tables.counts,
+                Key=_counter(seen),
+                ConditionExpression=f"attribute_not_exists(customer_id) OR ({condition})",
+                ExpressionAttributeValues=values,
+            )
+        except ConditionFailed:
+            return False
+        return True
 
-    def register(self, customer_id: str) -> None:
-        """List a customer, whether or not it was listed before."""
-        self._registered.discard(customer_id)
-        self._register(customer_id)
+    def delete_foreign_counter(self, customer_id: str, key: str) -> None:
+        """Delete an item of the counters' table that is no counter."""
+        self._calls.one(
+            self._client.delete_item,
+            TableName=self._tables.counts,
+            Key={"customer_id": {"S": customer_id}, "counter_key": {"S": key}},
+        )
 
     def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
         """Put a recount where the counter is still what was seen; False if it has moved."""
@@ -203,10 +139,7 @@ class DynamoStore:
             self._calls.one(
                 self._client.update_item,
                 TableName=self._tables.counts,
-                Key={
-                    "customer_id": {"S": seen.customer_id},
-                    "counter_key": {"S": counter_key(seen.day, seen.event_type)},
-                },
+                Key=_counter(seen),
                 UpdateExpression=update,
                 ConditionExpression=condition,
                 ExpressionAttributeValues=values,
@@ -246,7 +179,13 @@ class DynamoStore:
     def _count(self, customer_id: str, window: Window) -> int:
         low, high = key_bounds(window)
         pages = self._calls.pages(
-            self._tables.events, "event_key", customer_id, low, high, Select="COUNT"
+            self._tables.events,
+            "event_key",
+            customer_id,
+            low,
+            high,
+            Select="COUNT",
+            FilterExpression=_NOT_VOIDED,
         )
         return sum(int(page["Count"]) for page in pages)
 
@@ -267,13 +206,15 @@ class DynamoStore:
         )
 
     def event_keys(self, customer_id: str, window: Window) -> Iterator[Event | str]:
-        """The events stored in a window, in order of time; a key that no event has, as it is."""
+        """
+        The events that count in a window, in order of time; a key that no event has, as it is.
+        """
         low, high = key_bounds(window)
         yield from self._events(customer_id, low, high)
 
     def all_event_keys(self, customer_id: str) -> Iterator[Event | str]:
         """As `event_keys`, of all time, and with keys that begin with no time."""
-        yield from self._events(customer_id, "\0", _LAST_KEY)
+        yield from self._events(customer_id, "\0", LAST_KEY)
 
     def _events(self, customer_id: str, low: str, high: str) -> Iterator[Event | str]:
         pages = self._calls.pages(
@@ -283,6 +224,7 @@ class DynamoStore:
             low,
             high,
             ProjectionExpression="event_key",
+            FilterExpression=_NOT_VOIDED,
         )
         for page in pages:
             for item in page["Items"]:
@@ -292,29 +234,76 @@ class DynamoStore:
                 except ValueError:
                     yield key
 
-    def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
+    def stored_events(
+        self,
+        customer_id: str,
+        window: Window,
+        *,
+        after: str | None,
+        is_newest_first: bool,
+        page_size: int,
+    ) -> Iterator[tuple[str, StoredEvent | None]]:
         """
-        Listed customers with this prefix, in byte order of their ids, from the one after.
+        All events stored in a window with their keys, voided ones too; None for what is no event.
 
-        One that is longer than a sort key may be, 1,024 bytes, stands where its first 900 do.
+        Args:
+            after: A key inside the window, from which on to go; None is its beginning.
+            page_size: How many are read from the database at a time.
         """
-        # A registry key is the id, or of a very long id its start and a digest: the prefix of the
-        # key is a bound, and the id itself is looked at.
-        names: list[str] = []
-        start = registry_prefix(prefix)
-        low = max(start or " ", registry_key(after) if after else "")
+        low, high = key_bounds(window)
+        request: dict[str, Any] = {"ScanIndexForward": not is_newest_first, "Limit": page_size}
+        if after is not None:
+            request["ExclusiveStartKey"] = {
+                "customer_id": {"S": customer_id},
+                "event_key": {"S": after},
+            }
+        yield from _stored(
+            self._calls.pages(self._tables.events, "event_key", customer_id, low, high, **request)
+        )
+
+    def first_stored(self, customer_id: str, number: int) -> list[tuple[str, StoredEvent | None]]:
+        """The first items of a customer, whatever they are; None for what is no event."""
+        pages = self._calls.pages(
+            self._tables.events, "event_key", customer_id, "\0", LAST_KEY, Limit=number
+        )
+        return list(islice(_stored(pages), number))
+
+    def all_counters(self, customer_id: str) -> Iterator[DayCounts | str]:
+        """Every counter item of a customer; the key of one that is no counter, as it is."""
         for page in self._calls.pages(
-            self._tables.counts, "counter_key", REGISTRY, low, _LAST_KEY, Limit=limit + 1
+            self._tables.counts, "counter_key", customer_id, "\0", LAST_KEY
         ):
             for item in page["Items"]:
-                name = item["registered_id"]["S"]
-                if not item["counter_key"]["S"].startswith(start):
-                    return names
-                if name.startswith(prefix) and name != after:
-                    names.append(name)
-                if len(names) == limit:
-                    return names
-        return names
+                try:
+                    yield day_counts_of(item)
+                except ValueError:
+                    yield item["counter_key"]["S"]
+
+    # --- the list of customers --------------------------------------------------------------------
+
+    def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
+        """Listed customers; see `Registry.customers`."""
+        return self._registry.customers(prefix=prefix, after=after, limit=limit)
+
+    def is_listed(self, customer_id: str) -> bool:
+        """Whether a customer is on the list."""
+        return self._registry.is_listed(customer_id)
+
+    def register(self, customer_id: str) -> None:
+        """List a customer, whether or not it was listed before."""
+        self._registry.register(customer_id)
+
+    def begin_erasure(self, customer_id: str) -> datetime:
+        """Mark a customer as being erased; see `Registry`."""
+        return self._registry.begin_erasure(customer_id)
+
+    def seconds_to_wait(self, since: datetime) -> float:
+        """How long until a customer marked at `since` may be taken off; see `Registry`."""
+        return self._registry.seconds_to_wait(since)
+
+    def finish_erasure(self, customer_id: str, since: datetime) -> bool:
+        """Take a customer off the list, if nobody wrote for it since; see `Registry`."""
+        return self._registry.finish_erasure(customer_id, since)
 
     def stored_customers(self) -> Iterator[str]:
         """
@@ -348,21 +337,8 @@ class DynamoStore:
                     break
                 request["ExclusiveStartKey"] = {
                     "customer_id": last["customer_id"],
-                    sort_key: {"S": _LAST_KEY},
+                    sort_key: {"S": LAST_KEY},
                 }
-
-    def is_listed(self, customer_id: str) -> bool:
-        """Whether the registry has a customer."""
-        answer = self._calls.one(
-            self._client.get_item,
-            TableName=self._tables.counts,
-            Key={
-                "customer_id": {"S": REGISTRY},
-                "counter_key": {"S": registry_key(customer_id)},
-            },
-            ConsistentRead=True,
-        )
-        return "Item" in answer
 
     def check(self, *, patience_seconds: float = 0) -> None:
         """One cheap read of each table, by default asked once; raises as every read does."""
@@ -386,3 +362,19 @@ class DynamoStore:
             patience_seconds: For each request; None is that of this store.
         """
         self._calls.create_tables(patience_seconds=patience_seconds)
+
+
+def _counter(counts: DayCounts) -> dict[str, Any]:
+    return {
+        "customer_id": {"S": counts.customer_id},
+        "counter_key": {"S": counter_key(counts.day, counts.event_type)},
+    }
+
+
+def _stored(pages: Iterator[dict[str, Any]]) -> Iterator[tuple[str, StoredEvent | None]]:
+    for page in pages:
+        for item in page["Items"]:
+            try:
+                yield item["event_key"]["S"], stored_event_of(item)
+            except ValueError:
+                yield item["event_key"]["S"], None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, Window
+from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, StoredEvent, Window
 from events.rollups import day_increments
 from events.timestamps import format_timestamp
 from events.windows import LATEST, day_of, hour_of_day
@@ -89,6 +89,28 @@ def event_of(customer_id: str, key: str) -> Event:
     return event
 
 
+def stored_event_of(item: Item) -> StoredEvent:
+    """The event that an item holds; raises `ValueError` for an item that is no event."""
+    event = event_of(item["customer_id"]["S"], item["event_key"]["S"])
+    voided_at = _time_in(item, "voided_at")
+    return StoredEvent(
+        event,
+        # An item that something else has put there may lack it.
+        _time_in(item, "ingested_at") or event.timestamp,
+        voided_at,
+        item["void_reason"]["S"] if voided_at and "void_reason" in item else None,
+    )
+
+
+def _time_in(item: Item, name: str) -> datetime | None:
+    return datetime.fromisoformat(item[name]["S"]) if name in item else None
+
+
+def is_voided(item: Item) -> bool:
+    """Whether an event's item is a tombstone."""
+    return "voided_at" in item
+
+
 def key_bounds(window: Window) -> tuple[str, str]:
     """
     Bounds for `BETWEEN`, which includes both, that hold exactly the keys of `[start, end)`.
@@ -129,7 +151,6 @@ def day_counts_of(item: Item) -> DayCounts:
     day, has_type, event_type = rest.partition("#")
     if (kind, has_type) not in (("total", ""), ("type", "#")) or day_of(hour_of_day(day, 0)) != day:
         raise ValueError(f"{item['counter_key']['S']!r} is the key of no counter")
-    updated_at = item.get("updated_at")
     try:
         return DayCounts(
             customer_id=item["customer_id"]["S"],
@@ -140,7 +161,7 @@ def day_counts_of(item: Item) -> DayCounts:
                 for hour, name in enumerate(_HOURS)
                 if name in item and item[name]["N"] != "0"
             },
-            updated_at=datetime.fromisoformat(updated_at["S"]) if updated_at else None,
+            updated_at=_time_in(item, "updated_at"),
         )
     except KeyError as exc:
         raise ValueError(f"{item['counter_key']['S']!r} has a counter that is no number") from exc
@@ -154,14 +175,15 @@ def was_repaired_at(item: Item, at: datetime) -> bool:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def write_actions(
+def put_actions(
     tables: Tables, events: Sequence[Event], keys: Sequence[str], now: datetime
 ) -> list[TransactWriteItemTypeDef]:
     """
     The actions that store distinct events of one customer and day, and count them.
 
-    The puts come first, in the order of `events`, each on the condition that its event is not
-    stored; then one `ADD` for each counter item touched, never two for one item.
+    In every list of actions made here the events come first, in their order, each with a condition
+    that gives the item back where it fails; then one `ADD` for each counter item touched, never
+    two for one item.
     """
     stamp: AttributeValueTypeDef = {"S": format_timestamp(now)}
     customer: AttributeValueTypeDef = {"S": events[0].customer_id}
@@ -171,29 +193,109 @@ def write_actions(
                 "TableName": tables.events,
                 "Item": {"customer_id": customer, "event_key": {"S": key}, "ingested_at": stamp},
                 "ConditionExpression": "attribute_not_exists(customer_id)",
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
         for key in keys
     ]
+    return puts + _counter_actions(tables, events, 1, now)
+
+
+def void_actions(
+    tables: Tables, events: Sequence[Event], keys: Sequence[str], reason: str, now: datetime
+) -> list[TransactWriteItemTypeDef]:
+    """The actions that mark stored events as voided, and take them out of the counts."""
+    marks: list[TransactWriteItemTypeDef] = [
+        {
+            "Update": {
+                "TableName": tables.events,
+                "Key": {"customer_id": {"S": events[0].customer_id}, "event_key": {"S": key}},
+                "UpdateExpression": "SET voided_at = :now, void_reason = :reason",
+                "ConditionExpression": (
+                    "attribute_exists(customer_id) AND attribute_not_exists(voided_at)"
+                ),
+                "ExpressionAttributeValues": {
+                    ":now": {"S": format_timestamp(now)},
+                    ":reason": {"S": reason},
+                },
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
+        for key in keys
+    ]
+    return marks + _counter_actions(tables, events, -1, now)
+
+
+def delete_actions(
+    tables: Tables, events: Sequence[Event], keys: Sequence[str], now: datetime
+) -> list[TransactWriteItemTypeDef]:
+    """The actions that delete events that are not voided, and take them out of the counts."""
+    deletes: list[TransactWriteItemTypeDef] = [
+        {
+            "Delete": {
+                "TableName": tables.events,
+                "Key": {"customer_id": {"S": events[0].customer_id}, "event_key": {"S": key}},
+                "ConditionExpression": (
+                    "attribute_exists(customer_id) AND attribute_not_exists(voided_at)"
+                ),
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
+        for key in keys
+    ]
+    return deletes + _counter_actions(tables, events, -1, now)
+
+
+def _counter_actions(
+    tables: Tables, events: Sequence[Event], sign: int, now: datetime
+) -> list[TransactWriteItemTypeDef]:
     day = day_of(events[0].timestamp)
-    adds: list[TransactWriteItemTypeDef] = [
+    return [
         {
             "Update": {
                 "TableName": tables.counts,
-                "Key": {"customer_id": customer, "counter_key": {"S": counter_key(day, counter)}},
+                "Key": {
+                    "customer_id": {"S": events[0].customer_id},
+                    "counter_key": {"S": counter_key(day, counter)},
+                },
                 "UpdateExpression": (
                     f"ADD {', '.join(f'{_HOURS[hour]} :{_HOURS[hour]}' for hour in hours)} "
                     "SET updated_at = :now"
                 ),
                 "ExpressionAttributeValues": {
-                    **{f":{_HOURS[hour]}": {"N": str(count)} for hour, count in hours.items()},
-                    ":now": stamp,
+                    **{f":{_HOURS[hour]}": {"N": str(sign * n)} for hour, n in hours.items()},
+                    ":now": {"S": format_timestamp(now)},
                 },
             }
         }
         for counter, hours in day_increments(events).items()
     ]
-    return puts + adds
+
+
+def delete_counter_expressions(seen: DayCounts) -> tuple[str, dict[str, AttributeValueTypeDef]]:
+    """Condition expression and values: the counter is still what was seen."""
+    conditions: list[str] = []
+    values: dict[str, AttributeValueTypeDef] = {}
+    _expect(seen, conditions, values)
+    return " AND ".join(conditions), values
+
+
+def _expect(
+    seen: DayCounts, conditions: list[str], values: dict[str, AttributeValueTypeDef]
+) -> None:
+    # `updated_at` is in the condition because a number alone may have gone and come back.
+    if seen.updated_at is None:
+        conditions.append("attribute_not_exists(updated_at)")
+    else:
+        conditions.append("updated_at = :seen")
+        values[":seen"] = {"S": format_timestamp(seen.updated_at)}
+    for hour, name in enumerate(_HOURS):
+        was = seen.hours.get(hour, 0)
+        if was:
+            conditions.append(f"{name} = :was_{name}")
+        else:
+            conditions.append(f"(attribute_not_exists({name}) OR {name} = :was_{name})")
+        values[f":was_{name}"] = {"N": str(was)}
 
 
 def repair_expressions(
@@ -202,27 +304,18 @@ def repair_expressions(
     """
     Update and condition expressions that put a recount where the counter is still what was seen.
 
-    `updated_at` is in the condition because a number alone may have gone and come back, and stays
-    as it is: it says when events were last taken in.
+    `updated_at` stays as it is: it says when events were last taken in.
 
     Returns:
         Update expression, condition expression, values.
     """
     values: dict[str, AttributeValueTypeDef] = {":now": {"S": format_timestamp(now)}}
     sets = ["repaired_at = :now", "updated_at = if_not_exists(updated_at, :now)"]
-    if seen.updated_at is None:
-        conditions = ["attribute_not_exists(updated_at)"]
-    else:
-        conditions = ["updated_at = :seen"]
-        values[":seen"] = {"S": format_timestamp(seen.updated_at)}
+    conditions: list[str] = []
+    _expect(seen, conditions, values)
     for hour, name in enumerate(_HOURS):
-        was, is_now = seen.hours.get(hour, 0), recount.get(hour, 0)
-        if was:
-            conditions.append(f"{name} = :was_{name}")
-        else:
-            conditions.append(f"(attribute_not_exists({name}) OR {name} = :was_{name})")
-        values[f":was_{name}"] = {"N": str(was)}
-        if was != is_now:
+        is_now = recount.get(hour, 0)
+        if seen.hours.get(hour, 0) != is_now:
             sets.append(f"{name} = :now_{name}")
             values[f":now_{name}"] = {"N": str(is_now)}
     return f"SET {', '.join(sets)}", " AND ".join(conditions), values
@@ -256,6 +349,11 @@ def registry_item(customer_id: str, now: datetime) -> dict[str, AttributeValueTy
         "registered_id": {"S": customer_id},
         "registered_at": {"S": format_timestamp(now)},
     }
+
+
+def erasing_since(item: Item) -> datetime:
+    """When the erasure of a listed customer began."""
+    return datetime.fromisoformat(item["erasing_since"]["S"])
 
 
 def utc_now() -> datetime:

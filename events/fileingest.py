@@ -238,3 +238,4 @@ def _tally(ticket: Ticket, result: IngestResult) -> None:
     outcomes = Counter(ticket.outcomes)
     result.inserted += outcomes[Outcome.INSERTED]
     result.duplicates += outcomes[Outcome.DUPLICATE]
+    result.voided += outcomes[Outcome.VOIDED]

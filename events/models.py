@@ -31,10 +31,32 @@ class Event(NamedTuple):
 
 
 class Outcome(Enum):
-    """The receipt of one event that was written, or was there."""
+    """
+    The receipt of one event.
+
+    Of an ingest: `INSERTED`, `DUPLICATE`, or `VOIDED` for one that was voided earlier and stays
+    so. Of a correction: `VOIDED`, `ALREADY_VOIDED`, or `NOT_FOUND` for one that is not stored.
+    """
 
     INSERTED = "inserted"
     DUPLICATE = "duplicate"
+    VOIDED = "voided"
+    ALREADY_VOIDED = "already_voided"
+    NOT_FOUND = "not_found"
+
+
+class StoredEvent(NamedTuple):
+    """
+    An event with what is known of it.
+
+    `voided_at` and `void_reason` are None for one that is counted. A voided one stays stored, so
+    that a late retry cannot bring it back.
+    """
+
+    event: Event
+    ingested_at: datetime
+    voided_at: datetime | None = None
+    void_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +120,57 @@ class BucketPage:
     last_ingested_at: datetime | None
     buckets: tuple[BucketCount, ...]
     next_start: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """
+    A question about one customer's stored events.
+
+    Args:
+        event_types: Only these; empty means all.
+        transaction_id: Only this one; None means all.
+        is_newest_first: From the end of the window to its start.
+        limit: Events on one page, from 1 on.
+        after: Key of the event that the page before ended with; None is the first page.
+    """
+
+    customer_id: str
+    window: Window
+    event_types: frozenset[str] = frozenset()
+    transaction_id: str | None = None
+    is_newest_first: bool = False
+    limit: int = 100
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """
+    One page of stored events in order of time.
+
+    `next_after` is the key after which the next page goes on; None on the last. A page may hold
+    fewer events than asked and still not be the last, where a filter leaves most of them out.
+    """
+
+    events: tuple[StoredEvent, ...]
+    next_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """
+    What one step of an erasure did.
+
+    Args:
+        events: Stored events that this step erased.
+        is_complete: Nothing of the customer is left in any table.
+        wait_seconds: Before the next step; 0 is at once.
+    """
+
+    events: int
+    is_complete: bool
+    wait_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +246,14 @@ class IngestResult:
     """
     What became of the rows of one ingest.
 
-    After a whole run `read` is the sum of the other three. After one that was stopped it may be
+    `voided` ones were voided earlier and stay so. After a whole run `read` is the sum of the other
+    four. After one that was stopped it may be
     more: the rows between were read, and not yet known to be written.
     """
 
     read: int = 0
     inserted: int = 0
     duplicates: int = 0
+    voided: int = 0
     rejected: int = 0
     seconds: float = 0.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from events.models import Event
+from events.models import MAX_ACTIONS, Event
 
 #: Event type → hour 0–23 → count; None stands for all types together.
 DayIncrements = dict[str | None, dict[int, int]]
@@ -25,3 +25,14 @@ def day_increments(events: Iterable[Event]) -> DayIncrements:
             hours = increments.setdefault(counter, {})
             hours[hour] = hours.get(hour, 0) + 1
     return increments
+
+
+def fitting(events: Sequence[Event]) -> int:
+    """How many of these, from the first on, one transaction holds together with their counters."""
+    types: set[str] = set()
+    for place, event in enumerate(events):
+        types.add(event.event_type)
+        # One action for each event, one for the total, one for each type.
+        if place + 1 + 1 + len(types) > MAX_ACTIONS:
+            return place
+    return len(events)

@@ -1,52 +1,33 @@
-"""Use cases: take events in, count them, list customers, prove the counts."""
+"""Use cases: take events in, correct them, count them, look them up, prove the counts."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Protocol
 
-from events import verification
-from events.errors import InvalidWindow
+from events import counting, erasure, lookup, verification
 from events.models import (
-    BucketCount,
     BucketPage,
     BucketQuery,
     CustomerPage,
     CustomerTotal,
-    DayCounts,
     Difference,
+    Erasure,
     Event,
+    EventPage,
+    EventQuery,
     Outcome,
     Verification,
     Window,
 )
-from events.windows import (
-    ALL_TIME,
-    HOUR,
-    count_hours,
-    day_of,
-    floor_hour,
-    hour_of_day,
-    slices,
-    split,
-)
-from events.windows import hours as hours_of
+from events.windows import ALL_TIME
 from events.writer import Ticket, Writer
 
-#: The most hours that `is_filled` may ask for: a little more than a year.
-MAX_FILLED_HOURS = 10_000
-#: Raw events that one request to the store counts well; an hour with more is cut in slices.
-_EVENTS_PER_SLICE = 4_000
-_MAX_SLICES = 8
 _CUSTOMERS_AT_A_TIME = 8
-_MICROSECOND = timedelta(microseconds=1)
 
 
-class Store(verification.Store, Protocol):
+class Store(counting.Store, lookup.Store, erasure.Store, verification.Store, Protocol):
     """What the use cases need of a database. Every read is strongly consistent."""
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
@@ -56,13 +37,12 @@ class Store(verification.Store, Protocol):
         Whatever fails, counters and stored events agree at every moment.
         """
 
-    def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
-        """How many events are stored in each window; all counted at once."""
+    def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
+        """
+        Take such events out of the counts, and keep them stored as voided.
 
-    def count_events_by_type(
-        self, customer_id: str, windows: Sequence[Window]
-    ) -> Sequence[Mapping[str | None, int]]:
-        """The same by event type; types without events are absent."""
+        Whatever fails, counters and stored events agree at every moment.
+        """
 
     def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
         """Listed customers with this prefix, in byte order, from the one after `after` on."""
@@ -95,7 +75,7 @@ class EventService:
 
     def __init__(self, store: Store, *, write_threads: int) -> None:
         self._store = store
-        self._writer = Writer(store.write, threads=write_threads)
+        self._writer = Writer(store.write, store.void, threads=write_threads)
         self._listing = ThreadPoolExecutor(_CUSTOMERS_AT_A_TIME, thread_name_prefix="list")
 
     def close(self) -> None:
@@ -137,6 +117,24 @@ class EventService:
         """
         return self.submit(events).wait()
 
+    def void(self, events: Sequence[Event], *, reason: str) -> list[Outcome]:
+        """
+        Take stored events out of the counts, for good: a late retry does not bring them back.
+
+        Returns:
+            The outcome of each, in order. When this returns, none of them is counted. An event
+            that is not stored leaves no trace: if it comes later, it is counted.
+
+        Raises:
+            StoreUnavailable: Some may be counted still; the same call again is safe.
+            StoreRefused: The store will not void some of them.
+        """
+        return self._writer.submit(events, void_reason=reason).wait()
+
+    def erase(self, customer_id: str, *, max_events: int) -> Erasure:
+        """Erase some of what is stored of a customer; see `erasure.erase`."""
+        return erasure.erase(self._store, customer_id, max_events=max_events)
+
     def drain(self) -> None:
         """Return when all that was submitted is answered."""
         self._writer.drain()
@@ -148,112 +146,8 @@ class EventService:
     # --- counting ---------------------------------------------------------------------------------
 
     def buckets(self, query: BucketQuery) -> BucketPage:
-        """
-        A customer's events by UTC hour.
-
-        Whole hours come from the counters: the cost follows the days asked, not the events held.
-        Only the at most two hours that the window cuts are counted from the raw events.
-
-        Raises:
-            InvalidWindow: More than `MAX_FILLED_HOURS` are to be filled, or the page starts
-                outside the window.
-            StoreUnavailable: The store did not answer in time.
-        """
-        window = query.window
-        if query.is_filled and count_hours(window) > MAX_FILLED_HOURS:
-            raise InvalidWindow(
-                f"fill=zero gives at most {MAX_FILLED_HOURS:,} hours, and this window has "
-                f"{count_hours(window):,}: ask for a shorter one, or leave fill out",
-                "fill",
-            )
-        start = query.from_start
-        if start is not None and (start != floor_hour(start) or not _touches(window, start)):
-            raise InvalidWindow("is no hour of this window: use `next` as it was given", "cursor")
-
-        found = self._count_hours(query)
-        if query.is_filled:
-            starts = list(hours_of(window))
-        else:
-            starts = sorted(hour for hour, count in found.counts.items() if count)
-        if start is not None:
-            starts = [hour for hour in starts if hour >= start]
-        clipped = {floor_hour(piece.start) for piece in split(window).clipped}
-        buckets = tuple(
-            BucketCount(
-                hour,
-                found.counts.get(hour, 0),
-                hour in clipped,
-                found.by_type.get(hour, {}) if query.is_grouped else None,
-            )
-            for hour in starts[: query.limit]
-        )
-        return BucketPage(
-            customer_id=query.customer_id,
-            window=window,
-            total=sum(found.counts.values()),
-            last_ingested_at=found.last_ingested_at,
-            buckets=buckets,
-            next_start=starts[query.limit] if len(starts) > query.limit else None,
-        )
-
-    def _count_hours(self, query: BucketQuery) -> _Hours:
-        found = _Hours()
-        for day in self._days_of(query):
-            found.add(day)
-        parts = split(query.window)
-        pieces = []
-        for piece in parts.clipped:
-            hour = floor_hour(piece.start)
-            # An hour whose counter is zero has no events: events and counters are never apart.
-            if found.counts.get(hour):
-                pieces.append(piece)
-        busy = [found.counts[floor_hour(piece.start)] for piece in pieces]
-        found.keep(parts.whole)
-        for piece, counts in zip(pieces, self._count_raw(query, pieces, busy), strict=True):
-            found.put(floor_hour(piece.start), counts)
-        return found
-
-    def _days_of(self, query: BucketQuery) -> Iterator[DayCounts]:
-        """The counters of the days that the window touches, hours outside it included."""
-        window = query.window
-        if window.start == window.end:
-            return
-        by_type = query.is_grouped or bool(query.event_types)
-        first, last = day_of(window.start), day_of(window.end - _MICROSECOND)
-        for day in self._store.day_counts(query.customer_id, first, last, by_type=by_type):
-            if not query.event_types or day.event_type in query.event_types:
-                yield day
-
-    def _count_raw(
-        self, query: BucketQuery, pieces: Sequence[Window], busy: Sequence[int]
-    ) -> list[Mapping[str | None, int]]:
-        """
-        Count pieces of hours from the stored events, all at the same time.
-
-        Args:
-            busy: About how many events each piece's hour has.
-
-        Returns:
-            Counts by event type where types matter, else under None.
-        """
-        cuts: list[Window] = []
-        owners: list[int] = []
-        for place, (piece, count) in enumerate(zip(pieces, busy, strict=True)):
-            parts = slices(piece, min(_MAX_SLICES, 1 + count // _EVENTS_PER_SLICE))
-            cuts += parts
-            owners += [place] * len(parts)
-        totals: list[Counter[str | None]] = [Counter() for _ in pieces]
-        found: Sequence[Mapping[str | None, int]] = []
-        if query.is_grouped or query.event_types:
-            found = self._store.count_events_by_type(query.customer_id, cuts) if cuts else []
-        elif cuts:
-            numbers = self._store.count_events(query.customer_id, cuts)
-            found = [{None: number} for number in numbers]
-        for owner, counts in zip(owners, found, strict=True):
-            for event_type, count in counts.items():
-                if not query.event_types or event_type in query.event_types:
-                    totals[owner][event_type] += count
-        return list(totals)
+        """A customer's events by UTC hour; see `counting.buckets`."""
+        return counting.buckets(self._store, query)
 
     def customers(
         self, *, window: Window = ALL_TIME, prefix: str = "", after: str | None = None, limit: int
@@ -270,11 +164,14 @@ class EventService:
         page = names[:limit]
 
         def total(customer_id: str) -> CustomerTotal:
-            found = self._count_hours(BucketQuery(customer_id, window))
-            return CustomerTotal(customer_id, sum(found.counts.values()))
+            return CustomerTotal(customer_id, counting.total(self._store, customer_id, window))
 
         totals = tuple(self._listing.map(total, page))
         return CustomerPage(totals, page[-1] if len(names) > limit else None)
+
+    def events(self, query: EventQuery) -> EventPage:
+        """A customer's stored events, voided ones too; see `lookup.find`."""
+        return lookup.find(self._store, query)
 
     # --- proving ----------------------------------------------------------------------------------
 
@@ -294,45 +191,3 @@ class EventService:
             is_repairing=is_repairing,
             on_difference=on_difference,
         )
-
-
-@dataclass(slots=True)
-class _Hours:
-    """
-    What is known of some hours: their counts, by event type where counters of types were added,
-    and when any of the counters last changed. Hours without events may be absent.
-    """
-
-    counts: dict[datetime, int] = field(default_factory=dict)
-    by_type: dict[datetime, dict[str, int]] = field(default_factory=dict)
-    last_ingested_at: datetime | None = None
-
-    def add(self, day: DayCounts) -> None:
-        at = day.updated_at
-        if at is not None and (self.last_ingested_at is None or at > self.last_ingested_at):
-            self.last_ingested_at = at
-        midnight = hour_of_day(day.day, 0)
-        for hour, count in day.hours.items():
-            start = midnight + hour * HOUR
-            self.counts[start] = self.counts.get(start, 0) + count
-            if day.event_type is not None:
-                self.by_type.setdefault(start, {})[day.event_type] = count
-
-    def keep(self, window: Window) -> None:
-        """Forget the hours outside a window of whole hours."""
-        if not self.counts or window.start <= min(self.counts) <= max(self.counts) < window.end:
-            return
-        outside = [hour for hour in self.counts if not window.start <= hour < window.end]
-        for hour in outside:
-            del self.counts[hour]
-            self.by_type.pop(hour, None)
-
-    def put(self, hour: datetime, counts: Mapping[str | None, int]) -> None:
-        """Set the counts of one hour."""
-        self.counts[hour] = sum(counts.values())
-        types = sorted((kind, count) for kind, count in counts.items() if kind is not None)
-        self.by_type[hour] = dict(types)
-
-
-def _touches(window: Window, hour: datetime) -> bool:
-    return floor_hour(window.start) <= hour < window.end

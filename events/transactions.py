@@ -73,36 +73,36 @@ class Cancellation:
     Why a transaction was cancelled.
 
     Args:
-        duplicates: Places of the puts whose event is stored already, ascending.
+        failed: Places of the events whose condition does not hold, ascending.
         is_busy: Some action met a conflict or a throttle: wait before the next attempt.
         refused: Reason codes that no retry mends; empty where the rest can go on.
     """
 
-    duplicates: tuple[int, ...]
+    failed: tuple[int, ...]
     is_busy: bool
     refused: tuple[str, ...]
 
 
-def judge_cancellation(reasons: Sequence[str | None], number_of_puts: int) -> Cancellation:
+def judge_cancellation(reasons: Sequence[str | None], number_of_events: int) -> Cancellation:
     """
     Read the reasons of a cancelled transaction, one for each action in order.
 
-    Only a put has a condition, so a failed one beyond the puts is refused, as is a cancellation
-    that gives no reason at all.
+    Only events have a condition, so a failed one beyond them is refused, as is a cancellation that
+    gives no reason at all.
     """
-    duplicates, refused, is_busy = [], [], False
+    failed, refused, is_busy = [], [], False
     for place, reason in enumerate(reasons):
         if reason is None or reason == "None":
             continue
-        if reason == _CONDITION_FAILED and place < number_of_puts:
-            duplicates.append(place)
+        if reason == _CONDITION_FAILED and place < number_of_events:
+            failed.append(place)
         elif reason in _PASSING_REASONS:
             is_busy = True
         else:
             refused.append(reason)
-    if not (duplicates or is_busy or refused):
+    if not (failed or is_busy or refused):
         refused.append("no reason given")
-    return Cancellation(tuple(duplicates), is_busy, tuple(refused))
+    return Cancellation(tuple(failed), is_busy, tuple(refused))
 
 
 @dataclass(frozen=True, slots=True)

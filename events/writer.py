@@ -23,7 +23,9 @@ class Ticket:
     be stored or not, and sending it again is safe.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, void_reason: str | None = None) -> None:
+        #: Why its events are to be voided; None is an ingest.
+        self.void_reason = void_reason
         self.outcomes: list[Outcome | None] = [None] * size
         self._left = size
         self._error: BaseException | None = None
@@ -70,6 +72,14 @@ class Ticket:
 
 
 _Entry = tuple[Event, Ticket, int]
+#: The distinct events of one transaction, and who waits for each.
+_Batch = dict[Event, list[_Entry]]
+Write = Callable[[Sequence[Event]], list[Outcome]]
+Void = Callable[[Sequence[Event], str], list[Outcome]]
+
+#: What a second event of the same transaction meets, by what became of the first.
+_TWIN_OF_STORED = {Outcome.INSERTED: Outcome.DUPLICATE}
+_TWIN_OF_VOIDED = {Outcome.VOIDED: Outcome.ALREADY_VOIDED}
 
 
 class Writer:
@@ -84,11 +94,13 @@ class Writer:
     Args:
         write: Stores and counts distinct events of one customer and day, at most as many as
             `MAX_ACTIONS` allows; see `Store.write`.
+        void: The same, to take them out of the counts; see `Store.void`.
         threads: Transactions in flight at a time.
     """
 
-    def __init__(self, write: Callable[[Sequence[Event]], list[Outcome]], *, threads: int) -> None:
+    def __init__(self, write: Write, void: Void, *, threads: int) -> None:
         self._write = write
+        self._void = void
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="write")
         self._lock = threading.Lock()
         self._is_idle = threading.Condition(self._lock)
@@ -96,9 +108,12 @@ class Writer:
         self._lanes: dict[_LaneKey, deque[_Entry]] = {}
         self._is_closed = False
 
-    def submit(self, events: Sequence[Event]) -> Ticket:
+    def submit(self, events: Sequence[Event], *, void_reason: str | None = None) -> Ticket:
         """
         Take events in; an event that comes twice is a duplicate the second time.
+
+        Args:
+            void_reason: Void them for this reason; None stores and counts them.
 
         Returns:
             At once; its `wait` returns after the last of the events is durable and counted.
@@ -106,7 +121,7 @@ class Writer:
         Raises:
             RuntimeError: The writer is closed.
         """
-        ticket = Ticket(len(events))
+        ticket = Ticket(len(events), void_reason)
         started: list[_LaneKey] = []
         with self._lock:
             if self._is_closed:
@@ -149,29 +164,42 @@ class Writer:
         with self._lock:
             lane = self._lanes[key]
             batch = _take(lane)
-        outcomes: dict[Event, Outcome] = {}
-        error: BaseException | None = None
-        try:
-            if batch:
-                outcomes = dict(zip(batch, self._write(list(batch)), strict=True))
-        except BaseException as exc:  # noqa: BLE001 - whatever it is, the callers must hear of it
-            error = exc
+        self._commit(batch)
         with self._lock:
-            if error is None:
-                _settle(batch, outcomes)
-            else:
-                for _, ticket, _ in chain.from_iterable(batch.values()):
-                    ticket.fail(error)
             if not lane:
                 del self._lanes[key]
                 self._is_idle.notify_all()
                 return
         self._threads.submit(self._run, key)
 
+    def _commit(self, batch: _Batch) -> None:
+        """Write a batch, and tell all who wait for it."""
+        if not batch:
+            return
+        events = list(batch)
+        reason = batch[events[0]][0][1].void_reason
+        try:
+            found = self._write(events) if reason is None else self._void(events, reason)
+            outcomes = dict(zip(events, found, strict=True))
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, callers must hear of it
+            parts = _parted(batch)
+            if len(parts) > 1 and not isinstance(exc, StoreUnavailable):
+                # Something in one caller's events, of which the others must not hear.
+                for part in parts:
+                    self._commit(part)
+                return
+            with self._lock:
+                for _, ticket, _ in chain.from_iterable(batch.values()):
+                    ticket.fail(exc)
+        else:
+            with self._lock:
+                _settle(batch, outcomes, is_voiding=reason is not None)
 
-def _take(waiting: deque[_Entry]) -> dict[Event, list[_Entry]]:
-    """Take what fits one transaction: its distinct events, and who waits for each."""
-    batch: dict[Event, list[_Entry]] = {}
+
+def _take(waiting: deque[_Entry]) -> _Batch:
+    """Take what fits one transaction and is either all to be stored or all to be voided alike."""
+    batch: _Batch = {}
+    void_reason: str | None = None
     counters: set[str | None] = {None}
     while waiting:
         entry = waiting[0]
@@ -180,6 +208,10 @@ def _take(waiting: deque[_Entry]) -> dict[Event, list[_Entry]]:
             # Its caller has the error already, and sends all of it again.
             waiting.popleft()
             continue
+        if not batch:
+            void_reason = ticket.void_reason
+        elif ticket.void_reason != void_reason:
+            break
         if event in batch:
             # DynamoDB refuses one item twice in a transaction; the twin shares the first's fate.
             batch[event].append(entry)
@@ -194,9 +226,20 @@ def _take(waiting: deque[_Entry]) -> dict[Event, list[_Entry]]:
     return batch
 
 
-def _settle(batch: dict[Event, list[_Entry]], outcomes: dict[Event, Outcome]) -> None:
+def _parted(batch: _Batch) -> list[_Batch]:
+    """A batch by the callers who wait: each event goes with the first who sent it."""
+    parts: dict[int, _Batch] = {}
+    for event, entries in batch.items():
+        first = id(entries[0][1])
+        parts.setdefault(first, {})[event] = entries
+    return list(parts.values())
+
+
+def _settle(batch: _Batch, outcomes: dict[Event, Outcome], *, is_voiding: bool) -> None:
     for event, entries in batch.items():
         (_, first, first_place), *twins = entries
-        first.settle(first_place, outcomes[event])
+        outcome = outcomes[event]
+        first.settle(first_place, outcome)
+        twin = (_TWIN_OF_VOIDED if is_voiding else _TWIN_OF_STORED).get(outcome, outcome)
         for _, ticket, place in twins:
-            ticket.settle(place, Outcome.DUPLICATE)
+            ticket.settle(place, twin)

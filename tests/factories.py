@@ -53,28 +53,42 @@ class Contents:
     """
     Everything in both tables, but for the times at which it came in.
 
-    `events` are (customer, stored key), ascending; `counters` maps (customer, stored key) to the
-    hours that are not zero, `h00` to `h23`; `customers` are the listed ones, ascending.
+    `events` are (customer, stored key), ascending, voided ones too; `voided` are those that are,
+    with the reason; `counters` maps (customer, stored key) to the hours that are not zero, `h00` to
+    `h23`; `customers` are the listed ones, ascending.
     """
 
     events: list[tuple[str, str]] = field(default_factory=list)
     counters: Mapping[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
     customers: list[str] = field(default_factory=list)
+    voided: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def expected_contents(events: Iterable[Event]) -> Contents:
-    """What both tables hold once these events came in, in any order and however often each."""
+def expected_contents(
+    events: Iterable[Event], *, voided: Iterable[Event] = (), reason: str = ""
+) -> Contents:
+    """
+    What both tables hold once these events came in, in any order and however often each.
+
+    Args:
+        voided: Those of them that were voided since, for this reason.
+    """
     distinct = set(events)
+    tombstones = set(voided)
     counters: dict[tuple[str, str], dict[str, int]] = {}
     for customer_id, event_type, _, at in distinct:
+        for key in (f"total#{time_text(at)[:10]}", f"type#{time_text(at)[:10]}#{event_type}"):
+            counters.setdefault((customer_id, key), {})
+    for customer_id, event_type, _, at in distinct - tombstones:
         day, hour = time_text(at)[:10], f"h{at.hour:02d}"
         for key in (f"total#{day}", f"type#{day}#{event_type}"):
-            hours = counters.setdefault((customer_id, key), {})
+            hours = counters[customer_id, key]
             hours[hour] = hours.get(hour, 0) + 1
     return Contents(
         events=sorted((each.customer_id, stored_key(each)) for each in distinct),
         counters=counters,
         customers=sorted({each.customer_id for each in distinct}),
+        voided=sorted((each.customer_id, stored_key(each), reason) for each in tombstones),
     )
 
 

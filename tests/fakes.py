@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from events.dao import DynamoStore
 from events.datamodels import Tables
-from events.models import MAX_ACTIONS, DayCounts, Event, Outcome, Window
+from events.models import MAX_ACTIONS, DayCounts, Event, Outcome, StoredEvent, Window
+from events.registry import Registry
 from events.service import Store
 from events.transactions import RetryPolicy
 from tests.factories import Contents, stored_key, time_text
@@ -72,39 +73,158 @@ class MemoryStore:
         self._now = now or (lambda: FIRST_INGESTED_AT + timedelta(seconds=next(seconds)))
         self._lock = threading.RLock()
         #: Customer → stored key → the event, or None for an item that is none.
-        self._items: dict[str, dict[str, Event | None]] = {}
+        self._items: dict[str, dict[str, StoredEvent | None]] = {}
         self._counters: dict[tuple[str, str, str | None], DayCounts] = {}
         self._listed: set[str] = set()
+        self._erasing: dict[str, datetime] = {}
         self.is_closed = False
 
     # --- the store --------------------------------------------------------------------------------
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
-        types = {each.event_type for each in events}
-        assert len(set(events)) == len(events), "an event twice in one transaction"
-        assert len({(e.customer_id, e.timestamp.date()) for e in events}) == 1, "not one lane"
-        assert len(events) + 1 + len(types) <= MAX_ACTIONS, "too many actions"
+        self._check(events)
         with self._lock:
             items = self._items.setdefault(events[0].customer_id, {})
-            self._listed.add(events[0].customer_id)
+            self._list(events[0].customer_id)
             now = self._now()
             outcomes = []
             for each in events:
                 if stored_key(each) in items:
-                    outcomes.append(Outcome.DUPLICATE)
+                    stored = items[stored_key(each)]
+                    is_voided = stored is not None and stored.voided_at is not None
+                    outcomes.append(Outcome.VOIDED if is_voided else Outcome.DUPLICATE)
                     continue
                 outcomes.append(Outcome.INSERTED)
-                items[stored_key(each)] = each
-                for event_type in (None, each.event_type):
-                    self._add(each, event_type, now)
+                items[stored_key(each)] = StoredEvent(each, now)
+                self._add(each, 1, now)
             return outcomes
 
-    def _add(self, event: Event, event_type: str | None, now: datetime) -> None:
+    def _check(self, events: Sequence[Event]) -> None:
+        types = {each.event_type for each in events}
+        assert len(set(events)) == len(events), "an event twice in one transaction"
+        assert len({(e.customer_id, e.timestamp.date()) for e in events}) == 1, "not one lane"
+        assert len(events) + 1 + len(types) <= MAX_ACTIONS, "too many actions"
+
+    def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
+        self._check(events)
+        with self._lock:
+            items = self._items.get(events[0].customer_id, {})
+            now = self._now()
+            outcomes = []
+            for each in events:
+                stored = items.get(stored_key(each))
+                if stored is None:
+                    outcomes.append(Outcome.NOT_FOUND)
+                elif stored.voided_at is not None:
+                    outcomes.append(Outcome.ALREADY_VOIDED)
+                else:
+                    outcomes.append(Outcome.VOIDED)
+                    items[stored_key(each)] = stored._replace(voided_at=now, void_reason=reason)
+                    self._add(each, -1, now)
+            return outcomes
+
+    def delete(self, events: Sequence[Event]) -> int:
+        self._check(events)
+        with self._lock:
+            items = self._items.get(events[0].customer_id, {})
+            now = self._now()
+            deleted = 0
+            for each in events:
+                stored = items.get(stored_key(each))
+                if stored is not None and stored.voided_at is None:
+                    del items[stored_key(each)]
+                    self._add(each, -1, now)
+                    deleted += 1
+            return deleted
+
+    def delete_uncounted(self, customer_id: str, key: str) -> None:
+        with self._lock:
+            self._items.get(customer_id, {}).pop(key, None)
+
+    def delete_counter(self, seen: DayCounts) -> bool:
+        with self._lock:
+            was = self._counter(seen.customer_id, seen.day, seen.event_type)
+            if (was.hours, was.updated_at) != (seen.hours, seen.updated_at):
+                return False
+            self._counters.pop((seen.customer_id, seen.day, seen.event_type), None)
+            return True
+
+    def delete_foreign_counter(self, customer_id: str, key: str) -> None:
+        """There are none here."""
+
+    def first_stored(self, customer_id: str, number: int) -> list[tuple[str, StoredEvent | None]]:
+        with self._lock:
+            return sorted(self._items.get(customer_id, {}).items(), key=lambda item: item[0])[
+                :number
+            ]
+
+    def all_counters(self, customer_id: str) -> Iterator[DayCounts | str]:
+        with self._lock:
+            return iter(
+                [each for each in self._counters.values() if each.customer_id == customer_id]
+            )
+
+    def begin_erasure(self, customer_id: str) -> datetime:
+        with self._lock:
+            self._listed.add(customer_id)
+            return self._erasing.setdefault(customer_id, self._now())
+
+    def seconds_to_wait(self, since: datetime) -> float:
+        assert since in self._erasing.values(), "marked, and nobody wrote meanwhile"
+        return 0.0
+
+    def finish_erasure(self, customer_id: str, since: datetime) -> bool:
+        with self._lock:
+            if self._erasing.get(customer_id) != since:
+                return customer_id not in self._listed
+            del self._erasing[customer_id]
+            self._listed.discard(customer_id)
+            return True
+
+    def _list(self, customer_id: str) -> None:
+        self._listed.add(customer_id)
+        self._erasing.pop(customer_id, None)
+
+    def _add(self, event: Event, number: int, now: datetime) -> None:
         day = time_text(event.timestamp)[:10]
-        was = self._counter(event.customer_id, day, event_type)
-        hours = Counter(was.hours)
-        hours[event.timestamp.hour] += 1
-        self._put(replace(was, hours=dict(hours), updated_at=now))
+        for event_type in (None, event.event_type):
+            was = self._counter(event.customer_id, day, event_type)
+            hours = Counter(was.hours)
+            hours[event.timestamp.hour] += number
+            self._put(replace(was, hours=_without_zeros(hours), updated_at=now))
+
+    def stored_events(
+        self,
+        customer_id: str,
+        window: Window,
+        *,
+        after: str | None,
+        is_newest_first: bool,
+        page_size: int,
+    ) -> Iterator[tuple[str, StoredEvent | None]]:
+        assert page_size > 0
+        return (
+            (key, stored)
+            for key, stored in self._between(customer_id, window, is_newest_first=is_newest_first)
+            if after is None or (key < after if is_newest_first else key > after)
+        )
+
+    def _between(
+        self, customer_id: str, window: Window, *, is_newest_first: bool = False
+    ) -> Iterator[tuple[str, StoredEvent | None]]:
+        start, end = time_text(window.start), time_text(window.end)
+        is_endless = window.end == _END_OF_TIME
+        with self._lock:
+            items = sorted(
+                self._items.get(customer_id, {}).items(),
+                key=lambda item: item[0],
+                reverse=is_newest_first,
+            )
+        return (
+            (key, stored)
+            for key, stored in items
+            if start <= key[:27] and (key[:27] < end or (is_endless and key[:27] == end))
+        )
 
     def _counter(self, customer_id: str, day: str, event_type: str | None) -> DayCounts:
         nothing = DayCounts(customer_id, day, event_type, {})
@@ -145,20 +265,12 @@ class MemoryStore:
         ]
 
     def event_keys(self, customer_id: str, window: Window) -> Iterator[Event | str]:
-        start, end = time_text(window.start), time_text(window.end)
-        is_endless = window.end == _END_OF_TIME
-        with self._lock:
-            items = sorted(self._items.get(customer_id, {}).items())
-        return (
-            event or key
-            for key, event in items
-            if start <= key[:27] and (key[:27] < end or (is_endless and key[:27] == end))
-        )
+        return _counted(self._between(customer_id, window))
 
     def all_event_keys(self, customer_id: str) -> Iterator[Event | str]:
         with self._lock:
-            items = sorted(self._items.get(customer_id, {}).items())
-        return (event or key for key, event in items)
+            items = sorted(self._items.get(customer_id, {}).items(), key=lambda item: item[0])
+        return _counted(items)
 
     def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
         with self._lock:
@@ -178,7 +290,7 @@ class MemoryStore:
 
     def register(self, customer_id: str) -> None:
         with self._lock:
-            self._listed.add(customer_id)
+            self._list(customer_id)
 
     def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
         with self._lock:
@@ -211,6 +323,12 @@ class MemoryStore:
                     for each in self._counters.values()
                 },
                 customers=sorted(self._listed),
+                voided=sorted(
+                    (name, key, stored.void_reason or "")
+                    for name, items in self._items.items()
+                    for key, stored in items.items()
+                    if stored is not None and stored.voided_at is not None
+                ),
             )
 
     def set_counter(
@@ -226,7 +344,8 @@ class MemoryStore:
 
     def put_event(self, event: Event) -> None:
         with self._lock:
-            self._items.setdefault(event.customer_id, {})[stored_key(event)] = event
+            stored = StoredEvent(event, self._now())
+            self._items.setdefault(event.customer_id, {})[stored_key(event)] = stored
 
     def drop_event(self, event: Event) -> None:
         with self._lock:
@@ -262,9 +381,15 @@ class DynamoBackDoor:
         events: list[tuple[str, str]] = []
         counters: dict[tuple[str, str], dict[str, int]] = {}
         customers: list[str] = []
+        voided: list[tuple[str, str, str]] = []
         for item in self._scan(self._events):
-            assert set(item) == {"customer_id", "event_key", "ingested_at"}
-            events.append((item["customer_id"]["S"], item["event_key"]["S"]))
+            key = item["customer_id"]["S"], item["event_key"]["S"]
+            events.append(key)
+            names = {"customer_id", "event_key", "ingested_at"}
+            if "voided_at" in item:
+                names |= {"voided_at", "void_reason"}
+                voided.append((*key, item["void_reason"]["S"]))
+            assert set(item) == names
         for item in self._scan(self._counts):
             key = item.pop("customer_id")["S"], item.pop("counter_key")["S"]
             if key[0] == _REGISTRY:
@@ -275,7 +400,7 @@ class DynamoBackDoor:
             item.pop("repaired_at", None)
             hours = {hour: int(number["N"]) for hour, number in item.items()}
             counters[key] = {hour: number for hour, number in hours.items() if number}
-        return Contents(sorted(events), counters, sorted(customers))
+        return Contents(sorted(events), counters, sorted(customers), sorted(voided))
 
     def _scan(self, table: str) -> Iterator[dict[str, Any]]:
         pages = self._client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
@@ -327,6 +452,14 @@ class DynamoBackDoor:
         assert "Attributes" in answer, "there was nothing to delete"
 
 
+def _counted(items: Iterable[tuple[str, StoredEvent | None]]) -> Iterator[Event | str]:
+    for key, stored in items:
+        if stored is None:
+            yield key
+        elif stored.voided_at is None:
+            yield stored.event
+
+
 def _without_zeros(hours: Mapping[int, int]) -> dict[int, int]:
     return {hour: number for hour, number in hours.items() if number}
 
@@ -336,14 +469,22 @@ def _counter_key(day: str, event_type: str | None) -> str:
 
 
 @contextmanager
-def dynamodb_subject(client: DynamoDBClient, events_table: str) -> Iterator[Subject]:
+def dynamodb_subject(
+    client: DynamoDBClient,
+    events_table: str,
+    *,
+    make_registry: Callable[..., Registry] = Registry,
+) -> Iterator[Subject]:
     """
     A store on tables of its own, which are dropped afterwards.
 
     Args:
         client: Also for others after this: making one takes as long as a whole test.
+        make_registry: As for `DynamoStore`.
     """
-    store = DynamoStore(client, Tables.named(events_table), retry=RetryPolicy(10))
+    store = DynamoStore(
+        client, Tables.named(events_table), retry=RetryPolicy(10), make_registry=make_registry
+    )
     store.create_tables()
     tables = DynamoBackDoor(client, events_table)
     yield Subject(store, tables)
@@ -376,6 +517,66 @@ class SpyStore:
     def write(self, events: Sequence[Event]) -> list[Outcome]:
         self._note("write", events)
         return self._store.write(events)
+
+    def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
+        self._note("void", events, reason)
+        return self._store.void(events, reason)
+
+    def delete(self, events: Sequence[Event]) -> int:
+        self._note("delete", events)
+        return self._store.delete(events)
+
+    def delete_uncounted(self, customer_id: str, key: str) -> None:
+        self._note("delete_uncounted", customer_id, key)
+        self._store.delete_uncounted(customer_id, key)
+
+    def delete_counter(self, seen: DayCounts) -> bool:
+        self._note("delete_counter", seen)
+        return self._store.delete_counter(seen)
+
+    def delete_foreign_counter(self, customer_id: str, key: str) -> None:
+        self._note("delete_foreign_counter", customer_id, key)
+        self._store.delete_foreign_counter(customer_id, key)
+
+    def first_stored(
+        self, customer_id: str, number: int
+    ) -> Sequence[tuple[str, StoredEvent | None]]:
+        self._note("first_stored", customer_id, number)
+        return self._store.first_stored(customer_id, number)
+
+    def all_counters(self, customer_id: str) -> Iterator[DayCounts | str]:
+        self._note("all_counters", customer_id)
+        return self._store.all_counters(customer_id)
+
+    def begin_erasure(self, customer_id: str) -> datetime:
+        self._note("begin_erasure", customer_id)
+        return self._store.begin_erasure(customer_id)
+
+    def seconds_to_wait(self, since: datetime) -> float:
+        self._note("seconds_to_wait", since)
+        return self._store.seconds_to_wait(since)
+
+    def finish_erasure(self, customer_id: str, since: datetime) -> bool:
+        self._note("finish_erasure", customer_id, since)
+        return self._store.finish_erasure(customer_id, since)
+
+    def stored_events(
+        self,
+        customer_id: str,
+        window: Window,
+        *,
+        after: str | None,
+        is_newest_first: bool,
+        page_size: int,
+    ) -> Iterator[tuple[str, StoredEvent | None]]:
+        self._note("stored_events", customer_id, window, after, is_newest_first, page_size)
+        return self._store.stored_events(
+            customer_id,
+            window,
+            after=after,
+            is_newest_first=is_newest_first,
+            page_size=page_size,
+        )
 
     def day_counts(
         self, customer_id: str, first_day: str, last_day: str, *, by_type: bool

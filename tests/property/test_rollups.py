@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.datamodels import Tables, counter_key, keys_of, write_actions
+from events.datamodels import Tables, counter_key, keys_of, put_actions
 from events.models import Event
 from events.rollups import DayIncrements, day_increments
 from tests.property.strategies import HOUR_ZERO, events_of_a_day
@@ -50,7 +50,7 @@ def test_the_increments_of_batches_sum_to_those_of_all(events: list[Event], size
 
 @given(events_of_a_day().filter(bool))
 def test_a_write_touches_no_item_twice_and_adds_what_it_puts(events: list[Event]) -> None:
-    actions: list[Any] = [*write_actions(Tables.named("t"), events, keys_of(events), HOUR_ZERO)]
+    actions: list[Any] = [*put_actions(Tables.named("t"), events, keys_of(events), HOUR_ZERO)]
 
     puts = [action["Put"]["Item"]["event_key"]["S"] for action in actions if "Put" in action]
     updates = [action["Update"] for action in actions if "Update" in action]

@@ -18,11 +18,11 @@ from events.datamodels import (
     event_of,
     key_bounds,
     keys_of,
+    put_actions,
     registry_item,
     registry_key,
     registry_prefix,
     repair_expressions,
-    write_actions,
 )
 from events.errors import InvalidEvent
 from events.models import DayCounts, Event, Window
@@ -213,6 +213,7 @@ def test_events_are_put_on_condition_and_counted_once_per_counter() -> None:
                     "ingested_at": {"S": NOW_TEXT},
                 },
                 "ConditionExpression": "attribute_not_exists(customer_id)",
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
 
@@ -230,7 +231,7 @@ def test_events_are_put_on_condition_and_counted_once_per_counter() -> None:
         }
 
     both = "ADD h00 :h00, h01 :h01 SET updated_at = :now"
-    assert write_actions(TABLES, events, keys_of(events), NOW) == [
+    assert put_actions(TABLES, events, keys_of(events), NOW) == [
         put("2021-03-01T00:05:00.000000Z-view-t1"),
         put("2021-03-01T01:05:00.000000Z-a%2Db-t2"),
         put("2021-03-01T01:10:00.000000Z-view-t3"),

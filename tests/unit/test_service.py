@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from events.counting import MAX_FILLED_HOURS
 from events.errors import InvalidWindow, StoreUnavailable
 from events.models import (
     BucketCount,
@@ -22,7 +23,7 @@ from events.models import (
     Verification,
     Window,
 )
-from events.service import MAX_FILLED_HOURS, EventService
+from events.service import EventService
 from events.windows import EARLIEST, LATEST
 from tests.factories import (
     DAY,

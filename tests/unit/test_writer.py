@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from events.errors import StoreUnavailable
+from events.errors import StoreRefused, StoreUnavailable
 from events.models import MAX_ACTIONS, Event, Outcome
 from events.writer import Writer
 from tests.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, event, many_events
@@ -20,11 +20,13 @@ from tests.fakes import MemoryStore
 #: A ticket that is never settled hangs.
 pytestmark = pytest.mark.timeout(60)
 
-INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
+INSERTED, DUPLICATE, VOIDED = Outcome.INSERTED, Outcome.DUPLICATE, Outcome.VOIDED
+ALREADY_VOIDED, NOT_FOUND = Outcome.ALREADY_VOIDED, Outcome.NOT_FOUND
 #: Nothing here takes any time; what hangs is given up after this long.
 PATIENCE_SECONDS = 20
 
 Write = Callable[[Sequence[Event]], list[Outcome]]
+Void = Callable[[Sequence[Event], str], list[Outcome]]
 
 
 class Recorder:
@@ -57,8 +59,10 @@ class Recorder:
 
 
 @contextmanager
-def writing(write: Write, *, threads: int = 4) -> Iterator[Writer]:
-    writer = Writer(write, threads=threads)
+def writing(
+    write: Write, void: Void = lambda events, _: [VOIDED] * len(events), *, threads: int = 4
+) -> Iterator[Writer]:
+    writer = Writer(write, void, threads=threads)
     try:
         yield writer
     finally:
@@ -66,6 +70,10 @@ def writing(write: Write, *, threads: int = 4) -> Iterator[Writer]:
         closing = in_thread(writer.close)
         closing.join(PATIENCE_SECONDS)
         assert not closing.is_alive(), "something is waiting for ever"
+
+
+def no_void(events: Sequence[Event], reason: str) -> list[Outcome]:
+    raise AssertionError(f"nobody asked to void {events} ({reason})")
 
 
 def in_thread(function: Callable[[], object]) -> threading.Thread:
@@ -287,6 +295,34 @@ def test_an_error_reaches_every_ticket_of_its_batch_and_no_other() -> None:
         ]
 
 
+@pytest.mark.parametrize("error", [StoreRefused("no"), RuntimeError("a bug")], ids=repr)
+def test_what_is_wrong_in_one_request_does_not_touch_its_neighbours(error: Exception) -> None:
+    recorder = Recorder()
+    recorder.fails_on = {event("bad"): error}
+    with writing(recorder) as writer:
+        recorder.hold()
+        first = writer.submit([event("held")])
+        recorder.wait_until_begun()
+        before = writer.submit([event("before"), event("before too")])
+        bad = writer.submit([event("beside"), event("bad")])
+        after = writer.submit([event("after")])
+        recorder.let_go()
+        with pytest.raises(type(error)):
+            bad.wait()
+        assert (first.wait(), before.wait(), after.wait()) == (
+            [INSERTED],
+            [INSERTED, INSERTED],
+            [INSERTED],
+        )
+    assert [[each.transaction_id for each in batch] for batch in recorder.batches] == [
+        ["held"],
+        ["before", "before too", "beside", "bad", "after"],
+        ["before", "before too"],
+        ["beside", "bad"],
+        ["after"],
+    ]
+
+
 def test_a_ticket_over_two_batches_fails_with_one_and_keeps_what_is_known_of_the_other() -> None:
     recorder = Recorder()
     recorder.fails_on = {event("bad", customer_id="bad"): StoreUnavailable("no answer")}
@@ -467,7 +503,7 @@ def test_draining_waits_for_all_that_was_submitted() -> None:
 def test_closing_waits_for_all_that_was_submitted() -> None:
     recorder = Recorder()
     recorder.hold()
-    writer = Writer(recorder, threads=2)
+    writer = Writer(recorder, no_void, threads=2)
     ticket = writer.submit([event(f"t-{place}", event_type=f"{place}") for place in range(120)])
     thread = in_thread(writer.close)
     thread.join(0.02)
@@ -481,7 +517,7 @@ def test_closing_waits_for_all_that_was_submitted() -> None:
 
 def test_what_comes_after_the_end_is_refused_and_closing_again_returns() -> None:
     recorder = Recorder()
-    writer = Writer(recorder, threads=1)
+    writer = Writer(recorder, no_void, threads=1)
     writer.close()
     with pytest.raises(RuntimeError):
         writer.submit([event()])
@@ -507,3 +543,63 @@ def test_events_from_many_threads_are_each_written_once() -> None:
     assert len(receipts) == 400
     assert sum(each.count(INSERTED) for each in receipts) == 400
     assert len(store.contents().events) == 400
+
+
+# --- corrections ----------------------------------------------------------------------------------
+
+
+def test_what_is_voided_goes_in_its_turn_and_never_in_one_transaction_with_what_is_stored() -> None:
+    recorder = Recorder()
+    done: list[tuple[str, list[str]]] = []
+
+    def write(events: Sequence[Event]) -> list[Outcome]:
+        done.append(("write", [each.transaction_id for each in events]))
+        return recorder(events)
+
+    def void(events: Sequence[Event], reason: str) -> list[Outcome]:
+        done.append((reason, [each.transaction_id for each in events]))
+        return [VOIDED] * len(events)
+
+    with writing(write, void) as writer:
+        recorder.hold()
+        tickets = [writer.submit([event("a")])]
+        recorder.wait_until_begun()
+        tickets += [
+            writer.submit([event("b")]),
+            writer.submit([event("a")], void_reason="test"),
+            writer.submit([event("b")], void_reason="test"),
+            writer.submit([event("c")], void_reason="other"),
+            writer.submit([event("a"), event("d")]),
+        ]
+        recorder.let_go()
+        assert [ticket.wait() for ticket in tickets] == [
+            [INSERTED], [INSERTED], [VOIDED], [VOIDED], [VOIDED], [INSERTED, INSERTED],
+        ]  # fmt: skip
+    assert done == [
+        ("write", ["a"]),
+        ("write", ["b"]),
+        ("test", ["a", "b"]),
+        ("other", ["c"]),
+        ("write", ["a", "d"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "twin"),
+    [(VOIDED, ALREADY_VOIDED), (ALREADY_VOIDED, ALREADY_VOIDED), (NOT_FOUND, NOT_FOUND)],
+)
+def test_the_twin_of_an_event_to_be_voided_meets_what_the_first_left(
+    first: Outcome, twin: Outcome
+) -> None:
+    with writing(no_write, lambda _, __: [first]) as writer:
+        ticket = writer.submit([event(), event()], void_reason="test")
+        assert ticket.wait() == [first, twin]
+
+
+def test_the_twin_of_an_event_that_was_voided_earlier_is_told_so_too() -> None:
+    with writing(lambda _: [VOIDED]) as writer:
+        assert writer.submit([event(), event()]).wait() == [VOIDED, VOIDED]
+
+
+def no_write(events: Sequence[Event]) -> list[Outcome]:
+    raise AssertionError(f"nobody asked to write {events}")

@@ -1,0 +1,188 @@
+"""Transactions: events together with what they add to the counters, all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from events import metrics
+from events.calls import (
+    UNKNOWN_OUTCOME,
+    Calls,
+    code_of,
+    judge,
+    not_sent,
+    old_items,
+    reasons,
+    refused,
+)
+from events.datamodels import Tables, delete_actions, is_voided, keys_of, put_actions, void_actions
+from events.errors import StoreRefused
+from events.models import Event, Outcome
+from events.registry import Registry
+from events.transactions import Answer, RetryPolicy, judge_cancellation
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+Item = Mapping[str, Any]
+#: Makes the actions for some events and their keys, at a time.
+_Actions = Callable[[Sequence[Event], Sequence[str], datetime], "list[TransactWriteItemTypeDef]"]
+
+
+class Commits:
+    """
+    The three ways in which events and counters change; safe to use from many threads.
+
+    Each takes distinct events of one customer and UTC day, with one action for each, one for the
+    day and one for each event type at most `MAX_ACTIONS`. At no moment, whatever fails, does a
+    counter differ from the events stored.
+
+    All raise `StoreUnavailable` when some may not be done, and the same call again is safe; and
+    `StoreRefused` when the store will not do them.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        calls: Calls,
+        registry: Registry,
+        tables: Tables,
+        retry: RetryPolicy,
+        *,
+        now: Callable[[], datetime],
+        new_token: Callable[[], str],
+    ) -> None:
+        self._client = client
+        self._calls = calls
+        self._registry = registry
+        self._tables = tables
+        self._retry = retry
+        self._now = now
+        self._new_token = new_token
+
+    def write(self, events: Sequence[Event]) -> list[Outcome]:
+        """Store events and count them, each at most once for ever; the outcome of each in order."""
+        outcomes = [Outcome.INSERTED] * len(events)
+
+        def actions(
+            events: Sequence[Event], keys: Sequence[str], now: datetime
+        ) -> list[TransactWriteItemTypeDef]:
+            return put_actions(self._tables, events, keys, now)
+
+        # Listed before it is counted: a listing may show a customer with nothing yet, but never
+        # lacks one that has events.
+        for place, item in self._commit(events, actions, is_listing=True).items():
+            outcomes[place] = Outcome.VOIDED if is_voided(item) else Outcome.DUPLICATE
+        return outcomes
+
+    def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
+        """Mark stored events as voided and take them out of the counts; each outcome in order."""
+        outcomes = [Outcome.VOIDED] * len(events)
+
+        def actions(
+            events: Sequence[Event], keys: Sequence[str], now: datetime
+        ) -> list[TransactWriteItemTypeDef]:
+            return void_actions(self._tables, events, keys, reason, now)
+
+        for place, item in self._commit(events, actions).items():
+            outcomes[place] = Outcome.ALREADY_VOIDED if item else Outcome.NOT_FOUND
+        return outcomes
+
+    def delete(self, events: Sequence[Event]) -> int:
+        """Delete events that are not voided and take them out of the counts; returns how many."""
+
+        def actions(
+            events: Sequence[Event], keys: Sequence[str], now: datetime
+        ) -> list[TransactWriteItemTypeDef]:
+            return delete_actions(self._tables, events, keys, now)
+
+        return len(events) - len(self._commit(events, actions))
+
+    def _commit(
+        self, events: Sequence[Event], make: _Actions, *, is_listing: bool = False
+    ) -> dict[int, Item]:
+        """
+        Commit what can be of some events.
+
+        Returns:
+            The places of those whose condition does not hold, with the items that stand in their
+            way (empty where there is none). All others are committed.
+        """
+        keys = keys_of(events)
+        failed: dict[int, Item] = {}
+        left = list(range(len(events)))
+        customer_id = events[0].customer_id
+        while left:
+            actions = make([events[i] for i in left], [keys[i] for i in left], self._now())
+            found = self._transact(actions, len(left), customer_id if is_listing else None)
+            if not found:
+                break
+            failed |= {left[place]: item for place, item in found.items()}
+            # What these would have added goes with them: the counters are folded anew.
+            left = [i for place, i in enumerate(left) if place not in found]
+        return failed
+
+    def _transact(
+        self, actions: list[TransactWriteItemTypeDef], number_of_events: int, listed: str | None
+    ) -> dict[int, Item]:
+        """
+        Commit one list of actions, or find the events that stand in its way.
+
+        One token for one list: after a lost answer the resend gets the outcome of the first
+        send, instead of meeting its own events as duplicates.
+
+        Args:
+            listed: The customer that must be listed before each attempt, if any.
+
+        Returns:
+            Empty if all is committed; else the places of the events whose condition failed with
+            their items, and nothing is.
+        """
+        token = self._new_token()
+        failure: Exception | None = None
+        failed: dict[int, Item] = {}
+        for attempt in self._retry.attempts():
+            if failed:
+                return failed
+            if attempt > 1:
+                metrics.STORE_RETRIES.labels(code_of(failure)).inc()
+            if listed is not None:
+                self._registry.ensure(listed)
+            try:
+                self._client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
+            except ClientError as exc:
+                answer = judge(exc)
+                if answer is Answer.REFUSE:
+                    raise refused("writing", exc) from exc
+                if answer is Answer.CANCELLED:
+                    codes = reasons(exc)
+                    metrics.TRANSACTION_CONFLICTS.inc("TransactionConflict" in codes)
+                    why = judge_cancellation(codes, number_of_events)
+                    if why.refused:
+                        raise StoreRefused(
+                            f"the store cancelled a write: {', '.join(sorted(set(why.refused)))}"
+                        ) from exc
+                    items = old_items(exc)
+                    failed = {place: items[place] for place in why.failed}
+                    if failed and not why.is_busy:
+                        return failed
+                elif answer is Answer.MAKE_TABLES:
+                    self._calls.create_tables()
+                    if listed is not None:
+                        self._registry.register(listed)
+                failure = exc
+            except UNKNOWN_OUTCOME as exc:
+                failure = exc
+            except BotoCoreError as exc:
+                raise not_sent(exc) from exc
+            else:
+                metrics.TRANSACTION_ACTIONS.observe(len(actions))
+                return {}
+        if failed:
+            return failed
+        raise self._calls.unavailable(failure) from failure
