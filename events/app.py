@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
-from events.api import buckets, customers, ops, problems
+from events.api import buckets, customers, ingest, ops, problems, stored
+from events.api.bodies import Bodies
 from events.api.parameters import check_request
 from events.bootstrap import load_settings, make_service
 from events.config import Settings
@@ -42,9 +43,11 @@ def create_app(settings: Settings) -> FastAPI:
         # A redirect would go to the decoded path: from the customer `a%2Fb` to the customer `a/b`.
         redirect_slashes=False,
     )
-    for each in (buckets, customers, ops):
+    app.state.settings = settings
+    app.state.bodies = Bodies(settings)
+    for each in (ingest, buckets, stored, customers, ops):
         app.include_router(each.router)
-    problems.install(app)
+    problems.install(app, bodies=ingest.BODIES)
     return app
 
 

@@ -28,7 +28,8 @@ from events.datamodels import (
     utc_now,
     was_repaired_at,
 )
-from events.models import DayCounts, Event, Outcome, StoredEvent, Window
+from events.errors import InvalidWindow
+from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, Outcome, StoredEvent, Window
 from events.registry import LAST_KEY, Registry
 from events.transactions import RetryPolicy
 
@@ -249,10 +250,17 @@ class DynamoStore:
         Args:
             after: A key inside the window, from which on to go; None is its beginning.
             page_size: How many are read from the database at a time.
+
+        Raises:
+            InvalidWindow: `after` is no key inside the window.
         """
         low, high = key_bounds(window)
         request: dict[str, Any] = {"ScanIndexForward": not is_newest_first, "Limit": page_size}
         if after is not None:
+            if not low < after < high or len(after.encode()) > MAX_SORT_KEY_BYTES:
+                raise InvalidWindow(
+                    "is no place in this window: use `next` as it was given", "cursor"
+                )
             request["ExclusiveStartKey"] = {
                 "customer_id": {"S": customer_id},
                 "event_key": {"S": after},

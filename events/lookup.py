@@ -30,6 +30,9 @@ class Store(Protocol):
         Args:
             after: A key inside the window, from which on to go; None is its beginning.
             page_size: How many are read from the database at a time.
+
+        Raises:
+            InvalidWindow: `after` is no key inside the window.
         """
 
 
@@ -39,6 +42,9 @@ def find(store: Store, query: EventQuery) -> EventPage:
 
     Looks through at most `MOST_LOOKED_AT` events: a filter that leaves most of them out gives a
     short page, also an empty one, with more to come.
+
+    Raises:
+        InvalidWindow: The page starts outside the window.
     """
     is_filtered = bool(query.event_types) or query.transaction_id is not None
     found: list[StoredEvent] = []

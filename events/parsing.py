@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
@@ -16,6 +17,8 @@ COLUMNS = ("customer_id", "event_type", "transaction_id", "timestamp")
 
 #: The stored key is `<27 characters>-<event type, % and - escaped>-<transaction id>`.
 _KEY_OVERHEAD_BYTES = 29
+#: Of the reason of a correction.
+MAX_REASON_CHARACTERS = 500
 #: Of an unknown field's name, in characters.
 _LONGEST_SHOWN = 100
 #: What JSON calls the types that `json.loads` makes.
@@ -25,6 +28,7 @@ _JSON_NAMES: dict[type, str] = {
     float: "a number",
     list: "an array",
     dict: "an object",
+    str: "a string",
     type(None): "null",
 }
 
@@ -190,23 +194,102 @@ def _why_no_header(names: Sequence[str]) -> str:
     return f"the header {' and '.join(parts)}; the columns are {','.join(COLUMNS)}"
 
 
-def parse_object(fields: Mapping[str, object]) -> Event:
+class _RepeatedField(dict[str, object]):
+    """A JSON object with a field given twice, of which `json` alone would keep the last."""
+
+    def __init__(self, fields: dict[str, object], name: str) -> None:
+        super().__init__(fields)
+        self.name = name
+
+
+def parse_json(text: bytes) -> object:
+    """
+    What a JSON document holds.
+
+    Stricter than `json.loads`: UTF-8 alone, no NaN or Infinity; an object with a field twice is
+    kept, and refused where it is looked at.
+
+    Raises:
+        InvalidInput: It is no JSON; says where.
+    """
+    try:
+        return json.loads(text.decode(), object_pairs_hook=_fields, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as exc:
+        raise InvalidInput(f"is not valid UTF-8 at byte {exc.start + 1}") from exc
+    except json.JSONDecodeError as exc:
+        raise InvalidInput(
+            f"is no JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}"
+        ) from exc
+    except RecursionError as exc:
+        raise InvalidInput("is nested too deeply") from exc
+    except ValueError as exc:  # a constant, or a number of thousands of digits
+        raise InvalidInput(f"is no JSON: {exc}") from exc
+
+
+def _fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        return _RepeatedField(fields, next(name for name in names if names.count(name) > 1))
+    return fields
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def parse_fields(
+    document: object, required: Sequence[str], optional: Sequence[str] = ()
+) -> Mapping[str, object]:
+    """
+    The fields of a JSON object, of these names alone.
+
+    Raises:
+        InvalidEvent: It is no object, or a field is missing, unknown or there twice.
+    """
+    if not isinstance(document, dict):
+        raise InvalidEvent(None, f"is {json_name(document)}, not an object")
+    if isinstance(document, _RepeatedField):
+        raise InvalidEvent(document.name[:_LONGEST_SHOWN], "is given twice")
+    for name in required:
+        if name not in document:
+            raise InvalidEvent(name, "is missing")
+    for name in document:
+        if name not in required and name not in optional:
+            raise InvalidEvent(None, f"has an unknown field {name[:_LONGEST_SHOWN]!r}")
+    return document
+
+
+def json_name(value: object) -> str:
+    """What JSON calls the type of a value."""
+    return _JSON_NAMES.get(type(value), "an object")
+
+
+def parse_object(document: object) -> Event:
     """
     The event that a JSON object names.
 
     Raises:
-        InvalidEvent: A field is missing, unknown, not a string, or wrong in itself.
+        InvalidEvent: It is no object, or a field is missing, unknown, there twice, not a string,
+            or wrong in itself.
     """
-    for name in COLUMNS:
-        if name not in fields:
-            raise InvalidEvent(name, "is missing")
-    for name in fields:
-        if name not in COLUMNS:
-            raise InvalidEvent(None, f"has an unknown field {name[:_LONGEST_SHOWN]!r}")
+    fields = parse_fields(document, COLUMNS)
     texts = []
     for name in COLUMNS:
         value = fields[name]
         if not isinstance(value, str):
-            raise InvalidEvent(name, f"is {_JSON_NAMES[type(value)]}, not a string")
+            raise InvalidEvent(name, f"is {json_name(value)}, not a string")
         texts.append(value)
     return parse_event(*texts)
+
+
+def check_void_reason(text: object) -> str:
+    """`text` if it can be the reason of a correction; raises `InvalidEvent`."""
+    if not isinstance(text, str):
+        raise InvalidEvent("reason", f"is {json_name(text)}, not a string")
+    _check_id("reason", text)
+    if len(text) > MAX_REASON_CHARACTERS:
+        raise InvalidEvent(
+            "reason", f"has {len(text):,} characters, more than {MAX_REASON_CHARACTERS}"
+        )
+    return text

@@ -103,9 +103,14 @@ class EventService:
         """
         return self._writer.submit(events)
 
-    def ingest(self, events: Sequence[Event]) -> list[Outcome]:
+    def ingest(
+        self, events: Sequence[Event], *, timeout_seconds: float | None = None
+    ) -> list[Outcome]:
         """
         Store and count events.
+
+        Args:
+            timeout_seconds: After this the store counts as unavailable; None waits for ever.
 
         Returns:
             The outcome of each, in order. When this returns, all are durable, counted, and seen
@@ -115,11 +120,16 @@ class EventService:
             StoreUnavailable: Some may not be stored; the same call again is safe.
             StoreRefused: The store will not take some of them.
         """
-        return self.submit(events).wait()
+        return self.submit(events).wait(timeout_seconds)
 
-    def void(self, events: Sequence[Event], *, reason: str) -> list[Outcome]:
+    def void(
+        self, events: Sequence[Event], *, reason: str, timeout_seconds: float | None = None
+    ) -> list[Outcome]:
         """
         Take stored events out of the counts, for good: a late retry does not bring them back.
+
+        Args:
+            timeout_seconds: As for `ingest`.
 
         Returns:
             The outcome of each, in order. When this returns, none of them is counted. An event
@@ -129,7 +139,7 @@ class EventService:
             StoreUnavailable: Some may be counted still; the same call again is safe.
             StoreRefused: The store will not void some of them.
         """
-        return self._writer.submit(events, void_reason=reason).wait()
+        return self._writer.submit(events, void_reason=reason).wait(timeout_seconds)
 
     def erase(self, customer_id: str, *, max_events: int) -> Erasure:
         """Erase some of what is stored of a customer; see `erasure.erase`."""

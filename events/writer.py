@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
+from events import metrics
 from events.errors import StoreRefused, StoreUnavailable
 from events.models import MAX_ACTIONS, Event, Outcome
 
@@ -33,15 +34,20 @@ class Ticket:
         if not size:
             self._done.set()
 
-    def wait(self) -> list[Outcome]:
+    def wait(self, timeout_seconds: float | None = None) -> list[Outcome]:
         """
         The outcomes, once every event is durable and counted; an error as soon as there is one.
+
+        Args:
+            timeout_seconds: After this, what still waits is not sent; None waits for ever.
 
         Raises:
             StoreUnavailable: Some events may not be stored; the same call again is safe.
             StoreRefused: The store will not take some of them.
         """
-        self._done.wait()
+        if not self._done.wait(timeout_seconds):
+            # Without the writer's lock: whatever it settles meanwhile is true as well.
+            self.fail(StoreUnavailable("the store took too long"))
         if isinstance(self._error, (StoreUnavailable, StoreRefused)):
             # One of its own for each caller, who would else share its trace.
             raise type(self._error)(str(self._error)) from self._error
@@ -52,7 +58,7 @@ class Ticket:
     def is_done(self) -> bool:
         return self._done.is_set()
 
-    # The writer calls these two, under its lock.
+    # The writer calls these two under its lock.
 
     def settle(self, place: int, outcome: Outcome) -> None:
         self.outcomes[place] = outcome
@@ -236,10 +242,16 @@ def _parted(batch: _Batch) -> list[_Batch]:
 
 
 def _settle(batch: _Batch, outcomes: dict[Event, Outcome], *, is_voiding: bool) -> None:
+    twin_of = _TWIN_OF_VOIDED if is_voiding else _TWIN_OF_STORED
+    receipts: Counter[Outcome] = Counter()
     for event, entries in batch.items():
         (_, first, first_place), *twins = entries
         outcome = outcomes[event]
         first.settle(first_place, outcome)
-        twin = (_TWIN_OF_VOIDED if is_voiding else _TWIN_OF_STORED).get(outcome, outcome)
+        receipts[outcome] += 1
+        twin = twin_of.get(outcome, outcome)
         for _, ticket, place in twins:
             ticket.settle(place, twin)
+            receipts[twin] += 1
+    for outcome, number in receipts.items():
+        metrics.EVENTS.labels(outcome.value).inc(number)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from events.dao import DynamoStore
 from events.datamodels import Tables
+from events.errors import InvalidWindow
 from events.models import MAX_ACTIONS, DayCounts, Event, Outcome, StoredEvent, Window
 from events.registry import Registry
 from events.service import Store
@@ -203,6 +204,10 @@ class MemoryStore:
         page_size: int,
     ) -> Iterator[tuple[str, StoredEvent | None]]:
         assert page_size > 0
+        if after is not None and not (
+            time_text(window.start) < after < time_text(window.end) or window.end == _END_OF_TIME
+        ):
+            raise InvalidWindow("is no place in this window: use `next` as it was given", "cursor")
         return (
             (key, stored)
             for key, stored in self._between(customer_id, window, is_newest_first=is_newest_first)
@@ -393,6 +398,7 @@ class DynamoBackDoor:
         for item in self._scan(self._counts):
             key = item.pop("customer_id")["S"], item.pop("counter_key")["S"]
             if key[0] == _REGISTRY:
+                item.pop("erasing_since", None)
                 assert set(item) == {"registered_id", "registered_at"}
                 customers.append(item["registered_id"]["S"])
                 continue

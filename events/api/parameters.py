@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from events.api.problems import InvalidRequest
+from events.config import Settings
 from events.errors import InvalidEvent, InvalidWindow
 from events.parsing import check_customer_id, check_event_type
 from events.service import EventService
@@ -21,6 +22,7 @@ from events.timestamps import parse_instant
 
 MAX_BUCKETS, DEFAULT_BUCKETS = 10_000, 1_000
 MAX_CUSTOMERS, DEFAULT_CUSTOMERS = 1_000, 100
+MAX_EVENTS, DEFAULT_EVENTS = 1_000, 100
 _NO_CURSOR = "is no cursor: use `next` of the page before as it was given"
 _MAY_REPEAT = frozenset({"event_type"})
 
@@ -33,6 +35,14 @@ async def get_service(request: Request) -> EventService:
 
 
 Service = Annotated[EventService, Depends(get_service)]
+
+
+async def get_settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+SettingsOfApp = Annotated[Settings, Depends(get_settings)]
 
 
 async def check_request(request: Request) -> None:
@@ -175,6 +185,49 @@ class BucketParameters(BaseModel):
         default=None,
         description="`csv` gives CSV, as `Accept: text/csv` does.",
         examples=["json"],
+    )
+
+
+class EventParameters(BaseModel):
+    """Query parameters of the stored events route."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: Instant | None = Field(
+        default=None,
+        description="Start of the window, included; without it from the first event on.",
+        examples=["2021-03-01T00:00:00Z"],
+    )
+    end: Instant | None = Field(
+        default=None,
+        description="End of the window, not included; without it to the last event.",
+        examples=["2021-04-01T00:00:00Z"],
+    )
+    event_type: list[EventType] = Field(
+        default=[],
+        description="Only these types; may be given several times.",
+        examples=[["page_view", "sign-in"]],
+    )
+    transaction_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Only events with this transaction id.",
+        examples=["0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c"],
+    )
+    order: Literal["oldest", "newest"] = Field(
+        default="oldest", description="Which come first.", examples=["newest"]
+    )
+    limit: WholeNumber = Field(
+        default=DEFAULT_EVENTS,
+        ge=1,
+        le=MAX_EVENTS,
+        description="Events on one page.",
+        examples=[100],
+    )
+    cursor: Cursor | None = Field(
+        default=None,
+        description="`next` of the page before, with all else as it was.",
+        examples=["MjAyMS0wMy0wMVQwMDoxMDowNS42NTcwMDBaLXBhZ2Vfdmlldy10LTE"],
     )
 
 

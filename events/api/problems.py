@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from events.errors import (
     EventsError,
@@ -94,7 +96,29 @@ class InvalidRequest(EventsError):
         self.problem = FieldProblem(field=field, detail=reason)
 
 
-STATUS_OF[InvalidRequest] = HTTPStatus.BAD_REQUEST
+class TooLarge(EventsError):
+    """A request goes over a limit: send less at a time."""
+
+
+class UnsupportedContent(EventsError):
+    """A body is of a kind that is not understood."""
+
+
+class BodyTooSlow(EventsError):
+    """A body did not arrive in time."""
+
+
+class Busy(EventsError):
+    """This process has as much to do as it may have; nothing was done of the request."""
+
+
+STATUS_OF |= {
+    InvalidRequest: HTTPStatus.BAD_REQUEST,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedContent: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    BodyTooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
+}
 
 
 def _body(status: HTTPStatus, detail: str, errors: list[FieldProblem]) -> Problem:
@@ -120,6 +144,8 @@ def problem(
         headers["Retry-After"] = str(retry_after_seconds)
     elif status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    elif status is HTTPStatus.REQUEST_TIMEOUT:
+        headers["Connection"] = "close"
     body = _body(status, detail, errors or [])
     return Response(body.model_dump_json(), status, headers, MEDIA_TYPE)
 
@@ -146,8 +172,14 @@ def _described(status: HTTPStatus) -> dict[str, Any]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of an app answer with a problem, and its description say so."""
+def install(app: FastAPI, bodies: Sequence[type[BaseModel]] = ()) -> None:
+    """
+    Make every error of an app answer with a problem, and its description say so.
+
+    Args:
+        bodies: Models of request bodies, which the routes read themselves.
+    """
+    app.add_exception_handler(ClientDisconnect, _of_disconnect)
     app.add_exception_handler(EventsError, _of_events_error)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http_exception)
@@ -156,28 +188,29 @@ def install(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            _correct(describe())
+            _correct(describe(), [*bodies, Problem])
         return describe()
 
     app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's guide "Extending OpenAPI" does
 
 
-def _correct(document: dict[str, Any]) -> None:
-    """Take out the 422 that FastAPI describes and this service never answers."""
+def _correct(document: dict[str, Any], models: Sequence[type[BaseModel]]) -> None:
+    """Take out the 422 that FastAPI describes and this service never answers; add these models."""
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    own = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(own.pop("$defs"))
-    schemas["Problem"] = own
+    for model in models:
+        own = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(own.pop("$defs", {}))
+        schemas[model.__name__] = own
 
 
 def _of_events_error(_: Request, exc: Exception) -> Response:
     status = next(STATUS_OF[cls] for cls in type(exc).__mro__ if cls in STATUS_OF)
-    if status in _DETAIL_OF:
+    if status in _DETAIL_OF and not isinstance(exc, Busy):
         log.error("%s: %s", type(exc).__name__, exc)
         return problem(status, _DETAIL_OF[status])
     errors = []
@@ -222,6 +255,11 @@ def _of_http_exception(_: Request, exc: Exception) -> Response:
     answer = problem(status, detail)
     answer.headers.update(exc.headers or {})
     return answer
+
+
+def _of_disconnect(_: Request, __: Exception) -> Response:
+    # Nobody reads it.
+    return problem(HTTPStatus.BAD_REQUEST, "the client went away")
 
 
 def _of_mistake(_: Request, exc: Exception) -> Response:

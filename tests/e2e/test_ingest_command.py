@@ -844,6 +844,7 @@ def test_json_comes_with_an_error_too(shell: Shell) -> None:
         "read": 0,
         "inserted": 0,
         "duplicates": 0,
+        "voided": 0,
         "rejected": 0,
         "rows_per_second": 0,
         "rejects_file": None,

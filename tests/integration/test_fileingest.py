@@ -234,11 +234,11 @@ class _LazyTicket(Ticket):
         super().__init__(size)
         self._service = service
 
-    def wait(self) -> list[Outcome]:
+    def wait(self, timeout_seconds: float | None = None) -> list[Outcome]:
         self._service.outstanding -= 1
         for place in range(len(self.outcomes)):
             self.settle(place, Outcome.INSERTED)
-        return super().wait()
+        return super().wait(timeout_seconds)
 
 
 def test_at_most_twenty_chunks_of_a_thousand_are_under_way_however_long_the_input() -> None:
@@ -343,8 +343,9 @@ def test_a_signal_while_it_waits_for_the_store_interrupts_the_wait() -> None:
     waited: list[int] = []
 
     class Hanging(Ticket):
-        def wait(self) -> list[Outcome]:
+        def wait(self, timeout_seconds: float | None = None) -> list[Outcome]:
             signal.raise_signal(signal.SIGINT)
+            assert timeout_seconds is None
             waited.append(len(self.outcomes))
             return []
 

@@ -1,0 +1,141 @@
+"""Bodies of requests: received within limits of size, time and memory, unzipped, read as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import zlib
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge, UnsupportedContent
+from events.config import Settings
+from events.errors import InvalidInput
+from events.parsing import parse_json
+
+#: JSON of a few megabytes can take a hundred as objects, and Python reads one at a time anyway.
+_READ_AT_A_TIME = 2
+_GZIP = 31  # zlib's "window bits" for a gzip header and trailer
+
+
+class Bodies:
+    """
+    All bodies that one process is receiving.
+
+    Their bytes together are bounded, so that many clients at once, however slow, cannot fill the
+    memory.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._most_bytes = settings.events_max_body_bytes
+        self._most_bytes_together = settings.events_max_buffered_bytes
+        self._timeout_seconds = settings.events_body_timeout_seconds
+        self._bytes_held = 0
+        self._reading = threading.BoundedSemaphore(_READ_AT_A_TIME)
+
+    async def receive(self, request: Request) -> AsyncIterator[bytes]:
+        """
+        The body as it was sent; yields once, and counts its bytes as held until it goes on.
+
+        Raises:
+            UnsupportedContent: It is neither JSON nor gzip of it.
+            TooLarge: It is longer than one body may be.
+            BodyTooSlow: It did not arrive in time.
+            Busy: All bodies together are longer than they may be.
+        """
+        _check_kind(request)
+        announced = request.headers.get("content-length", "0")
+        if not announced.isdecimal() or int(announced[:18]) > self._most_bytes:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    async for part in request.stream():
+                        if self._bytes_held + len(part) > self._most_bytes_together:
+                            raise Busy("too many bodies are being received: send it again, later")
+                        size += len(part)
+                        self._bytes_held += len(part)
+                        parts.append(part)
+                        if size > self._most_bytes:
+                            raise self._too_large()
+            except TimeoutError as exc:
+                raise BodyTooSlow(
+                    f"the body did not arrive within {self._timeout_seconds:g} s"
+                ) from exc
+            yield b"".join(parts)
+        finally:
+            self._bytes_held -= size
+
+    def read(self, request: Request, body: bytes) -> object:
+        """
+        The JSON document that a body holds.
+
+        Raises:
+            InvalidRequest: It is cut off, no gzip, or no JSON.
+            TooLarge: It is too long once unzipped; no more than that is ever unzipped.
+        """
+        with self._reading:
+            if request.headers.get("content-encoding", "").lower() == "gzip":
+                body = self._unzipped(body)
+            try:
+                return parse_json(body)
+            except InvalidInput as exc:
+                raise InvalidRequest("body", str(exc)) from exc
+
+    def _unzipped(self, body: bytes) -> bytes:
+        parts: list[bytes] = []
+        room = self._most_bytes
+        try:
+            while body:  # a gzip file may be several, one after another
+                member = zlib.decompressobj(_GZIP)
+                part = member.decompress(body, room + 1)
+                if len(part) > room:
+                    raise self._too_large()
+                if not member.eof:
+                    raise InvalidRequest("body", "is gzip that was cut off")
+                parts.append(part)
+                room -= len(part)
+                body = member.unused_data
+        except zlib.error as exc:
+            raise InvalidRequest("body", "is no gzip, as Content-Encoding says it is") from exc
+        return b"".join(parts)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"a body may have {self._most_bytes:,} bytes, also after unzipping: send fewer events "
+            "at a time"
+        )
+
+
+def _check_kind(request: Request) -> None:
+    media_type, *parameters = (
+        part.strip().lower() for part in request.headers.get("content-type", "").split(";")
+    )
+    if media_type != "application/json":
+        raise UnsupportedContent("send JSON, and the header Content-Type: application/json")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8"):
+            raise UnsupportedContent("send JSON in UTF-8, which needs no charset")
+    if request.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip"):
+        raise UnsupportedContent("of content encodings only gzip is understood")
+
+
+async def _receive(request: Request) -> AsyncIterator[bytes]:
+    bodies: Bodies = request.app.state.bodies
+    async for body in bodies.receive(request):
+        yield body
+
+
+#: The body as it was sent; `read_json` makes a document of it, in the thread of the route.
+Body = Annotated[bytes, Depends(_receive)]
+
+
+def read_json(request: Request, body: bytes) -> object:
+    """The JSON document that a body holds; see `Bodies.read`."""
+    bodies: Bodies = request.app.state.bodies
+    return bodies.read(request, body)

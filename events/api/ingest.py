@@ -1,0 +1,320 @@
+"""Events taken in and corrected over HTTP."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, NotRequired
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+
+from events import metrics
+from events.api.bodies import Body, read_json
+from events.api.parameters import Service, SettingsOfApp
+from events.api.problems import FieldProblem, InvalidRequest, TooLarge, problem, responses
+from events.errors import InvalidEvent
+from events.models import Event, Outcome
+from events.parsing import MAX_REASON_CHARACTERS, check_void_reason, parse_fields, parse_object
+
+router = APIRouter(tags=["events"])
+
+#: The store's own patience is over sooner, unless others are in line before this request.
+_LONGER_THAN_THE_STORE_SECONDS = 15.0
+_REJECTED = "rejected"
+
+
+class EventIn(BaseModel):
+    """One usage event; two are the same when all four fields are equal."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    customer_id: str = Field(
+        description="Not empty, no control characters, no white space at its ends; at most 2,048 "
+        "bytes of UTF-8.",
+        examples=["9d698ace49b14eaed7cc1ac64afef255"],
+    )
+    event_type: str = Field(
+        description="As `customer_id`; together with `transaction_id` about 995 bytes.",
+        examples=["page_view"],
+    )
+    transaction_id: str = Field(
+        description="As `event_type`.", examples=["0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c"]
+    )
+    timestamp: str = Field(
+        description="When it happened: RFC 3339 with an offset; counted to the microsecond.",
+        examples=["2021-03-01T00:10:05.657Z"],
+    )
+
+
+class EventsIn(BaseModel):
+    """Events to take in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    events: list[EventIn] = Field(min_length=1, description="At most 1,000, as it is set up.")
+
+
+class VoidIn(BaseModel):
+    """Events to take out of the counts, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(
+        min_length=1,
+        max_length=MAX_REASON_CHARACTERS,
+        description="Kept with each of the events.",
+        examples=["sent by a test"],
+    )
+    events: list[EventIn] = Field(min_length=1, description="At most 1,000, as it is set up.")
+
+
+class Receipt(TypedDict):
+    """What became of one event."""
+
+    # A dictionary, not a model: a thousand are made for one answer, ten times as fast.
+    index: Annotated[int, Field(ge=0, description="Its place in the request, from 0 on.")]
+    status: Annotated[
+        Literal["inserted", "duplicate", "voided", "rejected"],
+        Field(
+            description="`inserted` and counted; `duplicate` of one that is counted already; "
+            "`voided` earlier, and not counted again; `rejected` for the reason in `error`."
+        ),
+    ]
+    error: NotRequired[
+        Annotated[
+            str,
+            Field(
+                description="What is wrong with it.",
+                examples=["timestamp: has no offset from UTC, such as Z or +01:00"],
+            ),
+        ]
+    ]
+
+
+class Receipts(BaseModel):
+    """What became of the events of one request, in the order sent."""
+
+    inserted: int = Field(ge=0, examples=[2])
+    duplicates: int = Field(ge=0, examples=[1])
+    voided: int = Field(ge=0, examples=[0])
+    rejected: int = Field(ge=0, examples=[0])
+    results: list[Receipt]
+
+
+class VoidReceipt(TypedDict):
+    """What became of one event that was to be voided."""
+
+    index: Annotated[int, Field(ge=0, description="Its place in the request, from 0 on.")]
+    status: Annotated[
+        Literal["voided", "already_voided", "not_found", "rejected"],
+        Field(
+            description="`voided` now; `already_voided` earlier; `not_found`: no such event is "
+            "stored; `rejected` for the reason in `error`."
+        ),
+    ]
+    error: NotRequired[Annotated[str, Field(description="What is wrong with it.")]]
+
+
+class VoidReceipts(BaseModel):
+    """What became of the events of one correction, in the order sent."""
+
+    voided: int = Field(ge=0, examples=[2])
+    already_voided: int = Field(ge=0, examples=[0])
+    not_found: int = Field(ge=0, examples=[0])
+    rejected: int = Field(ge=0, examples=[0])
+    results: list[VoidReceipt]
+
+
+#: Bodies that the routes read themselves, and so describe themselves.
+BODIES: tuple[type[BaseModel], ...] = (EventsIn, VoidIn)
+
+_EXAMPLE_EVENT = {
+    "customer_id": "9d698ace49b14eaed7cc1ac64afef255",
+    "event_type": "page_view",
+    "transaction_id": "0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c",
+    "timestamp": "2021-03-01T00:10:05.657Z",
+}
+_ERRORS = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+
+
+def _body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "requestBody": {
+            "required": True,
+            "description": "JSON, or gzip of it with `Content-Encoding: gzip`.",
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
+                    "example": example,
+                }
+            },
+        }
+    }
+
+
+@router.post(
+    "/events",
+    summary="Take events in",
+    response_model=Receipts,
+    openapi_extra=_body(EventsIn, {"events": [_EXAMPLE_EVENT]}),
+    responses={
+        200: {"description": "All are stored and counted, now or earlier."},
+        207: {"model": Receipts, "description": "Some are rejected, all others stored."},
+        **responses(*_ERRORS),
+    },
+)
+def post_events(
+    request: Request, response: Response, service: Service, settings: SettingsOfApp, body: Body
+) -> Receipts | Response:
+    """
+    Store and count events, each at most once for ever, with a receipt for each.
+
+    When the answer is 200 or 207, every event that is not `rejected` is durable, counted, and seen
+    by the next read. After 503, or no answer at all, send the same again: what was stored is then
+    a `duplicate`. The same event twice in one request is a `duplicate` the second time.
+    """
+    fields = _fields(request, body, "events")
+    events, rejections = _parsed(fields["events"], settings.events_max_events_per_request)
+    metrics.EVENTS.labels(_REJECTED).inc(len(rejections))
+    if not events:
+        return _nothing_acceptable(rejections)
+    outcomes = service.ingest(
+        [event for _, event in events],
+        timeout_seconds=_patience(settings.events_store_patience_seconds),
+    )
+    results: list[Any] = _results(events, outcomes, rejections)
+    numbers = Counter(outcomes)
+    if rejections:
+        response.status_code = HTTPStatus.MULTI_STATUS
+    return Receipts(
+        inserted=numbers[Outcome.INSERTED],
+        duplicates=numbers[Outcome.DUPLICATE],
+        voided=numbers[Outcome.VOIDED],
+        rejected=len(rejections),
+        results=results,
+    )
+
+
+@router.post(
+    "/events/void",
+    summary="Take events out of the counts",
+    response_model=VoidReceipts,
+    openapi_extra=_body(VoidIn, {"reason": "sent by a test", "events": [_EXAMPLE_EVENT]}),
+    responses={
+        200: {"description": "None of them is counted."},
+        207: {"model": VoidReceipts, "description": "Some are rejected, no other is counted."},
+        **responses(*_ERRORS),
+    },
+)
+def void_events(
+    request: Request, response: Response, service: Service, settings: SettingsOfApp, body: Body
+) -> VoidReceipts | Response:
+    """
+    Correct the counts: events named by their four fields are counted no more.
+
+    Each stays stored with the time and the reason, so that a late retry of it answers `voided` and
+    does not bring it back. After 503 send the same again.
+    """
+    fields = _fields(request, body, "events", "reason")
+    try:
+        reason = check_void_reason(fields["reason"])
+    except InvalidEvent as exc:
+        raise InvalidRequest("reason", exc.reason) from exc
+    events, rejections = _parsed(fields["events"], settings.events_max_events_per_request)
+    metrics.EVENTS.labels(_REJECTED).inc(len(rejections))
+    if not events:
+        return _nothing_acceptable(rejections)
+    outcomes = service.void(
+        [event for _, event in events],
+        reason=reason,
+        timeout_seconds=_patience(settings.events_store_patience_seconds),
+    )
+    results: list[Any] = _results(events, outcomes, rejections)
+    numbers = Counter(outcomes)
+    if rejections:
+        response.status_code = HTTPStatus.MULTI_STATUS
+    return VoidReceipts(
+        voided=numbers[Outcome.VOIDED],
+        already_voided=numbers[Outcome.ALREADY_VOIDED],
+        not_found=numbers[Outcome.NOT_FOUND],
+        rejected=len(rejections),
+        results=results,
+    )
+
+
+_Placed = tuple[int, Event]
+_Rejection = tuple[int, InvalidEvent]
+
+
+def _patience(of_the_store_seconds: float) -> float:
+    return of_the_store_seconds + _LONGER_THAN_THE_STORE_SECONDS
+
+
+def _fields(request: Request, body: bytes, *names: str) -> Any:
+    document = read_json(request, body)
+    try:
+        return parse_fields(document, names)
+    except InvalidEvent as exc:
+        raise InvalidRequest(exc.field or "body", exc.reason) from exc
+
+
+def _parsed(documents: object, most: int) -> tuple[list[_Placed], list[_Rejection]]:
+    """Events and rejections, each with its place in the request."""
+    if not isinstance(documents, list):
+        raise InvalidRequest("events", "is not an array")
+    if not documents:
+        raise InvalidRequest("events", "is empty")
+    if len(documents) > most:
+        raise TooLarge(f"a request may have {most:,} events, and this one has {len(documents):,}")
+    events: list[_Placed] = []
+    rejections: list[_Rejection] = []
+    for place, document in enumerate(documents):
+        try:
+            events.append((place, parse_object(document)))
+        except InvalidEvent as exc:
+            rejections.append((place, exc))
+    return events, rejections
+
+
+def _results(
+    events: Sequence[_Placed], outcomes: Sequence[Outcome], rejections: Sequence[_Rejection]
+) -> list[dict[str, Any]]:
+    """A receipt for each event, in the order sent."""
+    results: list[dict[str, Any]] = [
+        {"index": place, "status": outcome.value}
+        for (place, _), outcome in zip(events, outcomes, strict=True)
+    ]
+    if rejections:
+        results += [
+            {"index": place, "status": _REJECTED, "error": str(exc)} for place, exc in rejections
+        ]
+        results.sort(key=lambda result: result["index"])
+    return results
+
+
+def _nothing_acceptable(rejections: Sequence[_Rejection]) -> Response:
+    number = len(rejections)
+    return problem(
+        HTTPStatus.BAD_REQUEST,
+        "the event is rejected, see errors"
+        if number == 1
+        else f"all {number:,} events are rejected, see errors",
+        errors=[
+            FieldProblem(
+                field=f"events.{place}.{exc.field}" if exc.field else f"events.{place}",
+                detail=exc.reason,
+            )
+            for place, exc in rejections
+        ],
+    )
