@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
-from events.api import buckets, customers, ops, problems
+from events.api import auth, buckets, customers, ops, problems
 from events.api.parameters import check_request
 from events.bootstrap import load_settings, make_service
 from events.config import Settings
@@ -26,7 +26,8 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = make_service(settings)
-        yield
+        with auth.guard(app, settings):
+            yield
         app.state.service.close()
 
     app = FastAPI(

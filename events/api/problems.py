@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from events.access import NO_GOOD_KEY
 from events.errors import (
     EventsError,
     InvalidEvent,
@@ -61,6 +62,14 @@ _DETAIL_OF = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "the service failed; its log says why",
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "the store did not answer in time: send the same again, that is safe"
+    ),
+}
+# Of what else an error says, for its description.
+_EXAMPLE_OF = {
+    HTTPStatus.UNAUTHORIZED: NO_GOOD_KEY,
+    HTTPStatus.FORBIDDEN: "this API key has no right to read",
+    HTTPStatus.TOO_MANY_REQUESTS: (
+        "no more requests with one API key than 1000/second: wait as long as Retry-After says"
     ),
 }
 _FIELD_EXAMPLE = {
@@ -131,7 +140,7 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 def _described(status: HTTPStatus) -> dict[str, Any]:
     errors = []
-    detail = _DETAIL_OF.get(status, "")
+    detail = _DETAIL_OF.get(status) or _EXAMPLE_OF.get(status, "")
     if status is HTTPStatus.BAD_REQUEST:
         errors = [FieldProblem(**_FIELD_EXAMPLE)]
         detail = ": ".join(_FIELD_EXAMPLE.values())

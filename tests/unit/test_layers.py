@@ -18,12 +18,12 @@ EDGES = (
     "events.app", "events.api", "events.cli", "events.commands", "events.fileingest",
     "events.local", "events.__main__",
 )  # fmt: skip
-USE_CASES = ("events.service", "events.writer", "events.verification")
+USE_CASES = ("events.service", "events.writer", "events.verification", "events.access")
 #: What talks to DynamoDB; `bootstrap` puts it together.
-DATABASE = ("events.dao", "events.calls")
+DATABASE = ("events.dao", "events.keydao", "events.calls")
 PURE = (
     "events.windows", "events.rollups", "events.timestamps", "events.parsing",
-    "events.transactions", "events.datamodels", "events.csvfile",
+    "events.transactions", "events.datamodels", "events.csvfile", "events.apikeys",
 )  # fmt: skip
 GROUND = ("events.models", "events.errors", "events.config", "events.metrics")
 DRIVERS = ("boto3", "botocore")
@@ -114,12 +114,13 @@ def test_the_database_does_not_know_the_use_cases() -> None:
 def test_only_the_database_and_its_assembly_import_boto() -> None:
     assert {
         name for name in FILES if any(is_in(each, DRIVERS) for each in imports_of(FILES[name]))
-    } == {*DATABASE, "events.bootstrap"}
+    } == {"events.dao", "events.calls", "events.bootstrap"}
 
 
-def test_only_the_dao_makes_single_calls() -> None:
+def test_only_what_keeps_tables_makes_single_calls() -> None:
     assert {name for name, file in FILES.items() if "events.calls" in imports_of(file)} == {
-        "events.dao"
+        "events.dao",
+        "events.keydao",
     }
 
 

@@ -16,6 +16,8 @@ from events.config import Settings
 Json = dict[str, Any]
 
 PROBLEM = "application/problem+json"
+#: What each route that needs a key answers beside its own errors.
+REFUSALS = ["401", "403", "429"]
 BUCKETS = "/events/customers/{customer_id}/buckets"
 
 
@@ -44,8 +46,8 @@ def parts_of(value: object) -> Iterator[Json]:
 
 def test_each_route_documents_its_good_answer_and_each_error_it_can_give(document: Json) -> None:
     assert {name: sorted(each["responses"]) for name, each in operations(document)} == {
-        f"get {BUCKETS}": ["200", "400", "500", "503"],
-        "get /events/customers": ["200", "400", "500", "503"],
+        f"get {BUCKETS}": ["200", "400", *REFUSALS, "500", "503"],
+        "get /events/customers": ["200", "400", *REFUSALS, "500", "503"],
         "get /livez": ["200", "400"],
         "get /readyz": ["200", "400", "500", "503"],
     }
@@ -66,7 +68,19 @@ def test_each_documented_error_is_a_problem_with_an_example_of_its_status(docume
             assert example["status"] == int(status)
             assert example["title"] == response["description"]
             assert bool(example["errors"]) == (status == "400")
-    assert seen == 10
+    assert seen == 16
+
+
+def test_each_route_that_may_refuse_a_key_says_how_to_send_one_and_no_other_does(
+    document: Json,
+) -> None:
+    for name, operation in operations(document):
+        refuses = [each for each in REFUSALS if each in operation["responses"]]
+        assert refuses == (REFUSALS if "security" in operation else []), name
+        assert operation.get("security", [{"ApiKey": []}]) == [{"ApiKey": []}], name
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert scheme["description"]
 
 
 def test_the_framework_s_422_is_nowhere(document: Json) -> None:
