@@ -57,7 +57,7 @@ async def get_caller(
     """
     limits: RateLimits = request.app.state.rate_limits
     key_ring: KeyRing | None = request.app.state.key_ring
-    address = address_of(request.scope["client"])
+    address = address_of(request.scope.get("client"))
     limits.per_address.hit(address)
     if key_ring is None:
         return ANYONE

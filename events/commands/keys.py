@@ -117,9 +117,10 @@ def _list(options: argparse.Namespace) -> int:
 
 def _revoke(options: argparse.Namespace) -> int:
     if not is_key_id(options.key_id):
+        # Not repeated: it may be a whole key.
         raise InvalidInput(
-            f"{options.key_id!a} is no key id: it has 12 lower-case letters and digits, and "
-            "stands in the key between the two first _"
+            "that is no key id: one has 12 lower-case letters and digits, and stands in the key "
+            "between the two first _"
         )
     now = datetime.now(UTC)
     with _opened() as store:

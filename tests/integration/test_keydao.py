@@ -125,9 +125,13 @@ def test_to_revoke_an_unknown_key_makes_none(store: KeyStore) -> None:
 
 def is_there(settings: Settings) -> bool:
     client = make_client(settings)
-    names = client.list_tables()["TableNames"]
-    client.close()
-    return table_of(settings) in names
+    try:
+        client.describe_table(TableName=table_of(settings))
+    except client.exceptions.ResourceNotFoundException:
+        return False
+    finally:
+        client.close()
+    return True
 
 
 def test_only_adding_a_key_makes_the_table(
