@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
-from events.api import buckets, customers, ingest, ops, problems, stored
+from events.api import auth, buckets, customers, ingest, ops, problems, stored
 from events.api.bodies import Bodies
 from events.api.parameters import check_request
 from events.bootstrap import load_settings, make_service
@@ -27,7 +27,8 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = make_service(settings)
-        yield
+        with auth.guard(app, settings):
+            yield
         app.state.service.close()
 
     app = FastAPI(

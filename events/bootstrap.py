@@ -9,10 +9,12 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError
 from pydantic import ValidationError
 
+from events.access import KeyRing
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
 from events.errors import InvalidInput
+from events.keydao import DynamoKeyStore
 from events.service import EventService
 from events.transactions import RetryPolicy
 
@@ -105,3 +107,22 @@ def make_service(
         patience_seconds = settings.events_store_patience_seconds
     store = make_store(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
     return EventService(store, write_threads=settings.events_write_threads)
+
+
+def make_key_store(
+    settings: Settings, *, patience_seconds: float, may_make_tables: bool = False
+) -> DynamoKeyStore:
+    return DynamoKeyStore(
+        make_client(settings),
+        settings.dynamodb_events_table_name,
+        retry=RetryPolicy(patience_seconds),
+        may_make_tables=may_make_tables,
+    )
+
+
+def make_key_ring(settings: Settings) -> KeyRing | None:
+    """What tells callers by their keys; None where keys are off."""
+    if not settings.are_api_keys_on:
+        return None
+    store = make_key_store(settings, patience_seconds=settings.events_store_patience_seconds)
+    return KeyRing(store, cache_seconds=settings.events_api_keys_cache_seconds)

@@ -37,6 +37,10 @@ _TABLE_WAIT_SECONDS = 60.0
 _USABLE = ("ACTIVE", "UPDATING")
 
 
+class NoTable(StoreRefused):
+    """A table is not there, and may not be made."""
+
+
 class ConditionFailed(Exception):
     """
     The condition of a single write did not hold.
@@ -206,7 +210,7 @@ class Calls:
                     raise _NotThere from exc
                 if answer is Answer.MAKE_TABLES and not self._may_make_tables:
                     names = " or ".join(each["TableName"] for each in self._tables)
-                    raise StoreRefused(f"there is no table {names}") from exc
+                    raise NoTable(f"there is no table {names}") from exc
                 if answer is Answer.MAKE_TABLES and not are_tables_made:
                     self.create_tables()
                     # Asked anew, however little patience there is.

@@ -1,4 +1,4 @@
-"""The commands: `python -m events run | local | verify`."""
+"""The commands: `python -m events run | local | verify | void | erase | keys`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from events.commands import EXIT_NOT_RUN, EXIT_OK, say, verify
+from events.commands import EXIT_NOT_RUN, EXIT_OK, corrections, keys, say, verify
 from events.errors import EventsError
 
 
@@ -103,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--in-memory", action="store_true", help="keep nothing after it stops")
 
     verify.add_to(commands)
+    corrections.add_to(commands)
+    keys.add_to(commands)
     return parser
 
 

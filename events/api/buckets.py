@@ -10,13 +10,15 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, NotRequired
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
+from events.api.auth import REFUSALS, allowed
 from events.api.parameters import BucketParameters, CustomerId, Service, encode_cursor
 from events.api.problems import responses
+from events.apikeys import Right
 from events.models import BucketCount, BucketPage, BucketQuery
 from events.timestamps import format_timestamp
 from events.windows import window_between
@@ -73,6 +75,7 @@ class Buckets(BaseModel):
 
 @router.get(
     "/events/customers/{customer_id:id}/buckets",
+    dependencies=[Depends(allowed(Right.READ, about="customer"))],
     summary="Events by UTC hour",
     response_model=Buckets,
     responses={
@@ -88,6 +91,7 @@ class Buckets(BaseModel):
         },
         **responses(
             HTTPStatus.BAD_REQUEST,
+            *REFUSALS,
             HTTPStatus.INTERNAL_SERVER_ERROR,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ),

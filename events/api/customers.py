@@ -5,11 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
+from events.api.auth import REFUSALS, allowed
 from events.api.parameters import CustomerParameters, Service, encode_cursor
 from events.api.problems import responses
+from events.apikeys import Right
 from events.windows import EARLIEST, LATEST, window_between
 
 router = APIRouter(tags=["counts"])
@@ -33,9 +35,11 @@ class Customers(BaseModel):
 
 @router.get(
     "/events/customers",
+    dependencies=[Depends(allowed(Right.READ, about="all"))],
     summary="Customers with their totals",
     responses=responses(
         HTTPStatus.BAD_REQUEST,
+        *REFUSALS,
         HTTPStatus.INTERNAL_SERVER_ERROR,
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),

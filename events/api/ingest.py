@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, NotRequired
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from events import metrics
+from events.access import Caller
+from events.api.auth import REFUSALS, CallerDep, allowed
 from events.api.bodies import Body, read_json
 from events.api.parameters import Service, SettingsOfApp
 from events.api.problems import FieldProblem, InvalidRequest, TooLarge, problem, responses
+from events.apikeys import Right
 from events.errors import InvalidEvent
 from events.models import Event, Outcome
 from events.parsing import MAX_REASON_CHARACTERS, check_void_reason, parse_fields, parse_object
@@ -140,6 +143,7 @@ _EXAMPLE_EVENT = {
 }
 _ERRORS = (
     HTTPStatus.BAD_REQUEST,
+    *REFUSALS,
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -166,6 +170,7 @@ def _body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
 @router.post(
     "/events",
     summary="Take events in",
+    dependencies=[Depends(allowed(Right.INGEST, about="each"))],
     response_model=Receipts,
     openapi_extra=_body(EventsIn, {"events": [_EXAMPLE_EVENT]}),
     responses={
@@ -175,7 +180,12 @@ def _body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     },
 )
 def post_events(
-    request: Request, response: Response, service: Service, settings: SettingsOfApp, body: Body
+    request: Request,
+    response: Response,
+    service: Service,
+    settings: SettingsOfApp,
+    caller: CallerDep,
+    body: Body,
 ) -> Receipts | Response:
     """
     Store and count events, each at most once for ever, with a receipt for each.
@@ -186,6 +196,7 @@ def post_events(
     """
     fields = _fields(request, body, "events")
     events, rejections = _parsed(fields["events"], settings.events_max_events_per_request)
+    _check(caller, Right.INGEST, events)
     metrics.EVENTS.labels(_REJECTED).inc(len(rejections))
     if not events:
         return _nothing_acceptable(rejections)
@@ -209,6 +220,7 @@ def post_events(
 @router.post(
     "/events/void",
     summary="Take events out of the counts",
+    dependencies=[Depends(allowed(Right.ADMIN, about="each"))],
     response_model=VoidReceipts,
     openapi_extra=_body(VoidIn, {"reason": "sent by a test", "events": [_EXAMPLE_EVENT]}),
     responses={
@@ -218,7 +230,12 @@ def post_events(
     },
 )
 def void_events(
-    request: Request, response: Response, service: Service, settings: SettingsOfApp, body: Body
+    request: Request,
+    response: Response,
+    service: Service,
+    settings: SettingsOfApp,
+    caller: CallerDep,
+    body: Body,
 ) -> VoidReceipts | Response:
     """
     Correct the counts: events named by their four fields are counted no more.
@@ -232,6 +249,7 @@ def void_events(
     except InvalidEvent as exc:
         raise InvalidRequest("reason", exc.reason) from exc
     events, rejections = _parsed(fields["events"], settings.events_max_events_per_request)
+    _check(caller, Right.ADMIN, events)
     metrics.EVENTS.labels(_REJECTED).inc(len(rejections))
     if not events:
         return _nothing_acceptable(rejections)
@@ -285,6 +303,11 @@ def _parsed(documents: object, most: int) -> tuple[list[_Placed], list[_Rejectio
         except InvalidEvent as exc:
             rejections.append((place, exc))
     return events, rejections
+
+
+def _check(caller: Caller, right: Right, events: Sequence[_Placed]) -> None:
+    for customer_id in {event.customer_id for _, event in events}:
+        caller.check(right, customer_id)
 
 
 def _results(

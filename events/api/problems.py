@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from events.access import NO_GOOD_KEY
 from events.errors import (
     EventsError,
     InvalidEvent,
@@ -63,6 +64,19 @@ _DETAIL_OF = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "the service failed; its log says why",
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "the store did not answer in time: send the same again, that is safe"
+    ),
+}
+# Of what else an error says, for its description.
+_EXAMPLE_OF = {
+    HTTPStatus.UNAUTHORIZED: NO_GOOD_KEY,
+    HTTPStatus.FORBIDDEN: "this API key has no right to read",
+    HTTPStatus.REQUEST_TIMEOUT: "the body did not arrive within 30 s",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
+        "a request may have 1,000 events, and this one has 1,001"
+    ),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("send JSON, and the header Content-Type: application/json"),
+    HTTPStatus.TOO_MANY_REQUESTS: (
+        "no more requests with one API key than 1000/second: wait as long as Retry-After says"
     ),
 }
 _FIELD_EXAMPLE = {
@@ -157,7 +171,7 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 def _described(status: HTTPStatus) -> dict[str, Any]:
     errors = []
-    detail = _DETAIL_OF.get(status, "")
+    detail = _DETAIL_OF.get(status) or _EXAMPLE_OF.get(status, "")
     if status is HTTPStatus.BAD_REQUEST:
         errors = [FieldProblem(**_FIELD_EXAMPLE)]
         detail = ": ".join(_FIELD_EXAMPLE.values())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
+from events.api.auth import REFUSALS, KeyRingDep, allowed
 from events.api.parameters import (
     CustomerId,
     EventParameters,
@@ -16,6 +17,7 @@ from events.api.parameters import (
     encode_cursor,
 )
 from events.api.problems import InvalidRequest, responses
+from events.apikeys import Right
 from events.models import EventQuery, StoredEvent
 from events.timestamps import format_timestamp
 from events.windows import EARLIEST, LATEST, window_between
@@ -66,6 +68,7 @@ class Erased(BaseModel):
 
 _ERRORS = (
     HTTPStatus.BAD_REQUEST,
+    *REFUSALS,
     HTTPStatus.INTERNAL_SERVER_ERROR,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
@@ -74,6 +77,7 @@ _ERRORS = (
 @router.get(
     "/events/customers/{customer_id:id}/events",
     summary="Stored events",
+    dependencies=[Depends(allowed(Right.READ, about="customer"))],
     response_model=Events,
     responses=responses(*_ERRORS),
 )
@@ -118,12 +122,16 @@ def _event(stored: StoredEvent) -> EventOut:
 @router.delete(
     "/events/customers/{customer_id:id}",
     summary="Erase a customer",
+    dependencies=[Depends(allowed(Right.ADMIN, about="customer"))],
     response_model=Erased,
     responses=responses(*_ERRORS),
 )
-def erase_customer(request: Request, service: Service, customer_id: CustomerId) -> Erased:
+def erase_customer(
+    request: Request, service: Service, key_ring: KeyRingDep, customer_id: CustomerId
+) -> Erased:
     """
-    Erase all that is stored of a customer, step by step: events, voided ones too, and counts.
+    Erase all that is stored of a customer, step by step: events, voided ones too, counts, and in
+    the end the API keys that are bound to it.
 
     Send it again until `is_complete`; it takes at least 40 seconds, in which every process learns
     of it. Any step may be cut off. First stop those who send events of the customer.
@@ -133,6 +141,8 @@ def erase_customer(request: Request, service: Service, customer_id: CustomerId) 
     if request.scope["raw_path"].split(b"?")[0].count(b"/") != 3:
         raise InvalidRequest("customer_id", "has a / that is not encoded: write %2F")
     step = service.erase(customer_id, max_events=_EVENTS_A_STEP)
+    if step.is_complete and key_ring is not None:
+        key_ring.forget(customer_id)
     return Erased(
         events=step.events, is_complete=step.is_complete, wait_seconds=round(step.wait_seconds, 3)
     )

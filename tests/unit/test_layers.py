@@ -20,13 +20,15 @@ EDGES = (
 )  # fmt: skip
 USE_CASES = (
     "events.service", "events.writer", "events.counting", "events.lookup", "events.erasure",
-    "events.verification",
+    "events.verification", "events.access",
 )  # fmt: skip
 #: What talks to DynamoDB; `bootstrap` puts it together.
-DATABASE = ("events.dao", "events.commits", "events.registry", "events.calls")
+DATABASE = (
+    "events.dao", "events.commits", "events.registry", "events.keydao", "events.calls",
+)  # fmt: skip
 PURE = (
     "events.windows", "events.rollups", "events.timestamps", "events.parsing",
-    "events.transactions", "events.datamodels", "events.csvfile",
+    "events.transactions", "events.datamodels", "events.csvfile", "events.apikeys",
 )  # fmt: skip
 GROUND = ("events.models", "events.errors", "events.config", "events.metrics")
 DRIVERS = ("boto3", "botocore")
@@ -124,9 +126,9 @@ def test_only_the_database_and_its_assembly_import_boto() -> None:
     assert users == {"events.calls", "events.commits", "events.bootstrap"}
 
 
-def test_only_the_dao_makes_single_calls() -> None:
+def test_only_what_keeps_tables_makes_single_calls() -> None:
     users = {name for name, file in FILES.items() if "events.calls" in imports_of(file)}
-    assert users == {"events.dao", "events.commits", "events.registry"}
+    assert users == {"events.dao", "events.commits", "events.registry", "events.keydao"}
 
 
 def test_nothing_below_the_edges_imports_an_edge() -> None:

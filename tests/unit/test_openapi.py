@@ -16,7 +16,12 @@ from events.config import Settings
 Json = dict[str, Any]
 
 PROBLEM = "application/problem+json"
+#: What each route that needs a key answers beside its own errors.
+REFUSALS = ["401", "403", "429"]
 BUCKETS = "/events/customers/{customer_id}/buckets"
+CUSTOMER = "/events/customers/{customer_id}"
+EVENTS = f"{CUSTOMER}/events"
+RECEIPTS = ["200", "207", "400", "401", "403", "408", "413", "415", "429", "500", "503"]
 
 
 @pytest.fixture
@@ -44,8 +49,12 @@ def parts_of(value: object) -> Iterator[Json]:
 
 def test_each_route_documents_its_good_answer_and_each_error_it_can_give(document: Json) -> None:
     assert {name: sorted(each["responses"]) for name, each in operations(document)} == {
-        f"get {BUCKETS}": ["200", "400", "500", "503"],
-        "get /events/customers": ["200", "400", "500", "503"],
+        f"get {BUCKETS}": ["200", "400", *REFUSALS, "500", "503"],
+        f"get {EVENTS}": ["200", "400", *REFUSALS, "500", "503"],
+        f"delete {CUSTOMER}": ["200", "400", *REFUSALS, "500", "503"],
+        "get /events/customers": ["200", "400", *REFUSALS, "500", "503"],
+        "post /events": RECEIPTS,
+        "post /events/void": RECEIPTS,
         "get /livez": ["200", "400"],
         "get /readyz": ["200", "400", "500", "503"],
     }
@@ -66,7 +75,19 @@ def test_each_documented_error_is_a_problem_with_an_example_of_its_status(docume
             assert example["status"] == int(status)
             assert example["title"] == response["description"]
             assert bool(example["errors"]) == (status == "400")
-    assert seen == 10
+    assert seen == 46
+
+
+def test_each_route_that_may_refuse_a_key_says_how_to_send_one_and_no_other_does(
+    document: Json,
+) -> None:
+    for name, operation in operations(document):
+        refuses = [each for each in REFUSALS if each in operation["responses"]]
+        assert refuses == (REFUSALS if "security" in operation else []), name
+        assert operation.get("security", [{"ApiKey": []}]) == [{"ApiKey": []}], name
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert scheme["description"]
 
 
 def test_the_framework_s_422_is_nowhere(document: Json) -> None:
@@ -98,7 +119,14 @@ def test_the_parameters_are_those_that_there_are(document: Json) -> None:
             "customer_id", "start", "end", "event_type", "group_by", "fill", "limit", "cursor",
             "format",
         ],
+        f"get {EVENTS}": [
+            "customer_id", "start", "end", "event_type", "transaction_id", "order", "limit",
+            "cursor",
+        ],
+        f"delete {CUSTOMER}": ["customer_id"],
         "get /events/customers": ["start", "end", "prefix", "limit", "cursor"],
+        "post /events": [],
+        "post /events/void": [],
         "get /livez": [],
         "get /readyz": [],
     }  # fmt: skip
@@ -122,7 +150,7 @@ def test_every_reference_leads_somewhere_and_every_schema_is_referred_to(documen
 
 def test_operations_have_names_of_their_own(document: Json) -> None:
     names = [operation["operationId"] for _, operation in operations(document)]
-    assert len(set(names)) == len(names) == 4
+    assert len(set(names)) == len(names) == 8
 
 
 def test_what_a_problem_always_has_is_described_as_always_there(document: Json) -> None:

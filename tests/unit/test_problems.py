@@ -31,6 +31,7 @@ from events.errors import (
 
 #: What a class without a line of its own answers, deliberately through its base.
 THROUGH_THEIR_BASE = {
+    "events.calls.NoTable": 500,
     "events.local.dynamodb.LocalServerError": 500,
     "events.local.run.RunError": 500,
 }
@@ -67,6 +68,10 @@ def test_any_other_error_of_ours_is_in_the_table_or_deliberately_left_to_its_bas
     }
     assert {name: status_of(each) for name, each in elsewhere.items()} == {
         "events.api.problems.InvalidRequest": 400,
+        "events.api.problems.TooLarge": 413,
+        "events.api.problems.UnsupportedContent": 415,
+        "events.api.problems.BodyTooSlow": 408,
+        "events.api.problems.Busy": 503,
         **THROUGH_THEIR_BASE,
     }
     assert {name for name, each in elsewhere.items() if each in STATUS_OF} == (
