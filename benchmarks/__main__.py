@@ -1,4 +1,4 @@
-"""All benchmarks, or those named: `python -m benchmarks [--quick] [ingest query parse memory]`."""
+"""All benchmarks, or those named: `python -m benchmarks [--quick] [parse ingest http …]`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import argparse
 import os
 import sys
 
-from benchmarks import ingest, memory, parse, query
+from benchmarks import http, ingest, memory, parse, query
 from benchmarks.measuring import machine
 
-_ALL = {"parse": parse.run, "ingest": ingest.run, "query": query.run, "memory": memory.run}
+_ALL = {
+    "parse": parse.run,
+    "ingest": ingest.run,
+    "http": http.run,
+    "query": query.run,
+    "memory": memory.run,
+}
 
 
 def main() -> int:

@@ -74,14 +74,14 @@ def ingest_file(path: Path, settings: Settings) -> tuple[float, int, int]:
 
 
 def _compare(server: DynamoDBLocal, path: Path, name: str, rows: int, rounds: int) -> None:
-    transactions = _transactions_of(server, path)
+    transactions = transactions_of(server, path)
     items = [action["Put"]["Item"] for each in transactions for action in each if "Put" in action]
     some, few = items[: len(items) // 4], items[: len(items) // 20]
-    used = _with_tables(server)
+    used = with_tables(server)
 
     def first_run() -> float:
         nonlocal used
-        used = _with_tables(server)
+        used = with_tables(server)
         seconds, inserted, _ = ingest_file(path, used)
         _expect(inserted, rows)
         return rows / seconds
@@ -96,7 +96,7 @@ def _compare(server: DynamoDBLocal, path: Path, name: str, rows: int, rounds: in
         {
             "CSV command": first_run,
             "the same file again": second_run,
-            "bare transactions": lambda: rows / _bare_transactions(server, transactions),
+            "bare transactions": lambda: rows / bare_transactions(server, transactions),
             "bare BatchWriteItem": lambda: len(some) / _bare_batches(server, some),
             "bare put_item": lambda: len(few) / _bare_puts(server, few),
         },
@@ -160,7 +160,7 @@ def _ingest_with_duplicates(
     write_events(path, Plan(rows=rows, days=3, duplicates=share))
 
     def measure() -> float:
-        seconds, inserted, duplicates = ingest_file(path, _with_tables(server))
+        seconds, inserted, duplicates = ingest_file(path, with_tables(server))
         _expect(inserted + duplicates, rows)
         return rows / seconds
 
@@ -170,11 +170,11 @@ def _ingest_with_duplicates(
 # --- the bare loops -------------------------------------------------------------------------------
 
 
-def _bare_transactions(
+def bare_transactions(
     server: DynamoDBLocal, transactions: Sequence[list[TransactWriteItemTypeDef]]
 ) -> float:
     """The same action lists, made beforehand; nothing else, and nothing is judged."""
-    settings = _with_tables(server)
+    settings = with_tables(server)
     tables = Tables.named(settings.dynamodb_events_table_name)
     work = copy.deepcopy(transactions)
     for action in (action for actions in work for action in actions):
@@ -194,7 +194,7 @@ def _bare_transactions(
 
 def _bare_batches(server: DynamoDBLocal, items: Sequence[Any]) -> float:
     """The same event items: no counters, no condition, so no dedupe and no receipts."""
-    settings = _with_tables(server)
+    settings = with_tables(server)
     table = settings.dynamodb_events_table_name
     client = make_client(settings)
     puts = [{"PutRequest": {"Item": item}} for item in items]
@@ -209,7 +209,7 @@ def _bare_batches(server: DynamoDBLocal, items: Sequence[Any]) -> float:
 
 
 def _bare_puts(server: DynamoDBLocal, items: Sequence[Any]) -> float:
-    settings = _with_tables(server)
+    settings = with_tables(server)
     table = settings.dynamodb_events_table_name
     client = make_client(settings)
     return _in_threads(1, items, lambda item: client.put_item(TableName=table, Item=item))
@@ -247,19 +247,19 @@ def _in_threads(threads: int, work: Iterable[T], act: Callable[[T], object]) -> 
 # --- preparation ----------------------------------------------------------------------------------
 
 
-def _transactions_of(server: DynamoDBLocal, path: Path) -> list[list[TransactWriteItemTypeDef]]:
+def transactions_of(server: DynamoDBLocal, path: Path) -> list[list[TransactWriteItemTypeDef]]:
     """The action lists that the service itself sends for a file, caught on their way."""
     caught: list[list[TransactWriteItemTypeDef]] = []
 
     def catch(params: dict[str, Any], **_: object) -> None:
         caught.append(params["TransactItems"])
 
-    service = make_service(_with_tables(server), patience_seconds=60)
+    service = make_service(with_tables(server), patience_seconds=60)
     # Only here is the inside looked at; what is measured is not touched.
     client = service._store._client  # type: ignore[attr-defined]
     client.meta.events.register("provide-client-params.dynamodb.TransactWriteItems", catch)
     try:
-        for start in range(0, len(events := _events_of(path)), 20_000):
+        for start in range(0, len(events := events_of(path)), 20_000):
             service.submit(events[start : start + 20_000])
         service.drain()
     finally:
@@ -267,12 +267,12 @@ def _transactions_of(server: DynamoDBLocal, path: Path) -> list[list[TransactWri
     return caught
 
 
-def _events_of(path: Path) -> list[Event]:
+def events_of(path: Path) -> list[Event]:
     with open_lines(str(path)) as source:
         return [each[1] for each in read_records(source) if not isinstance(each, Rejection)]
 
 
-def _with_tables(server: DynamoDBLocal) -> Settings:
+def with_tables(server: DynamoDBLocal) -> Settings:
     settings = fresh_settings(server)
     store = make_store(settings, patience_seconds=10)
     store.create_tables()

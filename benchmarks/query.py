@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,13 +14,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from benchmarks.measuring import (
-    CHECKOUT,
     database,
-    environment_of,
     fresh_settings,
     percentile,
     print_table,
 )
+from benchmarks.serving import api
 from events.bootstrap import make_client, make_service
 from events.config import Settings
 from events.datamodels import Tables
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
 _MONTH = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 4, 1, tzinfo=UTC))
 _HOUR = Window(datetime(2021, 3, 15, 12, tzinfo=UTC), datetime(2021, 3, 15, 13, tzinfo=UTC))
 _MICROSECOND = timedelta(microseconds=1)
-_START_TIMEOUT_SECONDS = 20
 
 
 def run(*, is_quick: bool) -> None:
@@ -165,15 +161,7 @@ def _api(settings: Settings) -> Iterator[Callable[[str, Window], int]]:
         What asks for a customer's buckets and gives their total; the body is parsed, as the body
         of the bare Query is.
     """
-    port = _free_port()
-    address = ["--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "events.app:app", *address, "--log-level", "warning"],
-        cwd=CHECKOUT,
-        env=environment_of(settings),
-    )
-    try:
-        _wait_until_ready(port, process)
+    with api(settings) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
         def ask(customer_id: str, window: Window) -> int:
@@ -188,25 +176,6 @@ def _api(settings: Settings) -> Iterator[Callable[[str, Window], int]]:
 
         yield ask
         connection.close()
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"the API did not start within {_START_TIMEOUT_SECONDS} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # --- what is stored -------------------------------------------------------------------------------

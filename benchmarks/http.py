@@ -1,0 +1,328 @@
+"""What taking events in over HTTP costs: against the CSV command, one by one, and by many."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from benchmarks.clients import Clients, Request, Sent, clients
+from benchmarks.ingest import (
+    bare_transactions,
+    events_of,
+    ingest_file,
+    transactions_of,
+    with_tables,
+)
+from benchmarks.measuring import (
+    database,
+    interleaved,
+    median_ratio,
+    percentile,
+    print_table,
+    spread,
+    write_events,
+)
+from benchmarks.serving import api
+from events.bootstrap import make_client, make_service
+from events.config import Settings
+from events.local.dynamodb import DynamoDBLocal
+from events.models import Event
+from resources.make_events import Plan
+
+_START = datetime(2021, 3, 1, tzinfo=UTC)
+_MONTH = "start=2021-03-01T00:00:00Z&end=2021-04-01T00:00:00Z"
+#: Counter items of a transaction whose events are of one type: of the type, and of all.
+_COUNTERS = 2
+#: Of one action of at most 1 KB in a transaction (Developer Guide, "Amazon DynamoDB Transactions").
+_UNITS_AN_ACTION = 2
+_LONE_EVENT_UNITS = _UNITS_AN_ACTION * (1 + _COUNTERS)
+#: Clients, and how many events they send in requests of their own: a few seconds' worth.
+_ONE_BY_ONE = ((1, 400), (8, 1_600), (32, 3_200))
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many clients send how many events, and how many at a time."""
+
+    clients: int
+    events: int
+    batch: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.clients} × {self.batch:,}"
+
+
+def run(*, is_quick: bool) -> None:
+    rounds = 1 if is_quick else 3
+    share = 0.02 if is_quick else 1
+    with (
+        database() as server,
+        tempfile.TemporaryDirectory(prefix="events-benchmark-") as folder,
+        clients() as senders,
+    ):
+        _compare(server, senders, Path(folder, "events.csv"), share, rounds)
+        _one_by_one(server, senders, share, rounds)
+        _routes(server, senders, share, rounds)
+
+
+# --- against the CSV command ----------------------------------------------------------------------
+
+
+def _compare(
+    server: DynamoDBLocal, senders: Clients, path: Path, share: float, rounds: int
+) -> None:
+    rows = int(32_000 * share)
+    write_events(path, Plan(rows=rows, days=3, plain=True))
+    events = events_of(path)
+    transactions = transactions_of(server, path)
+    # Fewer where each costs more, so that none takes much longer than the others.
+    loads = [
+        *(Load(number, int(size * share)) for number, size in _ONE_BY_ONE),
+        *(Load(number, int(9_600 * share), 100) for number in (1, 8, 32)),
+        *(Load(number, rows, 1_000) for number in (1, 8, 32)),
+    ]  # fmt: skip
+
+    def from_file() -> float:
+        settings = with_tables(server)
+        seconds, _, _ = ingest_file(path, settings)
+        _check(settings, rows)
+        return rows / seconds
+
+    def over_http(load: Load) -> Callable[[], float]:
+        requests = _requests(events[: load.events], load.batch)
+
+        def measure() -> float:
+            return load.events / _send(server, senders, requests, load).seconds
+
+        return measure
+
+    figures = interleaved(
+        rounds,
+        {
+            "CSV command": from_file,
+            "bare transactions": lambda: rows / bare_transactions(server, transactions),
+            **{load.name: over_http(load) for load in loads},
+        },
+    )
+    csv, bare = figures["CSV command"], figures["bare transactions"]
+    print_table(
+        f"Events a second over HTTP, of {rows:,} events over 3 days",
+        ("clients × events a request", "events/s (median)", "lowest–highest", "to the CSV command",
+         "to bare transactions", "aim"),
+        [
+            (
+                name,
+                f"{statistics.median(rates):,.0f}",
+                spread(rates),
+                f"{median_ratio(rates, csv):.2f} ×",
+                f"{median_ratio(rates, bare):.2f} ×",
+                "≥ 0.8 × the CSV command" if name.endswith(" 1,000") else "",
+            )
+            for name, rates in figures.items()
+        ],
+    )  # fmt: skip
+    print("\nRequests of 1 and 100 events send fewer of the same events: they are slower.")
+
+
+# --- one customer's events, one by one ------------------------------------------------------------
+
+
+def _one_by_one(server: DynamoDBLocal, senders: Clients, share: float, rounds: int) -> None:
+    loads = [Load(number, int(size * share)) for number, size in _ONE_BY_ONE]
+    units: dict[str, list[float]] = {load.name: [] for load in loads}
+    slowest: dict[str, list[float]] = {load.name: [] for load in loads}
+    rates: dict[str, list[float]] = {load.name: [] for load in loads}
+
+    def one_by_one(load: Load) -> Callable[[], float]:
+        requests = _requests(_of_one_day("acme", load.events), 1)
+
+        def measure() -> float:
+            settings = with_tables(server)
+            sent = _send(server, senders, requests, load, settings=settings)
+            units[load.name].append(_units_an_event(settings, load.events))
+            slowest[load.name].append(percentile(sent.milliseconds, 0.99))
+            rates[load.name].append(load.events / sent.seconds)
+            return percentile(sent.milliseconds, 0.5)
+
+        return measure
+
+    figures = interleaved(rounds, {load.name: one_by_one(load) for load in loads})
+    print_table(
+        "One customer's events of one day and type, each in a request of its own",
+        ("clients", "write units an event", "of a lone event's", "events/s", "p50", "p99"),
+        [
+            (
+                f"{load.clients}",
+                f"{statistics.median(units[load.name]):.2f}",
+                f"{statistics.median(units[load.name]) / _LONE_EVENT_UNITS:.2f} ×",
+                f"{statistics.median(rates[load.name]):,.0f}",
+                f"{statistics.median(figures[load.name]):.1f} ms",
+                f"{statistics.median(slowest[load.name]):.1f} ms",
+            )
+            for load in loads
+        ],
+    )
+
+
+def _units_an_event(settings: Settings, events: int) -> float:
+    """
+    Write units for each event of one customer, day and type, as AWS would count them.
+
+    The events of one transaction have one `ingested_at`, and those of a lane are never at the
+    same time: so the stored items tell how many transactions there were.
+    """
+    client = make_client(settings)
+    stamps = [
+        item["ingested_at"]["S"]
+        for page in client.get_paginator("scan").paginate(
+            TableName=settings.dynamodb_events_table_name, ConsistentRead=True
+        )
+        for item in page["Items"]
+    ]
+    client.close()
+    if len(stamps) != events:
+        raise RuntimeError(f"{len(stamps):,} events are stored, not {events:,}")
+    return _UNITS_AN_ACTION * (events + _COUNTERS * len(set(stamps))) / events
+
+
+# --- both routes, by clients and workers ----------------------------------------------------------
+
+
+def _routes(server: DynamoDBLocal, senders: Clients, share: float, rounds: int) -> None:
+    asked = _spread_over_a_month("asked", max(31, int(6_200 * share)))
+    question = Request(
+        f"/events/customers/asked/buckets?{_MONTH}", None, b'{"customer_id":"asked","start":"2021'
+    )
+    found: dict[tuple[str, int, int], list[Sent]] = {}
+
+    def ask(workers: int, number: int) -> Callable[[], float]:
+        times = max(2, int((400 if number == 1 else 1_600) * share)) // number * number
+        # One customer each: how those of one customer are taken together is measured above.
+        events = [
+            event
+            for group in zip(
+                *(_of_one_day(f"sender-{client}", times // number) for client in range(number)),
+                strict=True,
+            )
+            for event in group
+        ]
+
+        def measure() -> float:
+            settings = with_tables(server)
+            _fill(settings, asked)
+            with api(settings, workers=workers) as port:
+                for name, requests in (
+                    ("POST of 1 event", _requests(events, 1)),
+                    ("GET of 31 days", [question] * times),
+                ):
+                    sent = senders.send(port, requests, clients=number)
+                    found.setdefault((name, number, workers), []).append(sent)
+            _check(settings, len(asked) + len(events))
+            return percentile(sent.milliseconds, 0.5)
+
+        return measure
+
+    interleaved(
+        rounds,
+        {
+            f"{number} clients, {workers} workers": ask(workers, number)
+            for number in (1, 32)
+            for workers in (1, 2)
+        },
+    )
+
+    def median(sent: Sequence[Sent], figure: Callable[[Sent], float]) -> float:
+        return statistics.median(map(figure, sent))
+
+    print_table(
+        "Both routes, by clients and workers",
+        ("request", "clients", "workers", "p50", "p99", "requests/s"),
+        [
+            (
+                name,
+                f"{number}",
+                f"{workers}",
+                f"{median(sent, lambda each: percentile(each.milliseconds, 0.5)):.1f} ms",
+                f"{median(sent, lambda each: percentile(each.milliseconds, 0.99)):.1f} ms",
+                f"{median(sent, lambda each: len(each.milliseconds) / each.seconds):,.0f}",
+            )
+            for (name, number, workers), sent in sorted(found.items(), reverse=True)
+        ],
+    )
+
+
+# --- what is sent, and what must be there after it ------------------------------------------------
+
+
+def _send(
+    server: DynamoDBLocal,
+    senders: Clients,
+    requests: Sequence[Request],
+    load: Load,
+    *,
+    settings: Settings | None = None,
+) -> Sent:
+    """Send to a fresh API on fresh tables, and prove that all is stored and counted."""
+    settings = settings or with_tables(server)
+    with api(settings) as port:
+        sent = senders.send(port, requests, clients=load.clients)
+    _check(settings, load.events)
+    return sent
+
+
+def _check(settings: Settings, events: int) -> None:
+    service = make_service(settings, patience_seconds=60, may_make_tables=False)
+    try:
+        found = service.verify()
+    finally:
+        service.close()
+    if not found.is_equal or found.events != events:
+        raise RuntimeError(f"{found.events:,} events, not {events:,}, or a counter is wrong")
+
+
+def _requests(events: Sequence[Event], batch: int) -> list[Request]:
+    found = []
+    for start in range(0, len(events), batch):
+        some = events[start : start + batch]
+        documents = [
+            {
+                "customer_id": event.customer_id,
+                "event_type": event.event_type,
+                "transaction_id": event.transaction_id,
+                "timestamp": event.timestamp.isoformat(),
+            }
+            for event in some
+        ]
+        body = json.dumps({"events": documents}).encode()
+        found.append(Request("/events", body, b'{"inserted":%d,' % len(some)))
+    return found
+
+
+def _of_one_day(customer_id: str, number: int) -> list[Event]:
+    step = timedelta(days=1) / max(1, number)
+    return [
+        Event(customer_id, "page_view", f"{place:09d}", _START + place * step)
+        for place in range(number)
+    ]
+
+
+def _spread_over_a_month(customer_id: str, number: int) -> list[Event]:
+    step = timedelta(days=31) / number
+    return [
+        Event(customer_id, "page_view", f"{place:09d}", _START + place * step)
+        for place in range(number)
+    ]
+
+
+def _fill(settings: Settings, events: Sequence[Event]) -> None:
+    service = make_service(settings, patience_seconds=60)
+    try:
+        service.ingest(events)
+    finally:
+        service.close()
