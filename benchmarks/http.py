@@ -42,7 +42,7 @@ _COUNTERS = 2
 _UNITS_AN_ACTION = 2
 _LONE_EVENT_UNITS = _UNITS_AN_ACTION * (1 + _COUNTERS)
 #: Clients, and how many events they send in requests of their own: a few seconds' worth.
-_ONE_BY_ONE = ((1, 400), (8, 1_600), (32, 3_200))
+_ONE_BY_ONE = ((1, 200), (8, 800), (32, 1_600))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _compare(
     # Fewer where each costs more, so that none takes much longer than the others.
     loads = [
         *(Load(number, int(size * share)) for number, size in _ONE_BY_ONE),
-        *(Load(number, int(9_600 * share), 100) for number in (1, 8, 32)),
+        *(Load(number, int(6_400 * share), 100) for number in (1, 8, 32)),
         *(Load(number, rows, 1_000) for number in (1, 8, 32)),
     ]  # fmt: skip
 
@@ -202,7 +202,7 @@ def _routes(server: DynamoDBLocal, senders: Clients, share: float, rounds: int) 
     found: dict[tuple[str, int, int], list[Sent]] = {}
 
     def ask(workers: int, number: int) -> Callable[[], float]:
-        times = max(2, int((400 if number == 1 else 1_600) * share)) // number * number
+        times = max(1, int((200 if number == 1 else 640) * share) // number) * number
         # One customer each: how those of one customer are taken together is measured above.
         events = [
             event

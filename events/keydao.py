@@ -46,7 +46,7 @@ class DynamoKeyStore:
         self._client = client
         self._table = f"{events_table}_api_keys"
         # Calls of its own: lost or empty, this table says nothing of those of the events.
-        definitions = (_definition(self._table),)
+        definitions = (definition(self._table),)
         self._calls = Calls(
             client, definitions, retry, on_tables_made=_nothing, may_make_tables=False
         )
@@ -144,7 +144,7 @@ def _nothing() -> None:
     """Nothing is remembered of a table before it was made."""
 
 
-def _definition(table: str) -> CreateTableInputTypeDef:
+def definition(table: str) -> CreateTableInputTypeDef:
     return {
         "TableName": table,
         "BillingMode": "PAY_PER_REQUEST",

@@ -1,0 +1,142 @@
+"""What the tables cost on AWS, from the items that the code writes: `python -m benchmarks.cost`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from events.datamodels import Tables, keys_of, put_actions
+from events.models import MAX_ACTIONS, Event
+from events.registry import LISTED_FOR_SECONDS
+
+#: On demand, standard class, US East (N. Virginia), after the cut of November 2024; in dollars.
+#: Other regions cost more: put theirs here.
+MILLION_WRITE_UNITS = 0.625
+MILLION_READ_UNITS = 0.125
+GIGABYTE_MONTH = 0.25
+
+#: Bytes that a unit covers, and that each item takes beside its own (Developer Guide, "DynamoDB
+#: read and write operations", "DynamoDB item sizes and formats").
+_WRITE_UNIT_BYTES = 1_024
+_READ_UNIT_BYTES = 4_096
+_ITEM_OVERHEAD_BYTES = 100
+#: A transaction writes each item twice: to prepare, and to commit.
+_TRANSACTION = 2
+_MILLION = 1_000_000
+
+_START = datetime(2021, 3, 1, tzinfo=UTC)
+_HOURS_A_DAY = 24
+_MONTH_DAYS = 31
+_TABLES = Tables.named("customer_events")
+
+
+def write_units(events: int, event_types: int) -> float:
+    """For each event of a transaction that holds so many, of so many types."""
+    actions = events + 1 + event_types
+    return _TRANSACTION * actions / events
+
+
+def tables() -> str:
+    """All tables, in Markdown."""
+    return "\n\n".join(("\n".join(_writing()), "\n".join(_keeping_and_asking())))
+
+
+def _writing() -> Iterator[str]:
+    yield "| events in a transaction | event types | write units an event | a million events |"
+    yield "|---|---|---|---|"
+    for events, event_types in (
+        (1, 1),
+        (2, 1),
+        (4, 1),
+        (8, 1),
+        (16, 2),
+        (32, 2),
+        (MAX_ACTIONS - 1 - 5, 5),
+        (MAX_ACTIONS - 1 - 1, 1),
+    ):
+        units = write_units(events, event_types)
+        dollars = units * MILLION_WRITE_UNITS
+        yield f"| {events} | {event_types} | {units:.2f} | ${dollars:.2f} |"
+
+
+def _keeping_and_asking() -> Iterator[str]:
+    event, counter = _event_bytes(), _counter_bytes()
+    gigabytes = (event + _ITEM_OVERHEAD_BYTES) * _MILLION / 1e9
+    month_units = _read_units(_MONTH_DAYS * counter)
+    cut_units = _read_units(1_000 * event)
+    recount_units = _read_units(_MILLION * event)
+    yield "| what | how much | dollars |"
+    yield "|---|---|---|"
+    yield (
+        f"| a million events kept, each of {event} + {_ITEM_OVERHEAD_BYTES} bytes "
+        f"| {gigabytes:.2f} GB | ${gigabytes * GIGABYTE_MONTH:.3f} a month |"
+    )
+    yield (
+        f"| a million questions about {_MONTH_DAYS} days, {_MONTH_DAYS} items of {counter} bytes "
+        f"| {month_units} read units each | ${month_units * MILLION_READ_UNITS:.2f} |"
+    )
+    yield (
+        "| the same with one cut hour that holds 1,000 events "
+        f"| {cut_units} read units more | ${cut_units * MILLION_READ_UNITS:.2f} more |"
+    )
+    yield (
+        f"| `verify` reads a million events | {recount_units:,} read units "
+        f"| ${recount_units * MILLION_READ_UNITS / _MILLION:.3f} |"
+    )
+    yield (
+        "| a customer that is written to all month, for each process "
+        f"| {_listings():,} write units "
+        f"| ${_listings() * MILLION_WRITE_UNITS / _MILLION:.3f} |"
+    )
+
+
+def _listings() -> int:
+    """How often a process lists a customer in a month, if events of it never pause."""
+    return round(_MONTH_DAYS * _HOURS_A_DAY * 3_600 / LISTED_FOR_SECONDS)
+
+
+def _event_bytes() -> int:
+    return _bytes_of(_actions(1)[0]["Put"]["Item"])
+
+
+def _counter_bytes() -> int:
+    """A day's total with four digits in every hour, as its update leaves it."""
+    update = _actions(_HOURS_A_DAY)[_HOURS_A_DAY]["Update"]
+    hours = {f"h{hour:02d}": {"N": "9999"} for hour in range(_HOURS_A_DAY)}
+    stamp = {"updated_at": update["ExpressionAttributeValues"][":now"]}
+    return _bytes_of({**update["Key"], **hours, **stamp})
+
+
+def _actions(events: int) -> list[Any]:
+    """The actions for one event in each of the first hours of a day; ids as long as UUIDs are."""
+    some = [
+        Event("9d698ace49b14eaed7cc1ac64afef255", "page_view", "t" * 36, _START + hour)
+        for hour in (timedelta(hours=number) for number in range(events))
+    ]
+    return list(put_actions(_TABLES, some, keys_of(some), _START))
+
+
+def _bytes_of(item: Mapping[str, Any]) -> int:
+    """By AWS's rules: names and values, a number half a byte a digit and one byte."""
+    return sum(len(name.encode()) + sum(_value_bytes(value)) for name, value in item.items())
+
+
+def _value_bytes(value: Mapping[str, str]) -> Iterable[int]:
+    for kind, text in value.items():
+        yield len(text.encode()) if kind == "S" else math.ceil(len(text) / 2) + 1
+
+
+def _read_units(size: float) -> int:
+    return math.ceil(size / _READ_UNIT_BYTES)
+
+
+def main() -> None:
+    if _event_bytes() > _WRITE_UNIT_BYTES:
+        raise RuntimeError("an event takes more than one write unit: all of this is wrong")
+    print(tables())
+
+
+if __name__ == "__main__":
+    main()
