@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
-from events.api import buckets, customers, ops, problems
+from events.api import buckets, customers, middleware, ops, problems
 from events.api.parameters import check_request
+from events.api.readiness import Readiness
 from events.bootstrap import load_settings, make_service
 from events.config import Settings
 from events.errors import InvalidInput
@@ -26,6 +27,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = make_service(settings)
+        app.state.readiness = Readiness(lambda: app.state.service.check())
         yield
         app.state.service.close()
 
@@ -45,6 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
     for each in (buckets, customers, ops):
         app.include_router(each.router)
     problems.install(app)
+    middleware.install(app, settings)
+    app.state.is_stopping = False
     return app
 
 
