@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
+from events import logs
 from events.api import buckets, customers, middleware, ops, problems
 from events.api.parameters import check_request
 from events.api.readiness import Readiness
+from events.binding import check_uvicorn
 from events.bootstrap import load_settings, make_service
 from events.config import Settings
 from events.errors import InvalidInput
@@ -57,7 +59,10 @@ def __getattr__(name: str) -> FastAPI:
     if name != "app":
         raise AttributeError(name)
     try:
-        made = globals()["app"] = create_app(load_settings())
+        settings = load_settings()
+        check_uvicorn(sys.argv, settings)
+        logs.configure(settings.events_log_format, settings.events_log_level)
+        made = globals()["app"] = create_app(settings)
     except InvalidInput as exc:
         sys.exit(f"error: {exc}")
     return made
