@@ -8,7 +8,7 @@ import re
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from events.timestamps import format_timestamp
 
@@ -80,17 +80,19 @@ def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     return "\n".join(parts)
 
 
-def configure(line_format: str, level: str) -> None:
+def configure(line_format: str, level: str, *, stream: TextIO | None = None) -> None:
     """
-    Send everything that is logged in this process to standard error.
+    Send everything that is logged in this process to one stream.
 
     Args:
-        line_format: `json`, `text`, or `auto`: text if standard error is a terminal.
+        line_format: `json`, `text`, or `auto`: text if the stream is a terminal.
         level: The least of ours that is logged; of others at least warnings, of uvicorn at least
             what is `info`.
+        stream: None is standard error.
     """
-    is_text = line_format == "text" or (line_format == "auto" and sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
+    stream = stream or sys.stderr
+    is_text = line_format == "text" or (line_format == "auto" and stream.isatty())
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(TextLines() if is_text else JsonLines())
     least = logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
+from fastapi.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -29,3 +30,8 @@ def as_served(app: ASGIApp) -> ASGIApp:
         await app(scope, receive, send)
 
     return served
+
+
+def client_of(app: ASGIApp) -> TestClient:
+    """A client on this machine that gets an answer to a mistake as well."""
+    return TestClient(as_served(app), raise_server_exceptions=False)
