@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
 
+from events.addresses import is_loopback
 from events.config import Settings
 from events.errors import InvalidInput
 
@@ -28,7 +28,7 @@ def check_host(host: str, settings: Settings) -> None:
     if settings.are_api_keys_on:
         return
     # No host at all is every address of the machine.
-    open_to_others = [each for each in _addresses(host) if not _is_loopback(each)] if host else [""]
+    open_to_others = [each for each in _addresses(host) if not is_loopback(each)] if host else [""]
     if open_to_others:
         raise InvalidInput(
             f"API keys are off (EVENTS_API_KEYS), so only this machine is served, and --host "
@@ -107,7 +107,3 @@ def _addresses(host: str) -> list[str]:
         raise InvalidInput(f"--host {host}: there is no such host") from exc
     # Without what is the same twice; the order stays.
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
-def _is_loopback(address: str) -> bool:
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

@@ -104,7 +104,12 @@ class _Supervisor:
         worker = _SPAWN.Process(
             target=_work, args=(self._settings, self._sockets, theirs), name="events-worker"
         )
-        worker.start()
+        # A worker never sees a Ctrl-C, not even while it starts: it is for the parent to tell it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            worker.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         self._workers.append(worker)
         self._starting[ours] = worker
@@ -187,25 +192,12 @@ def _wakeups(on_signal: Callable[[int], None]) -> Iterator[socket.socket]:
 # --- in a worker ----------------------------------------------------------------------------------
 
 
-class _Worker(Server):
-    """
-    Stops when its parent says so.
-
-    A terminal sends Ctrl-C to the parent and its workers, and some managers SIGTERM to all: what
-    is said twice is no second signal here. The parent kills those that are to end at once.
-    """
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if sig != signal.SIGINT:
-            super().handle_exit(sig, frame)
-
-
 def _work(settings: Settings, sockets: list[socket.socket], parent: Connection) -> None:
-    # Between the start and the server's own handlers a Ctrl-C is the parent's too.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.configure(settings.events_log_format, settings.events_log_level)
     threading.Thread(target=_stop_without_parent, daemon=True).start()
-    server = _Worker(settings, on_ready=lambda: parent.send(True), on_second_signal=lambda _: None)
+    # Some managers send SIGTERM to all: what is said twice is no second signal here. The parent
+    # kills those that are to end at once.
+    server = Server(settings, on_ready=lambda: parent.send(True), on_second_signal=lambda _: None)
     server.run(sockets)
     sys.exit(0 if server.started else 1)
 

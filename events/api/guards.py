@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Collection
 from http import HTTPStatus
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from events.addresses import is_loopback
 from events.api.problems import problem
 
 #: What proxies add; their clients may be anywhere.
@@ -62,13 +62,6 @@ class LocalOnly:
         if origin is not None and origin not in self._origins and not _is_own_origin(origin):
             return "the header Origin is that of another site, and not one of EVENTS_CORS_ORIGINS"
         return None
-
-
-def is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:  # a name, or the path of a socket
-        return False
 
 
 def _is_own_name(host: str) -> bool:

@@ -20,6 +20,8 @@ _OTHER, _UNMATCHED = "other", "unmatched"
 #: The client went away before it was answered (as nginx logs it).
 CUT_OFF = 499
 _MOST_OF_A_PATH = 1_024
+#: A proxy that is believed may hand on what is no address.
+_MOST_OF_AN_ADDRESS = 64
 
 
 class Observed:
@@ -130,7 +132,7 @@ def _note(scope: Scope, exchange: _Exchange, seconds: float) -> None:
         "status": status,
         "milliseconds": round(seconds * 1_000, 2),
         "bytes_out": exchange.bytes_out,
-        "client": client[0] if client else None,
+        "client": client[0][:_MOST_OF_AN_ADDRESS] if client else None,
         "key_id": scope["state"].get("key_id"),
     }
     log.info(

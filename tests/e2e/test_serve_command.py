@@ -233,6 +233,20 @@ def test_answers_of_every_kind_are_safe_and_a_silent_client_is_not_waited_for(
     assert abs(seconds - ImpatientProtocol.head_timeout_seconds) < 2
 
 
+def test_a_client_that_went_away_is_logged_as_such(lone_shell: Shell, store: SlowStore) -> None:
+    port = free_port()
+    command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(f"GET {DAY} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert store.asked.wait(10)
+    time.sleep(0.1)
+    store.released.set()
+    end_well(command)
+
+    asked = [each for each in records(command) if each["logger"] == "events.api.observed"]
+    assert [each["status"] for each in asked] == [499]
+
+
 # --- what it refuses ------------------------------------------------------------------------------
 
 
@@ -365,3 +379,21 @@ def test_what_workers_have_under_way_when_told_to_stop_is_answered(
         store.released.set()
         assert answer.result().status == 200
     assert command.ended(timeout_seconds=10).code == 0
+
+
+def test_a_second_signal_ends_workers_at_once(lone_shell: Shell, store: SlowStore) -> None:
+    port = free_port()
+    lone_shell.settings["TMPDIR"] = str(lone_shell.folder)
+    command = started(lone_shell, port, "--workers", "2", DYNAMODB_ENDPOINT_URL=store.url)
+    workers = [psutil.Process(pid) for pid in workers_of(command)]
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, port, DAY)
+        assert store.asked.wait(10)
+        command.signal(signal.SIGINT)
+        until(lambda: not is_open(port), timeout_seconds=5)
+        command.signal(signal.SIGINT)
+        code = command.ended(timeout_seconds=3).code
+        with pytest.raises(OSError, match=r"."):
+            answer.result()
+    until(lambda: not any(each.is_running() for each in workers), timeout_seconds=5)
+    assert (code, list(lone_shell.folder.iterdir())) == (128 + signal.SIGINT, [])

@@ -24,7 +24,7 @@ USE_CASES = ("events.service", "events.writer", "events.verification")
 DATABASE = ("events.dao", "events.calls")
 PURE = (
     "events.windows", "events.rollups", "events.timestamps", "events.parsing",
-    "events.transactions", "events.datamodels", "events.csvfile",
+    "events.transactions", "events.datamodels", "events.csvfile", "events.addresses",
 )  # fmt: skip
 GROUND = ("events.models", "events.errors", "events.config", "events.metrics")
 DRIVERS = ("boto3", "botocore")

@@ -33,6 +33,7 @@ from events.errors import (
 THROUGH_THEIR_BASE = {
     "events.local.dynamodb.LocalServerError": 500,
     "events.local.run.RunError": 500,
+    "events.workers.WorkersError": 500,
 }
 
 
