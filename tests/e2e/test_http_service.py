@@ -23,7 +23,7 @@ import psutil
 import pytest
 
 from events.local import dynamodb
-from tests.e2e.conftest import Command, Row, Shell, Tables, contents_of, free_port, until
+from tests.e2e.conftest import Command, Row, Shell, Tables, contents_of, free_port, is_open, until
 
 pytestmark = pytest.mark.database
 
@@ -126,7 +126,7 @@ def serve(shell: Shell, port: int, *arguments: str, **settings: str) -> Command:
     command = shell.start(
         "-m", "events", "serve", "--port", str(port), *arguments, settings=NO_LIMITS | settings
     )
-    until(lambda: "The API answers at" in command.err or not command.is_running())
+    until(lambda: is_open(port) or not command.is_running())
     assert command.is_running(), command.err
     return command
 
