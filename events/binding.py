@@ -86,7 +86,9 @@ def bind(host: str, port: int) -> list[socket.socket]:
 
 def _listen(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    made = socket.socket(family)
+    # asyncio turns off Nagle's algorithm for sockets that name TCP alone; with it each answer on a
+    # kept connection waits 40 ms for the client's delayed acknowledgement.
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         # A port that was just closed may be used again; one that is open may not.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

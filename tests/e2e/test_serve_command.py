@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -314,6 +315,22 @@ def livez_counted(port: int) -> float:
         re.MULTILINE,
     )
     return sum(map(float, found))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_kept_connection_is_answered_at_once(lone_shell: Shell, workers: str) -> None:
+    port = free_port()
+    started(lone_shell, port, "--workers", workers)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    seconds = []
+    for _ in range(50):
+        begin = time.monotonic()
+        connection.request("GET", "/livez")
+        connection.getresponse().read()
+        seconds.append(time.monotonic() - begin)
+    connection.close()
+    # A delayed acknowledgement takes 40 ms.
+    assert sorted(seconds)[25] < 0.03
 
 
 @pytest.mark.database

@@ -80,6 +80,8 @@ def test_a_port_is_bound_at_each_address_and_a_taken_one_is_said() -> None:
     (bound,) = bind("127.0.0.1", port)
     with bound, socket.create_connection(("127.0.0.1", port), timeout=1):
         assert bound.getsockname() == ("127.0.0.1", port)
+        # asyncio looks at this before it turns off the wait for fuller packets.
+        assert bound.proto == socket.IPPROTO_TCP
 
 
 def test_an_address_of_another_machine_is_said() -> None:
