@@ -8,9 +8,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
-from events.api import auth, buckets, customers, ingest, ops, problems, stored
+from events import logs
+from events.api import auth, buckets, customers, ingest, middleware, ops, problems, stored
 from events.api.bodies import Bodies
 from events.api.parameters import check_request
+from events.api.readiness import Readiness
+from events.binding import check_uvicorn
 from events.bootstrap import load_settings, make_service
 from events.config import Settings
 from events.errors import InvalidInput
@@ -27,6 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = make_service(settings)
+        app.state.readiness = Readiness(lambda: app.state.service.check())
         with auth.guard(app, settings):
             yield
         app.state.service.close()
@@ -49,6 +53,8 @@ def create_app(settings: Settings) -> FastAPI:
     for each in (ingest, buckets, stored, customers, ops):
         app.include_router(each.router)
     problems.install(app, bodies=ingest.BODIES)
+    middleware.install(app, settings)
+    app.state.is_stopping = False
     return app
 
 
@@ -57,7 +63,10 @@ def __getattr__(name: str) -> FastAPI:
     if name != "app":
         raise AttributeError(name)
     try:
-        made = globals()["app"] = create_app(load_settings())
+        settings = load_settings()
+        check_uvicorn(sys.argv, settings)
+        logs.configure(settings.events_log_format, settings.events_log_level)
+        made = globals()["app"] = create_app(settings)
     except InvalidInput as exc:
         sys.exit(f"error: {exc}")
     return made

@@ -1,4 +1,4 @@
-"""The commands: `python -m events run | local | verify | void | erase | keys`."""
+"""The commands: `python -m events run | local | serve | verify | void | erase | keys`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from events.commands import EXIT_NOT_RUN, EXIT_OK, corrections, keys, say, verify
+from events.commands import EXIT_NOT_RUN, EXIT_OK, corrections, keys, port, say, serve, verify
 from events.errors import EventsError
 
 
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "is still there the next time.",
     )
     run.set_defaults(command=_run, is_service=True)
-    run.add_argument("--port", type=_port, default=8800, help="of the API (default: 8800)")
+    run.add_argument("--port", type=port, default=8800, help="of the API (default: 8800)")
     run.add_argument(
         "--file",
         type=Path,
@@ -97,11 +97,12 @@ def _parser() -> argparse.ArgumentParser:
         "JAVA_HOME another Java runtime.",
     )
     local.set_defaults(command=_local, is_service=True)
-    local.add_argument("--port", type=_port, default=9000, help="default: 9000")
+    local.add_argument("--port", type=port, default=9000, help="default: 9000")
     where = local.add_mutually_exclusive_group()
     _add_data(where)
     where.add_argument("--in-memory", action="store_true", help="keep nothing after it stops")
 
+    serve.add_to(commands)
     verify.add_to(commands)
     corrections.add_to(commands)
     keys.add_to(commands)
@@ -112,9 +113,3 @@ def _add_data(parser: Any) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="where the data lies (default: .local/data)"
     )
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a port from 1 to 65535")
-    return int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -72,7 +73,7 @@ class Registry:
         events, and lacks none that has.
         """
         now = self._clock()
-        if self._listed_until.get(customer_id, 0.0) < now:
+        if self._listed_until.get(customer_id, -math.inf) < now:
             self._list(customer_id, now)
 
     def register(self, customer_id: str) -> None:

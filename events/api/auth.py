@@ -71,6 +71,7 @@ async def get_caller(
     except NotAuthenticated:
         limits.of_wrong_keys.hit(address)
         raise
+    request.state.key_id = caller.key_id  # for the log
     limits.per_key.hit(str(caller.key_id))
     return caller
 

@@ -135,10 +135,14 @@ STATUS_OF |= {
 }
 
 
-def _body(status: HTTPStatus, detail: str, errors: list[FieldProblem]) -> Problem:
+def _body(
+    status: HTTPStatus, detail: str, errors: list[FieldProblem], title: str | None = None
+) -> Problem:
+    # A type has one title (RFC 9457, section 3.1.3).
+    kind = (title or status.phrase).lower().replace(" ", "-")
     return Problem(
-        type=f"urn:events:problem:{status.phrase.lower().replace(' ', '-')}",
-        title=_TITLE_OF.get(status, status.phrase),
+        type=f"urn:events:problem:{kind}",
+        title=title or _TITLE_OF.get(status, status.phrase),
         status=status,
         detail=detail,
         errors=errors,
@@ -150,9 +154,15 @@ def problem(
     detail: str,
     *,
     errors: list[FieldProblem] | None = None,
+    title: str | None = None,
     retry_after_seconds: int = RETRY_AFTER_SECONDS,
 ) -> Response:
-    """An error answer; one that a later try may mend says when to try."""
+    """
+    An error answer; one that a later try may mend says when to try.
+
+    Args:
+        title: In place of that of the status, for another kind of problem.
+    """
     headers = {}
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         headers["Retry-After"] = str(retry_after_seconds)
@@ -160,7 +170,7 @@ def problem(
         headers["WWW-Authenticate"] = "Bearer"
     elif status is HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"
-    body = _body(status, detail, errors or [])
+    body = _body(status, detail, errors or [], title)
     return Response(body.model_dump_json(), status, headers, MEDIA_TYPE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from typing import Any
 
@@ -14,6 +15,13 @@ Commands = Any
 def say(text: str) -> None:
     """Tell whoever sits at the terminal; standard output is for results."""
     sys.stderr.write(f"{text}\n")
+
+
+def port(text: str) -> int:
+    """A port of the command line."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a port from 1 to 65535")
+    return int(text)
 
 
 def counted(number: int, noun: str) -> str:

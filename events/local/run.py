@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import uvicorn
-
+from events import logs, serving
+from events.binding import bind
 from events.bootstrap import load_settings
 from events.config import Settings
 from events.errors import EventsError, InvalidInput
@@ -39,13 +39,14 @@ def run(*, file: Path | None, port: int, data_folder: Path | None) -> None:
 
     Raises:
         EventsError: A part cannot be started, or the file cannot be read.
+        KeyboardInterrupt: It was told to stop, and all is stopped.
     """
     settings = load_settings()
     _check_port(port)
     with ExitStack() as started:
         _start_database(settings, data_folder or dynamodb.DATA_FOLDER, started)
         _ingest(file or Path(os.path.relpath(_SAMPLE)))
-        _serve(port)
+        _serve(settings, port, started)
 
 
 def _start_database(settings: Settings, folder: Path, started: ExitStack) -> None:
@@ -82,19 +83,21 @@ def _ingest(file: Path) -> None:
         raise RunError(f"the events of {file} could not be stored, see above")
 
 
-def _serve(port: int) -> None:
-    from events.app import app  # made here, after the settings are known to be good
+def _serve(settings: Settings, port: int, started: ExitStack) -> None:
+    # What is asked is not listed here: this is for whoever sits before it.
+    logs.configure(settings.events_log_format, "warning")
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                _say(_welcome(port))
+    def end_at_once(number: int) -> None:
+        started.close()
+        serving.end_at_once(number)
 
-    server = Server(uvicorn.Config(app, port=port, log_level="warning"))
-    server.run()
+    server = serving.Server(
+        settings, on_ready=lambda: _say(_welcome(port)), on_second_signal=end_at_once
+    )
+    server.run(bind("127.0.0.1", port))
     if not server.started:
         raise RunError("the API could not start, see above")
+    raise KeyboardInterrupt
 
 
 def _welcome(port: int) -> str:

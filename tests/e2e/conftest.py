@@ -240,7 +240,11 @@ class Tables:
         counters: dict[tuple[str, str], dict[str, int]] = {}
         customers: list[str] = []
         for item in self._scan(self._events):
-            assert set(item) == {"customer_id", "event_key", "ingested_at"}
+            assert set(item) - {"voided_at", "void_reason"} == {
+                "customer_id",
+                "event_key",
+                "ingested_at",
+            }
             events.append((item["customer_id"]["S"], item["event_key"]["S"]))
         for item in self._scan(self._counts):
             key = item.pop("customer_id")["S"], item.pop("counter_key")["S"]

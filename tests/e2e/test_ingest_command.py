@@ -126,6 +126,7 @@ def test_json_is_all_that_comes_on_standard_output(shell: Shell, tables: Tables)
         "read": 4,
         "inserted": 2,
         "duplicates": 1,
+        "voided": 0,
         "rejected": 1,
         "rejects_file": "a.csv.rejects.csv",
     }

@@ -23,7 +23,7 @@ from events.keydao import DynamoKeyStore
 from events.local.dynamodb import DynamoDBLocal
 from tests.factories import event
 from tests.fakekeys import a_key, with_other_secret
-from tests.integration.test_api import as_served
+from tests.served import as_served
 
 pytestmark = pytest.mark.database
 
@@ -32,8 +32,8 @@ Json = dict[str, Any]
 #: Whom every request of the table below is about, if about one customer.
 ITS_CUSTOMER, OTHER_CUSTOMER = "acme/é", "globex"
 WINDOW = "start=2021-03-01&end=2021-03-02"
-ERASED = "/events/customers/acme%2F%C3%A9"
-EVENTS = f"{ERASED}/events?{WINDOW}"
+ERASED = "/events/customers/acme%2F%C3%A9/events"
+EVENTS = f"{ERASED}?{WINDOW}"
 AN_EVENT = {
     "customer_id": ITS_CUSTOMER,
     "event_type": "e",
@@ -104,7 +104,8 @@ GUARDED = {
     "GET /events/customers/{customer_id:id}/buckets": Guarded(Right.READ, "customer", BUCKETS),
     "GET /events/customers": Guarded(Right.READ, "all", "/events/customers"),
     "GET /events/customers/{customer_id:id}/events": Guarded(Right.READ, "customer", EVENTS),
-    "DELETE /events/customers/{customer_id:id}": Guarded(Right.ADMIN, "customer", ERASED),
+    "DELETE /events/customers/{customer_id:id}/events": Guarded(Right.ADMIN, "customer", ERASED),
+    "GET /metrics": Guarded(Right.READ, "all", "/metrics"),
     "POST /events": Guarded(Right.INGEST, "each", "/events", {"events": [AN_EVENT]}),
     "POST /events/void": Guarded(
         Right.ADMIN, "each", "/events/void", {"reason": "a test", "events": [AN_EVENT]}

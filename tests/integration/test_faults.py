@@ -107,10 +107,11 @@ def mixed_reasons(request: AWSPreparedRequest, send: Send) -> AWSResponse | None
     response = send(request)
     if response.status_code == 200:
         return None
-    reasons = [each["Code"] for each in json.loads(response.content)["CancellationReasons"]]
-    assert set(reasons) == {"None", "ConditionalCheckFailed"}
+    reasons = json.loads(response.content)["CancellationReasons"]
+    assert {each["Code"] for each in reasons} == {"None", "ConditionalCheckFailed"}
     others = iter(["TransactionConflict", "ThrottlingError"] * len(reasons))
-    return cancelled(request, [next(others) if each == "None" else each for each in reasons])
+    mixed = [{"Code": next(others)} if each["Code"] == "None" else each for each in reasons]
+    return error(request, "TransactionCanceledException", CancellationReasons=mixed)
 
 
 def timeout(request: AWSPreparedRequest, _: Send) -> AWSResponse:
@@ -401,6 +402,60 @@ def test_nothing_is_lost_or_counted_twice_when_everything_goes_wrong_at_once(sce
         assert scene.tables.contents() == expected_contents(events)
         found = service.verify()
     assert (found.events, found.differences, found.unsettled) == (len(events), (), ())
+
+
+@pytest.mark.parametrize("name", PASSING_OF_WRITES)
+def test_corrections_and_erasures_are_exact_and_their_receipts_right_under(
+    scene: Scene, name: str
+) -> None:
+    line = scene.strike(faults={name: PASSING_OF_WRITES[name]}, chance=0.6, seed=len(name))
+    stored: set[Event] = set()
+    voided: set[Event] = set()
+    rng = random.Random(len(name))
+    for rounds, batch in enumerate(deliveries(seed=len(name))):
+        right = [
+            Outcome.VOIDED if e in voided else DUPLICATE if e in stored else INSERTED for e in batch
+        ]
+        assert scene.store.write(batch) == right
+        stored.update(batch)
+        some = rng.sample(batch, rng.randint(1, len(batch)))
+        never = some[0]._replace(transaction_id="never sent")
+        assert scene.store.void([*some, never], "x") == [
+            *(Outcome.ALREADY_VOIDED if e in voided else Outcome.VOIDED for e in some),
+            Outcome.NOT_FOUND,
+        ]
+        voided.update(some)
+        if line.struck[name] >= STRIKES or (name == "conflict among duplicates" and rounds > 100):
+            break
+    assert scene.tables.contents() == expected_contents(stored, voided=voided, reason="x")
+    for group in days_of(stored):
+        scene.store.delete(group[:40])
+    gone = {e for group in days_of(stored) for e in group[:40] if e not in voided}
+    contents = scene.tables.contents()
+    assert contents.events == expected_contents(stored - gone).events
+    assert {k: v for k, v in contents.counters.items() if v} == {
+        k: v for k, v in expected_contents(stored - gone - voided).counters.items() if v
+    }
+
+
+def test_a_correction_whose_answer_was_lost_is_done_once_and_says_so(scene: Scene) -> None:
+    events = many_events(5)
+    scene.store.write(events)
+    scene.strike(faults=LOST_ANSWERS, strikes=len(LOST_ANSWERS))
+    assert scene.store.void(events, "x") == [Outcome.VOIDED] * 5
+    assert scene.store.void(events, "x") == [Outcome.ALREADY_VOIDED] * 5
+    assert scene.tables.contents() == expected_contents(events, voided=events, reason="x")
+
+
+def test_a_customer_is_listed_again_before_every_attempt_that_comes_late(scene: Scene) -> None:
+    """An erasure counts on it: see `Registry.finish_erasure`."""
+    line = scene.strike("PutItem")
+    now = [0.0]
+    scene.store._registry._clock = lambda: now[0]
+    for seconds, listings in ((0.0, 1), (19.0, 1), (21.0, 2), (30.0, 2), (42.0, 3)):
+        now[0] = seconds
+        scene.store.write([event(f"t-{seconds}")])
+        assert len(line.sent) == listings, seconds
 
 
 def test_an_event_whose_answer_was_lost_is_inserted_and_then_a_duplicate(scene: Scene) -> None:

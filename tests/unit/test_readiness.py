@@ -1,0 +1,104 @@
+"""Probes of a store: shared, bounded, and no burden when it hangs; and a server that stops."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+
+from events.api.readiness import Readiness
+from events.app import create_app
+from events.config import Settings
+from events.errors import StoreRefused, StoreUnavailable
+from tests.served import client_of
+
+
+class HangingCheck:
+    """A check that ends when it is released."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.released = threading.Event()
+
+    def __call__(self) -> None:
+        self.calls += 1
+        assert self.released.wait(20)
+
+
+@pytest.fixture
+def hanging() -> Iterator[HangingCheck]:
+    check = HangingCheck()
+    yield check
+    check.released.set()
+
+
+def test_probes_at_the_same_time_share_one_check(hanging: HangingCheck) -> None:
+    async def probe() -> None:
+        readiness = Readiness(hanging, timeout_seconds=10)
+        waiting = [asyncio.create_task(readiness.wait()) for _ in range(50)]
+        await asyncio.sleep(0.05)
+        hanging.released.set()
+        await asyncio.gather(*waiting)
+        assert hanging.calls == 1
+        await readiness.wait()
+
+    asyncio.run(probe())
+    assert hanging.calls == 2, "what was found before is not said again"
+
+
+def test_probes_of_a_store_that_hangs_end_in_time_and_hold_one_thread(
+    hanging: HangingCheck,
+) -> None:
+    async def probe() -> list[object]:
+        readiness = Readiness(hanging, timeout_seconds=0.1)
+        answers: list[object] = []
+        for _ in range(3):
+            waiting = [readiness.wait() for _ in range(20)]
+            answers += await asyncio.gather(*waiting, return_exceptions=True)
+        return answers
+
+    threads = threading.active_count()
+    begin = time.monotonic()
+    answers = asyncio.run(probe())
+    assert time.monotonic() - begin < 5
+    assert [type(each) for each in answers] == [StoreUnavailable] * 60
+    assert (hanging.calls, threading.active_count() - threads) == (1, 1)
+
+
+def test_a_probe_that_goes_away_takes_no_other_with_it(hanging: HangingCheck) -> None:
+    async def probe() -> None:
+        readiness = Readiness(hanging, timeout_seconds=10)
+        gone, stays = (asyncio.create_task(readiness.wait()) for _ in range(2))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        hanging.released.set()
+        await stays
+
+    asyncio.run(probe())
+
+
+def test_what_the_check_raises_is_raised() -> None:
+    def refuse() -> None:
+        raise StoreRefused("no rights")
+
+    with pytest.raises(StoreRefused, match="no rights"):
+        asyncio.run(Readiness(refuse).wait())
+
+
+def test_a_server_that_stops_is_alive_and_not_ready() -> None:
+    app: FastAPI = create_app(Settings())
+    client = client_of(app)
+    app.state.is_stopping = True
+    ready, live = client.get("/readyz"), client.get("/livez")
+    assert (ready.status_code, ready.headers["retry-after"], live.status_code) == (503, "1", 200)
+    assert ready.json() == {
+        "type": "urn:events:problem:the-server-is-stopping",
+        "title": "The server is stopping",
+        "status": 503,
+        "detail": "the server was told to stop and finishes what it has: ask another",
+        "errors": [],
+    }
