@@ -48,12 +48,8 @@ def api(settings: Settings, *, workers: int = 1) -> Iterator[int]:
 
 
 def _command(port: int, workers: int) -> list[str]:
-    # With several workers uvicorn binds a socket on which asyncio leaves TCP_NODELAY off: each
-    # answer then waits 40 ms for an acknowledgement (Kludex/uvicorn issue 3149).
-    options = ["--port", str(port), "--log-level", "warning"]
-    if workers > 1:
-        options += ["--workers", str(workers)]
-    return [sys.executable, "-m", "uvicorn", "events.app:app", *options]
+    options = ["--port", str(port), "--workers", str(workers)]
+    return [sys.executable, "-m", "events", "serve", *options]
 
 
 def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -171,7 +171,7 @@ def test_voiding_and_erasing_over_http_need_what_the_policy_beside_it_allows(
             voided = api.client.post(
                 "/events/void", json={"reason": "a test", "events": [fields("t-1")]}
             )
-            erased = api.client.delete("/events/customers/acme")
+            erased = api.client.delete("/events/customers/acme/events")
         assert [each.status_code for each in (sent, voided, erased)] == [200, 200, 200]
         # As an erasure does at its end, which is 40 s away.
         keys.forget("acme")

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # its types are a package of their own, for one test
+import yaml  # type: ignore[import-untyped] # comes without types
 
 from benchmarks import cost
 from events import datamodels, keydao
