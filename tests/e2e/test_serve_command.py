@@ -211,7 +211,8 @@ def test_answers_of_every_kind_are_safe_and_a_silent_client_is_not_waited_for(
     port = free_port()
     store.released.set()
     store.says = 400, b'{"__type": "x#AccessDeniedException", "message": "hidden_table"}'
-    command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url)
+    # At any level of the log it is said that it is ready.
+    command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url, EVENTS_LOG_LEVEL="error")
     with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
         begin = time.monotonic()
         answers = [ask(port, path) for path in ("/livez", "/nope", DAY)]
