@@ -41,6 +41,8 @@ def _serve(options: argparse.Namespace) -> int:
     # What is wrong with the AWS configuration is said now, not by each process.
     make_client(settings).close()
     logs.configure(settings.events_log_format, settings.events_log_level)
+    # Said at every level: somebody may wait for it.
+    log.setLevel(logging.INFO)
     sockets = binding.bind(options.host, options.port)
     welcome = serving.welcome(sockets)
 

@@ -114,6 +114,8 @@ The API answers at {base}. Try:
   curl '{buckets}?start=2021-03-01T00:00:00Z&end=2021-03-02T00:00:00Z'
   curl '{buckets}?start=2021-03-01&end=2021-04-01&format=csv'
   curl '{base}/events/customers'
+  curl {base}/events -H 'Content-Type: application/json' -d '{{"events": [{{"customer_id": "acme",
+    "event_type": "page_view", "transaction_id": "t-1", "timestamp": "2026-11-24T10:00:05Z"}}]}}'
   {python} sample_api_requests.py{option}
   {python} -m events verify
 

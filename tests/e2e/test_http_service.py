@@ -74,6 +74,7 @@ class Client:
                 path,
                 body,
                 kind | {name.replace("_", "-"): value for name, value in headers.items()},
+                encode_chunked="Transfer_Encoding" in headers,
             )
             answer = self._connection.getresponse()
             return answer.status, json.loads(answer.read())

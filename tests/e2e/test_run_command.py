@@ -108,6 +108,9 @@ def test_run_starts_all_answers_right_and_leaves_nothing_but_the_data(
             "?start=2021-03-01T00:00:00Z&end=2021-03-02T00:00:00Z'\n"
             f"  curl '{base}{MARCH}&format=csv'\n"
             f"  curl '{base}/events/customers'\n"
+            f"  curl {base}/events -H 'Content-Type: application/json' -d '"
+            '{"events": [{"customer_id": "acme",\n    "event_type": "page_view", '
+            '"transaction_id": "t-1", "timestamp": "2026-11-24T10:00:05Z"}]}\'\n'
             f"  python sample_api_requests.py --url {base}\n"
             "  python -m events verify\n"
             "\n"
