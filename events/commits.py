@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 Item = Mapping[str, Any]
 #: Makes the actions for some events and their keys, at a time.
 _Actions = Callable[[Sequence[Event], Sequence[str], datetime], "list[TransactWriteItemTypeDef]"]
+#: Customer, and day as a proleptic ordinal.
+_Day = tuple[str, int]
+#: Days remembered as counted; past that all are forgotten, and listed again as they come.
+_MOST_DAYS = 50_000
+
+
+class _DayIsGone(Exception):
+    """The day's counter, on which a transaction counted, is not there: nothing was written."""
 
 
 class Commits:
@@ -64,19 +72,35 @@ class Commits:
         self._retry = retry
         self._now = now
         self._new_token = new_token
+        #: Days whose counters were there. Set operations on it are atomic.
+        self._days: set[_Day] = set()
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
         """Store events and count them, each at most once for ever; the outcome of each in order."""
+        # A customer is listed before it is counted. One whose counter of this day is still there
+        # is listed: an erasure takes the counters away first.
+        day = events[0].customer_id, events[0].timestamp.toordinal()
+        try:
+            outcomes = self._write(events, listed=None if day in self._days else day[0])
+        except _DayIsGone:
+            self._days.discard(day)
+            self._registry.register(day[0])
+            outcomes = self._write(events, listed=day[0])
+        if len(self._days) >= _MOST_DAYS:
+            self._days.clear()
+        self._days.add(day)
+        return outcomes
+
+    def _write(self, events: Sequence[Event], *, listed: str | None) -> list[Outcome]:
         outcomes = [Outcome.INSERTED] * len(events)
 
         def actions(
             events: Sequence[Event], keys: Sequence[str], now: datetime
         ) -> list[TransactWriteItemTypeDef]:
-            return put_actions(self._tables, events, keys, now)
+            return put_actions(self._tables, events, keys, now, is_day_expected=listed is None)
 
-        # Listed before it is counted: a listing may show a customer with nothing yet, but never
-        # lacks one that has events.
-        for place, item in self._commit(events, actions, is_listing=True).items():
+        found = self._commit(events, actions, listed=listed, is_day_expected=listed is None)
+        for place, item in found.items():
             outcomes[place] = Outcome.VOIDED if is_voided(item) else Outcome.DUPLICATE
         return outcomes
 
@@ -104,10 +128,19 @@ class Commits:
         return len(events) - len(self._commit(events, actions))
 
     def _commit(
-        self, events: Sequence[Event], make: _Actions, *, is_listing: bool = False
+        self,
+        events: Sequence[Event],
+        make: _Actions,
+        *,
+        listed: str | None = None,
+        is_day_expected: bool = False,
     ) -> dict[int, Item]:
         """
         Commit what can be of some events.
+
+        Args:
+            listed: The customer that must be listed before each attempt, if any.
+            is_day_expected: The actions have a condition on the day's counter.
 
         Returns:
             The places of those whose condition does not hold, with the items that stand in their
@@ -116,10 +149,11 @@ class Commits:
         keys = keys_of(events)
         failed: dict[int, Item] = {}
         left = list(range(len(events)))
-        customer_id = events[0].customer_id
         while left:
             actions = make([events[i] for i in left], [keys[i] for i in left], self._now())
-            found = self._transact(actions, len(left), customer_id if is_listing else None)
+            found = self._transact(
+                actions, len(left), listed=listed, is_day_expected=is_day_expected
+            )
             if not found:
                 break
             failed |= {left[place]: item for place, item in found.items()}
@@ -128,7 +162,12 @@ class Commits:
         return failed
 
     def _transact(
-        self, actions: list[TransactWriteItemTypeDef], number_of_events: int, listed: str | None
+        self,
+        actions: list[TransactWriteItemTypeDef],
+        number_of_events: int,
+        *,
+        listed: str | None,
+        is_day_expected: bool,
     ) -> dict[int, Item]:
         """
         Commit one list of actions, or find the events that stand in its way.
@@ -136,12 +175,12 @@ class Commits:
         One token for one list: after a lost answer the resend gets the outcome of the first
         send, instead of meeting its own events as duplicates.
 
-        Args:
-            listed: The customer that must be listed before each attempt, if any.
-
         Returns:
             Empty if all is committed; else the places of the events whose condition failed with
             their items, and nothing is.
+
+        Raises:
+            _DayIsGone: So it is, and nothing is committed.
         """
         token = self._new_token()
         failure: Exception | None = None
@@ -162,11 +201,15 @@ class Commits:
                 if answer is Answer.CANCELLED:
                     codes = reasons(exc)
                     metrics.TRANSACTION_CONFLICTS.inc("TransactionConflict" in codes)
-                    why = judge_cancellation(codes, number_of_events)
+                    why = judge_cancellation(
+                        codes, number_of_events, is_day_expected=is_day_expected
+                    )
                     if why.refused:
                         raise StoreRefused(
                             f"the store cancelled a write: {', '.join(sorted(set(why.refused)))}"
                         ) from exc
+                    if why.is_day_gone:
+                        raise _DayIsGone from exc
                     items = old_items(exc)
                     failed = {place: items[place] for place in why.failed}
                     if failed and not why.is_busy:

@@ -149,6 +149,13 @@ class Settings(BaseSettings):
     events_body_timeout_seconds: float = Field(
         default=30, ge=0.1, le=600, description="How long a client may take to send a body."
     )
+    events_keep_alive_seconds: int = Field(
+        default=75,
+        ge=1,
+        le=3_600,
+        description="How long `serve` keeps a connection that idles between two requests: longer "
+        "than a proxy or load balancer in front does.",
+    )
     events_log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="`auto`: text on a terminal, else one JSON object a line."
     )

@@ -176,14 +176,22 @@ def was_repaired_at(item: Item, at: datetime) -> bool:
 
 
 def put_actions(
-    tables: Tables, events: Sequence[Event], keys: Sequence[str], now: datetime
+    tables: Tables,
+    events: Sequence[Event],
+    keys: Sequence[str],
+    now: datetime,
+    *,
+    is_day_expected: bool = False,
 ) -> list[TransactWriteItemTypeDef]:
     """
     The actions that store distinct events of one customer and day, and count them.
 
     In every list of actions made here the events come first, in their order, each with a condition
     that gives the item back where it fails; then one `ADD` for each counter item touched, never
-    two for one item.
+    two for one item, the day's total first.
+
+    Args:
+        is_day_expected: On the condition that the day's total is there.
     """
     stamp: AttributeValueTypeDef = {"S": format_timestamp(now)}
     customer: AttributeValueTypeDef = {"S": events[0].customer_id}
@@ -198,7 +206,10 @@ def put_actions(
         }
         for key in keys
     ]
-    return puts + _counter_actions(tables, events, 1, now)
+    counters = _counter_actions(tables, events, 1, now)
+    if is_day_expected:
+        counters[0]["Update"]["ConditionExpression"] = "attribute_exists(customer_id)"
+    return puts + counters
 
 
 def void_actions(

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 #: After every sort key that there can be: 256 of the last character, 1,024 bytes.
 LAST_KEY = "\U0010ffff" * 256
-#: A writer lists a customer again once this has passed since it last did. An erasure rests on it:
-#: see `finish_erasure`.
+#: A writer that cannot count on a counter of the customer lists it again once this has passed since
+#: it last did. An erasure rests on it: see `finish_erasure`.
 LISTED_FOR_SECONDS = 20.0
 #: The longest that one request can be on its way: the client's two time-outs, and some more.
 _LONGEST_REQUEST_SECONDS = 20.0
@@ -69,8 +69,8 @@ class Registry:
         """
         List a customer, if that was not done a short while ago.
 
-        Called before each attempt to write, so that a listing shows a customer before it has
-        events, and lacks none that has.
+        Called before each attempt to write that does not count on a counter to be there, so that
+        the list shows a customer before it has events, and lacks none that has.
         """
         now = self._clock()
         if self._listed_until.get(customer_id, -math.inf) < now:
@@ -173,10 +173,11 @@ class Registry:
         """
         Take a customer off the list, if nobody wrote for it since the mark.
 
-        Every attempt to write that began later than `LISTED_FOR_SECONDS` after the mark listed
-        the customer anew and so removed the mark; those that began before have ended once
+        For when nothing else of it is left. An attempt to write that counts on a counter cannot
+        succeed then. Any other that began later than `LISTED_FOR_SECONDS` after the mark listed the
+        customer anew, and so removed the mark; those that began before have ended once
         `seconds_to_wait` is over. So where the mark still stands after that wait, nothing was
-        written since, and nothing can be before it is listed again.
+        written since nothing was left, and nothing can be before the customer is listed again.
 
         Returns:
             False if the mark is gone: look for what was written, and begin again.

@@ -16,7 +16,6 @@ from events.protocol import ImpatientProtocol
 
 #: How long requests under way may take once nothing more is taken in.
 FINISH_SECONDS = 30
-_KEEP_ALIVE_SECONDS = 5
 #: What a shell says of a program that a signal ended.
 _EXIT_BY_SIGNAL = 128
 
@@ -59,7 +58,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_keep_alive=settings.events_keep_alive_seconds,
                 timeout_graceful_shutdown=FINISH_SECONDS,
             )
         )

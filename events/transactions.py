@@ -76,33 +76,43 @@ class Cancellation:
         failed: Places of the events whose condition does not hold, ascending.
         is_busy: Some action met a conflict or a throttle: wait before the next attempt.
         refused: Reason codes that no retry mends; empty where the rest can go on.
+        is_day_gone: The day's counter, on which the transaction counted, is not there.
     """
 
     failed: tuple[int, ...]
     is_busy: bool
     refused: tuple[str, ...]
+    is_day_gone: bool = False
 
 
-def judge_cancellation(reasons: Sequence[str | None], number_of_events: int) -> Cancellation:
+def judge_cancellation(
+    reasons: Sequence[str | None], number_of_events: int, *, is_day_expected: bool = False
+) -> Cancellation:
     """
     Read the reasons of a cancelled transaction, one for each action in order.
 
-    Only events have a condition, so a failed one beyond them is refused, as is a cancellation that
-    gives no reason at all.
+    A failed condition where there is none is refused, as is a cancellation that gives no reason at
+    all.
+
+    Args:
+        number_of_events: The first actions, which have conditions.
+        is_day_expected: The next one, the day's counter, has a condition too.
     """
-    failed, refused, is_busy = [], [], False
+    failed, refused, is_busy, is_day_gone = [], [], False, False
     for place, reason in enumerate(reasons):
         if reason is None or reason == "None":
             continue
         if reason == _CONDITION_FAILED and place < number_of_events:
             failed.append(place)
+        elif reason == _CONDITION_FAILED and place == number_of_events and is_day_expected:
+            is_day_gone = True
         elif reason in _PASSING_REASONS:
             is_busy = True
         else:
             refused.append(reason)
-    if not (failed or is_busy or refused):
+    if not (failed or is_busy or refused or is_day_gone):
         refused.append("no reason given")
-    return Cancellation(tuple(failed), is_busy, tuple(refused))
+    return Cancellation(tuple(failed), is_busy, tuple(refused), is_day_gone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from events.models import DayCounts, Event, Outcome, Window
 from events.service import EventService
 from events.transactions import RetryPolicy
 from tests.factories import (
+    DAY,
     DAY_ZERO,
     HOUR,
     HOUR_ZERO,
@@ -447,15 +448,36 @@ def test_a_correction_whose_answer_was_lost_is_done_once_and_says_so(scene: Scen
     assert scene.tables.contents() == expected_contents(events, voided=events, reason="x")
 
 
-def test_a_customer_is_listed_again_before_every_attempt_that_comes_late(scene: Scene) -> None:
+def test_a_customer_is_listed_with_a_day_that_is_new_unless_it_just_was(scene: Scene) -> None:
     """An erasure counts on it: see `Registry.finish_erasure`."""
     line = scene.strike("PutItem")
     now = [0.0]
     scene.store._registry._clock = lambda: now[0]
-    for seconds, listings in ((0.0, 1), (19.0, 1), (21.0, 2), (30.0, 2), (42.0, 3)):
+    for seconds, day, listings in (
+        (0.0, 0, 1), (19.0, 1, 1), (21.0, 2, 2), (30.0, 3, 2), (60.0, 3, 2), (99.0, 0, 2),
+        (99.0, 4, 3),
+    ):  # fmt: skip
         now[0] = seconds
-        scene.store.write([event(f"t-{seconds}")])
-        assert len(line.sent) == listings, seconds
+        scene.store.write([event(f"t-{seconds}", timestamp=HOUR_ZERO + day * DAY)])
+        assert len(line.sent) == listings, (seconds, day)
+
+
+def test_a_day_whose_counters_are_gone_is_listed_and_counted_anew(scene: Scene) -> None:
+    """As after an erasure by another process, which this one has not heard of."""
+    events = many_events(12, hours=1, event_types=2)
+    scene.store.write(events[:4])
+    scene.tables.unlist("customer-0")
+    for each in events[:4]:
+        scene.tables.drop_event(each)
+    for event_type in (None, "type-0", "type-1"):
+        scene.tables.drop_counter("customer-0", DAY_ZERO, event_type)
+    line = scene.strike()
+    assert scene.store.write(events[2:8]) == [INSERTED] * 6
+    assert [len(set(each)) for each in (line.tokens(),)] == [2], "a new list, a new token"
+    assert scene.tables.contents() == expected_contents(events[2:8])
+    assert scene.store.write(events[6:]) == [DUPLICATE] * 2 + [INSERTED] * 4
+    assert len(line.sent) == 4, "counted on again: one cancelled for duplicates, one done"
+    assert scene.tables.contents() == expected_contents(events[2:])
 
 
 def test_an_event_whose_answer_was_lost_is_inserted_and_then_a_duplicate(scene: Scene) -> None:

@@ -133,6 +133,22 @@ def test_a_cancellation_is_read_reason_by_reason(
     assert judge_cancellation(reasons, puts) == cancellation
 
 
+@pytest.mark.parametrize(
+    ("reasons", "cancellation"),
+    [
+        (["None", FAILED, "None"], Cancellation((), False, (), is_day_gone=True)),
+        ([FAILED, FAILED, "None"], Cancellation((0,), False, (), is_day_gone=True)),
+        (["None", FAILED, CONFLICT], Cancellation((), True, (), is_day_gone=True)),
+        ([FAILED, "None", "None"], Cancellation((0,), False, ())),
+        (["None", "None", FAILED], Cancellation((), False, (FAILED,))),
+    ],
+)
+def test_a_day_that_was_counted_on_may_be_gone(
+    reasons: list[str | None], cancellation: Cancellation
+) -> None:
+    assert judge_cancellation(reasons, 1, is_day_expected=True) == cancellation
+
+
 # Patience
 
 
