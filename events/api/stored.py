@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from events.api.auth import REFUSALS, KeyRingDep, allowed
@@ -138,7 +139,10 @@ def erase_customer(
     """
     # Other routes go on after the id. This one must not take `a/buckets` for an id because
     # somebody forgot that they ask about `a`.
-    if request.scope["raw_path"].split(b"?")[0].count(b"/") != 3:
+    path = request.scope["raw_path"].split(b"?")[0]
+    if path.count(b"/") != 3:
+        if path.count(b"/") == 4 and path.endswith((b"/buckets", b"/events")):
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET"})
         raise InvalidRequest("customer_id", "has a / that is not encoded: write %2F")
     step = service.erase(customer_id, max_events=_EVENTS_A_STEP)
     if step.is_complete and key_ring is not None:

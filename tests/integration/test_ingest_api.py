@@ -584,10 +584,13 @@ def test_what_is_not_one_encoded_id_erases_nothing(
     send(api, event("a", customer_id=path), event("a", customer_id="customer-0"))
     before = tables.contents()
     response = api.client.delete(f"/events/customers/{path}")
-    assert (response.status_code, response.json()["errors"]) == (
-        400,
-        [{"field": "customer_id", "detail": "has a / that is not encoded: write %2F"}],
-    )
+    if path in ("customer-0/buckets", "customer-0/events"):  # addresses of their own
+        assert (response.status_code, response.headers["allow"]) == (405, "GET")
+    else:
+        assert (response.status_code, response.json()["errors"]) == (
+            400,
+            [{"field": "customer_id", "detail": "has a / that is not encoded: write %2F"}],
+        )
     assert tables.contents() == before
     erased = api.client.delete(f"/events/customers/{quote(path, safe='')}")
     assert erased.json()["events"] == 1
