@@ -17,6 +17,7 @@ from events.access import Caller
 from events.api.auth import REFUSALS, CallerDep, allowed
 from events.api.bodies import Body, read_json
 from events.api.parameters import Service, SettingsOfApp
+from events.api.patterns import ID_PATTERN, CustomerIdText, KeyPartText, TimestampText
 from events.api.problems import FieldProblem, InvalidRequest, TooLarge, problem, responses
 from events.apikeys import Right
 from events.errors import InvalidEvent
@@ -35,19 +36,21 @@ class EventIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    customer_id: str = Field(
+    customer_id: CustomerIdText = Field(
         description="Not empty, no control characters, no white space at its ends; at most 2,048 "
         "bytes of UTF-8.",
         examples=["9d698ace49b14eaed7cc1ac64afef255"],
     )
-    event_type: str = Field(
-        description="As `customer_id`; together with `transaction_id` about 995 bytes.",
+    event_type: KeyPartText = Field(
+        description="As `customer_id`; together with `transaction_id` at most 995 bytes of "
+        "UTF-8, where `%` and `-` of the event type take three each.",
         examples=["page_view"],
     )
-    transaction_id: str = Field(
-        description="As `event_type`.", examples=["0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c"]
+    transaction_id: KeyPartText = Field(
+        description="As `event_type`.",
+        examples=["0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c"],
     )
-    timestamp: str = Field(
+    timestamp: TimestampText = Field(
         description="When it happened: RFC 3339 with an offset; counted to the microsecond.",
         examples=["2021-03-01T00:10:05.657Z"],
     )
@@ -69,6 +72,7 @@ class VoidIn(BaseModel):
     reason: str = Field(
         min_length=1,
         max_length=MAX_REASON_CHARACTERS,
+        pattern=ID_PATTERN,
         description="Kept with each of the events.",
         examples=["sent by a test"],
     )
