@@ -18,6 +18,9 @@ from events.parsing import parse_json
 #: JSON of a few megabytes can take a hundred as objects, and Python reads one at a time anyway.
 _READ_AT_A_TIME = 2
 _GZIP = 31  # zlib's "window bits" for a gzip header and trailer
+#: One gzip file after another is gzip too. Of empty ones a body has room for 200,000, and each
+#: costs a copy of what follows it.
+_MOST_MEMBERS = 100
 
 
 class Bodies:
@@ -89,8 +92,12 @@ class Bodies:
     def _unzipped(self, body: bytes) -> bytes:
         parts: list[bytes] = []
         room = self._most_bytes
+        members = 0
         try:
-            while body:  # a gzip file may be several, one after another
+            while body:
+                members += 1
+                if members > _MOST_MEMBERS:
+                    raise InvalidRequest("body", f"is gzip of more than {_MOST_MEMBERS} members")
                 member = zlib.decompressobj(_GZIP)
                 part = member.decompress(body, room + 1)
                 if len(part) > room:
