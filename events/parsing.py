@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import unicodedata
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from functools import lru_cache, partial
@@ -21,6 +21,8 @@ _KEY_OVERHEAD_BYTES = 29
 MAX_REASON_CHARACTERS = 500
 #: Of an unknown field's name, in characters.
 _LONGEST_SHOWN = 100
+#: Control characters (Unicode's Cc), and halves of a pair, which JSON can name and UTF-8 cannot.
+_NOT_IN_IDS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 #: What JSON calls the types that `json.loads` makes.
 _JSON_NAMES: dict[type, str] = {
     bool: "a boolean",
@@ -107,14 +109,14 @@ def _checked_event_type(text: str) -> tuple[str, int]:
 def _check_id(field: str, text: str) -> None:
     if not text:
         raise InvalidEvent(field, "is empty")
-    for place, character in enumerate(text):
-        category = unicodedata.category(character)
-        if category == "Cc":
-            raise InvalidEvent(
-                field, f"has the control character U+{ord(character):04X} at position {place + 1}"
-            )
-        if category == "Cs":
-            raise InvalidEvent(field, f"is not valid UTF-8 at position {place + 1}")
+    wrong = _NOT_IN_IDS.search(text)
+    if wrong is not None:
+        place = wrong.start() + 1
+        if wrong[0] >= "\ud800":
+            raise InvalidEvent(field, f"is not valid UTF-8 at position {place}")
+        raise InvalidEvent(
+            field, f"has the control character U+{ord(wrong[0]):04X} at position {place}"
+        )
     if text[0].isspace() or text[-1].isspace():
         raise InvalidEvent(field, "has white space at its start or end")
 
@@ -229,8 +231,11 @@ def parse_json(text: bytes) -> object:
 def _fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        return _RepeatedField(fields, next(name for name in names if names.count(name) > 1))
+        seen: set[str] = set()
+        for name, _ in pairs:  # there may be hundreds of thousands: each is looked at once
+            if name in seen:
+                return _RepeatedField(fields, name)
+            seen.add(name)
     return fields
 
 
@@ -250,7 +255,9 @@ def parse_fields(
     if not isinstance(document, dict):
         raise InvalidEvent(None, f"is {json_name(document)}, not an object")
     if isinstance(document, _RepeatedField):
-        raise InvalidEvent(document.name[:_LONGEST_SHOWN], "is given twice")
+        # Halves of a pair, which are in no UTF-8, cannot be in an answer either.
+        name = document.name[:_LONGEST_SHOWN].encode("utf-8", "backslashreplace").decode()
+        raise InvalidEvent(name, "is given twice")
     for name in required:
         if name not in document:
             raise InvalidEvent(name, "is missing")

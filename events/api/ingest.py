@@ -17,11 +17,12 @@ from events.access import Caller
 from events.api.auth import REFUSALS, CallerDep, allowed
 from events.api.bodies import Body, read_json
 from events.api.parameters import Service, SettingsOfApp
-from events.api.problems import FieldProblem, InvalidRequest, TooLarge, problem, responses
+from events.api.patterns import ID_PATTERN, CustomerIdText, KeyPartText, TimestampText
+from events.api.problems import FieldProblem, problem, responses
+from events.api.taken import Placed, Rejection, take_correction, take_events
 from events.apikeys import Right
-from events.errors import InvalidEvent
-from events.models import Event, Outcome
-from events.parsing import MAX_REASON_CHARACTERS, check_void_reason, parse_fields, parse_object
+from events.models import Outcome
+from events.parsing import MAX_REASON_CHARACTERS
 
 router = APIRouter(tags=["events"])
 
@@ -35,19 +36,21 @@ class EventIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    customer_id: str = Field(
+    customer_id: CustomerIdText = Field(
         description="Not empty, no control characters, no white space at its ends; at most 2,048 "
         "bytes of UTF-8.",
         examples=["9d698ace49b14eaed7cc1ac64afef255"],
     )
-    event_type: str = Field(
-        description="As `customer_id`; together with `transaction_id` about 995 bytes.",
+    event_type: KeyPartText = Field(
+        description="As `customer_id`; together with `transaction_id` at most 995 bytes of "
+        "UTF-8, where `%` and `-` of the event type take three each.",
         examples=["page_view"],
     )
-    transaction_id: str = Field(
-        description="As `event_type`.", examples=["0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c"]
+    transaction_id: KeyPartText = Field(
+        description="As `event_type`.",
+        examples=["0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c"],
     )
-    timestamp: str = Field(
+    timestamp: TimestampText = Field(
         description="When it happened: RFC 3339 with an offset; counted to the microsecond.",
         examples=["2021-03-01T00:10:05.657Z"],
     )
@@ -69,6 +72,7 @@ class VoidIn(BaseModel):
     reason: str = Field(
         min_length=1,
         max_length=MAX_REASON_CHARACTERS,
+        pattern=ID_PATTERN,
         description="Kept with each of the events.",
         examples=["sent by a test"],
     )
@@ -194,8 +198,8 @@ def post_events(
     by the next read. After 503, or no answer at all, send the same again: what was stored is then
     a `duplicate`. The same event twice in one request is a `duplicate` the second time.
     """
-    fields = _fields(request, body, "events")
-    events, rejections = _parsed(fields["events"], settings.events_max_events_per_request)
+    most = settings.events_max_events_per_request
+    events, rejections = read_json(request, body, lambda document: take_events(document, most))
     _check(caller, Right.INGEST, events)
     metrics.EVENTS.labels(_REJECTED).inc(len(rejections))
     if not events:
@@ -243,12 +247,10 @@ def void_events(
     Each stays stored with the time and the reason, so that a late retry of it answers `voided` and
     does not bring it back. After 503 send the same again.
     """
-    fields = _fields(request, body, "events", "reason")
-    try:
-        reason = check_void_reason(fields["reason"])
-    except InvalidEvent as exc:
-        raise InvalidRequest("reason", exc.reason) from exc
-    events, rejections = _parsed(fields["events"], settings.events_max_events_per_request)
+    most = settings.events_max_events_per_request
+    reason, (events, rejections) = read_json(
+        request, body, lambda document: take_correction(document, most)
+    )
     _check(caller, Right.ADMIN, events)
     metrics.EVENTS.labels(_REJECTED).inc(len(rejections))
     if not events:
@@ -271,47 +273,17 @@ def void_events(
     )
 
 
-_Placed = tuple[int, Event]
-_Rejection = tuple[int, InvalidEvent]
-
-
 def _patience(of_the_store_seconds: float) -> float:
     return of_the_store_seconds + _LONGER_THAN_THE_STORE_SECONDS
 
 
-def _fields(request: Request, body: bytes, *names: str) -> Any:
-    document = read_json(request, body)
-    try:
-        return parse_fields(document, names)
-    except InvalidEvent as exc:
-        raise InvalidRequest(exc.field or "body", exc.reason) from exc
-
-
-def _parsed(documents: object, most: int) -> tuple[list[_Placed], list[_Rejection]]:
-    """Events and rejections, each with its place in the request."""
-    if not isinstance(documents, list):
-        raise InvalidRequest("events", "is not an array")
-    if not documents:
-        raise InvalidRequest("events", "is empty")
-    if len(documents) > most:
-        raise TooLarge(f"a request may have {most:,} events, and this one has {len(documents):,}")
-    events: list[_Placed] = []
-    rejections: list[_Rejection] = []
-    for place, document in enumerate(documents):
-        try:
-            events.append((place, parse_object(document)))
-        except InvalidEvent as exc:
-            rejections.append((place, exc))
-    return events, rejections
-
-
-def _check(caller: Caller, right: Right, events: Sequence[_Placed]) -> None:
+def _check(caller: Caller, right: Right, events: Sequence[Placed]) -> None:
     for customer_id in {event.customer_id for _, event in events}:
         caller.check(right, customer_id)
 
 
 def _results(
-    events: Sequence[_Placed], outcomes: Sequence[Outcome], rejections: Sequence[_Rejection]
+    events: Sequence[Placed], outcomes: Sequence[Outcome], rejections: Sequence[Rejection]
 ) -> list[dict[str, Any]]:
     """A receipt for each event, in the order sent."""
     results: list[dict[str, Any]] = [
@@ -326,7 +298,7 @@ def _results(
     return results
 
 
-def _nothing_acceptable(rejections: Sequence[_Rejection]) -> Response:
+def _nothing_acceptable(rejections: Sequence[Rejection]) -> Response:
     number = len(rejections)
     return problem(
         HTTPStatus.BAD_REQUEST,

@@ -13,6 +13,7 @@ from fastapi import Depends, Path, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
+from events.api.patterns import CursorText, CustomerIdText, InstantText, KeyPartText
 from events.api.problems import InvalidRequest
 from events.config import Settings
 from events.errors import InvalidEvent, InvalidWindow
@@ -114,11 +115,12 @@ def _whole_number(text: object) -> object:
     return text
 
 
-Instant = Annotated[datetime, BeforeValidator(_instant)]
-EventType = Annotated[str, BeforeValidator(_event_type)]
-Cursor = Annotated[str, BeforeValidator(_cursor)]
-HourCursor = Annotated[datetime, BeforeValidator(_cursor_hour, json_schema_input_type=str)]
-WholeNumber = Annotated[int, BeforeValidator(_whole_number, json_schema_input_type=int)]
+# The types of their JSON are for the description alone: the functions are what is checked.
+Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=InstantText)]
+EventType = Annotated[str, BeforeValidator(_event_type, json_schema_input_type=KeyPartText)]
+Cursor = Annotated[str, BeforeValidator(_cursor, json_schema_input_type=CursorText)]
+HourCursor = Annotated[datetime, BeforeValidator(_cursor_hour, json_schema_input_type=CursorText)]
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 
 
 class _AnyText(StringConvertor):
@@ -131,7 +133,7 @@ register_url_convertor("id", _AnyText())
 
 CustomerId = Annotated[
     str,
-    BeforeValidator(_customer_id),
+    BeforeValidator(_customer_id, json_schema_input_type=CustomerIdText),
     Path(
         description="The customer, percent-encoded: `/` is `%2F`. Case and every byte count.",
         examples=["9d698ace49b14eaed7cc1ac64afef255"],

@@ -219,10 +219,19 @@ def install(app: FastAPI, bodies: Sequence[type[BaseModel]] = ()) -> None:
 
 
 def _correct(document: dict[str, Any], models: Sequence[type[BaseModel]]) -> None:
-    """Take out the 422 that FastAPI describes and this service never answers; add these models."""
+    """
+    Take out what FastAPI describes and this service never does; add these models.
+
+    It never answers 422, and in an address there is no null: a parameter is there or absent.
+    """
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
+            for parameter in operation.get("parameters", []):
+                schema = parameter["schema"]
+                for option in schema.pop("anyOf", []):
+                    if option != {"type": "null"}:
+                        schema |= option
     schemas = document["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

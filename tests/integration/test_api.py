@@ -1002,6 +1002,18 @@ def test_another_method_is_a_problem_that_names_the_right_one(
     assert response.headers["allow"] == "GET, HEAD"
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/events", "POST"), ("/events/void", "POST")],
+)
+def test_what_cannot_be_read_is_a_problem_that_names_the_right_method(
+    api: Api, path: str, allowed: str
+) -> None:
+    response = api.get(path)
+    assert (response.status_code, problem(response)) == (405, NOT_ALLOWED)
+    assert response.headers["allow"] == allowed
+
+
 # --- the list of customers ------------------------------------------------------------------------
 
 #: In the order of the bytes of their ids.
@@ -1290,9 +1302,9 @@ def test_a_mistake_of_ours_is_a_500_without_a_trace_of_it(
 def test_the_examples_of_all_parameters_together_are_a_good_question(api: Api) -> None:
     document = api.get("/openapi.json").json()
     for path, operations in document["paths"].items():
-        query, parts = [], {}
         if "get" not in operations:
             continue
+        query, parts = [], {}
         for parameter in operations["get"].get("parameters", []):
             example = parameter["schema"].get("examples", [None])[0]
             if parameter["in"] == "path":

@@ -259,6 +259,7 @@ def test_a_wrong_timestamp_is_said_in_the_receipt(api: Api, timestamp: str, reas
         (b'{"events": {}}', "events", "is not an array"),
         (b'{"events": []}', "events", "is empty"),
         (b'{"events": [1], "events": [2]}', "events", "is given twice"),
+        (b'{"\\ud800": 1, "\\ud800": 2}', r"\ud800", "is given twice"),
         (b'{"events": [1], "more": 2}', "body", "has an unknown field 'more'"),
     ],
 )
@@ -305,7 +306,11 @@ def test_json_is_taken_however_it_is_named(api: Api, kind: str) -> None:
 
 def test_a_gzip_body_is_taken_also_of_several_members(api: Api, tables: DynamoBackDoor) -> None:
     text = json.dumps({"events": [fields(event("a"))]}).encode()
-    for body in (gzip.compress(text), gzip.compress(text[:9]) + gzip.compress(text[9:])):
+    for body in (
+        gzip.compress(text),
+        gzip.compress(text[:9]) + gzip.compress(text[9:]),
+        gzip.compress(b"") * 99 + gzip.compress(text),
+    ):
         assert post(api, body, Content_Encoding="gzip").status_code == 200
     assert tables.contents() == expected_contents([event("a")])
 
@@ -316,6 +321,8 @@ def test_a_gzip_body_is_taken_also_of_several_members(api: Api, tables: DynamoBa
         (b"{}", "is no gzip, as Content-Encoding says it is"),
         (gzip.compress(b"{}")[:-1], "is gzip that was cut off"),
         (gzip.compress(b"{}") + b"garbage", "is no gzip, as Content-Encoding says it is"),
+        # 4 MB of them would take 20 seconds.
+        (gzip.compress(b"") * 101, "is gzip of more than 100 members"),
     ],
 )
 def test_a_body_that_is_not_the_gzip_it_says_is_a_400(api: Api, body: bytes, detail: str) -> None:

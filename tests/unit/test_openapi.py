@@ -111,6 +111,19 @@ def test_every_parameter_has_a_description_and_an_example(document: Json) -> Non
     assert lacking == []
 
 
+def test_a_parameter_says_its_bounds_and_is_never_null(document: Json) -> None:
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            where, schema = f"{name} {parameter['name']}", parameter["schema"]
+            assert '"null"' not in json.dumps(schema), where
+            assert "anyOf" not in schema, where
+            if schema["type"] == "integer":
+                assert schema["minimum"] == 1, where
+                assert schema["maximum"] in (1_000, 10_000), where
+            elif parameter["name"] in ("customer_id", "start", "end", "cursor"):
+                assert schema["pattern"], where
+
+
 def test_the_parameters_are_those_that_there_are(document: Json) -> None:
     assert {
         name: [each["name"] for each in operation.get("parameters", [])]

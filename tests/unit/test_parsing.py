@@ -1,5 +1,9 @@
 """Rows and JSON objects to events, and what each refusal says."""
 
+import json
+import sys
+import time
+import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -22,6 +26,8 @@ from events.parsing import (
     check_event_type,
     is_header,
     parse_event,
+    parse_fields,
+    parse_json,
     parse_object,
     row_parser,
 )
@@ -118,6 +124,23 @@ def test_ids_that_look_alike_stay_different(field: str, one: str, other: str) ->
 )
 def test_a_refused_id_says_why_and_where(field: str, text: str, reason: str) -> None:
     assert refusal(lambda: parsed(**{field: text})) == (field, reason)
+
+
+def test_no_other_character_is_refused_inside_an_id() -> None:
+    refused: list[str] = []
+    others: list[str] = []
+    for code in range(sys.maxunicode + 1):
+        is_refused = unicodedata.category(chr(code)) in ("Cc", "Cs")
+        (refused if is_refused else others).append(chr(code))
+    for each in refused:
+        with pytest.raises(InvalidEvent):
+            check_customer_id(f"a{each}b")
+    for batch in batched(others, 500):
+        assert check_customer_id(f"a{batch}b") == f"a{batch}b"
+
+
+def batched(characters: Sequence[str], size: int) -> list[str]:
+    return ["".join(characters[at : at + size]) for at in range(0, len(characters), size)]
 
 
 def test_the_first_field_at_fault_is_named() -> None:
@@ -319,3 +342,28 @@ def test_a_reason_stays_short_however_long_an_unknown_name() -> None:
 )
 def test_every_error_is_caught_by_the_base_and_by_no_sibling(error: EventsError) -> None:
     assert type(error).__mro__[1] is EventsError
+
+
+# JSON
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a", "a"), ("é", "é"), ("\ud800x", r"\ud800x"), ("k" * 101, "k" * 100), ("", "")],
+    ids=ascii,
+)
+def test_a_field_given_twice_is_named_so_that_an_answer_can_hold_it(name: str, shown: str) -> None:
+    field = json.dumps(name)
+    document = parse_json(f"{{{field}: 1, {field}: 2}}".encode())
+    with pytest.raises(InvalidEvent) as refused:
+        parse_fields(document, ["a"])
+    assert (refused.value.field, refused.value.reason) == (shown, "is given twice")
+    assert str(refused.value).encode()
+
+
+def test_a_field_given_twice_among_very_many_is_found_at_once() -> None:
+    fields = ",".join(f'"{number}":1' for number in range(300_000))
+    began = time.process_time()
+    document = parse_json(f'{{{fields},"299999":2}}'.encode())
+    assert time.process_time() - began < 5, "each pair of fields was compared: that takes an hour"
+    assert refusal(lambda: parse_fields(document, ["a"])) == ("299999", "is given twice")

@@ -1,0 +1,64 @@
+"""What is taken from the document of a body: the events, and what is wrong with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from events.api.problems import InvalidRequest, TooLarge
+from events.errors import InvalidEvent
+from events.models import Event
+from events.parsing import check_void_reason, parse_fields, parse_object
+
+#: Each with its place in the request.
+Placed = tuple[int, Event]
+Rejection = tuple[int, InvalidEvent]
+Parsed = tuple[list[Placed], list[Rejection]]
+
+
+def take_events(document: object, most: int) -> Parsed:
+    """
+    The events to take in.
+
+    Args:
+        most: How many events one request may have.
+
+    Raises:
+        InvalidRequest: The document is no object with events alone, or has none of them.
+        TooLarge: It has more.
+    """
+    return _parsed(_fields(document, "events")["events"], most)
+
+
+def take_correction(document: object, most: int) -> tuple[str, Parsed]:
+    """The reason of a correction, and its events; raises as `take_events`."""
+    fields = _fields(document, "events", "reason")
+    try:
+        reason = check_void_reason(fields["reason"])
+    except InvalidEvent as exc:
+        raise InvalidRequest("reason", exc.reason) from exc
+    return reason, _parsed(fields["events"], most)
+
+
+def _fields(document: object, *names: str) -> Mapping[str, object]:
+    try:
+        return parse_fields(document, names)
+    except InvalidEvent as exc:
+        raise InvalidRequest(exc.field or "body", exc.reason) from exc
+
+
+def _parsed(documents: object, most: int) -> Parsed:
+    if not isinstance(documents, list):
+        raise InvalidRequest("events", "is not an array")
+    if not documents:
+        raise InvalidRequest("events", "is empty")
+    if len(documents) > most:
+        raise TooLarge(f"a request may have {most:,} events, and this one has {len(documents):,}")
+    events: list[Placed] = []
+    rejections: list[Rejection] = []
+    for place, document in enumerate(documents):
+        try:
+            events.append((place, parse_object(document)))
+        except InvalidEvent as exc:
+            # A new one: the frames of what was raised keep the whole document.
+            rejections.append((place, InvalidEvent(exc.field, exc.reason)))
+    return events, rejections
