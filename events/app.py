@@ -13,10 +13,10 @@ from events.api import auth, buckets, customers, ingest, middleware, ops, proble
 from events.api.bodies import Bodies
 from events.api.parameters import check_request
 from events.api.readiness import Readiness
-from events.binding import check_uvicorn
 from events.bootstrap import load_settings, make_service
 from events.config import Settings
 from events.errors import InvalidInput
+from events.server.binding import check_uvicorn
 
 _DESCRIPTION = (
     "How many events each customer sent in each one-hour UTC bucket: exact, whatever came twice, "

@@ -34,7 +34,7 @@ def add_to(commands: Commands) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     # Here, because other commands need no server.
-    from events import binding, serving, workers
+    from events.server import binding, process, workers
 
     settings = load_settings()
     binding.check_host(options.host, settings)
@@ -44,7 +44,7 @@ def _serve(options: argparse.Namespace) -> int:
     # Said at every level: somebody may wait for it.
     log.setLevel(logging.INFO)
     sockets = binding.bind(options.host, options.port)
-    welcome = serving.welcome(sockets)
+    welcome = process.welcome(sockets)
 
     def on_ready() -> None:
         log.info(welcome)
@@ -52,7 +52,7 @@ def _serve(options: argparse.Namespace) -> int:
     if options.workers > 1:
         workers.run(settings, sockets, options.workers, on_ready)
         return EXIT_OK
-    server = serving.Server(settings, on_ready=on_ready)
+    server = process.Server(settings, on_ready=on_ready)
     server.run(sockets)
     return EXIT_OK if server.started else EXIT_NOT_RUN
 

@@ -10,12 +10,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from events import logs, serving
-from events.binding import bind
+from events import logs
 from events.bootstrap import load_settings
 from events.config import Settings
 from events.errors import EventsError, InvalidInput
 from events.local import dynamodb
+from events.server import process as server_process
+from events.server.binding import bind
 
 _CHECKOUT = Path(__file__).parents[2]
 _SAMPLE = _CHECKOUT / "resources" / "events.csv"
@@ -89,9 +90,9 @@ def _serve(settings: Settings, port: int, started: ExitStack) -> None:
 
     def end_at_once(number: int) -> None:
         started.close()
-        serving.end_at_once(number)
+        server_process.end_at_once(number)
 
-    server = serving.Server(
+    server = server_process.Server(
         settings, on_ready=lambda: _say(_welcome(port)), on_second_signal=end_at_once
     )
     server.run(bind("127.0.0.1", port))

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from events.protocol import ImpatientProtocol
+from events.server.protocol import ImpatientProtocol
 from tests.e2e.conftest import Command, Ran, Shell, free_port, is_open, until
 
 DAY = "/events/customers/acme/buckets?start=2021-03-01&end=2021-03-02"

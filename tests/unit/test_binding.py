@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from events.binding import bind, check_host, check_uvicorn
 from events.config import Settings
 from events.errors import InvalidInput
+from events.server.binding import bind, check_host, check_uvicorn
 
 OFF, ON = Settings(), Settings(events_api_keys="on")
 

@@ -13,7 +13,7 @@ import yaml  # type: ignore[import-untyped] # comes without types
 from events.api.ops import router
 from events.cli import _parser
 from events.config import Settings
-from events.serving import FINISH_SECONDS
+from events.server.process import FINISH_SECONDS
 
 CHECKOUT = Path(__file__).parents[2]
 

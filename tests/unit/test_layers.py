@@ -16,8 +16,7 @@ SCRIPTS = ("ingest_events_from_file.py", "sample_api_requests.py")
 
 EDGES = (
     "events.app", "events.api", "events.cli", "events.commands", "events.fileingest",
-    "events.local", "events.__main__", "events.serving", "events.protocol", "events.workers",
-    "events.binding",
+    "events.local", "events.__main__", "events.server",
 )  # fmt: skip
 USE_CASES = (
     "events.service", "events.writer", "events.counting", "events.lookup", "events.erasure",

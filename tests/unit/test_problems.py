@@ -34,7 +34,7 @@ THROUGH_THEIR_BASE = {
     "events.calls.NoTable": 500,
     "events.local.dynamodb.LocalServerError": 500,
     "events.local.run.RunError": 500,
-    "events.workers.WorkersError": 500,
+    "events.server.workers.WorkersError": 500,
 }
 
 

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from events.protocol import ImpatientProtocol
+from events.server.protocol import ImpatientProtocol
 
 HEAD_SECONDS = 0.4
 HEAD = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"

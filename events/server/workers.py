@@ -24,7 +24,7 @@ from events import logs
 from events.api.ops import MEASURES_FOLDER
 from events.config import Settings
 from events.errors import EventsError
-from events.serving import FINISH_SECONDS, Server, end_at_once
+from events.server.process import FINISH_SECONDS, Server, end_at_once
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import uvicorn
 
 from events.app import create_app
 from events.config import Settings
-from events.protocol import ImpatientProtocol
+from events.server.protocol import ImpatientProtocol
 
 #: How long requests under way may take once nothing more is taken in.
 FINISH_SECONDS = 30

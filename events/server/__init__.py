@@ -1,0 +1,1 @@
+"""The server program: listening sockets, one process or several, HTTP without patience."""
