@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -74,6 +74,11 @@ class Caller:
         self.check_right(right)
         if self.customer_id is not None and self.customer_id != customer_id:
             raise NotAllowed("this API key is for one customer, and this is not about that one")
+
+    def check_each(self, right: Right, customers: Iterable[str]) -> None:
+        """The same about each of several customers."""
+        for customer_id in customers:
+            self.check(right, customer_id)
 
 
 #: The caller where keys are off.

@@ -146,6 +146,18 @@ class Calls:
                     raise StoreUnavailable(f"the table {table} is still being made")
                 time.sleep(0.2)
 
+    def make_missing_tables(self, exc: ClientError) -> None:
+        """
+        What to do about an answer that a table is not there.
+
+        Raises:
+            NoTable: They may not be made here.
+        """
+        if not self._may_make_tables:
+            names = " or ".join(each["TableName"] for each in self._tables)
+            raise NoTable(f"there is no table {names}") from exc
+        self.create_tables()
+
     def _check_others(self, missing: str, retry: RetryPolicy) -> None:
         """
         Refuse to make a table beside one that holds something: its partner was lost.
@@ -208,11 +220,8 @@ class Calls:
                 answer = judge(exc)
                 if answer is Answer.MAKE_TABLES and is_about_tables:
                     raise _NotThere from exc
-                if answer is Answer.MAKE_TABLES and not self._may_make_tables:
-                    names = " or ".join(each["TableName"] for each in self._tables)
-                    raise NoTable(f"there is no table {names}") from exc
-                if answer is Answer.MAKE_TABLES and not are_tables_made:
-                    self.create_tables()
+                if answer is Answer.MAKE_TABLES and not (are_tables_made and self._may_make_tables):
+                    self.make_missing_tables(exc)
                     # Asked anew, however little patience there is.
                     return self.one(operation, are_tables_made=True, retry=retry, **request)
                 if answer not in (Answer.RESEND, Answer.MAKE_TABLES):

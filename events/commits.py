@@ -20,7 +20,7 @@ from events.calls import (
     refused,
 )
 from events.datamodels import Tables, delete_actions, is_voided, keys_of, put_actions, void_actions
-from events.errors import StoreRefused
+from events.errors import StoreRefused, StoreUnavailable
 from events.models import Event, Outcome
 from events.registry import Registry
 from events.transactions import Answer, RetryPolicy, judge_cancellation
@@ -84,7 +84,7 @@ class Commits:
             outcomes = self._write(events, listed=None if day in self._days else day[0])
         except _DayIsGone:
             self._days.discard(day)
-            self._registry.register(day[0])
+            self._registry.forget(day[0])
             outcomes = self._write(events, listed=day[0])
         if len(self._days) >= _MOST_DAYS:
             self._days.clear()
@@ -190,9 +190,9 @@ class Commits:
                 return failed
             if attempt > 1:
                 metrics.STORE_RETRIES.labels(code_of(failure)).inc()
-            if listed is not None:
-                self._registry.ensure(listed)
             try:
+                if listed is not None:
+                    self._registry.ensure(listed)
                 self._client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
             except ClientError as exc:
                 answer = judge(exc)
@@ -215,10 +215,12 @@ class Commits:
                     if failed and not why.is_busy:
                         return failed
                 elif answer is Answer.MAKE_TABLES:
-                    self._calls.create_tables()
+                    self._calls.make_missing_tables(exc)
                     if listed is not None:
-                        self._registry.register(listed)
+                        self._registry.forget(listed)
                 failure = exc
+            except StoreUnavailable as exc:  # of the listing
+                failure = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
             except UNKNOWN_OUTCOME as exc:
                 failure = exc
             except BotoCoreError as exc:

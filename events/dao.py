@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -101,8 +102,19 @@ class DynamoStore:
         """Delete events and take them out of the counts; see `Commits`."""
         return self._commits.delete(events)
 
-    def delete_uncounted(self, customer_id: str, key: str) -> None:
-        """Delete an item that no counter knows: a voided event, or what is no event."""
+    def delete_voided(self, customer_id: str, key: str) -> None:
+        """Delete a voided event; whatever else has this key by now stays."""
+        # After a lost answer the event may be stored again, and counted.
+        with suppress(ConditionFailed):
+            self._calls.one(
+                self._client.delete_item,
+                TableName=self._tables.events,
+                Key={"customer_id": {"S": customer_id}, "event_key": {"S": key}},
+                ConditionExpression="attribute_exists(voided_at)",
+            )
+
+    def delete_foreign(self, customer_id: str, key: str) -> None:
+        """Delete an item of the events' table whose key no event can have."""
         self._calls.one(
             self._client.delete_item,
             TableName=self._tables.events,
@@ -244,16 +256,7 @@ class DynamoStore:
         is_newest_first: bool,
         page_size: int,
     ) -> Iterator[tuple[str, StoredEvent | None]]:
-        """
-        All events stored in a window with their keys, voided ones too; None for what is no event.
-
-        Args:
-            after: A key inside the window, from which on to go; None is its beginning.
-            page_size: How many are read from the database at a time.
-
-        Raises:
-            InvalidWindow: `after` is no key inside the window.
-        """
+        """All events stored in a window, voided ones too; see `lookup.Store`."""
         low, high = key_bounds(window)
         request: dict[str, Any] = {"ScanIndexForward": not is_newest_first, "Limit": page_size}
         if after is not None:
@@ -301,9 +304,9 @@ class DynamoStore:
         """List a customer, whether or not it was listed before."""
         self._registry.register(customer_id)
 
-    def begin_erasure(self, customer_id: str) -> datetime:
+    def begin_erasure(self, customer_id: str, *, is_listed: bool) -> datetime | None:
         """Mark a customer as being erased; see `Registry`."""
-        return self._registry.begin_erasure(customer_id)
+        return self._registry.begin_erasure(customer_id, is_listed=is_listed)
 
     def seconds_to_wait(self, since: datetime) -> float:
         """How long until a customer marked at `since` may be taken off; see `Registry`."""

@@ -92,18 +92,23 @@ def event_of(customer_id: str, key: str) -> Event:
 def stored_event_of(item: Item) -> StoredEvent:
     """The event that an item holds; raises `ValueError` for an item that is no event."""
     event = event_of(item["customer_id"]["S"], item["event_key"]["S"])
-    voided_at = _time_in(item, "voided_at")
+    # What something else has put there may lack times, or have others: its key makes it an event.
+    voided_at = None
+    if is_voided(item):
+        voided_at = _time_in(item, "voided_at") or event.timestamp
     return StoredEvent(
         event,
-        # An item that something else has put there may lack it.
         _time_in(item, "ingested_at") or event.timestamp,
         voided_at,
-        item["void_reason"]["S"] if voided_at and "void_reason" in item else None,
+        item.get("void_reason", {}).get("S") if voided_at else None,
     )
 
 
 def _time_in(item: Item, name: str) -> datetime | None:
-    return datetime.fromisoformat(item[name]["S"]) if name in item else None
+    try:
+        return datetime.fromisoformat(item[name]["S"])
+    except (KeyError, ValueError):
+        return None
 
 
 def is_voided(item: Item) -> bool:

@@ -30,8 +30,11 @@ class Store(Protocol):
             How many; those that are not stored, or voided, are left as they are.
         """
 
-    def delete_uncounted(self, customer_id: str, key: str) -> None:
-        """Delete an item that no counter knows: a voided event, or what is no event."""
+    def delete_voided(self, customer_id: str, key: str) -> None:
+        """Delete a voided event; whatever else has this key by now stays."""
+
+    def delete_foreign(self, customer_id: str, key: str) -> None:
+        """Delete an item of the events' table whose key no event can have."""
 
     def all_counters(self, customer_id: str) -> Iterator[DayCounts | str]:
         """Every counter item; the key of one that is no counter, as it is."""
@@ -45,8 +48,16 @@ class Store(Protocol):
     def is_listed(self, customer_id: str) -> bool:
         """Whether the registry of customers has this one."""
 
-    def begin_erasure(self, customer_id: str) -> datetime:
-        """Mark a customer as being erased; a mark that is there stays. Returns its time."""
+    def begin_erasure(self, customer_id: str, *, is_listed: bool) -> datetime | None:
+        """
+        Mark a customer as being erased; a mark that is there stays.
+
+        Args:
+            is_listed: Mark it only if it is listed still; else list it for that.
+
+        Returns:
+            The time of the mark; None if it is not listed any more.
+        """
 
     def seconds_to_wait(self, since: datetime) -> float:
         """How long until every write that began before the mark has ended."""
@@ -69,9 +80,13 @@ def erase(store: Store, customer_id: str, *, max_events: int) -> Erasure:
     Raises:
         StoreUnavailable: The same call again goes on.
     """
-    if not store.is_listed(customer_id) and _is_nothing_left(store, customer_id):
+    is_something_left = not _is_nothing_left(store, customer_id)
+    if not is_something_left and not store.is_listed(customer_id):
         return Erasure(0, is_complete=True)
-    since = store.begin_erasure(customer_id)
+    # Where nothing is left, another one may be erasing it, and take it off the list just now.
+    since = store.begin_erasure(customer_id, is_listed=not is_something_left)
+    if since is None:
+        return Erasure(0, is_complete=_is_nothing_left(store, customer_id))
     erased = 0
     while erased < max_events:
         # Read anew each time: nothing is deleted for what it was long ago.
@@ -112,8 +127,11 @@ def _erase_items(
     erased = 0
     counted: list[Event] = []
     for key, stored in items:
-        if stored is None or stored.voided_at is not None:
-            store.delete_uncounted(customer_id, key)
+        if stored is None:
+            store.delete_foreign(customer_id, key)
+            erased += 1
+        elif stored.voided_at is not None:
+            store.delete_voided(customer_id, key)
             erased += 1
         else:
             counted.append(stored.event)

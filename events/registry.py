@@ -19,6 +19,7 @@ from events.datamodels import (
     registry_prefix,
 )
 from events.timestamps import format_timestamp
+from events.transactions import RetryPolicy
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -59,6 +60,7 @@ class Registry:
         self._table = tables.counts
         self._now = now
         self._clock = clock
+        self._once = RetryPolicy(patience_seconds=0)
         self._listed_for_seconds = listed_for_seconds
         self._wait = timedelta(seconds=listed_for_seconds + grace_seconds)
         self._lock = threading.Lock()
@@ -74,18 +76,25 @@ class Registry:
         """
         now = self._clock()
         if self._listed_until.get(customer_id, -math.inf) < now:
-            self._list(customer_id, now)
+            # Once: the attempt that it belongs to is what is made again.
+            self._list(customer_id, now, retry=self._once)
 
     def register(self, customer_id: str) -> None:
         """List a customer, whether or not it was listed before."""
         self._list(customer_id, self._clock())
 
-    def _list(self, customer_id: str, sent_at: float) -> None:
+    def forget(self, customer_id: str) -> None:
+        """Do not believe that a customer is listed."""
+        with self._lock:
+            self._listed_until.pop(customer_id, None)
+
+    def _list(self, customer_id: str, sent_at: float, retry: RetryPolicy | None = None) -> None:
         # Whole, so that the mark of an erasure goes away.
         self._calls.one(
             self._client.put_item,
             TableName=self._table,
             Item=registry_item(customer_id, self._now()),
+            retry=retry,
         )
         with self._lock:
             if len(self._listed_until) >= _MOST_REMEMBERED:
@@ -140,29 +149,38 @@ class Registry:
 
     # --- erasing ----------------------------------------------------------------------------------
 
-    def begin_erasure(self, customer_id: str) -> datetime:
+    def begin_erasure(self, customer_id: str, *, is_listed: bool) -> datetime | None:
         """
         Mark a customer as being erased; a mark that is there stays.
 
+        Args:
+            is_listed: Mark it only if it is listed still; else list it for that.
+
         Returns:
-            The time of the mark.
+            The time of the mark; None if it is not listed any more.
         """
-        answer = self._calls.one(
-            self._client.update_item,
-            TableName=self._table,
-            Key=self._key(customer_id),
-            UpdateExpression=(
-                "SET erasing_since = if_not_exists(erasing_since, :now), "
-                "registered_id = :id, registered_at = if_not_exists(registered_at, :now)"
-            ),
-            ExpressionAttributeValues={
-                ":now": {"S": format_timestamp(self._now())},
-                ":id": {"S": customer_id},
-            },
-            ReturnValues="ALL_NEW",
-        )
-        with self._lock:
-            self._listed_until.pop(customer_id, None)
+        only_if: dict[str, Any] = {}
+        if is_listed:
+            only_if["ConditionExpression"] = "attribute_exists(customer_id)"
+        self.forget(customer_id)
+        try:
+            answer = self._calls.one(
+                self._client.update_item,
+                TableName=self._table,
+                Key=self._key(customer_id),
+                UpdateExpression=(
+                    "SET erasing_since = if_not_exists(erasing_since, :now), "
+                    "registered_id = :id, registered_at = if_not_exists(registered_at, :now)"
+                ),
+                ExpressionAttributeValues={
+                    ":now": {"S": format_timestamp(self._now())},
+                    ":id": {"S": customer_id},
+                },
+                ReturnValues="ALL_NEW",
+                **only_if,
+            )
+        except ConditionFailed:
+            return None
         return erasing_since(answer["Attributes"])
 
     def seconds_to_wait(self, since: datetime) -> float:

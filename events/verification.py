@@ -130,7 +130,12 @@ class _Recount:
             if hours:
                 self._judge(day, hours)
             self._days += 1
-        if self._events and not self._store.is_listed(self._customer_id):
+        # Looked at once more: what was counted may be erased by now, and rightly off the list.
+        if (
+            self._events
+            and not self._store.is_listed(self._customer_id)
+            and next(iter(self._store.all_event_keys(self._customer_id)), None) is not None
+        ):
             self._unlisted.append(self._customer_id)
             if self._is_repairing:
                 self._store.register(self._customer_id)

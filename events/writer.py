@@ -170,13 +170,17 @@ class Writer:
         with self._lock:
             lane = self._lanes[key]
             batch = _take(lane)
-        self._commit(batch)
-        with self._lock:
-            if not lane:
-                del self._lanes[key]
-                self._is_idle.notify_all()
-                return
-        self._threads.submit(self._run, key)
+        try:
+            self._commit(batch)
+        finally:
+            # Whatever happened, the lane must go on.
+            with self._lock:
+                is_over = not lane
+                if is_over:
+                    del self._lanes[key]
+                    self._is_idle.notify_all()
+            if not is_over:
+                self._threads.submit(self._run, key)
 
     def _commit(self, batch: _Batch) -> None:
         """Write a batch, and tell all who wait for it."""
@@ -199,7 +203,9 @@ class Writer:
                     ticket.fail(exc)
         else:
             with self._lock:
-                _settle(batch, outcomes, is_voiding=reason is not None)
+                receipts = _settle(batch, outcomes, is_voiding=reason is not None)
+            for outcome, number in receipts.items():
+                metrics.EVENTS.labels(outcome.value).inc(number)
 
 
 def _take(waiting: deque[_Entry]) -> _Batch:
@@ -233,15 +239,16 @@ def _take(waiting: deque[_Entry]) -> _Batch:
 
 
 def _parted(batch: _Batch) -> list[_Batch]:
-    """A batch by the callers who wait: each event goes with the first who sent it."""
+    """A batch as one for each caller; what several sent is in the batch of each."""
     parts: dict[int, _Batch] = {}
     for event, entries in batch.items():
-        first = id(entries[0][1])
-        parts.setdefault(first, {})[event] = entries
+        for entry in entries:
+            parts.setdefault(id(entry[1]), {}).setdefault(event, []).append(entry)
     return list(parts.values())
 
 
-def _settle(batch: _Batch, outcomes: dict[Event, Outcome], *, is_voiding: bool) -> None:
+def _settle(batch: _Batch, outcomes: dict[Event, Outcome], *, is_voiding: bool) -> Counter[Outcome]:
+    """Tell all who wait for a batch; returns how many receipts of each kind there were."""
     twin_of = _TWIN_OF_VOIDED if is_voiding else _TWIN_OF_STORED
     receipts: Counter[Outcome] = Counter()
     for event, entries in batch.items():
@@ -253,5 +260,4 @@ def _settle(batch: _Batch, outcomes: dict[Event, Outcome], *, is_voiding: bool) 
         for _, ticket, place in twins:
             ticket.settle(place, twin)
             receipts[twin] += 1
-    for outcome, number in receipts.items():
-        metrics.EVENTS.labels(outcome.value).inc(number)
+    return receipts

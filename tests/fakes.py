@@ -138,8 +138,15 @@ class MemoryStore:
                     deleted += 1
             return deleted
 
-    def delete_uncounted(self, customer_id: str, key: str) -> None:
+    def delete_voided(self, customer_id: str, key: str) -> None:
         with self._lock:
+            stored = self._items.get(customer_id, {}).get(key)
+            if stored is not None and stored.voided_at is not None:
+                del self._items[customer_id][key]
+
+    def delete_foreign(self, customer_id: str, key: str) -> None:
+        with self._lock:
+            assert self._items.get(customer_id, {}).get(key) is None, "an event"
             self._items.get(customer_id, {}).pop(key, None)
 
     def delete_counter(self, seen: DayCounts) -> bool:
@@ -165,8 +172,10 @@ class MemoryStore:
                 [each for each in self._counters.values() if each.customer_id == customer_id]
             )
 
-    def begin_erasure(self, customer_id: str) -> datetime:
+    def begin_erasure(self, customer_id: str, *, is_listed: bool) -> datetime | None:
         with self._lock:
+            if is_listed and customer_id not in self._listed:
+                return None
             self._listed.add(customer_id)
             return self._erasing.setdefault(customer_id, self._now())
 
@@ -532,9 +541,13 @@ class SpyStore:
         self._note("delete", events)
         return self._store.delete(events)
 
-    def delete_uncounted(self, customer_id: str, key: str) -> None:
-        self._note("delete_uncounted", customer_id, key)
-        self._store.delete_uncounted(customer_id, key)
+    def delete_voided(self, customer_id: str, key: str) -> None:
+        self._note("delete_voided", customer_id, key)
+        self._store.delete_voided(customer_id, key)
+
+    def delete_foreign(self, customer_id: str, key: str) -> None:
+        self._note("delete_foreign", customer_id, key)
+        self._store.delete_foreign(customer_id, key)
 
     def delete_counter(self, seen: DayCounts) -> bool:
         self._note("delete_counter", seen)
@@ -554,9 +567,9 @@ class SpyStore:
         self._note("all_counters", customer_id)
         return self._store.all_counters(customer_id)
 
-    def begin_erasure(self, customer_id: str) -> datetime:
-        self._note("begin_erasure", customer_id)
-        return self._store.begin_erasure(customer_id)
+    def begin_erasure(self, customer_id: str, *, is_listed: bool) -> datetime | None:
+        self._note("begin_erasure", customer_id, is_listed)
+        return self._store.begin_erasure(customer_id, is_listed=is_listed)
 
     def seconds_to_wait(self, since: datetime) -> float:
         self._note("seconds_to_wait", since)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
+from fastapi.responses import Response
 
 from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge, UnsupportedContent
 from events.config import Settings
@@ -17,6 +20,8 @@ from events.parsing import parse_json
 
 #: JSON of four megabytes can take a hundred as objects, and Python reads one at a time anyway.
 _READ_AT_A_TIME = 2
+#: Requests that wait for the store at a time, in threads of their own: questions have the others.
+_THREADS = 64
 _GZIP = 31  # zlib's "window bits" for a gzip header and trailer
 #: One gzip file after another is gzip too. Of empty ones a body has room for 200,000, and each
 #: costs a copy of what follows it.
@@ -40,6 +45,7 @@ class Bodies:
         self._timeout_seconds = settings.events_body_timeout_seconds
         self._bytes_held = 0
         self._reading = threading.BoundedSemaphore(_READ_AT_A_TIME)
+        self.threads = CapacityLimiter(_THREADS)
 
     async def receive(self, request: Request) -> AsyncIterator[bytes]:
         """
@@ -145,6 +151,31 @@ def _check_kind(request: Request) -> None:
             raise UnsupportedContent("send JSON in UTF-8, which needs no charset")
     if request.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip"):
         raise UnsupportedContent("of content encodings only gzip is understood")
+
+
+async def in_thread(
+    request: Request, work: Callable[[float], Response], *, patience_seconds: float
+) -> Response:
+    """
+    The answer that `work` gives, in one of the threads for requests with bodies.
+
+    Args:
+        work: Gets what is left of the patience.
+        patience_seconds: From now on; waiting for a thread counts.
+
+    Raises:
+        Busy: The patience was over before there was a thread.
+    """
+    bodies: Bodies = request.app.state.bodies
+    begin = time.monotonic()
+
+    def begun() -> Response:
+        left = begin + patience_seconds - time.monotonic()
+        if left <= 0:
+            raise Busy("too many requests wait for the store: send the same again, that is safe")
+        return work(left)
+
+    return await to_thread.run_sync(begun, limiter=bodies.threads)
 
 
 async def _receive(request: Request) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from events.addresses import is_loopback
-from events.api.problems import problem
+from events.api.problems import Busy, problem
 
 #: What proxies add; their clients may be anywhere.
 _SIGNS_OF_A_PROXY = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
@@ -51,6 +51,9 @@ class LocalOnly:
             address = scope.get(end)
             if not address or not is_loopback(address[0]):
                 return f"the {name} of this request is none of this machine's own (127.0.0.1, ::1)"
+        # What nginx sends on as long as it is told nothing else, without any of the headers below.
+        if scope.get("http_version") == "1.0":
+            return "this request came as HTTP/1.0, as through a proxy"
         for name in _SIGNS_OF_A_PROXY:
             if name in headers:
                 return f"this request came through a proxy (it has {name})"
@@ -99,7 +102,7 @@ class AtMost:
             refusal = problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "too many requests are under way here: send the same again, that is safe",
-                title="The server is busy",
+                title=Busy.title,
             )
             await refusal(scope, receive, send)
             return

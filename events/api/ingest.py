@@ -13,14 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from events import metrics
-from events.access import Caller
 from events.api.auth import REFUSALS, CallerDep, allowed
-from events.api.bodies import Body, read_json
+from events.api.bodies import Body, in_thread, read_json
 from events.api.parameters import Service, SettingsOfApp
 from events.api.patterns import ID_PATTERN, CustomerIdText, KeyPartText, TimestampText
 from events.api.problems import FieldProblem, problem, responses
-from events.api.taken import Placed, Rejection, take_correction, take_events
+from events.api.taken import Parsed, take_correction, take_events
 from events.apikeys import Right
+from events.config import Settings
 from events.models import Outcome
 from events.parsing import MAX_REASON_CHARACTERS
 
@@ -183,14 +183,13 @@ def _body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
         **responses(*_ERRORS),
     },
 )
-def post_events(
+async def post_events(
     request: Request,
-    response: Response,
     service: Service,
     settings: SettingsOfApp,
     caller: CallerDep,
     body: Body,
-) -> Receipts | Response:
+) -> Response:
     """
     Store and count events, each at most once for ever, with a receipt for each.
 
@@ -199,26 +198,24 @@ def post_events(
     a `duplicate`. The same event twice in one request is a `duplicate` the second time.
     """
     most = settings.events_max_events_per_request
-    events, rejections = read_json(request, body, lambda document: take_events(document, most))
-    _check(caller, Right.INGEST, events)
-    metrics.EVENTS.labels(_REJECTED).inc(len(rejections))
-    if not events:
-        return _nothing_acceptable(rejections)
-    outcomes = service.ingest(
-        [event for _, event in events],
-        timeout_seconds=_patience(settings.events_store_patience_seconds),
-    )
-    results: list[Any] = _results(events, outcomes, rejections)
-    numbers = Counter(outcomes)
-    if rejections:
-        response.status_code = HTTPStatus.MULTI_STATUS
-    return Receipts(
-        inserted=numbers[Outcome.INSERTED],
-        duplicates=numbers[Outcome.DUPLICATE],
-        voided=numbers[Outcome.VOIDED],
-        rejected=len(rejections),
-        results=results,
-    )
+
+    def work(seconds: float) -> Response:
+        parsed = read_json(request, body, lambda document: take_events(document, most))
+        caller.check_each(Right.INGEST, parsed.customers)
+        if not parsed.events:
+            return _nothing_acceptable(parsed)
+        outcomes = service.ingest([event for _, event in parsed.events], timeout_seconds=seconds)
+        numbers = Counter(outcomes)
+        receipts = Receipts(
+            inserted=numbers[Outcome.INSERTED],
+            duplicates=numbers[Outcome.DUPLICATE],
+            voided=numbers[Outcome.VOIDED],
+            rejected=len(parsed.rejections),
+            results=_receipts(parsed, outcomes),
+        )
+        return _answer(parsed, receipts)
+
+    return await in_thread(request, work, patience_seconds=_patience(settings))
 
 
 @router.post(
@@ -233,14 +230,13 @@ def post_events(
         **responses(*_ERRORS),
     },
 )
-def void_events(
+async def void_events(
     request: Request,
-    response: Response,
     service: Service,
     settings: SettingsOfApp,
     caller: CallerDep,
     body: Body,
-) -> VoidReceipts | Response:
+) -> Response:
     """
     Correct the counts: events named by their four fields are counted no more.
 
@@ -248,58 +244,57 @@ def void_events(
     does not bring it back. After 503 send the same again.
     """
     most = settings.events_max_events_per_request
-    reason, (events, rejections) = read_json(
-        request, body, lambda document: take_correction(document, most)
-    )
-    _check(caller, Right.ADMIN, events)
-    metrics.EVENTS.labels(_REJECTED).inc(len(rejections))
-    if not events:
-        return _nothing_acceptable(rejections)
-    outcomes = service.void(
-        [event for _, event in events],
-        reason=reason,
-        timeout_seconds=_patience(settings.events_store_patience_seconds),
-    )
-    results: list[Any] = _results(events, outcomes, rejections)
-    numbers = Counter(outcomes)
-    if rejections:
-        response.status_code = HTTPStatus.MULTI_STATUS
-    return VoidReceipts(
-        voided=numbers[Outcome.VOIDED],
-        already_voided=numbers[Outcome.ALREADY_VOIDED],
-        not_found=numbers[Outcome.NOT_FOUND],
-        rejected=len(rejections),
-        results=results,
-    )
+
+    def work(seconds: float) -> Response:
+        reason, parsed = read_json(request, body, lambda document: take_correction(document, most))
+        caller.check_each(Right.ADMIN, parsed.customers)
+        if not parsed.events:
+            return _nothing_acceptable(parsed)
+        outcomes = service.void(
+            [event for _, event in parsed.events], reason=reason, timeout_seconds=seconds
+        )
+        numbers = Counter(outcomes)
+        receipts = VoidReceipts(
+            voided=numbers[Outcome.VOIDED],
+            already_voided=numbers[Outcome.ALREADY_VOIDED],
+            not_found=numbers[Outcome.NOT_FOUND],
+            rejected=len(parsed.rejections),
+            results=_receipts(parsed, outcomes),
+        )
+        return _answer(parsed, receipts)
+
+    return await in_thread(request, work, patience_seconds=_patience(settings))
 
 
-def _patience(of_the_store_seconds: float) -> float:
-    return of_the_store_seconds + _LONGER_THAN_THE_STORE_SECONDS
+def _patience(settings: Settings) -> float:
+    return settings.events_store_patience_seconds + _LONGER_THAN_THE_STORE_SECONDS
 
 
-def _check(caller: Caller, right: Right, events: Sequence[Placed]) -> None:
-    for customer_id in {event.customer_id for _, event in events}:
-        caller.check(right, customer_id)
+def _answer(parsed: Parsed, receipts: BaseModel) -> Response:
+    metrics.EVENTS.labels(_REJECTED).inc(len(parsed.rejections))
+    status = HTTPStatus.MULTI_STATUS if parsed.rejections else HTTPStatus.OK
+    # Written here, in the thread: the framework would do it where all requests wait for it.
+    return Response(receipts.model_dump_json(), status, media_type="application/json")
 
 
-def _results(
-    events: Sequence[Placed], outcomes: Sequence[Outcome], rejections: Sequence[Rejection]
-) -> list[dict[str, Any]]:
+def _receipts(parsed: Parsed, outcomes: Sequence[Outcome]) -> list[Any]:
     """A receipt for each event, in the order sent."""
-    results: list[dict[str, Any]] = [
+    receipts: list[dict[str, Any]] = [
         {"index": place, "status": outcome.value}
-        for (place, _), outcome in zip(events, outcomes, strict=True)
+        for (place, _), outcome in zip(parsed.events, outcomes, strict=True)
     ]
-    if rejections:
-        results += [
-            {"index": place, "status": _REJECTED, "error": str(exc)} for place, exc in rejections
+    if parsed.rejections:
+        receipts += [
+            {"index": place, "status": _REJECTED, "error": str(exc)}
+            for place, exc in parsed.rejections
         ]
-        results.sort(key=lambda result: result["index"])
-    return results
+        receipts.sort(key=lambda receipt: receipt["index"])
+    return receipts
 
 
-def _nothing_acceptable(rejections: Sequence[Rejection]) -> Response:
-    number = len(rejections)
+def _nothing_acceptable(parsed: Parsed) -> Response:
+    number = len(parsed.rejections)
+    metrics.EVENTS.labels(_REJECTED).inc(number)
     return problem(
         HTTPStatus.BAD_REQUEST,
         "the event is rejected, see errors"
@@ -310,6 +305,6 @@ def _nothing_acceptable(rejections: Sequence[Rejection]) -> Response:
                 field=f"events.{place}.{exc.field}" if exc.field else f"events.{place}",
                 detail=exc.reason,
             )
-            for place, exc in rejections
+            for place, exc in parsed.rejections
         ],
     )

@@ -10,9 +10,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from events.access import NO_GOOD_KEY
 from events.errors import (
@@ -124,6 +126,8 @@ class BodyTooSlow(EventsError):
 
 class Busy(EventsError):
     """This process has as much to do as it may have; nothing was done of the request."""
+
+    title = "The server is busy"
 
 
 STATUS_OF |= {
@@ -255,7 +259,8 @@ def _of_events_error(_: Request, exc: Exception) -> Response:
         errors = [FieldProblem(field=exc.field, detail=exc.reason)]
     detail = "; ".join(f"{each.field}: {each.detail}" for each in errors) or str(exc)
     wait = exc.retry_after_seconds if isinstance(exc, TooManyRequests) else RETRY_AFTER_SECONDS
-    return problem(status, detail, errors=errors, retry_after_seconds=wait)
+    title = Busy.title if isinstance(exc, Busy) else None
+    return problem(status, detail, errors=errors, retry_after_seconds=wait, title=title)
 
 
 def _of_validation(_: Request, exc: Exception) -> Response:
@@ -281,13 +286,27 @@ def _in_our_words(error: dict[str, Any]) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _of_http_exception(_: Request, exc: Exception) -> Response:
+def _of_http_exception(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)  # noqa: S101 - it was installed for this class
     status = HTTPStatus(exc.status_code)
     detail = "no such address; /openapi.json lists all" if status == 404 else str(exc.detail)
     answer = problem(status, detail)
     answer.headers.update(exc.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        answer.headers["Allow"] = ", ".join(_methods_of(request))
     return answer
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What an address allows; the framework names only the methods of the first route there."""
+    return sorted(
+        {
+            method
+            for route in iter_route_contexts(request.app.routes)
+            if route.path and compile_path(route.path)[0].match(request.scope["path"])
+            for method in route.methods or ()
+        }
+    )
 
 
 def _of_disconnect(_: Request, __: Exception) -> Response:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from events.api.problems import InvalidRequest, TooLarge
 from events.errors import InvalidEvent
-from events.models import Event
+from events.models import MAX_PARTITION_KEY_BYTES, Event
 from events.parsing import check_void_reason, parse_fields, parse_object
 
-#: Each with its place in the request.
-Placed = tuple[int, Event]
-Rejection = tuple[int, InvalidEvent]
-Parsed = tuple[list[Placed], list[Rejection]]
+
+class Parsed(NamedTuple):
+    """
+    The events of a request and what is wrong with the others, each with its place in it.
+
+    `customers` are all that the request is about, also in what is rejected.
+    """
+
+    events: list[tuple[int, Event]]
+    rejections: list[tuple[int, InvalidEvent]]
+    customers: set[str]
 
 
 def take_events(document: object, most: int) -> Parsed:
@@ -53,12 +61,17 @@ def _parsed(documents: object, most: int) -> Parsed:
         raise InvalidRequest("events", "is empty")
     if len(documents) > most:
         raise TooLarge(f"a request may have {most:,} events, and this one has {len(documents):,}")
-    events: list[Placed] = []
-    rejections: list[Rejection] = []
+    parsed = Parsed([], [], set())
     for place, document in enumerate(documents):
         try:
-            events.append((place, parse_object(document)))
+            event = parse_object(document)
+            parsed.events.append((place, event))
+            parsed.customers.add(event.customer_id)
         except InvalidEvent as exc:
             # A new one: the frames of what was raised keep the whole document.
-            rejections.append((place, InvalidEvent(exc.field, exc.reason)))
-    return events, rejections
+            parsed.rejections.append((place, InvalidEvent(exc.field, exc.reason)))
+            claimed = document.get("customer_id") if isinstance(document, dict) else None
+            if isinstance(claimed, str):
+                # One that is longer is nobody's, and is not to be kept.
+                parsed.customers.add(claimed[: MAX_PARTITION_KEY_BYTES + 1])
+    return parsed

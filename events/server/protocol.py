@@ -23,11 +23,14 @@ class ImpatientProtocol(H11Protocol):
     """
 
     head_timeout_seconds: ClassVar[float] = 10
+    #: For the rest of a body that was answered without reading it (401, 413, …); it is dropped.
+    unread_body_timeout_seconds: ClassVar[float] = 5
     #: While what is ready of an answer cannot be sent on.
     stall_timeout_seconds: ClassVar[float] = 30
 
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         super().connection_made(transport)
@@ -37,13 +40,21 @@ class ImpatientProtocol(H11Protocol):
         super().connection_lost(exc)
         self._end_head_timer()
         self._end_stall_timer()
+        self._end_unread_timer()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self.conn.their_state is not h11.SEND_BODY:
+            self._end_unread_timer()
         self._watch_head()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and self._unread_timer is None:
+            # No data ends this time: whoever goes on sending what nobody wants is cut off.
+            self._unread_timer = self.loop.call_later(
+                self.unread_body_timeout_seconds, self._give_up
+            )
         # What came while the answer was made may be the begin of the next head.
         self._watch_head()
 
@@ -75,6 +86,11 @@ class ImpatientProtocol(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _end_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _end_stall_timer(self) -> None:
         if self._stall_timer is not None:

@@ -231,6 +231,28 @@ def test_each_route_answers_each_key_as_the_table_says(api: Api, route: str, key
         assert response.json()["title"] == "This API key has no right to that"
 
 
+@pytest.mark.parametrize("path", ["/events", "/events/void"])
+def test_a_key_for_one_customer_sends_nothing_of_another_not_even_what_would_be_rejected(
+    api: Api, path: str
+) -> None:
+    token = api.key(Right.INGEST, Right.ADMIN, customer_id=ITS_CUSTOMER)
+    good = AN_EVENT | {"transaction_id": "beside"}
+    for other in (
+        AN_EVENT | {"customer_id": OTHER_CUSTOMER},
+        {"customer_id": OTHER_CUSTOMER},
+        AN_EVENT | {"customer_id": OTHER_CUSTOMER, "timestamp": "yesterday"},
+        AN_EVENT | {"customer_id": "x" * 3_000},
+    ):
+        body = {"events": [good, other]} | ({"reason": "x"} if path.endswith("void") else {})
+        assert api.request("POST", path, token, json=body).status_code == 403, other
+    total = api.get(BUCKETS, api.key(Right.READ)).json()["total"]
+    assert api.request("POST", "/events", token, json={"events": [good]}).json()["inserted"] in (
+        0,
+        1,
+    )
+    assert api.get(BUCKETS, api.key(Right.READ)).json()["total"] in (total, total + 1)
+
+
 def refusal(status: int, title: str, detail: str) -> Json:
     phrase = {401: "unauthorized", 403: "forbidden", 429: "too-many-requests"}[status]
     return {

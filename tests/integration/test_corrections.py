@@ -310,6 +310,20 @@ def test_an_erased_customer_leaves_nothing_in_any_table_and_the_others_everythin
     assert subject.tables.contents() == expected_contents(others)
 
 
+def test_an_event_that_was_sent_anew_is_not_deleted_for_its_voided_namesake(
+    subject: Subject, service: EventService
+) -> None:
+    """As when the answer to a first deletion was lost, and the event came in before the second."""
+    service.ingest([event("a")])
+    before = subject.tables.contents()
+    subject.store.delete_voided("acme", stored_key(event("a")))
+    assert subject.tables.contents() == before
+    service.void([event("a")], reason="x")
+    subject.store.delete_voided("acme", stored_key(event("a")))
+    assert subject.tables.contents().events == []
+    subject.store.delete_voided("acme", stored_key(event("a")))
+
+
 def test_counts_are_exact_after_each_step(service: EventService) -> None:
     service.ingest(many_events(200, hours=30, event_types=5))
     for _ in range(3):
@@ -317,6 +331,16 @@ def test_counts_are_exact_after_each_step(service: EventService) -> None:
         assert step == Erasure(40, is_complete=False)
         assert service.verify().is_equal
     assert service.verify().events == 80
+
+
+def test_an_erasure_that_another_one_finished_meanwhile_lists_nobody_again(
+    subject: Subject, service: EventService
+) -> None:
+    subject.store.register("acme")
+    assert subject.store.begin_erasure("nobody", is_listed=True) is None
+    assert subject.tables.contents() == Contents(customers=["acme"])
+    assert erase_all(service, "acme") == 0
+    assert subject.tables.contents() == NOTHING
 
 
 def test_a_customer_that_nobody_knows_is_erased_at_once(

@@ -158,6 +158,7 @@ def asked(
     server: tuple[str, int | None] | None = ("127.0.0.1", 8800),
     client: tuple[str, int] | None = ("127.0.0.1", 50_000),
     host: str | None = "localhost:8800",
+    http_version: str = "1.1",
     settings: Settings | None = None,
     **headers: str,
 ) -> Any:
@@ -167,6 +168,7 @@ def asked(
     async def so_asked(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             scope["server"], scope["client"] = server, client
+            scope["http_version"] = http_version
             scope["headers"] = [] if host is None else [(b"host", host.encode())]
             scope["headers"] += [
                 (name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()
@@ -212,6 +214,7 @@ def test_without_keys_this_machine_is_answered(request_: dict[str, Any]) -> None
         ({"x_forwarded_for": "127.0.0.1"}, "a proxy (it has x-forwarded-for)"),
         ({"x_real_ip": "127.0.0.1"}, "a proxy (it has x-real-ip)"),
         ({"via": "1.1 proxy"}, "a proxy (it has via)"),
+        ({"http_version": "1.0"}, "HTTP/1.0, as through a proxy"),
         ({"host": None}, "the header Host"),
         ({"host": ""}, "the header Host"),
         ({"host": "evil.example.com"}, "the header Host"),

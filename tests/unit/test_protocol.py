@@ -22,12 +22,13 @@ LARGE = b"x" * 8_000_000
 class Quick(ImpatientProtocol):
     head_timeout_seconds: ClassVar[float] = HEAD_SECONDS
     stall_timeout_seconds: ClassVar[float] = 0.3
+    unread_body_timeout_seconds: ClassVar[float] = 0.5
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the length of the body, or at `/large` with much."""
+    """Answers with the length of the body, at `/large` with much, at `/no` without reading it."""
     assert scope["type"] == "http"
-    length, more = 0, True
+    length, more = 0, scope["path"] != "/no"
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -153,6 +154,36 @@ def test_a_body_may_take_longer_than_a_head() -> None:
     got, seconds = talk(slow)
     assert got == b"20"
     assert seconds > HEAD_SECONDS * 2
+
+
+REFUSED = b"POST /no HTTP/1.1\r\nhost: localhost\r\n"
+
+
+def test_a_client_that_goes_on_sending_what_was_refused_is_cut_off() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(REFUSED + b"transfer-encoding: chunked\r\n\r\n")
+        got = await answer(reader)
+        await dribble(writer, b"1\r\nx\r\n" * 100)
+        return got
+
+    got, seconds = talk(endless)
+    assert got == b"0"
+    assert 0.4 < seconds < 1.5
+
+
+def test_one_that_ends_its_body_in_time_may_send_the_next_request() -> None:
+    async def patient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(REFUSED + b"content-length: 4\r\n\r\nab")
+        first = await answer(reader)
+        await asyncio.sleep(0.2)
+        writer.write(b"cd")
+        # Longer than the rest of that body had.
+        await asyncio.sleep(0.5)
+        writer.write(HEAD)
+        return first + await answer(reader)
+
+    got, _ = talk(patient)
+    assert got == b"00"
 
 
 def test_a_client_that_does_not_take_its_answer_is_dropped() -> None:

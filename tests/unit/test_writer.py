@@ -241,6 +241,20 @@ def test_a_twin_from_another_caller_is_a_duplicate() -> None:
     assert recorder.batches == [[event("held")], [event("t"), event("u")]]
 
 
+def test_a_twin_does_not_share_what_is_wrong_in_the_request_of_the_first() -> None:
+    recorder = Recorder()
+    recorder.fails_on = {event("bad"): StoreRefused("no")}
+    with writing(recorder) as writer:
+        recorder.hold()
+        writer.submit([event("held")])
+        recorder.wait_until_begun()
+        tickets = [writer.submit([event("t"), event("bad")]), writer.submit([event("t")])]
+        recorder.let_go()
+        with pytest.raises(StoreRefused):
+            tickets[0].wait()
+        assert tickets[1].wait() == [INSERTED]
+
+
 def test_a_twin_shares_the_failure_of_the_first() -> None:
     recorder = Recorder()
     recorder.hold()
