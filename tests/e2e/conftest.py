@@ -135,7 +135,14 @@ class Shell:
             process = subprocess.Popen(
                 [sys.executable, *map(str, arguments)],
                 cwd=self.folder,
-                env={**kept, "PYTHONPATH": str(CHECKOUT), **self.settings, **(settings or {})},
+                # What a killed program leaves behind goes with the folder of the test.
+                env={
+                    **kept,
+                    "PYTHONPATH": str(CHECKOUT),
+                    "TMPDIR": str(self._notes),
+                    **self.settings,
+                    **(settings or {}),
+                },
                 stdin=stdin,
                 start_new_session=True,
                 stdout=out_file,
