@@ -32,7 +32,7 @@ from events.errors import (
 #: What a class without a line of its own answers, deliberately through its base.
 THROUGH_THEIR_BASE = {
     "events.calls.NoTable": 500,
-    "events.local.dynamodb.LocalServerError": 500,
+    "events.local.server.LocalServerError": 500,
     "events.local.run.RunError": 500,
     "events.server.workers.WorkersError": 500,
 }

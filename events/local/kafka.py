@@ -1,0 +1,168 @@
+"""Kafka: one node that is broker and controller, fetched once from Maven Central."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import struct
+import subprocess
+import uuid
+from functools import partial
+from pathlib import Path
+
+from events.local import jars
+from events.local.server import (
+    LocalServer,
+    LocalServerError,
+    check_port,
+    end_of,
+    free_port,
+    launch,
+    scratch_folder,
+    wait_until,
+)
+
+VERSION = "4.3.1"
+#: Without the second it has nothing to say why it does not start.
+_COORDINATES = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
+_JARS = jars.FOLDER / f"kafka-{VERSION}"
+DATA_FOLDER = jars.FOLDER / "kafka-data"
+DEFAULT_PORT = 9092
+_JAVA_OPTIONS = ("-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+#: It hands its partitions over and closes its files.
+_PATIENCE_SECONDS = 30
+#: Written in a formatted folder (Kafka's "meta.properties").
+_FORMATTED = "meta.properties"
+
+
+class KafkaLocal(LocalServer):
+    """A running Kafka. After SIGTERM it loses nothing; it is killed after 30 s."""
+
+    port: int
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+def start(
+    *,
+    port: int = 0,
+    data_folder: Path | None = None,
+    log: Path | None = None,
+    ready_timeout_seconds: float = 60,
+) -> KafkaLocal:
+    """
+    Start Kafka and wait until it answers.
+
+    It listens on 127.0.0.1 alone, makes no topic by itself, and keeps one copy of everything: it is
+    for a laptop and for tests.
+
+    Args:
+        port: Of the broker; 0 takes a free one.
+        data_folder: Made and formatted if it is not there; None is a temporary one, gone at its
+            end.
+        log: What the server prints goes here; None drops it, except when it does not start.
+        ready_timeout_seconds: It answers after about three seconds.
+
+    Raises:
+        LocalServerError: It could not be fetched, the port is taken, or it did not answer in time.
+    """
+    class_path = str(jars.fetch(f"Kafka {VERSION}", _COORDINATES, _JARS) / "*")
+    port = port or free_port()
+    check_port(port)
+    with scratch_folder("kafka-local-") as scratch:
+        data = data_folder or scratch / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        configuration = scratch / "server.properties"
+        configuration.write_text(_properties(port, free_port(), data), encoding="utf-8")
+        output = log or scratch / "log"
+        if not (data / _FORMATTED).exists():
+            _format(class_path, configuration, scratch)
+        arguments = ["kafka.Kafka", str(configuration)]
+        process = launch(
+            class_path, arguments, scratch=scratch, output=output, options=_JAVA_OPTIONS
+        )
+        server = KafkaLocal(process, scratch, patience_seconds=_PATIENCE_SECONDS)
+        server.port = port
+        is_ready = partial(is_answering, server.bootstrap_servers)
+        try:
+            wait_until(is_ready, "Kafka", process, output, ready_timeout_seconds)
+        except BaseException:
+            server.stop()
+            raise
+    return server
+
+
+def is_answering(bootstrap_server: str, *, timeout_seconds: float = 1) -> bool:
+    """
+    Whether a Kafka answers there: asked for the versions that it speaks.
+
+    Request and answer are those of ApiVersions, version 0 (Kafka Protocol Guide).
+    """
+    host, _, port = bootstrap_server.rpartition(":")
+    correlation_id = 1
+    # Key of the request, its version, correlation id, no client id.
+    request = struct.pack(">hhih", 18, 0, correlation_id, -1)
+    try:
+        with socket.create_connection((host, int(port)), timeout=timeout_seconds) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            with connection.makefile("rb") as stream:
+                head = stream.read(10)
+    except OSError:
+        return False
+    if len(head) < 10:
+        return False
+    _, answered_id, error = struct.unpack(">iih", head)
+    return bool(answered_id == correlation_id and error == 0)
+
+
+def must_be_fetched() -> bool:
+    """Whether the next start begins with a download."""
+    return not _JARS.is_dir()
+
+
+def _properties(port: int, controller_port: int, data: Path) -> str:
+    settings = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "listeners": f"BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"BROKER://127.0.0.1:{port}",
+        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "BROKER",
+        "controller.listener.names": "CONTROLLER",
+        "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
+        # A backslash begins an escape in a file of properties.
+        "log.dirs": str(data).replace("\\", "/"),
+        # One node holds the only copy there is.
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        # A topic that is named wrong must not come to be.
+        "auto.create.topics.enable": "false",
+        # Members of a group need not wait for others on a laptop.
+        "group.initial.rebalance.delay.ms": "0",
+    }
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def _format(class_path: str, configuration: Path, scratch: Path) -> None:
+    """Make a folder one that Kafka keeps its data in; once in the folder's life."""
+    cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    output = scratch / "format.log"
+    arguments = ["kafka.tools.StorageTool", "format", "--standalone"]
+    arguments += ["--cluster-id", cluster_id, "--config", str(configuration)]
+    process = launch(class_path, arguments, scratch=scratch, output=output, options=_JAVA_OPTIONS)
+    try:
+        code = process.wait(60)
+    except subprocess.TimeoutExpired as exc:
+        process.kill()
+        process.wait()
+        raise LocalServerError(
+            f"Kafka's folder was not formatted within 60 s: {end_of(output)}"
+        ) from exc
+    if code != 0:
+        raise LocalServerError(f"Kafka's folder could not be formatted: {end_of(output)}")
