@@ -169,6 +169,25 @@ class PeriodPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """
+    What there is of a customer in a window.
+
+    `by_type` sums to `total`. `first_event_at` and `last_event_at` are of the events that count.
+    `busiest` is the first of the hours with the most events; None where there are none.
+    """
+
+    customer_id: str
+    window: Window
+    total: int
+    by_type: Mapping[str, int]
+    first_event_at: datetime | None
+    last_event_at: datetime | None
+    busiest: BucketCount | None
+    last_ingested_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class EventQuery:
     """
     A question about one customer's stored events.

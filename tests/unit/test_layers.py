@@ -19,8 +19,8 @@ EDGES = (
     "events.local", "events.__main__", "events.server",
 )  # fmt: skip
 USE_CASES = (
-    "events.service", "events.writer", "events.counting", "events.lookup", "events.erasure",
-    "events.verification", "events.access",
+    "events.service", "events.writer", "events.counting", "events.periods", "events.exports",
+    "events.summaries", "events.lookup", "events.erasure", "events.verification", "events.access",
 )  # fmt: skip
 #: What talks to DynamoDB; `bootstrap` puts it together.
 DATABASE = (
