@@ -29,7 +29,7 @@ DATABASE = (
 PURE = (
     "events.windows", "events.rollups", "events.timestamps", "events.parsing",
     "events.transactions", "events.datamodels", "events.csvfile", "events.apikeys",
-    "events.addresses", "events.calendars",
+    "events.addresses", "events.calendars", "events.formats",
 )  # fmt: skip
 GROUND = ("events.models", "events.errors", "events.config", "events.metrics")
 DRIVERS = ("boto3", "botocore")
