@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.bodies = Bodies(settings)
     for each in (ingest, buckets, summary, stored, customers, ops):
         app.include_router(each.router)
-    problems.install(app, bodies=ingest.BODIES)
+    problems.install(app, bodies=(*ingest.BODIES, *buckets.ANSWERS))
     middleware.install(app, settings)
     app.state.is_stopping = False
     return app
