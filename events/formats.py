@@ -17,7 +17,7 @@ from events.errors import InvalidWindow
 from events.models import BucketCount, Calendar, PeriodCount
 
 #: `calendar` None: the counts are of UTC hours, else of its periods.
-Counts: TypeAlias = Iterable[BucketCount] | Iterable[PeriodCount]
+Counts: TypeAlias = Iterable[BucketCount | PeriodCount]
 Format: TypeAlias = Literal["csv", "jsonl", "parquet"]
 
 _ROWS_AT_A_TIME = 500
