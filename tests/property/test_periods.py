@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.calendars import period_at
-from events.models import BucketQuery, Calendar, Event, Unit, Window
+from events.models import BucketQuery, Calendar, Event, PeriodCount, Unit, Window
 from events.service import EventService
 from tests.fakes import MemoryStore
 from tests.property.test_calendars import calendars, moments
@@ -55,7 +55,9 @@ def test_every_window_has_the_total_that_a_count_by_hand_gives(
         assert {each.period: each.counts for each in page.periods} == by_hand
         assert list(service.all_periods(query, calendar)) == list(page.periods)
 
-        found, start, totals = [], None, set()
+        found: list[PeriodCount] = []
+        totals: set[int] = set()
+        start = None
         while start is not None or not totals:
             part = service.periods(replace(query, limit=limit, from_start=start), calendar)
             found += part.periods
