@@ -62,7 +62,7 @@ def buckets(store: Store, query: BucketQuery) -> BucketPage:
     window = query.window
     check_filled(query)
     start = query.from_start
-    if start is not None and (start != floor_hour(start) or not touches(window, start)):
+    if start is not None and (start != floor_hour(start) or not _touches(window, start)):
         raise InvalidWindow("is no hour of this window: use `next` as it was given", "cursor")
 
     found = count_hours_of(store, query)
@@ -209,5 +209,5 @@ class Hours:
         self.by_type[hour] = dict(types)
 
 
-def touches(window: Window, hour: datetime) -> bool:
+def _touches(window: Window, hour: datetime) -> bool:
     return floor_hour(window.start) <= hour < window.end

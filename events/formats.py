@@ -115,11 +115,15 @@ def csv_pieces(counts: Counts, calendar: Calendar | None, *, is_grouped: bool) -
     rows.writerow(_columns(calendar, is_grouped=is_grouped))
     tell = hour_text if calendar is None else partial(local_text, calendar)
     for some in _batches(counts, _ROWS_AT_A_TIME):
-        for times, kind, count, is_partial in _lines(some):
-            cells: list[object] = [tell(at) for at in times]
-            if kind is not None:
-                cells.append(_defused(kind))
-            rows.writerow((*cells, count, "true" if is_partial else "false"))
+        rows.writerows(
+            (
+                *map(tell, times),
+                *(() if kind is None else (_defused(kind),)),
+                count,
+                "true" if is_partial else "false",
+            )
+            for times, kind, count, is_partial in _lines(some)
+        )
         yield piece.getvalue().encode()
         piece.seek(0)
         piece.truncate()

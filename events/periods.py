@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from events.calendars import period_at
 from events.calendars import periods as periods_of
-from events.counting import MAX_FILLED_HOURS, Hours, Store, count_raw, days_of, touches
+from events.counting import MAX_FILLED_HOURS, Hours, Store, count_raw, days_of
 from events.errors import InvalidWindow
 from events.models import BucketQuery, Calendar, PeriodCount, PeriodPage, Window
 from events.windows import HOUR, LATEST, floor_hour, split
@@ -22,16 +22,11 @@ MOST_CUT_EVENTS = 500_000
 
 
 class Part(NamedTuple):
-    """What one period and the window have of an hour."""
+    """What one period and the window have of an hour; `cut` None is the whole of it."""
 
     period: Window
     hour: datetime
-    range: Window
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is the whole hour, which a counter holds."""
-        return self.range.end - self.range.start == HOUR
+    cut: Window | None
 
 
 @dataclass(slots=True)
@@ -57,8 +52,7 @@ def periods(store: Store, query: BucketQuery, calendar: Calendar) -> PeriodPage:
     """
     window = query.window
     check_filled(query, calendar)
-    start = query.from_start
-    if start is not None and not _begins(calendar, window, start):
+    if query.from_start is not None and not _begins(calendar, window, query.from_start):
         raise InvalidWindow("is no window of this range: use `next` as it was given", "cursor")
     found = Hours()
     for day in days_of(store, query):
@@ -68,23 +62,25 @@ def periods(store: Store, query: BucketQuery, calendar: Calendar) -> PeriodPage:
     if query.is_filled:
         asked = periods_of(calendar, window)
     else:
-        asked = dict.fromkeys(part.period for part in parts)
+        asked = {part.period.start: part.period for part in parts}.values()
     page, end = _page(query, asked, parts, found)
 
     edges = {floor_hour(piece.start) for piece in split(window).clipped}
     # The hours at the ends too, whichever page this is: the total needs them.
-    chosen = [part for part in parts if part.period in page or part.hour in edges]
+    chosen = [part for part in parts if part.period.start in page or part.hour in edges]
     counted = tally(store, query, chosen, found)
-    by_period = {each.period: each for each in counted.periods}
+    by_start = {each.period.start: each for each in counted.periods}
     rows = []
-    for period in page:
-        row = by_period.get(period) or empty(query, period)
+    for start, period in page.items():
+        row = by_start.get(start) or empty(query, period)
         if row.count or query.is_filled:
             rows.append(row)
     total = sum({part.hour: found.counts[part.hour] for part in parts}.values())
     # What was counted from the raw events counts, so that one page sums to the total, also while
     # events arrive. Hours with a part on another page keep their counter.
-    elsewhere = Counter(part.hour for part in parts) - Counter(part.hour for part in chosen)
+    elsewhere: set[datetime] = set()
+    if len(chosen) < len(parts):
+        elsewhere = {hour for _, hour, cut in set(parts).difference(chosen) if cut is not None}
     for hour, count in counted.raw_hours.items():
         if hour not in elsewhere:
             total += count - found.counts[hour]
@@ -115,8 +111,9 @@ def check_filled(query: BucketQuery, calendar: Calendar) -> None:
 def parts_of(calendar: Calendar, window: Window, found: Hours) -> Iterator[Part]:
     """The hours with events inside a window, in the parts that periods cut them in; ascending."""
     period: Window | None = None
+    first = floor_hour(window.start)
     for hour in sorted(hour for hour, count in found.counts.items() if count):
-        if not touches(window, hour):
+        if not first <= hour < window.end:
             continue
         at = max(hour, window.start)
         end = window.end if LATEST - hour < HOUR else min(hour + HOUR, window.end)
@@ -124,40 +121,45 @@ def parts_of(calendar: Calendar, window: Window, found: Hours) -> Iterator[Part]
             if period is None or at >= period.end:
                 period = period_at(calendar, at)
             until = min(end, period.end)
-            yield Part(period, hour, Window(at, until))
+            yield Part(period, hour, None if until - at == HOUR else Window(at, until))
             at = until
 
 
 def tally(store: Store, query: BucketQuery, parts: Sequence[Part], found: Hours) -> Tally:
     """What the periods of some parts have in them: counters, and raw events all counted at once."""
-    cut = [part for part in parts if not part.is_whole]
-    raw = iter(
-        count_raw(
-            store, query, [part.range for part in cut], [found.counts[part.hour] for part in cut]
-        )
-    )
+    pieces = [part.cut for part in parts if part.cut is not None]
+    busy = [found.counts[part.hour] for part in parts if part.cut is not None]
+    raw = iter(count_raw(store, query, pieces, busy))
     result = Tally()
-    counts: dict[Window, int] = defaultdict(int)
-    by_type: dict[Window, Counter[str]] = defaultdict(Counter)
-    for part in parts:
+    # By their starts: a window's own hash takes longer than all else here.
+    periods: dict[datetime, Window] = {}
+    counts: dict[datetime, int] = defaultdict(int)
+    by_type: dict[datetime, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for period, hour, cut in parts:
+        start = period.start
+        periods[start] = period
         of_part: Mapping[str | None, int] | Mapping[str, int]
-        if part.is_whole:
-            number, of_part = found.counts[part.hour], found.by_type.get(part.hour, {})
+        if cut is None:
+            counts[start] += found.counts[hour]
+            of_part = found.by_type.get(hour, {})
         else:
             of_part = next(raw)
             number = sum(of_part.values())
-            result.raw_hours[part.hour] += number
-        counts[part.period] += number
+            counts[start] += number
+            result.raw_hours[hour] += number
         if query.is_grouped:
-            by_type[part.period].update({kind: each for kind, each in of_part.items() if kind})
+            of_period = by_type[start]
+            for kind, number in of_part.items():
+                if kind is not None and number:
+                    of_period[kind] += number
     result.periods = [
         PeriodCount(
-            period,
+            periods[start],
             count,
-            is_cut(query.window, period),
-            dict(sorted(by_type[period].items())) if query.is_grouped else None,
+            is_cut(query.window, periods[start]),
+            dict(sorted(by_type[start].items())) if query.is_grouped else None,
         )
-        for period, count in counts.items()
+        for start, count in counts.items()
     ]
     return result
 
@@ -178,23 +180,24 @@ def _begins(calendar: Calendar, window: Window, start: datetime) -> bool:
 
 def _page(
     query: BucketQuery, asked: Iterable[Window], parts: Sequence[Part], found: Hours
-) -> tuple[dict[Window, None], datetime | None]:
-    """The periods of the page asked for, and the start of the first one after it."""
-    cut: dict[Window, list[datetime]] = defaultdict(list)
+) -> tuple[dict[datetime, Window], datetime | None]:
+    """The periods of the page asked for by their starts, and the start of the first one after."""
+    cut: dict[datetime, set[datetime]] = defaultdict(set)
     for part in parts:
-        if not part.is_whole:
-            cut[part.period].append(part.hour)
-    page: dict[Window, None] = {}
+        if part.cut is not None:
+            cut[part.period.start].add(part.hour)
+    page: dict[datetime, Window] = {}
     hours: set[datetime] = set()
     events = 0
     for period in asked:
-        if query.from_start is not None and period.start < query.from_start:
+        start = period.start
+        if query.from_start is not None and start < query.from_start:
             continue
         is_costly = len(hours) >= MOST_CUT_HOURS or events >= MOST_CUT_EVENTS
-        if len(page) == query.limit or (is_costly and period in cut):
-            return page, period.start
-        page[period] = None
-        new = set(cut.get(period, ())) - hours
-        hours |= new
-        events += sum(found.counts[hour] for hour in new)
+        if len(page) == query.limit or (is_costly and start in cut):
+            return page, start
+        page[start] = period
+        if start in cut:
+            events += sum(found.counts[hour] for hour in cut[start] - hours)
+            hours |= cut[start]
     return page, None
