@@ -8,13 +8,14 @@ from itertools import chain
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from events.api.auth import REFUSALS, allowed
 from events.api.media import MEDIA_TYPES, preferred
 from events.api.parameters import BucketParameters, CustomerId, Service, encode_cursor
 from events.api.problems import InvalidRequest, responses
 from events.api.shapes import Bucket, Buckets, CalendarBucket, CalendarBuckets
+from events.api.streamed import Streamed
 from events.apikeys import Right
 from events.formats import Counts, Format, bucket_object, csv_pieces, encoded, period_object
 from events.models import BucketPage, BucketQuery, Calendar, PeriodPage, Unit
@@ -176,9 +177,7 @@ def _export(
     pieces = encoded(form, counts, calendar, is_grouped=query.is_grouped)
     # The first is waited for, so that a store that does not answer is a 503 and no cut-off 200.
     first = next(pieces, b"")
-    return StreamingResponse(
-        chain([first], pieces), media_type=MEDIA_TYPES[form], headers=_headers(form)
-    )
+    return Streamed(chain([first], pieces), media_type=MEDIA_TYPES[form], headers=_headers(form))
 
 
 def _headers(form: Format) -> dict[str, str]:
