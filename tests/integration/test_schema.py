@@ -126,6 +126,9 @@ def test_each_operation_takes_what_its_description_allows_and_nothing_else(
         excluded.append(negative_data_rejection)
         assert case.meta is not None
         assert is_beyond or case.meta.generation.mode.is_negative, refused
+    if isinstance(case.query.get("event_type", []), bool | int | float | str):
+        # In an address one value of a parameter that may be repeated is a list of one.
+        excluded.append(negative_data_rejection)
     case.validate_response(
         response,
         headers=served.headers,
