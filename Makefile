@@ -36,6 +36,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 lock: $(VENV)/.dev
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) requirements.in -c requirements-dev.txt -o requirements.txt
+	$(LOCK) requirements-export.in -c requirements-dev.txt -o requirements-export.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

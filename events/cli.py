@@ -1,4 +1,4 @@
-"""The commands: `python -m events run | local | serve | verify | void | erase | keys`."""
+"""The commands: `python -m events run | local | serve | buckets | export | verify | …`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from events.commands import EXIT_NOT_RUN, EXIT_OK, corrections, keys, port, say, serve, verify
+from events.commands import (
+    EXIT_NOT_RUN,
+    EXIT_OK,
+    buckets,
+    corrections,
+    export,
+    keys,
+    port,
+    say,
+    serve,
+    verify,
+)
 from events.errors import EventsError
 
 
@@ -103,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--in-memory", action="store_true", help="keep nothing after it stops")
 
     serve.add_to(commands)
+    buckets.add_to(commands)
+    export.add_to(commands)
     verify.add_to(commands)
     corrections.add_to(commands)
     keys.add_to(commands)

@@ -44,7 +44,7 @@ class Store(Protocol):
 
 def total(store: Store, customer_id: str, window: Window) -> int:
     """A customer's events in a window."""
-    return sum(_count_hours(store, BucketQuery(customer_id, window)).counts.values())
+    return sum(count_hours_of(store, BucketQuery(customer_id, window)).counts.values())
 
 
 def buckets(store: Store, query: BucketQuery) -> BucketPage:
@@ -60,17 +60,12 @@ def buckets(store: Store, query: BucketQuery) -> BucketPage:
         StoreUnavailable: The store did not answer in time.
     """
     window = query.window
-    if query.is_filled and count_hours(window) > MAX_FILLED_HOURS:
-        raise InvalidWindow(
-            f"fill=zero gives at most {MAX_FILLED_HOURS:,} hours, and this window has "
-            f"{count_hours(window):,}: ask for a shorter one, or leave fill out",
-            "fill",
-        )
+    check_filled(query)
     start = query.from_start
     if start is not None and (start != floor_hour(start) or not _touches(window, start)):
         raise InvalidWindow("is no hour of this window: use `next` as it was given", "cursor")
 
-    found = _count_hours(store, query)
+    found = count_hours_of(store, query)
     if query.is_filled:
         starts = list(hours_of(window))
     else:
@@ -97,10 +92,28 @@ def buckets(store: Store, query: BucketQuery) -> BucketPage:
     )
 
 
-def _count_hours(store: Store, query: BucketQuery) -> _Hours:
-    found = _Hours()
-    for day in _days_of(store, query):
+def check_filled(query: BucketQuery) -> None:
+    """Raises `InvalidWindow` where too many hours are to be filled."""
+    number = count_hours(query.window) if query.is_filled else 0
+    if number > MAX_FILLED_HOURS:
+        raise InvalidWindow(
+            f"fill=zero gives at most {MAX_FILLED_HOURS:,} hours, and this window has "
+            f"{number:,}: ask for a shorter one, or leave fill out",
+            "fill",
+        )
+
+
+def count_hours_of(store: Store, query: BucketQuery) -> Hours:
+    """The counts of the hours of a window, cut ones as far as it covers them."""
+    found = Hours()
+    for day in days_of(store, query):
         found.add(day)
+    clip(store, query, found)
+    return found
+
+
+def clip(store: Store, query: BucketQuery, found: Hours) -> None:
+    """Have the hours that the window cuts counted from the raw events; forget those outside it."""
     parts = split(query.window)
     pieces = []
     for piece in parts.clipped:
@@ -110,12 +123,11 @@ def _count_hours(store: Store, query: BucketQuery) -> _Hours:
             pieces.append(piece)
     busy = [found.counts[floor_hour(piece.start)] for piece in pieces]
     found.keep(parts.whole)
-    for piece, counts in zip(pieces, _count_raw(store, query, pieces, busy), strict=True):
+    for piece, counts in zip(pieces, count_raw(store, query, pieces, busy), strict=True):
         found.put(floor_hour(piece.start), counts)
-    return found
 
 
-def _days_of(store: Store, query: BucketQuery) -> Iterator[DayCounts]:
+def days_of(store: Store, query: BucketQuery) -> Iterator[DayCounts]:
     """The counters of the days that the window touches, hours outside it included."""
     window = query.window
     if window.start == window.end:
@@ -127,7 +139,7 @@ def _days_of(store: Store, query: BucketQuery) -> Iterator[DayCounts]:
             yield day
 
 
-def _count_raw(
+def count_raw(
     store: Store, query: BucketQuery, pieces: Sequence[Window], busy: Sequence[int]
 ) -> list[Mapping[str | None, int]]:
     """
@@ -160,7 +172,7 @@ def _count_raw(
 
 
 @dataclass(slots=True)
-class _Hours:
+class Hours:
     """
     What is known of some hours: their counts, by event type where counters of types were added,
     and when any of the counters last changed. Hours without events may be absent.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from enum import Enum
 from typing import NamedTuple
 
@@ -120,6 +120,71 @@ class BucketPage:
     last_ingested_at: datetime | None
     buckets: tuple[BucketCount, ...]
     next_start: datetime | None = None
+
+
+class Unit(Enum):
+    """How long a period of the calendar is. A week begins on Monday."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The days, weeks or months of a time zone."""
+
+    unit: Unit
+    zone: tzinfo
+
+
+class PeriodCount(NamedTuple):
+    """
+    The events of one day, week or month, as far as the window covers it.
+
+    `period` is the whole of it, in UTC; the rest is as for `BucketCount`.
+    """
+
+    period: Window
+    count: int  # type: ignore[assignment] # as for `BucketCount`
+    is_partial: bool = False
+    counts: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodPage:
+    """
+    One page of a window's periods, ascending; all else is as for `BucketPage`.
+
+    A page may be short, also empty, and not be the last.
+    """
+
+    customer_id: str
+    window: Window
+    calendar: Calendar
+    total: int
+    last_ingested_at: datetime | None
+    periods: tuple[PeriodCount, ...]
+    next_start: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """
+    What there is of a customer in a window.
+
+    `by_type` sums to `total`. `first_event_at` and `last_event_at` are of the events that count.
+    `busiest` is the first of the hours with the most events; None where there are none.
+    """
+
+    customer_id: str
+    window: Window
+    total: int
+    by_type: Mapping[str, int]
+    first_event_at: datetime | None
+    last_event_at: datetime | None
+    busiest: BucketCount | None
+    last_ingested_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from events import counting, erasure, lookup, verification
+from events import counting, erasure, exports, lookup, periods, summaries, verification
 from events.models import (
+    BucketCount,
     BucketPage,
     BucketQuery,
+    Calendar,
     CustomerPage,
     CustomerTotal,
     Difference,
@@ -18,6 +20,9 @@ from events.models import (
     EventPage,
     EventQuery,
     Outcome,
+    PeriodCount,
+    PeriodPage,
+    Summary,
     Verification,
     Window,
 )
@@ -158,6 +163,22 @@ class EventService:
     def buckets(self, query: BucketQuery) -> BucketPage:
         """A customer's events by UTC hour; see `counting.buckets`."""
         return counting.buckets(self._store, query)
+
+    def periods(self, query: BucketQuery, calendar: Calendar) -> PeriodPage:
+        """The same by day, week or month of a zone; see `periods.periods`."""
+        return periods.periods(self._store, query, calendar)
+
+    def all_buckets(self, query: BucketQuery) -> Iterator[BucketCount]:
+        """All of a window by UTC hour, one after the other; see `exports.buckets`."""
+        return exports.buckets(self._store, query)
+
+    def all_periods(self, query: BucketQuery, calendar: Calendar) -> Iterator[PeriodCount]:
+        """The same by day, week or month of a zone; see `exports.periods`."""
+        return exports.periods(self._store, query, calendar)
+
+    def summary(self, customer_id: str, window: Window) -> Summary:
+        """What there is of a customer in a window; see `summaries.summary`."""
+        return summaries.summary(self._store, customer_id, window)
 
     def customers(
         self, *, window: Window = ALL_TIME, prefix: str = "", after: str | None = None, limit: int

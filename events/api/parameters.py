@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Annotated, Literal
 from urllib.parse import unquote_to_bytes
 
@@ -13,13 +13,20 @@ from fastapi import Depends, Path, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from events.api.patterns import CursorText, CustomerIdText, InstantText, KeyPartText
+from events.api.patterns import (
+    ZONE_PATTERN,
+    CursorText,
+    CustomerIdText,
+    InstantText,
+    KeyPartText,
+    ZoneText,
+)
 from events.api.problems import InvalidRequest
 from events.config import Settings
-from events.errors import InvalidEvent, InvalidWindow
+from events.errors import InvalidEvent, InvalidInput, InvalidWindow
 from events.parsing import check_customer_id, check_event_type
 from events.service import EventService
-from events.timestamps import parse_instant
+from events.timestamps import parse_instant, zone_named
 
 MAX_BUCKETS, DEFAULT_BUCKETS = 10_000, 1_000
 MAX_CUSTOMERS, DEFAULT_CUSTOMERS = 1_000, 100
@@ -87,6 +94,16 @@ def _event_type(text: str) -> str:
         raise ValueError(exc.reason) from exc
 
 
+def _zone(text: object) -> tzinfo:
+    # `localtime` is another zone on each machine.
+    if not re.fullmatch(ZONE_PATTERN, str(text)) or text == "localtime":
+        raise ValueError("is no IANA time zone such as Europe/Berlin or UTC")
+    try:
+        return zone_named(str(text))
+    except InvalidInput as exc:
+        raise ValueError(str(exc)) from exc
+
+
 def encode_cursor(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
@@ -120,6 +137,7 @@ Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=I
 EventType = Annotated[str, BeforeValidator(_event_type, json_schema_input_type=KeyPartText)]
 Cursor = Annotated[str, BeforeValidator(_cursor, json_schema_input_type=CursorText)]
 HourCursor = Annotated[datetime, BeforeValidator(_cursor_hour, json_schema_input_type=CursorText)]
+Zone = Annotated[tzinfo, BeforeValidator(_zone, json_schema_input_type=ZoneText)]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 
 
@@ -144,7 +162,7 @@ CustomerId = Annotated[
 class BucketParameters(BaseModel):
     """Query parameters of the buckets route."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     start: Instant = Field(
         description="Start of the window, included: an ISO 8601 date, or date and time, with any "
@@ -154,6 +172,18 @@ class BucketParameters(BaseModel):
     end: Instant = Field(
         description="End of the window, not included; as `start`.",
         examples=["2021-04-01T00:00:00Z"],
+    )
+    window: Literal["hour", "day", "week", "month"] = Field(
+        default="hour",
+        description="How long a bucket is: UTC hours, or days, weeks (from Monday) or months of "
+        "`timezone`.",
+        examples=["day"],
+    )
+    timezone: Zone | None = Field(
+        default=None,
+        description="IANA name of the zone of days, weeks and months; without it UTC. Hours are "
+        "UTC hours and take none.",
+        examples=["Europe/Berlin"],
     )
     event_type: list[EventType] = Field(
         default=[],
@@ -167,8 +197,8 @@ class BucketParameters(BaseModel):
     )
     fill: Literal["zero"] | None = Field(
         default=None,
-        description="`zero` gives every hour of the window; without it hours without events are "
-        "left out.",
+        description="`zero` gives every hour (day, week, month) of the window; without it those "
+        "without events are left out.",
         examples=["zero"],
     )
     limit: WholeNumber = Field(
@@ -181,12 +211,30 @@ class BucketParameters(BaseModel):
     cursor: HourCursor | None = Field(
         default=None,
         description="`next` of the page before, with all else as it was.",
-        examples=["MjAyMS0wMy0wMVQwNTowMDowMC4wMDAwMDBa"],
+        examples=["MjAyMS0wMy0wMVQyMzowMDowMC4wMDAwMDBa"],
     )
-    format: Literal["json", "csv"] | None = Field(
+    format: Literal["json", "csv", "jsonl", "parquet"] | None = Field(
         default=None,
-        description="`csv` gives CSV, as `Accept: text/csv` does.",
+        description="`csv` gives CSV, as `Accept: text/csv` does. `jsonl` and `parquet` give the "
+        "whole window, whatever its length, and take neither `limit` nor `cursor`.",
         examples=["json"],
+    )
+
+
+class SummaryParameters(BaseModel):
+    """Query parameters of the summary route."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: Instant | None = Field(
+        default=None,
+        description="Start of the window, included; without it from the first event on.",
+        examples=["2021-03-01T00:00:00Z"],
+    )
+    end: Instant | None = Field(
+        default=None,
+        description="End of the window, not included; without it to the last event.",
+        examples=["2021-04-01T00:00:00Z"],
     )
 
 

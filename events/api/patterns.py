@@ -24,6 +24,8 @@ TIMESTAMP_PATTERN = rf"^{_DATE}[T ]{_MINUTE}{_SECOND}{_OFFSET}$"
 INSTANT_PATTERN = rf"^{_DATE}(?:[T ]{_MINUTE}(?:{_SECOND})?{_OFFSET}?)?$"
 #: What `encode_cursor` makes.
 CURSOR_PATTERN = "^[A-Za-z0-9_-]+$"
+#: What names of zones are made of.
+ZONE_PATTERN = "^[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}$"
 
 # The limits are bytes of UTF-8, which JSON Schema cannot count: never fewer than characters.
 _MOST_CUSTOMER_ID_CHARACTERS = MAX_PARTITION_KEY_BYTES
@@ -40,3 +42,4 @@ KeyPartText = Annotated[
 TimestampText = Annotated[str, Field(pattern=TIMESTAMP_PATTERN)]
 InstantText = Annotated[str, Field(pattern=INSTANT_PATTERN)]
 CursorText = Annotated[str, Field(pattern=CURSOR_PATTERN)]
+ZoneText = Annotated[str, Field(pattern=ZONE_PATTERN)]

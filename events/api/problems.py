@@ -205,7 +205,7 @@ def install(app: FastAPI, bodies: Sequence[type[BaseModel]] = ()) -> None:
     Make every error of an app answer with a problem, and its description say so.
 
     Args:
-        bodies: Models of request bodies, which the routes read themselves.
+        bodies: Models of bodies that the routes read or write themselves.
     """
     app.add_exception_handler(ClientDisconnect, _of_disconnect)
     app.add_exception_handler(EventsError, _of_events_error)

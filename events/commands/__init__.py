@@ -26,3 +26,8 @@ def port(text: str) -> int:
 
 def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shown(text: str) -> str:
+    """An id or type with its invisible characters written out."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

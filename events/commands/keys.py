@@ -13,7 +13,7 @@ from typing import Any
 from events.access import KeyStore
 from events.apikeys import ApiKey, Right, is_key_id, new_key
 from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_key_store
-from events.commands import EXIT_OK, Commands, say
+from events.commands import EXIT_OK, Commands, say, shown
 from events.errors import InvalidInput
 from events.parsing import check_customer_id
 from events.timestamps import format_timestamp, parse_instant
@@ -159,7 +159,7 @@ def _rights(key: ApiKey) -> str:
 
 
 def _scope(key: ApiKey) -> str:
-    return "all customers" if key.customer_id is None else f"customer {_shown(key.customer_id)}"
+    return "all customers" if key.customer_id is None else f"customer {shown(key.customer_id)}"
 
 
 def _end(key: ApiKey) -> str:
@@ -174,17 +174,12 @@ def _state(key: ApiKey, now: datetime) -> str:
     return "expired" if key.is_expired(now) else "good"
 
 
-def _shown(text: str) -> str:
-    """An id with its invisible characters written out."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-
-
 def _row(key: ApiKey, now: datetime) -> Sequence[str]:
     return (
         key.key_id,
         key.name,
         _rights(key),
-        "all" if key.customer_id is None else _shown(key.customer_id),
+        "all" if key.customer_id is None else shown(key.customer_id),
         _second(key.created_at),
         "never" if key.expires_at is None else _second(key.expires_at),
         _state(key, now),

@@ -40,6 +40,7 @@ AN_EVENT = {
     "transaction_id": "t",
     "timestamp": "2021-03-01T00:00:00Z",
 }
+SUMMARY = "/events/customers/acme%2F%C3%A9/summary"
 BUCKETS = f"/events/customers/acme%2F%C3%A9/buckets?{WINDOW}"
 
 
@@ -102,6 +103,7 @@ class Guarded(NamedTuple):
 #: Each route there is, as `METHOD /path`. Put a row here for each new one.
 GUARDED = {
     "GET /events/customers/{customer_id:id}/buckets": Guarded(Right.READ, "customer", BUCKETS),
+    "GET /events/customers/{customer_id:id}/summary": Guarded(Right.READ, "customer", SUMMARY),
     "GET /events/customers": Guarded(Right.READ, "all", "/events/customers"),
     "GET /events/customers/{customer_id:id}/events": Guarded(Right.READ, "customer", EVENTS),
     "DELETE /events/customers/{customer_id:id}/events": Guarded(Right.ADMIN, "customer", ERASED),

@@ -838,7 +838,10 @@ NO_NUMBER = "is no whole number"
         (f"{DAY_ONE}&group_by=hour", {"group_by": "input should be 'event_type'"}),
         (f"{DAY_ONE}&group_by=", {"group_by": "input should be 'event_type'"}),
         (f"{DAY_ONE}&fill=none", {"fill": "input should be 'zero'"}),
-        (f"{DAY_ONE}&format=xml", {"format": "input should be 'json' or 'csv'"}),
+        (
+            f"{DAY_ONE}&format=xml",
+            {"format": "input should be 'json', 'csv', 'jsonl' or 'parquet'"},
+        ),
         (f"{DAY_ONE}&limit=0", {"limit": "input should be greater than or equal to 1"}),
         (f"{DAY_ONE}&limit=-1", {"limit": "input should be greater than or equal to 1"}),
         (f"{DAY_ONE}&limit=10001", {"limit": "input should be less than or equal to 10000"}),

@@ -19,8 +19,8 @@ EDGES = (
     "events.local", "events.__main__", "events.server",
 )  # fmt: skip
 USE_CASES = (
-    "events.service", "events.writer", "events.counting", "events.lookup", "events.erasure",
-    "events.verification", "events.access",
+    "events.service", "events.writer", "events.counting", "events.periods", "events.exports",
+    "events.summaries", "events.lookup", "events.erasure", "events.verification", "events.access",
 )  # fmt: skip
 #: What talks to DynamoDB; `bootstrap` puts it together.
 DATABASE = (
@@ -29,7 +29,7 @@ DATABASE = (
 PURE = (
     "events.windows", "events.rollups", "events.timestamps", "events.parsing",
     "events.transactions", "events.datamodels", "events.csvfile", "events.apikeys",
-    "events.addresses",
+    "events.addresses", "events.calendars", "events.formats",
 )  # fmt: skip
 GROUND = ("events.models", "events.errors", "events.config", "events.metrics")
 DRIVERS = ("boto3", "botocore")

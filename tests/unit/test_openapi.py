@@ -20,6 +20,7 @@ PROBLEM = "application/problem+json"
 #: What each route that needs a key answers beside its own errors.
 REFUSALS = ["401", "403", "429"]
 BUCKETS = "/events/customers/{customer_id}/buckets"
+SUMMARY = "/events/customers/{customer_id}/summary"
 EVENTS = "/events/customers/{customer_id}/events"
 RECEIPTS = ["200", "207", "400", "401", "403", "408", "413", "415", "429", "500", "503"]
 
@@ -52,6 +53,7 @@ def test_each_route_documents_its_good_answer_and_each_error_it_can_give(documen
         f"get {BUCKETS}": ["200", "400", *REFUSALS, "500", "503"],
         f"get {EVENTS}": ["200", "400", *REFUSALS, "500", "503"],
         f"delete {EVENTS}": ["200", "400", *REFUSALS, "500", "503"],
+        f"get {SUMMARY}": ["200", "400", *REFUSALS, "500", "503"],
         "get /events/customers": ["200", "400", *REFUSALS, "500", "503"],
         "post /events": RECEIPTS,
         "post /events/void": RECEIPTS,
@@ -76,7 +78,7 @@ def test_each_documented_error_is_a_problem_with_an_example_of_its_status(docume
             assert example["status"] == int(status)
             assert example["title"] == response["description"]
             assert bool(example["errors"]) == (status == "400")
-    assert seen == 52
+    assert seen == 58
 
 
 def test_each_route_that_may_refuse_a_key_says_how_to_send_one_and_no_other_does(
@@ -120,7 +122,7 @@ def test_a_parameter_says_its_bounds_and_is_never_null(document: Json) -> None:
             if schema["type"] == "integer":
                 assert schema["minimum"] == 1, where
                 assert schema["maximum"] in (1_000, 10_000), where
-            elif parameter["name"] in ("customer_id", "start", "end", "cursor"):
+            elif parameter["name"] in ("customer_id", "start", "end", "cursor", "timezone"):
                 assert schema["pattern"], where
 
 
@@ -130,14 +132,15 @@ def test_the_parameters_are_those_that_there_are(document: Json) -> None:
         for name, operation in operations(document)
     } == {
         f"get {BUCKETS}": [
-            "customer_id", "start", "end", "event_type", "group_by", "fill", "limit", "cursor",
-            "format",
+            "customer_id", "start", "end", "window", "timezone", "event_type", "group_by", "fill",
+            "limit", "cursor", "format",
         ],
         f"get {EVENTS}": [
             "customer_id", "start", "end", "event_type", "transaction_id", "order", "limit",
             "cursor",
         ],
         f"delete {EVENTS}": ["customer_id"],
+        f"get {SUMMARY}": ["customer_id", "start", "end"],
         "get /events/customers": ["start", "end", "prefix", "limit", "cursor"],
         "post /events": [],
         "post /events/void": [],
@@ -166,7 +169,7 @@ def test_every_reference_leads_somewhere_and_every_schema_is_referred_to(documen
 
 def test_operations_have_names_of_their_own(document: Json) -> None:
     names = [operation["operationId"] for _, operation in operations(document)]
-    assert len(set(names)) == len(names) == 9
+    assert len(set(names)) == len(names) == 10
 
 
 def test_what_a_problem_always_has_is_described_as_always_there(document: Json) -> None:

@@ -85,7 +85,7 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "requirements-export"])
 def test_every_requirement_is_pinned_and_none_that_was_asked_for_is_lacking(name: str) -> None:
     pins = pins_in(f"{name}.txt")
     asked_for = names_in(f"{name}.in")

@@ -1,0 +1,91 @@
+"""`python -m events buckets`: counts of one customer, to look at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from typing import Any
+
+from events.commands import EXIT_OK, Commands
+from events.commands.asked import (
+    Asked,
+    add_question,
+    asked,
+    opened_service,
+    until_nobody_reads,
+)
+from events.commands.chart import chart
+from events.formats import Counts, bucket_object, csv_pieces, period_object
+from events.models import BucketCount
+from events.timestamps import format_timestamp
+
+#: Where standard output is no terminal, and COLUMNS says nothing.
+_COLUMNS = 80
+
+
+def add_to(commands: Commands) -> None:
+    buckets = commands.add_parser(
+        "buckets",
+        help="counts of a customer as a table with bars",
+        description="Show the counts of a customer by UTC hour, day, week or month.",
+        epilog="Exit code: 0 it is all there, 2 it could not be asked.",
+    )
+    buckets.set_defaults(command=_buckets, is_service=False)
+    add_question(buckets)
+    form = buckets.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object")
+    form.add_argument("--csv", action="store_true", help="print CSV")
+
+
+def _buckets(options: argparse.Namespace) -> int:
+    question = asked(options)
+    with opened_service() as service, until_nobody_reads():
+        counts = question.counts(service)
+        if options.csv:
+            for piece in csv_pieces(
+                counts, question.calendar, is_grouped=question.query.is_grouped
+            ):
+                sys.stdout.buffer.write(piece)
+        elif options.json:
+            sys.stdout.write(json.dumps(_as_json(question, counts)) + "\n")
+        else:
+            encoding = sys.stdout.encoding or "utf-8"
+            text = chart(
+                list(counts),
+                question.calendar,
+                columns=shutil.get_terminal_size((_COLUMNS, 24)).columns,
+                can_draw=_can_write("█▏", encoding),
+            )
+            sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    return EXIT_OK
+
+
+def _can_write(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _as_json(question: Asked, counts: Counts) -> dict[str, Any]:
+    calendar, window = question.calendar, question.query.window
+    rows = []
+    for each in counts:
+        if isinstance(each, BucketCount):
+            rows.append(bucket_object(each))
+        elif calendar is not None:
+            rows.append(period_object(calendar, each))
+    kind = {}
+    if calendar is not None:
+        kind = {"window": calendar.unit.value, "timezone": str(calendar.zone)}
+    return {
+        "customer_id": question.query.customer_id,
+        "start": format_timestamp(window.start),
+        "end": format_timestamp(window.end),
+        **kind,
+        "total": sum(each["count"] for each in rows),
+        "buckets": rows,
+    }

@@ -1,0 +1,69 @@
+"""`python -m events export`: all counts of a window as a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from events.commands import EXIT_OK, Commands, say
+from events.commands.asked import add_question, asked, opened_service, until_nobody_reads
+from events.errors import InvalidInput
+from events.formats import encoded
+
+
+def add_to(commands: Commands) -> None:
+    export = commands.add_parser(
+        "export",
+        help="all counts of a customer as CSV, JSON Lines or Parquet",
+        description="Write the counts of a customer as a file, however many. Memory stays flat.",
+        epilog="Exit code: 0 it is whole, 2 it is not; a file of an earlier run is then as it was.",
+    )
+    export.set_defaults(command=_export, is_service=False)
+    add_question(export)
+    export.add_argument(
+        "--format",
+        choices=("csv", "jsonl", "parquet"),
+        default="csv",
+        help="parquet needs requirements-export.txt (default: csv)",
+    )
+    export.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+
+
+def _export(options: argparse.Namespace) -> int:
+    question = asked(options)
+    if options.format == "parquet" and options.output is None and sys.stdout.isatty():
+        raise InvalidInput("Parquet is nothing for a terminal: name a file with --output")
+    with opened_service() as service:
+        pieces = encoded(
+            options.format,
+            question.counts(service),
+            question.calendar,
+            is_grouped=question.query.is_grouped,
+        )
+        if options.output is None:
+            with until_nobody_reads():
+                for piece in pieces:
+                    sys.stdout.buffer.write(piece)
+        else:
+            size = _write(options.output, pieces)
+            say(f"{options.output}: {size:,} bytes")
+    return EXIT_OK
+
+
+def _write(path: Path, pieces: Iterator[bytes]) -> int:
+    """Under another name until it is whole: what is cut off must not be taken for all."""
+    partial = path.with_name(f"{path.name}.part")
+    size = 0
+    try:
+        try:
+            with partial.open("wb") as file:
+                for piece in pieces:
+                    size += file.write(piece)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as exc:
+        raise InvalidInput(f"{path} cannot be written: {exc.strerror}") from exc
+    return size

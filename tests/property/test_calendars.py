@@ -1,0 +1,98 @@
+"""Periods of a calendar: they cover time, no instant twice, as the clock on the wall says."""
+
+from datetime import date, datetime, timedelta
+from itertools import islice, pairwise
+from zoneinfo import ZoneInfo
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from events.calendars import period_at, periods
+from events.models import Calendar, Unit, Window
+from events.windows import EARLIEST, LATEST
+from tests.property.strategies import HOUR_ZERO, instants
+
+MICROSECOND = timedelta(microseconds=1)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+
+zones = st.sampled_from(
+    [
+        "UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu",
+        "Australia/Lord_Howe", "America/Sao_Paulo", "America/Havana", "America/St_Johns",
+        "Pacific/Apia", "Pacific/Kwajalein", "America/Juneau", "Asia/Manila", "Africa/Monrovia",
+        "Pacific/Chatham", "Africa/Casablanca", "Asia/Tehran", "Europe/Dublin",
+    ]
+).map(ZoneInfo)  # fmt: skip
+calendars = st.builds(Calendar, st.sampled_from(Unit), zones)
+#: Times in which clocks were set: not far in the past or the future, and near the odd days.
+lively = st.datetimes(datetime(1840, 1, 2), datetime(2040, 1, 1)).map(  # noqa: DTZ001 - given UTC next
+    lambda at: at.replace(tzinfo=HOUR_ZERO.tzinfo)
+)
+#: Clocks were set on these days.
+odd_days = st.sampled_from(
+    ["1867-10-18", "1884-06-01", "1844-12-30", "1993-08-20", "2006-10-29", "2011-12-30",
+     "2018-11-04", "2021-03-14", "2021-03-28", "2021-10-31", "2021-11-07"]
+).map(lambda text: datetime.fromisoformat(text).replace(tzinfo=HOUR_ZERO.tzinfo))  # fmt: skip
+moments = lively | st.builds(
+    lambda day, seconds: day + timedelta(seconds=seconds), odd_days, st.integers(-90_000, 180_000)
+)
+
+
+def date_reached(zone: ZoneInfo, at: datetime) -> date:
+    """The latest date that the clock has shown, by looking at it each minute of a day and more."""
+    return max((at - minute * MINUTE).astimezone(zone).date() for minute in range(25 * 60))
+
+
+def label(unit: Unit, day: date) -> tuple[int, ...]:
+    """What two dates of one period have in common."""
+    if unit is Unit.DAY:
+        return (day.toordinal(),)
+    return day.isocalendar()[:2] if unit is Unit.WEEK else (day.year, day.month)
+
+
+@given(calendars, instants)
+def test_a_period_holds_what_it_is_asked_about_and_its_neighbours_adjoin(
+    calendar: Calendar, at: datetime
+) -> None:
+    period = period_at(calendar, at)
+    assert period.start <= at < period.end or (at == LATEST and period.end == LATEST)
+    assert period_at(calendar, period.start) == period
+    assert period_at(calendar, period.end - MICROSECOND) == period
+    if period.start > EARLIEST:
+        assert period_at(calendar, period.start - MICROSECOND).end == period.start
+    if period.end < LATEST:
+        assert period_at(calendar, period.end).start == period.end
+
+
+@given(calendars, moments, st.integers(0, 40 * 86_400))
+@example(Calendar(Unit.DAY, ZoneInfo("America/St_Johns")), HOUR_ZERO, 86_400)
+def test_two_instants_share_a_period_when_the_clock_on_the_wall_says_so(
+    calendar: Calendar, at: datetime, seconds: int
+) -> None:
+    zone = calendar.zone
+    assert isinstance(zone, ZoneInfo)
+    later = at + timedelta(seconds=seconds)
+    one, other = (label(calendar.unit, date_reached(zone, each)) for each in (at, later))
+    assert (period_at(calendar, at) == period_at(calendar, later)) == (one == other)
+
+
+@given(calendars, moments)
+def test_a_period_begins_when_the_clock_first_shows_it(calendar: Calendar, at: datetime) -> None:
+    zone = calendar.zone
+    assert isinstance(zone, ZoneInfo)
+    start = period_at(calendar, at).start
+    before = label(calendar.unit, date_reached(zone, start - MICROSECOND))
+    assert before < label(calendar.unit, date_reached(zone, start))
+
+
+@given(calendars, instants, st.integers(0, 400))
+def test_the_periods_of_a_window_cover_it(calendar: Calendar, at: datetime, days: int) -> None:
+    window = Window(at, at + days * DAY if LATEST - at > days * DAY else LATEST)
+    found = list(islice(periods(calendar, window), 500))
+    if window.start == window.end:
+        assert found == []
+        return
+    assert found[0].start <= window.start
+    assert found[-1].start < window.end <= found[-1].end
+    assert all(one.end == following.start for one, following in pairwise(found))

@@ -1,0 +1,70 @@
+"""Counts by day, week and month: a count by hand gives the same, and each window the same total."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.calendars import period_at
+from events.models import BucketQuery, Calendar, Event, PeriodCount, Unit, Window
+from events.service import EventService
+from tests.fakes import MemoryStore
+from tests.property.test_calendars import calendars, moments
+
+#: Within a few weeks of some moment, often on a quarter of an hour, where zones have midnights.
+offsets = st.one_of(
+    st.integers(0, 40 * 86_400).map(lambda seconds: timedelta(seconds=seconds)),
+    st.integers(0, 40 * 96).map(lambda quarters: quarters * timedelta(minutes=15)),
+)
+
+
+@given(
+    calendar=calendars,
+    base=moments,
+    times=st.lists(st.tuples(offsets, st.sampled_from("ab")), max_size=20),
+    ends=st.tuples(offsets, offsets),
+    limit=st.integers(1, 5),
+)
+def test_every_window_has_the_total_that_a_count_by_hand_gives(
+    calendar: Calendar,
+    base: datetime,
+    times: Sequence[tuple[timedelta, str]],
+    ends: tuple[timedelta, timedelta],
+    limit: int,
+) -> None:
+    events = [
+        Event("acme", kind, f"t-{place}", base + offset)
+        for place, (offset, kind) in enumerate(times)
+    ]
+    window = Window(base + min(ends), base + max(ends))
+    inside = [each for each in events if window.start <= each.timestamp < window.end]
+    query = BucketQuery("acme", window, is_grouped=True)
+    with closing(EventService(MemoryStore(), write_threads=1)) as service:
+        service.ingest(events)
+        by_hand: dict[Window, Counter[str]] = {}
+        for each in inside:
+            period = period_at(calendar, each.timestamp)
+            by_hand.setdefault(period, Counter())[each.event_type] += 1
+        page = service.periods(query, calendar)
+        assert {each.period: each.counts for each in page.periods} == by_hand
+        assert list(service.all_periods(query, calendar)) == list(page.periods)
+
+        found: list[PeriodCount] = []
+        totals: set[int] = set()
+        start = None
+        while start is not None or not totals:
+            part = service.periods(replace(query, limit=limit, from_start=start), calendar)
+            found += part.periods
+            totals.add(part.total)
+            start = part.next_start
+        assert tuple(found) == page.periods
+
+        for unit in Unit:
+            totals.add(service.periods(query, replace(calendar, unit=unit)).total)
+        assert totals | {service.buckets(query).total} == {len(inside)}

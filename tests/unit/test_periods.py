@@ -1,0 +1,261 @@
+"""Days, weeks and months on the store in memory; summaries, exports; and what they read for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from events.calendars import period_at, periods
+from events.errors import InvalidWindow
+from events.models import (
+    BucketCount,
+    BucketQuery,
+    Calendar,
+    Event,
+    PeriodCount,
+    PeriodPage,
+    Summary,
+    Unit,
+    Window,
+)
+from events.periods import MOST_CUT_HOURS
+from events.service import EventService
+from events.windows import ALL_TIME, LATEST
+from tests.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, event, many_events
+from tests.fakes import FIRST_INGESTED_AT, MemoryStore, SpyStore
+
+MINUTE = timedelta(minutes=1)
+KOLKATA = ZoneInfo("Asia/Kolkata")
+BERLIN = ZoneInfo("Europe/Berlin")
+MARCH = Window(HOUR_ZERO, HOUR_ZERO + 31 * DAY)
+
+
+@pytest.fixture
+def spy() -> SpyStore:
+    return SpyStore(MemoryStore())
+
+
+@pytest.fixture
+def service(spy: SpyStore) -> Iterator[EventService]:
+    with closing(EventService(spy, write_threads=2)) as service:
+        yield service
+
+
+def by_hand(events: list[Event], query: BucketQuery, calendar: Calendar) -> tuple[PeriodCount, ...]:
+    """All periods of a question, from the raw events."""
+    window = query.window
+    counts: dict[Window, Counter[str]] = {}
+    if query.is_filled:
+        counts = {period: Counter() for period in periods(calendar, window)}
+    for customer_id, event_type, _, at in set(events):
+        is_asked = not query.event_types or event_type in query.event_types
+        if customer_id == query.customer_id and window.start <= at < window.end and is_asked:
+            counts.setdefault(period_at(calendar, at), Counter())[event_type] += 1
+    return tuple(
+        PeriodCount(
+            period,
+            counts[period].total(),
+            period.start < window.start or window.end < period.end,
+            dict(sorted(counts[period].items())) if query.is_grouped else None,
+        )
+        for period in sorted(counts, key=lambda each: each.start)
+    )
+
+
+def all_pages(service: EventService, query: BucketQuery, calendar: Calendar) -> list[PeriodPage]:
+    pages = [service.periods(query, calendar)]
+    while pages[-1].next_start is not None:
+        pages.append(service.periods(replace(query, from_start=pages[-1].next_start), calendar))
+    return pages
+
+
+def test_a_day_of_a_zone_has_what_happened_on_its_date_there(service: EventService) -> None:
+    # In Kolkata the 2nd of March begins at 18:30 UTC, inside an hour.
+    midnight = HOUR_ZERO + 18.5 * HOUR
+    service.ingest(
+        [event(f"t-{place}", timestamp=midnight + place * MICROSECOND) for place in range(-2, 3)]
+    )
+    calendar = Calendar(Unit.DAY, KOLKATA)
+    assert service.periods(BucketQuery("acme", MARCH), calendar) == PeriodPage(
+        "acme",
+        MARCH,
+        calendar,
+        total=5,
+        last_ingested_at=FIRST_INGESTED_AT,
+        periods=(
+            PeriodCount(Window(midnight - DAY, midnight), 2, is_partial=True),
+            PeriodCount(Window(midnight, midnight + DAY), 3),
+        ),
+    )
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "Europe/Berlin", "Asia/Kathmandu"])
+@pytest.mark.parametrize("unit", Unit)
+@pytest.mark.parametrize("is_filled", [False, True])
+@pytest.mark.parametrize(
+    "window",
+    [
+        MARCH,
+        Window(HOUR_ZERO + 3 * DAY + 18.25 * HOUR, HOUR_ZERO + 40 * DAY + 18.75 * HOUR),
+        Window(HOUR_ZERO + 18.4 * HOUR, HOUR_ZERO + 18.6 * HOUR),
+        Window(HOUR_ZERO, HOUR_ZERO),
+    ],
+    ids=["whole hours", "cut hours that midnights cut too", "one hour", "empty"],
+)
+def test_periods_pages_and_exports_are_what_a_count_by_hand_gives(
+    service: EventService, zone: str, unit: Unit, is_filled: bool, window: Window
+) -> None:
+    events = many_events(600, hours=45 * 24)
+    service.ingest(events)
+    calendar = Calendar(unit, ZoneInfo(zone))
+    for types, is_grouped in (
+        (frozenset[str](), False),
+        (frozenset[str](), True),
+        (frozenset({"type-1"}), True),
+    ):
+        query = BucketQuery("customer-0", window, types, is_grouped, is_filled)
+        expected = by_hand(events, query, calendar)
+        page = service.periods(query, calendar)
+        assert (page.periods, page.next_start) == (expected, None)
+        assert page.total == sum(each.count for each in expected)
+        assert page.total == service.buckets(query).total
+        assert tuple(service.all_periods(query, calendar)) == expected
+        pages = all_pages(service, replace(query, limit=7), calendar)
+        assert tuple(each for page in pages for each in page.periods) == expected
+        assert {page.total for page in pages} == {page.total}
+        assert (
+            tuple(service.all_buckets(query))
+            == service.buckets(replace(query, limit=10_000)).buckets
+        )
+
+
+def test_whole_hours_are_never_counted_from_the_raw_events(
+    service: EventService, spy: SpyStore
+) -> None:
+    service.ingest(many_events(300, hours=31 * 24))
+    spy.calls.clear()
+    service.periods(BucketQuery("customer-0", MARCH), Calendar(Unit.DAY, BERLIN))
+    list(service.all_periods(BucketQuery("customer-0", MARCH), Calendar(Unit.DAY, BERLIN)))
+    assert spy.names() == ["day_counts", "day_counts"]
+
+
+def test_hours_that_midnights_cut_are_counted_all_at_once_and_only_where_there_are_events(
+    service: EventService, spy: SpyStore
+) -> None:
+    service.ingest([event("t", timestamp=HOUR_ZERO + 18 * HOUR + 40 * MINUTE)])
+    spy.calls.clear()
+    service.periods(BucketQuery("acme", MARCH), Calendar(Unit.DAY, KOLKATA))
+    assert spy.names() == ["day_counts", "count_events"]
+    hour = HOUR_ZERO + 18 * HOUR
+    cut = [Window(hour, hour + 30 * MINUTE), Window(hour + 30 * MINUTE, hour + HOUR)]
+    assert spy.calls[1] == ("count_events", ("acme", cut))
+
+
+def test_a_page_with_many_cut_hours_ends_early_and_its_total_is_of_the_whole_window(
+    service: EventService,
+) -> None:
+    days = MOST_CUT_HOURS + 50
+    events = [
+        event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY + 18.5 * HOUR) for day in range(days)
+    ]
+    service.ingest(events)
+    query = BucketQuery("acme", Window(HOUR_ZERO, HOUR_ZERO + days * DAY), limit=10_000)
+    pages = all_pages(service, query, Calendar(Unit.DAY, KOLKATA))
+    # The hour that a midnight cuts is of two days, the first of which has none of its events.
+    assert [(len(page.periods), page.total) for page in pages] == [(399, days), (51, days)]
+
+
+def test_all_of_time_is_a_window_and_misses_no_event(service: EventService) -> None:
+    last = LATEST - MICROSECOND
+    service.ingest([event("t-0"), event("t-1", timestamp=last), event("t-2", timestamp=LATEST)])
+    page = service.periods(BucketQuery("acme", ALL_TIME), Calendar(Unit.MONTH, KOLKATA))
+    assert [(each.count, each.is_partial) for each in page.periods] == [(1, False), (2, False)]
+
+
+def test_too_many_periods_to_fill_are_refused(service: EventService) -> None:
+    query = BucketQuery("acme", ALL_TIME, is_filled=True)
+    message = "fill=zero gives at most 10,000 windows, and this range has more"
+    for ask in (service.periods, service.all_periods):
+        with pytest.raises(InvalidWindow, match=message):
+            ask(query, Calendar(Unit.DAY, BERLIN))
+    with pytest.raises(InvalidWindow, match="at most 10,000 hours"):
+        service.all_buckets(query)
+
+
+@pytest.mark.parametrize("start", [HOUR_ZERO, HOUR_ZERO + 18.5 * HOUR + 60 * DAY])
+def test_a_page_begins_where_a_period_of_the_window_does(
+    service: EventService, start: datetime
+) -> None:
+    with pytest.raises(InvalidWindow, match="is no window of this range"):
+        service.periods(BucketQuery("acme", MARCH, from_start=start), Calendar(Unit.DAY, KOLKATA))
+
+
+def test_an_export_reads_the_counters_once_however_long_the_window_is(
+    service: EventService, spy: SpyStore
+) -> None:
+    events = [event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY) for day in range(1_200)]
+    service.ingest(events)
+    spy.calls.clear()
+    query = BucketQuery("acme", Window(HOUR_ZERO, HOUR_ZERO + 2_000 * DAY))
+    assert [each.start for each in service.all_buckets(query)] == [
+        each.timestamp for each in events
+    ]
+    assert (
+        sum(each.count for each in service.all_periods(query, Calendar(Unit.MONTH, BERLIN)))
+        == 1_200
+    )
+    assert spy.names() == ["day_counts", "day_counts"]
+
+
+# --- summaries ------------------------------------------------------------------------------------
+
+
+def test_a_summary_tells_the_events_that_count(service: EventService) -> None:
+    events = [
+        event("t-0", timestamp=HOUR_ZERO + 10 * MINUTE),
+        event("t-1", timestamp=HOUR_ZERO + 20 * MINUTE),
+        event("t-2", timestamp=HOUR_ZERO + 2 * HOUR, event_type="login"),
+        event("t-3", timestamp=HOUR_ZERO + 2 * HOUR + 1 * MINUTE),
+        event("t-4", timestamp=HOUR_ZERO + 3 * HOUR),
+        event("t-5", timestamp=HOUR_ZERO + 3 * HOUR + 59 * MINUTE),
+    ]
+    service.ingest(events)
+    service.void([events[0], events[5]], reason="wrong")
+    assert service.summary("acme", ALL_TIME) == Summary(
+        customer_id="acme",
+        window=ALL_TIME,
+        total=4,
+        by_type={"api_call": 3, "login": 1},
+        first_event_at=events[1].timestamp,
+        last_event_at=events[4].timestamp,
+        busiest=BucketCount(HOUR_ZERO + 2 * HOUR, 2),
+        last_ingested_at=service.buckets(BucketQuery("acme", ALL_TIME)).last_ingested_at,
+    )
+
+
+def test_a_summary_of_a_window_says_only_what_lies_in_it(service: EventService) -> None:
+    events = [event(f"t-{at}", timestamp=HOUR_ZERO + at * MINUTE) for at in (10, 40, 50, 70)]
+    service.ingest(events)
+    window = Window(HOUR_ZERO + 30 * MINUTE, HOUR_ZERO + 60 * MINUTE)
+    found = service.summary("acme", window)
+    assert (found.total, found.first_event_at, found.last_event_at, found.busiest) == (
+        2,
+        events[1].timestamp,
+        events[2].timestamp,
+        BucketCount(HOUR_ZERO, 2, is_partial=True),
+    )
+
+
+def test_a_summary_of_nobody_is_empty_and_looks_at_no_event(
+    service: EventService, spy: SpyStore
+) -> None:
+    assert service.summary("nobody", ALL_TIME) == Summary(
+        "nobody", ALL_TIME, 0, {}, None, None, None, None
+    )
+    assert spy.names() == ["day_counts"]
