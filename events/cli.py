@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from events.commands import (
     EXIT_NOT_RUN,
@@ -18,6 +18,7 @@ from events.commands import (
     corrections,
     export,
     keys,
+    local,
     port,
     say,
     serve,
@@ -51,7 +52,7 @@ def _as_ctrl_c(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-# --- run, local -----------------------------------------------------------------------------------
+# --- run -----------------------------------------------------------------------------------------
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -59,18 +60,6 @@ def _run(options: argparse.Namespace) -> int:
 
     run(file=options.file, port=options.port, data_folder=options.data)
     return EXIT_OK
-
-
-def _local(options: argparse.Namespace) -> int:
-    from events.local import dynamodb
-
-    folder = None if options.in_memory else options.data or dynamodb.DATA_FOLDER
-    with dynamodb.start(port=options.port, data_folder=folder) as server:
-        kept = "in memory" if folder is None else f"in {folder}"
-        say(f"DynamoDB Local answers at {server.endpoint_url}, data {kept}. Ctrl-C stops it.")
-        code = server.wait()
-    say(f"error: DynamoDB Local ended by itself with code {code}")
-    return EXIT_NOT_RUN
 
 
 # --- the command line -----------------------------------------------------------------------------
@@ -98,21 +87,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the events to store first (default: resources/events.csv)",
     )
-    _add_data(run)
-
-    local = commands.add_parser(
-        "local",
-        help="the database alone, on this machine",
-        description="Run DynamoDB Local until Ctrl-C or SIGTERM. The first time it is fetched "
-        "from Maven Central; DYNAMODB_LOCAL_HOME names an unpacked copy to use instead, and "
-        "JAVA_HOME another Java runtime.",
+    run.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="where the data lies (default: .local/data)"
     )
-    local.set_defaults(command=_local, is_service=True)
-    local.add_argument("--port", type=port, default=9000, help="default: 9000")
-    where = local.add_mutually_exclusive_group()
-    _add_data(where)
-    where.add_argument("--in-memory", action="store_true", help="keep nothing after it stops")
 
+    local.add_to(commands)
     serve.add_to(commands)
     buckets.add_to(commands)
     export.add_to(commands)
@@ -120,9 +99,3 @@ def _parser() -> argparse.ArgumentParser:
     corrections.add_to(commands)
     keys.add_to(commands)
     return parser
-
-
-def _add_data(parser: Any) -> None:
-    parser.add_argument(
-        "--data", type=Path, metavar="FOLDER", help="where the data lies (default: .local/data)"
-    )

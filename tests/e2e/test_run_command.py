@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from events.config import Settings
-from events.local import dynamodb
+from events.local import dynamodb, kafka
 from tests.e2e.conftest import (
     HEADER,
     INGEST,
@@ -278,6 +278,37 @@ def test_local_on_a_port_that_is_taken_says_so(
         "port\n",
     )
     assert dynamodb.is_answering(database.endpoint_url)
+
+
+def test_local_runs_kafka_and_finds_its_data_again(shell: Shell) -> None:
+    port = free_port()
+    arguments = "-m", "events", "local", "--kafka", "--port", str(port), "--data", "kafka"
+    for _ in range(2):
+        command = shell.start(*arguments)
+        # The first time it may be fetched.
+        until(lambda: "stops it" in command.err or not command.is_running(), timeout_seconds=200)  # noqa: B023 - within the round
+        assert command.is_running(), command.err
+        assert kafka.is_answering(f"127.0.0.1:{port}")
+        assert not dynamodb.is_answering(f"http://127.0.0.1:{port}")
+        ran = end_well(command, signal.SIGTERM)
+        assert (ran.code, ran.out) == (0, "")
+        assert ran.err.endswith(
+            f"Kafka answers at 127.0.0.1:{port}, data in kafka. Ctrl-C stops it.\nstopped\n"
+        )
+        assert not kafka.is_answering(f"127.0.0.1:{port}")
+    assert (shell.folder / "kafka" / "meta.properties").is_file()
+
+
+def test_kafka_on_a_port_that_is_taken_says_so(
+    shell: Shell, database: dynamodb.DynamoDBLocal
+) -> None:
+    ran = shell.run("-m", "events", "local", "--kafka", "--port", str(database.port))
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.endswith(
+        f"error: port {database.port} is taken by another program: stop that, or name another "
+        "port\n"
+    )
+    assert not kafka.is_answering(f"127.0.0.1:{database.port}")
 
 
 def test_local_keeps_its_data_either_in_memory_or_in_a_folder(shell: Shell) -> None:
