@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 
 from events import logs
-from events.api import auth, buckets, customers, ingest, middleware, ops, problems, stored
+from events.api import auth, buckets, customers, ingest, middleware, ops, page, problems, stored
 from events.api.bodies import Bodies
 from events.api.parameters import check_request
 from events.api.readiness import Readiness
@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.bodies = Bodies(settings)
-    for each in (ingest, buckets, stored, customers, ops):
+    for each in (ingest, buckets, stored, customers, ops, page):
         app.include_router(each.router)
     problems.install(app, bodies=ingest.BODIES)
     middleware.install(app, settings)
