@@ -42,7 +42,7 @@ function row(view, layers, bar, place) {
   return h(
     "tr",
     {},
-    h("th", { scope: "row" }, rowTime(bar, view.unit), mark ? h("span", { class: "mark", title: mark }, bar.isPartial ? "partial" : "open") : null),
+    h("th", { scope: "row" }, `${rowTime(bar, view.unit)} `, mark ? h("span", { class: "mark", title: mark }, bar.isPartial ? "partial" : "open") : null),
     ...layers.map((layer) => cell(countIn(bar, layer))),
     cell(bar.count),
     view.previous ? cell(view.previous[place]?.count ?? 0) : null,

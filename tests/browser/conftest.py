@@ -198,6 +198,10 @@ class Tab:
     def asked(self, part: str) -> list[str]:
         return [url for url in self.requests if part in url]
 
+    @property
+    def customer(self) -> Locator:
+        return self.page.get_by_role("combobox", name="Customer", exact=True)
+
     def locator(self, selector: str) -> Locator:
         return self.page.locator(selector)
 

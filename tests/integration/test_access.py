@@ -112,7 +112,15 @@ GUARDED = {
     ),
 }
 #: Routes that anybody may ask, without a key.
-OPEN = {"GET /livez", "GET /readyz", "GET /openapi.json", "HEAD /openapi.json"}
+OPEN = {
+    "GET /livez",
+    "GET /readyz",
+    "GET /openapi.json",
+    "HEAD /openapi.json",
+    # The page holds no data: what it shows it asks the API, with a key.
+    "GET /",
+    "GET /static/{name}",
+}
 
 
 def routes_of(app: FastAPI) -> set[str]:
