@@ -9,7 +9,18 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 
 from events import logs
-from events.api import auth, buckets, customers, ingest, middleware, ops, problems, stored, summary
+from events.api import (
+    auth,
+    buckets,
+    customers,
+    ingest,
+    middleware,
+    ops,
+    page,
+    problems,
+    stored,
+    summary,
+)
 from events.api.bodies import Bodies
 from events.api.parameters import check_request
 from events.api.readiness import Readiness
@@ -50,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.bodies = Bodies(settings)
-    for each in (ingest, buckets, summary, stored, customers, ops):
+    for each in (ingest, buckets, summary, stored, customers, ops, page):
         app.include_router(each.router)
     problems.install(app, bodies=(*ingest.BODIES, *buckets.ANSWERS))
     middleware.install(app, settings)

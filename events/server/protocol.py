@@ -114,7 +114,6 @@ class ImpatientProtocol(H11Protocol):
         headers = [
             *((name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()),
             *answer.raw_headers,
-            (b"cache-control", b"no-store"),
             (b"connection", b"close"),
         ]
         for event in (
