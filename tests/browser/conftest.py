@@ -147,16 +147,12 @@ def browser() -> Iterator[Browser]:
 
 
 class Tab:
-    """
-    A page, and what it did that a page must not.
-
-    Args:
-        expected: Statuses of answers that the test provokes; 0 is no answer at all.
-    """
+    """A page, and what it did that a page must not."""
 
     def __init__(self, page: Page, site: Site) -> None:
         self.page = page
         self.site = site
+        #: Statuses of answers that the test provokes; 0 is no answer at all.
         self.expected: set[int] = set()
         self.requests: list[str] = []
         self._complaints: list[str] = []
@@ -213,7 +209,7 @@ Open = Callable[..., Tab]
 
 
 @pytest.fixture
-def new_tab(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Open]:
+def new_tab(browser: Browser) -> Iterator[Open]:
     """A function that opens a tab with nothing remembered; in the end each was well."""
     tabs: list[Tab] = []
 
