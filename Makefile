@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 # A virtual environment that could not be finished does not stay.
 .DELETE_ON_ERROR:
-.PHONY: run test check unit integration e2e bench lock clean
+.PHONY: run test check unit integration e2e browser bench lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/python -m events run
@@ -26,6 +26,10 @@ integration: $(VENV)/.dev
 
 e2e: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/e2e
+
+# The page in a real chromium; skipped with a reason where there is none.
+browser: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/browser
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

@@ -110,7 +110,7 @@ def _welcome(port: int) -> str:
     option = "" if port == 8800 else f" --url {base}"
     buckets = f"{base}/events/customers/{_SAMPLE_CUSTOMER}/buckets"
     return f"""
-The API answers at {base}. Try:
+The API answers at {base}. Open {base}/ in a browser, or try:
 
   curl '{buckets}?start=2021-03-01T00:00:00Z&end=2021-03-02T00:00:00Z'
   curl '{buckets}?start=2021-03-01&end=2021-04-01&format=csv'

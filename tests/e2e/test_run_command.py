@@ -102,7 +102,7 @@ def test_run_starts_all_answers_right_and_leaves_nothing_but_the_data(
         == (
             f"DynamoDB Local answers at http://localhost:{store}, its data is in data.\n"
             "\n"
-            f"The API answers at {base}. Try:\n"
+            f"The API answers at {base}. Open {base}/ in a browser, or try:\n"
             "\n"
             f"  curl '{base}/events/customers/{CUSTOMER}/buckets"
             "?start=2021-03-01T00:00:00Z&end=2021-03-02T00:00:00Z'\n"
