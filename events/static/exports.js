@@ -4,8 +4,9 @@ import { bucketParameters, bucketsPath, key } from "./api.js";
 import { svg } from "./dom.js";
 import { count, windowText } from "./format.js";
 
-const DRAWN = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "font-family", "font-size", "font-weight"];
-const [HEAD, PAD] = [92, 24];
+const DRAWN = ["fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", "font-family", "font-size", "font-weight"];
+const [LEGEND_TOP, LEGEND_LINE, PAD] = [70, 20, 24];
+const LONGEST_NAME = 28;
 const PIXELS_EACH = 2;
 
 export function save(name, content, type) {
@@ -40,7 +41,9 @@ function quoted(text) {
 export function pictureOf(chart, { customer, window, total, layers }) {
   const style = getComputedStyle(document.body);
   const width = Number(chart.getAttribute("width")) + 2 * PAD;
-  const height = Number(chart.getAttribute("height")) + HEAD + PAD;
+  const names = legend(layers, style, width);
+  const head = LEGEND_TOP + LEGEND_LINE * names.lines;
+  const height = Number(chart.getAttribute("height")) + head + PAD;
   const text = (x, y, size, content, attributes = {}) =>
     svg("text", { x, y, "font-size": size, "font-family": style.fontFamily, fill: style.color, ...attributes }, content);
   const inner = copied(chart);
@@ -51,22 +54,34 @@ export function pictureOf(chart, { customer, window, total, layers }) {
     svg("rect", { width, height, fill: style.backgroundColor }),
     text(PAD, 36, 17, customer, { "font-weight": 600 }),
     text(PAD, 58, 13, `${count(total)} events, ${windowText(window)}, UTC`),
-    ...legend(layers, style, text),
-    svg("g", { transform: `translate(${PAD} ${HEAD})` }, ...inner.childNodes),
+    ...names.parts(text),
+    svg("g", { transform: `translate(${PAD} ${head})` }, ...inner.childNodes),
   );
   return new XMLSerializer().serializeToString(picture);
 }
 
-function legend(layers, style, text) {
-  if (layers.every((layer) => layer.isTotal)) return [];
-  let x = PAD;
-  return layers.flatMap((layer) => {
-    const at = x;
-    const name = layer.name.length > 28 ? `${layer.name.slice(0, 27)}…` : layer.name;
-    x += 30 + 7 * name.length;
-    const fill = style.getPropertyValue(`--tone-${layer.tone}`).trim();
-    return [svg("rect", { x: at, y: 70, width: 10, height: 10, rx: 2, fill }), text(at + 15, 79, 12, name)];
-  });
+/** The names of the layers, on as many lines as they need. */
+function legend(layers, style, width) {
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `12px ${style.fontFamily}`;
+  const places = [];
+  let [x, line] = [PAD, 0];
+  for (const { name, tone, isTotal } of layers) {
+    if (isTotal) continue;
+    const short = name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name;
+    const long = 15 + pen.measureText(short).width;
+    if (x > PAD && x + long > width - PAD) [x, line] = [PAD, line + 1];
+    places.push({ x, y: LEGEND_TOP + line * LEGEND_LINE, short, fill: style.getPropertyValue(`--tone-${tone}`).trim() });
+    x += long + 18;
+  }
+  return {
+    lines: places.length ? line + 1 : 0,
+    parts: (text) =>
+      places.flatMap(({ x: left, y, short, fill }) => [
+        svg("rect", { x: left, y, width: 10, height: 10, rx: 2, fill }),
+        text(left + 15, y + 9, 12, short),
+      ]),
+  };
 }
 
 /** A copy whose look does not need the style sheet of the page. */
