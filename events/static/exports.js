@@ -46,30 +46,38 @@ export function pictureOf(chart, { customer, window, total, layers }) {
   const height = Number(chart.getAttribute("height")) + head + PAD;
   const text = (x, y, size, content, attributes = {}) =>
     svg("text", { x, y, "font-size": size, "font-family": style.fontFamily, fill: style.color, ...attributes }, content);
+  const fitted = (y, size, content, weight) => {
+    const share = (width - 2 * PAD) / widthOf(content, `${weight} ${size}px ${style.fontFamily}`);
+    return text(PAD, y, size * Math.min(1, share), content, { "font-weight": weight });
+  };
   const inner = copied(chart);
   const picture = svg(
     "svg",
     { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox: `0 0 ${width} ${height}` },
     svg("title", {}, `Events of ${customer}`),
     svg("rect", { width, height, fill: style.backgroundColor }),
-    text(PAD, 36, 17, customer, { "font-weight": 600 }),
-    text(PAD, 58, 13, `${count(total)} events, ${windowText(window)}, UTC`),
+    fitted(36, 17, customer, 600),
+    fitted(58, 13, `${count(total)} events, ${windowText(window)}, UTC`, 400),
     ...names.parts(text),
     svg("g", { transform: `translate(${PAD} ${head})` }, ...inner.childNodes),
   );
   return new XMLSerializer().serializeToString(picture);
 }
 
+function widthOf(text, font) {
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = font;
+  return pen.measureText(text).width;
+}
+
 /** The names of the layers, on as many lines as they need. */
 function legend(layers, style, width) {
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.font = `12px ${style.fontFamily}`;
   const places = [];
   let [x, line] = [PAD, 0];
   for (const { name, tone, isTotal } of layers) {
     if (isTotal) continue;
     const short = name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name;
-    const long = 15 + pen.measureText(short).width;
+    const long = 15 + widthOf(short, `12px ${style.fontFamily}`);
     if (x > PAD && x + long > width - PAD) [x, line] = [PAD, line + 1];
     places.push({ x, y: LEGEND_TOP + line * LEGEND_LINE, short, fill: style.getPropertyValue(`--tone-${tone}`).trim() });
     x += long + 18;
