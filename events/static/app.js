@@ -302,7 +302,7 @@ function drawTypes(ranked) {
     return h(
       "button",
       { type: "button", class: "chip", "aria-pressed": String(isOn), "data-type": type, onclick: () => toggle(type) },
-      h("span", { class: tone === undefined ? "key" : `key tone-${tone}`, "aria-hidden": "true" }),
+      tone === undefined ? null : h("span", { class: `key tone-${tone}`, "aria-hidden": "true" }),
       h("span", { class: "name" }, type),
       h("span", { class: "total" }, format.count(total)),
     );

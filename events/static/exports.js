@@ -4,8 +4,9 @@ import { bucketParameters, bucketsPath, key } from "./api.js";
 import { svg } from "./dom.js";
 import { count, windowText } from "./format.js";
 
-const DRAWN = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "font-family", "font-size", "font-weight"];
-const [HEAD, PAD] = [92, 24];
+const DRAWN = ["fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", "font-family", "font-size", "font-weight"];
+const [LEGEND_TOP, LEGEND_LINE, PAD] = [70, 20, 24];
+const LONGEST_NAME = 28;
 const PIXELS_EACH = 2;
 
 export function save(name, content, type) {
@@ -40,33 +41,55 @@ function quoted(text) {
 export function pictureOf(chart, { customer, window, total, layers }) {
   const style = getComputedStyle(document.body);
   const width = Number(chart.getAttribute("width")) + 2 * PAD;
-  const height = Number(chart.getAttribute("height")) + HEAD + PAD;
+  const names = legend(layers, style, width);
+  const head = LEGEND_TOP + LEGEND_LINE * names.lines;
+  const height = Number(chart.getAttribute("height")) + head + PAD;
   const text = (x, y, size, content, attributes = {}) =>
     svg("text", { x, y, "font-size": size, "font-family": style.fontFamily, fill: style.color, ...attributes }, content);
+  const fitted = (y, size, content, weight) => {
+    const share = (width - 2 * PAD) / widthOf(content, `${weight} ${size}px ${style.fontFamily}`);
+    return text(PAD, y, size * Math.min(1, share), content, { "font-weight": weight });
+  };
   const inner = copied(chart);
   const picture = svg(
     "svg",
     { xmlns: "http://www.w3.org/2000/svg", width, height, viewBox: `0 0 ${width} ${height}` },
     svg("title", {}, `Events of ${customer}`),
     svg("rect", { width, height, fill: style.backgroundColor }),
-    text(PAD, 36, 17, customer, { "font-weight": 600 }),
-    text(PAD, 58, 13, `${count(total)} events, ${windowText(window)}, UTC`),
-    ...legend(layers, style, text),
-    svg("g", { transform: `translate(${PAD} ${HEAD})` }, ...inner.childNodes),
+    fitted(36, 17, customer, 600),
+    fitted(58, 13, `${count(total)} events, ${windowText(window)}, UTC`, 400),
+    ...names.parts(text),
+    svg("g", { transform: `translate(${PAD} ${head})` }, ...inner.childNodes),
   );
   return new XMLSerializer().serializeToString(picture);
 }
 
-function legend(layers, style, text) {
-  if (layers.every((layer) => layer.isTotal)) return [];
-  let x = PAD;
-  return layers.flatMap((layer) => {
-    const at = x;
-    const name = layer.name.length > 28 ? `${layer.name.slice(0, 27)}…` : layer.name;
-    x += 30 + 7 * name.length;
-    const fill = style.getPropertyValue(`--tone-${layer.tone}`).trim();
-    return [svg("rect", { x: at, y: 70, width: 10, height: 10, rx: 2, fill }), text(at + 15, 79, 12, name)];
-  });
+function widthOf(text, font) {
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = font;
+  return pen.measureText(text).width;
+}
+
+/** The names of the layers, on as many lines as they need. */
+function legend(layers, style, width) {
+  const places = [];
+  let [x, line] = [PAD, 0];
+  for (const { name, tone, isTotal } of layers) {
+    if (isTotal) continue;
+    const short = name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name;
+    const long = 15 + widthOf(short, `12px ${style.fontFamily}`);
+    if (x > PAD && x + long > width - PAD) [x, line] = [PAD, line + 1];
+    places.push({ x, y: LEGEND_TOP + line * LEGEND_LINE, short, fill: style.getPropertyValue(`--tone-${tone}`).trim() });
+    x += long + 18;
+  }
+  return {
+    lines: places.length ? line + 1 : 0,
+    parts: (text) =>
+      places.flatMap(({ x: left, y, short, fill }) => [
+        svg("rect", { x: left, y, width: 10, height: 10, rx: 2, fill }),
+        text(left + 15, y + 9, 12, short),
+      ]),
+  };
 }
 
 /** A copy whose look does not need the style sheet of the page. */

@@ -149,7 +149,7 @@ export function valueTicks(most, number = 4) {
 
 /** Instants for the time axis, at most `number`, at round hours, days, months or years. */
 export function timeTicks(start, end, number) {
-  for (const step of [HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, WEEK, 2 * WEEK]) {
+  for (const step of [HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY, WEEK, 2 * WEEK]) {
     if ((end - start) / step <= number) {
       const offset = step % WEEK === 0 ? MONDAY : 0;
       const ticks = [];

@@ -57,7 +57,7 @@ async function sendChunk(chunk, receipts, to) {
       return;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) await to.needKey(error);
+      if (error.status === 401) await Promise.race([to.needKey(error), stopped(to.signal)]);
       else if (error.status === 413 && chunk.length > 1) {
         const half = Math.ceil(chunk.length / 2);
         await sendChunk(chunk.slice(0, half), receipts, to);
@@ -110,11 +110,16 @@ async function wait(seconds, receipts, { signal, tell }) {
   for (let left = seconds; left > 0; left -= 1) {
     receipts.waitSeconds = left;
     tell();
-    await new Promise((resolve, refuse) => {
-      const timer = setTimeout(resolve, Math.min(left, 1) * 1_000);
-      signal.addEventListener("abort", () => (clearTimeout(timer), refuse(signal.reason)), { once: true });
-    });
+    await Promise.race([new Promise((resolve) => setTimeout(resolve, Math.min(left, 1) * 1_000)), stopped(signal)]);
   }
   receipts.waitSeconds = 0;
   tell();
+}
+
+/** Refuses when it is told to stop, and never resolves. */
+function stopped(signal) {
+  return new Promise((_, refuse) => {
+    if (signal.aborted) refuse(signal.reason);
+    signal.addEventListener("abort", () => refuse(signal.reason), { once: true });
+  });
 }

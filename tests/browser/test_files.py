@@ -145,6 +145,21 @@ def test_a_service_that_is_busy_is_sent_the_same_again_when_it_says(tab: Tab, si
     assert len(set(bodies)) == 1
 
 
+def test_a_file_can_be_stopped_while_it_waits(tab: Tab, site: Site) -> None:
+    tab.expected = {503}
+    tab.page.route(
+        f"{site.url}/events",
+        lambda route: route.fulfill(
+            status=503, body="a proxy's page", headers={"Retry-After": "30"}
+        ),
+    )
+    tab.open()
+    drop(tab, "stopped.csv", b"stopped,e,t,2021-03-01T00:00:00Z\n")
+    expect(tab.locator("#upload-state")).to_contain_text("The service asks to wait")
+    tab.page.get_by_role("button", name="Stop").click()
+    expect(tab.locator("#upload-state")).to_contain_text("sending the whole file again is safe")
+
+
 def test_a_file_without_a_key_asks_for_one_and_goes_on(new_tab: Open, guarded_site: Site) -> None:
     tab = new_tab(guarded_site)
     tab.expected = {401, 403}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import FilePayload, Route, expect
 
 from tests.browser.conftest import CUSTOMER, NARROW, WIDE, Open, Scheme, Site, Tab
 
@@ -187,6 +187,7 @@ def test_every_face_is_accessible_and_none_is_wider_than_the_screen(
         "unknown": (site, {"customer": "nobody/" * 30}),
         "error": (site, {"customer": " white space is refused"}),
         "key": (guarded_site, {"customer": CUSTOMER}),
+        "file": (site, {"customer": CUSTOMER, "view": "total"}),
     }
     for name, (where, state) in faces.items():
         tab = new_tab(where, scheme=scheme, size=size)
@@ -196,6 +197,12 @@ def test_every_face_is_accessible_and_none_is_wider_than_the_screen(
         expect(tab.locator("#loading")).to_be_hidden()
         if name == "chart":
             tab.page.get_by_role("slider").press("Home")
+        elif name == "file":
+            # Nothing of it is stored.
+            rows = b"a,b\n" + b"a,b,c,a time that is none of those there are\n" * 20
+            file: FilePayload = {"name": "f.csv", "mimeType": "text/csv", "buffer": rows}
+            tab.page.get_by_label("CSV file of events").set_input_files(file)
+            expect(tab.locator("#save-rejects")).to_be_visible()
         tab.page.evaluate(axe)
         assert tab.page.evaluate(AXE) == [], name
         width = "document.documentElement.scrollWidth - innerWidth"
