@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -92,40 +93,25 @@ class Commits:
         return outcomes
 
     def _write(self, events: Sequence[Event], *, listed: str | None) -> list[Outcome]:
+        is_day_expected = listed is None
+        actions = partial(put_actions, self._tables, is_day_expected=is_day_expected)
         outcomes = [Outcome.INSERTED] * len(events)
-
-        def actions(
-            events: Sequence[Event], keys: Sequence[str], now: datetime
-        ) -> list[TransactWriteItemTypeDef]:
-            return put_actions(self._tables, events, keys, now, is_day_expected=listed is None)
-
-        found = self._commit(events, actions, listed=listed, is_day_expected=listed is None)
+        found = self._commit(events, actions, listed=listed, is_day_expected=is_day_expected)
         for place, item in found.items():
             outcomes[place] = Outcome.VOIDED if is_voided(item) else Outcome.DUPLICATE
         return outcomes
 
     def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
         """Mark stored events as voided and take them out of the counts; each outcome in order."""
+        actions = partial(void_actions, self._tables, reason=reason)
         outcomes = [Outcome.VOIDED] * len(events)
-
-        def actions(
-            events: Sequence[Event], keys: Sequence[str], now: datetime
-        ) -> list[TransactWriteItemTypeDef]:
-            return void_actions(self._tables, events, keys, reason, now)
-
         for place, item in self._commit(events, actions).items():
             outcomes[place] = Outcome.ALREADY_VOIDED if item else Outcome.NOT_FOUND
         return outcomes
 
     def delete(self, events: Sequence[Event]) -> int:
         """Delete events that are not voided and take them out of the counts; returns how many."""
-
-        def actions(
-            events: Sequence[Event], keys: Sequence[str], now: datetime
-        ) -> list[TransactWriteItemTypeDef]:
-            return delete_actions(self._tables, events, keys, now)
-
-        return len(events) - len(self._commit(events, actions))
+        return len(events) - len(self._commit(events, partial(delete_actions, self._tables)))
 
     def _commit(
         self,

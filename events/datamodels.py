@@ -218,7 +218,7 @@ def put_actions(
 
 
 def void_actions(
-    tables: Tables, events: Sequence[Event], keys: Sequence[str], reason: str, now: datetime
+    tables: Tables, events: Sequence[Event], keys: Sequence[str], now: datetime, *, reason: str
 ) -> list[TransactWriteItemTypeDef]:
     """The actions that mark stored events as voided, and take them out of the counts."""
     marks: list[TransactWriteItemTypeDef] = [

@@ -95,10 +95,11 @@ _HOURS_OF_DAY = tuple(f"T{hour:02d}:00:00.000000Z" for hour in range(24))
 
 def _json_pieces(counts: Counts, calendar: Calendar | None) -> Iterator[bytes]:
     for some in _batches(counts, _ROWS_AT_A_TIME):
-        yield "".join(f"{json.dumps(_object(calendar, each))}\n" for each in some).encode()
+        yield "".join(f"{json.dumps(count_object(calendar, each))}\n" for each in some).encode()
 
 
-def _object(calendar: Calendar | None, each: BucketCount | PeriodCount) -> dict[str, Any]:
+def count_object(calendar: Calendar | None, each: BucketCount | PeriodCount) -> dict[str, Any]:
+    """An hour, or a day, week or month, as the API tells it."""
     if isinstance(each, BucketCount):
         return bucket_object(each)
     assert calendar is not None  # noqa: S101 - only a calendar has periods

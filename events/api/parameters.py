@@ -221,8 +221,8 @@ class BucketParameters(BaseModel):
     )
 
 
-class SummaryParameters(BaseModel):
-    """Query parameters of the summary route."""
+class RangeParameters(BaseModel):
+    """A window that may be left open at either end."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -238,21 +238,9 @@ class SummaryParameters(BaseModel):
     )
 
 
-class EventParameters(BaseModel):
+class EventParameters(RangeParameters):
     """Query parameters of the stored events route."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    start: Instant | None = Field(
-        default=None,
-        description="Start of the window, included; without it from the first event on.",
-        examples=["2021-03-01T00:00:00Z"],
-    )
-    end: Instant | None = Field(
-        default=None,
-        description="End of the window, not included; without it to the last event.",
-        examples=["2021-04-01T00:00:00Z"],
-    )
     event_type: list[EventType] = Field(
         default=[],
         description="Only these types; may be given several times.",

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Depends, Query
 
 from events.api.auth import REFUSALS, allowed
-from events.api.parameters import CustomerId, Service, SummaryParameters
+from events.api.parameters import CustomerId, RangeParameters, Service
 from events.api.problems import responses
 from events.api.shapes import Bucket, CustomerSummary
 from events.apikeys import Right
@@ -32,7 +32,7 @@ router = APIRouter(tags=["counts"])
     ),
 )
 def get_summary(
-    service: Service, customer_id: CustomerId, parameters: Annotated[SummaryParameters, Query()]
+    service: Service, customer_id: CustomerId, parameters: Annotated[RangeParameters, Query()]
 ) -> CustomerSummary:
     """
     Total, counts by type, first and last event and the busiest hour of a customer.

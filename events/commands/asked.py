@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 
-from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_service
 from events.errors import InvalidEvent, InvalidInput
 from events.formats import Counts
 from events.models import BucketQuery, Calendar, Unit
@@ -87,20 +86,6 @@ def asked(options: argparse.Namespace) -> Asked:
         is_filled=options.fill is not None,
     )
     return Asked(query, calendar)
-
-
-@contextmanager
-def opened_service() -> Iterator[EventService]:
-    """A service on tables that are there; a name that is wrong by a letter makes none."""
-    settings = load_settings()
-    patience_seconds = settings.events_ingest_patience_seconds
-    service = make_service(settings, patience_seconds=patience_seconds, may_make_tables=False)
-    try:
-        # A store that is not there is said soon, not after the whole patience.
-        service.check(patience_seconds=min(SECONDS_TO_FIND_THE_STORE, patience_seconds))
-        yield service
-    finally:
-        service.close()
 
 
 @contextmanager

@@ -13,12 +13,11 @@ from events.commands.asked import (
     Asked,
     add_question,
     asked,
-    opened_service,
     until_nobody_reads,
 )
 from events.commands.chart import chart
-from events.formats import Counts, bucket_object, csv_pieces, period_object
-from events.models import BucketCount
+from events.commands.opened import opened_service
+from events.formats import Counts, count_object, csv_pieces
 from events.timestamps import format_timestamp
 
 #: Where standard output is no terminal, and COLUMNS says nothing.
@@ -72,12 +71,7 @@ def _can_write(text: str, encoding: str) -> bool:
 
 def _as_json(question: Asked, counts: Counts) -> dict[str, Any]:
     calendar, window = question.calendar, question.query.window
-    rows = []
-    for each in counts:
-        if isinstance(each, BucketCount):
-            rows.append(bucket_object(each))
-        elif calendar is not None:
-            rows.append(period_object(calendar, each))
+    rows = [count_object(calendar, each) for each in counts]
     kind = {}
     if calendar is not None:
         kind = {"window": calendar.unit.value, "timezone": str(calendar.zone)}

@@ -8,25 +8,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
 from events.bootstrap import (
-    SECONDS_TO_FIND_THE_STORE,
     load_settings,
     make_key_store,
-    make_service,
 )
 from events.commands import EXIT_DIFFERENT, EXIT_OK, Commands, counted, say
-from events.config import Settings
+from events.commands.opened import opened_service
 from events.csvfile import Numbered, Rejection, read_records
 from events.errors import EventsError, InvalidEvent, InvalidInput
 from events.fileingest import RejectsFile
 from events.lines import open_lines
 from events.models import Outcome
 from events.parsing import check_customer_id, check_void_reason
-from events.service import EventService
 
 _ROWS_AT_A_TIME = 1_000
 _EVENTS_A_STEP = 10_000
@@ -69,12 +66,11 @@ def _void(options: argparse.Namespace) -> int:
         reason = check_void_reason(options.reason)
     except InvalidEvent as exc:
         raise InvalidInput(f"--reason {exc.reason}") from exc
-    settings = load_settings()
     name = "stdin" if options.file == "-" else options.file
     tally: Counter[Outcome] = Counter()
     with ExitStack() as opened:
         source = opened.enter_context(open_lines(options.file))
-        service = opened.enter_context(_service(settings))
+        service = opened.enter_context(opened_service())
         rejects = opened.enter_context(RejectsFile(Path(f"{name}.rejects.csv"), options.file))
         records = read_records(source)
         try:
@@ -134,7 +130,7 @@ def _erase(options: argparse.Namespace) -> int:
     settings = load_settings()
     erased = 0
     has_said = False
-    with _service(settings) as service:
+    with opened_service() as service:
         while True:
             step = service.erase(customer_id, max_events=_EVENTS_A_STEP)
             erased += step.events
@@ -168,16 +164,3 @@ def _ask(customer_id: str) -> None:
     sys.stderr.flush()
     if sys.stdin.readline().rstrip("\n") != customer_id:
         raise InvalidInput("nothing was erased")
-
-
-@contextmanager
-def _service(settings: Settings) -> Iterator[EventService]:
-    """The service on tables that are there: none is made for a correction."""
-    patience_seconds = settings.events_ingest_patience_seconds
-    service = make_service(settings, patience_seconds=patience_seconds, may_make_tables=False)
-    try:
-        # A store that is not there is said soon, not after the whole patience.
-        service.check(patience_seconds=min(SECONDS_TO_FIND_THE_STORE, patience_seconds))
-        yield service
-    finally:
-        service.close()

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from events.commands import EXIT_OK, Commands, say
-from events.commands.asked import add_question, asked, opened_service, until_nobody_reads
+from events.commands.asked import add_question, asked, until_nobody_reads
+from events.commands.opened import opened_service
 from events.errors import InvalidInput
 from events.formats import encoded
 

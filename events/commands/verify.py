@@ -8,8 +8,8 @@ import sys
 import time
 from typing import Any
 
-from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_service
 from events.commands import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, Commands, counted
+from events.commands.opened import opened_service
 from events.models import Difference, Verification, Window
 from events.parsing import check_customer_id
 from events.timestamps import format_timestamp, parse_instant
@@ -41,27 +41,14 @@ def _verify(options: argparse.Namespace) -> int:
     if options.customer is not None:
         check_customer_id(options.customer)
     window = _window(options)
-    settings = load_settings()
-    # A name that is wrong by a letter must not come out as a proof on empty tables.
-    service = make_service(
-        settings,
-        patience_seconds=settings.events_ingest_patience_seconds,
-        may_make_tables=False,
-    )
-    begin = time.monotonic()
-    try:
-        # A store that is not there is said soon, not after the whole patience.
-        service.check(
-            patience_seconds=min(SECONDS_TO_FIND_THE_STORE, settings.events_ingest_patience_seconds)
-        )
+    with opened_service() as service:
+        begin = time.monotonic()
         found = service.verify(
             customer_id=options.customer,
             window=window,
             is_repairing=options.repair,
             on_difference=(lambda _: None) if options.json else _print_difference,
         )
-    finally:
-        service.close()
     seconds = time.monotonic() - begin
     if options.json:
         sys.stdout.write(json.dumps(_as_json(found, seconds)) + "\n")

@@ -17,7 +17,6 @@ from events.local.server import (
     free_port,
     launch,
     scratch_folder,
-    wait_until,
 )
 
 __all__ = ["DynamoDBLocal", "LocalServerError", "is_answering", "start"]
@@ -75,11 +74,7 @@ def start(
         server = DynamoDBLocal(process, scratch, patience_seconds=_PATIENCE_SECONDS)
         server.port = port
         is_ready = partial(is_answering, server.endpoint_url)
-        try:
-            wait_until(is_ready, "DynamoDB Local", process, output, ready_timeout_seconds)
-        except BaseException:
-            server.stop()
-            raise
+        server.wait_until(is_ready, "DynamoDB Local", output, ready_timeout_seconds)
     return server
 
 

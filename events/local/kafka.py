@@ -19,7 +19,6 @@ from events.local.server import (
     free_port,
     launch,
     scratch_folder,
-    wait_until,
 )
 
 VERSION = "4.3.1"
@@ -86,11 +85,7 @@ def start(
         server = KafkaLocal(process, scratch, patience_seconds=_PATIENCE_SECONDS)
         server.port = port
         is_ready = partial(is_answering, server.bootstrap_servers)
-        try:
-            wait_until(is_ready, "Kafka", process, output, ready_timeout_seconds)
-        except BaseException:
-            server.stop()
-            raise
+        server.wait_until(is_ready, "Kafka", output, ready_timeout_seconds)
     return server
 
 

@@ -36,6 +36,36 @@ class LocalServer:
         self._scratch = scratch
         self._patience_seconds = patience_seconds
 
+    def wait_until(
+        self, is_ready: Callable[[], bool], name: str, output: Path, timeout_seconds: float
+    ) -> None:
+        """
+        Return once it is ready; else stop it.
+
+        Args:
+            name: What it is called in an error.
+            output: The file with what it prints, whose end is in the error.
+
+        Raises:
+            LocalServerError: It ended, or did not get ready in time.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        try:
+            while not is_ready():
+                if self._process.poll() is not None:
+                    raise LocalServerError(
+                        f"{name} ended at once with code {self._process.returncode}: "
+                        f"{end_of(output)}"
+                    )
+                if time.monotonic() > deadline:
+                    raise LocalServerError(
+                        f"{name} did not answer within {timeout_seconds:g} s: {end_of(output)}"
+                    )
+                time.sleep(0.05)
+        except BaseException:
+            self.stop()
+            raise
+
     def stop(self) -> None:
         """End it in good order, as often as you like; it is killed when it does not end."""
         if self._process.poll() is None:
@@ -102,27 +132,6 @@ def launch(
             start_new_session=True,
             env={name: value for name, value in os.environ.items() if name != "CLASSPATH"},
         )
-
-
-def wait_until(
-    is_ready: Callable[[], bool],
-    name: str,
-    process: subprocess.Popen[bytes],
-    output: Path,
-    timeout_seconds: float,
-) -> None:
-    """Return once a server is ready; raises `LocalServerError` with what it printed last."""
-    deadline = time.monotonic() + timeout_seconds
-    while not is_ready():
-        if process.poll() is not None:
-            raise LocalServerError(
-                f"{name} ended at once with code {process.returncode}: {end_of(output)}"
-            )
-        if time.monotonic() > deadline:
-            raise LocalServerError(
-                f"{name} did not answer within {timeout_seconds:g} s: {end_of(output)}"
-            )
-        time.sleep(0.05)
 
 
 def end_of(output: Path) -> str:
