@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 # A virtual environment that could not be finished does not stay.
 .DELETE_ON_ERROR:
-.PHONY: run test check unit integration e2e browser bench lock clean
+.PHONY: run test test-stream check unit integration e2e browser bench lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/python -m events run
@@ -13,7 +13,11 @@ run: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.dev
+# Against a real Kafka, Iceberg and Spark; Spark needs a JDK 17 or 21 (JAVA_HOME, or `java` on PATH).
+test-stream: $(VENV)/.spark
+	$(BIN)/python -m pytest tests/stream
+
+check: $(VENV)/.spark
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -41,6 +45,8 @@ lock: $(VENV)/.dev
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) requirements.in -c requirements-dev.txt -o requirements.txt
 	$(LOCK) requirements-export.in -c requirements-dev.txt -o requirements-export.txt
+	$(LOCK) requirements-stream.in -c requirements-dev.txt -o requirements-stream.txt
+	$(LOCK) requirements-spark.in -c requirements-dev.txt -o requirements-spark.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -57,3 +63,7 @@ $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 $(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.spark: requirements-spark.txt $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-spark.txt
+	@touch $@

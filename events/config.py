@@ -32,6 +32,13 @@ def _table_name(text: str) -> str:
     return text
 
 
+def _topic(text: str) -> str:
+    # A name has at most 249 characters (Kafka's "Topic" class); the dead letters' adds 12.
+    if not re.fullmatch(r"[a-zA-Z0-9._\-]{1,237}", text) or text in {".", ".."}:
+        raise ValueError("is no topic's name: it has 1 to 237 of letters, digits, _ - and .")
+    return text
+
+
 def _origins(text: str) -> str:
     for origin in text.split():
         if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", origin):
@@ -168,6 +175,32 @@ class Settings(BaseSettings):
         le=300,
         description="How long /readyz says 503 after SIGTERM before the server takes nothing more "
         "in; for a load balancer that looks there.",
+    )
+
+    events_kafka_bootstrap_servers: str = Field(
+        default="localhost:9092",
+        min_length=1,
+        description="Where Kafka answers: host:port, several with commas between.",
+    )
+    events_kafka_topic: Annotated[str, AfterValidator(_topic)] = Field(
+        default="events",
+        description="Topic of the events; the one for messages that are none adds .dead-letter.",
+    )
+    events_kafka_partitions: int = Field(
+        default=12,
+        ge=1,
+        le=10_000,
+        description="Partitions of a topic that is made because it is not there.",
+    )
+    events_kafka_group: str = Field(
+        default="events-counts",
+        min_length=1,
+        max_length=249,
+        description="Consumer group of `consume`.",
+    )
+    events_kafka_properties_file: str = Field(
+        default="",
+        description="File of further librdkafka properties, one name=value a line: TLS, SASL.",
     )
 
     @property

@@ -16,7 +16,7 @@ SCRIPTS = ("ingest_events_from_file.py", "sample_api_requests.py")
 
 EDGES = (
     "events.app", "events.api", "events.cli", "events.commands", "events.fileingest",
-    "events.local", "events.__main__", "events.server",
+    "events.local", "events.__main__", "events.server", "events.stream",
 )  # fmt: skip
 USE_CASES = (
     "events.service", "events.writer", "events.counting", "events.periods", "events.exports",
@@ -141,6 +141,16 @@ def test_nothing_below_the_edges_imports_an_edge() -> None:
 def test_pure_files_import_no_driver_no_web_no_thread_and_nothing_above_them() -> None:
     assert offences(PURE, [*DRIVERS, *WEB, *THREADS]) == []
     assert offences(PURE, [*DATABASE, *USE_CASES, "events.bootstrap", "events.config"]) == []
+
+
+def test_only_the_stream_edge_imports_kafka_and_iceberg() -> None:
+    users = {
+        name
+        for name, file in FILES.items()
+        if any(is_in(each, ["confluent_kafka", "pyiceberg"]) for each in imports_of(file))
+    }
+    assert "events.stream.clients" in users
+    assert {name for name in users if not is_in(name, ["events.stream"])} == set()
 
 
 def test_only_the_http_edge_imports_the_web_framework() -> None:

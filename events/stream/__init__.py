@@ -1,0 +1,1 @@
+"""The Kafka edge: what reads from the bus and writes to it."""
