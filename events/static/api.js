@@ -87,9 +87,10 @@ export async function getEvents(customer, order, signal) {
   return (await get(`${customerPath(customer)}/events?${query}`, signal)).events;
 }
 
-/** A customer at a glance, in a window or, without one, all of it. */
+/** A customer at a glance, in a window; null: all there is. */
 export async function getSummary(customer, window, signal) {
-  return get(`${customerPath(customer)}/summary?${new URLSearchParams(window)}`, signal);
+  const query = window ? `?${new URLSearchParams(window)}` : "";
+  return get(`${customerPath(customer)}/summary${query}`, signal);
 }
 
 export async function getCustomers(prefix, limit, signal) {

@@ -118,7 +118,7 @@ async function refresh({ isQuiet = false, edges = null } = {}) {
     if (isQuiet && data?.isWhole && fingerprint(found) === fingerprint(data)) drawFreshness();
     else {
       // Of a window that is the same: its list of types does not depend on those chosen.
-      const isSameWindow = !isQuiet && isoText(found) === isoText(data);
+      const isSameWindow = !isQuiet && data?.window && found.window && isoText(found) === isoText(data);
       data = { ...found, summary: isSameWindow ? data.summary : null, isWhole: !found.bars };
       draw();
       isThere = true;
@@ -161,7 +161,7 @@ function fingerprint({ edges, window, total, lastIngestedAt, previous }) {
 }
 
 function isoText(found) {
-  return JSON.stringify(found?.window ? isoOf(found.window) : null);
+  return JSON.stringify(isoOf(found.window));
 }
 
 /** Whether the newest hour is in view, or there is none yet. */
@@ -304,8 +304,8 @@ function drawNobody(voided) {
     return;
   }
   const when = format.exact(Date.parse(voided.voided_at));
-  const text = `All that is stored for “${state.customer}” was taken out of the counts, its newest event on ${when}: ${voided.void_reason}`;
-  showPanel("voided", "Every event of this customer is voided", sentence(text), [others]);
+  const text = `“${state.customer}” is known, and nothing of it is counted. Its newest event was voided on ${when}: “${voided.void_reason}”.`;
+  showPanel("voided", "Every event of this customer is voided", text, [others]);
 }
 
 function drawFreshness(trouble = "") {

@@ -44,13 +44,14 @@ function scopeText(types) {
 }
 
 /** What the chart's bars and lines are; `zone` is that which the reader chose. */
-export function noteOf({ unit, zone, bars, previous, isFilled }, chosen) {
+export function noteOf({ unit, zone, bars, previous, isFilled, isWithoutBefore }, chosen) {
   const notes = [`Events by ${unit}, ${unit === "hour" ? "UTC" : zone}.`];
-  if (unit === "hour" && zone !== "UTC") notes.push(`Hours are those of UTC; days, weeks and months follow ${zone}.`);
+  if (unit === "hour" && zone !== "UTC") notes[0] = `Events by hour of UTC: only days, weeks and months are those of ${zone}.`;
   if (chosen !== "auto" && chosen !== unit) notes.push(`This range has too many ${chosen}s to draw.`);
   if (!isFilled) notes.push(`Only ${unit}s with events are drawn.`);
   if (bars.some((bar) => bar.isPartial)) notes.push("Hatched: cut by the range, or not over yet.");
   else if (bars.some((bar) => bar.isOpen)) notes.push("Hatched: not over yet.");
+  if (isWithoutBefore) notes.push("There is no such period before.");
   if (previous) notes.push(`Line: the period before, ${format.windowText(previous.window)}.`);
   return notes.join(" ");
 }

@@ -12,12 +12,13 @@ export class BadDates extends Error {}
  *
  * @param edges Those of the customer, as `loadEdges` found them; null: not known.
  * @returns `{edges}` alone if the customer has nothing to draw, else with `window`, `unit`, `types`,
- *   `isGrouped`, `isFilled`, `total`, `lastIngestedAt`, `bars` and `previous`.
+ *   `isGrouped`, `isFilled`, `total`, `lastIngestedAt`, `bars`, `previous` and `isWithoutBefore`.
  */
 export async function loadChart(state, edges, signal) {
   if (state.range === "own") {
     const chart = await chartOf(state, ownWindow(state), signal);
-    return { edges: edges ?? (chart.total === 0 ? await loadEdges(state, signal) : null), ...chart };
+    const found = edges ?? (chart.total === 0 ? await loadEdges(state, signal) : null);
+    return found?.newest === null ? { edges: found } : { edges: found, ...chart };
   }
   const found = edges ?? (await loadEdges(state, signal));
   if (found.newest === null) return { edges: found };
@@ -32,11 +33,11 @@ export async function loadChart(state, edges, signal) {
  */
 export async function loadEdges({ customer, range }, signal) {
   const isAll = range === "all";
-  const [events, whole] = await Promise.all([getEvents(customer, "newest", signal), isAll ? getSummary(customer, {}, signal) : null]);
+  const [events, whole] = await Promise.all([getEvents(customer, "newest", signal), isAll ? getSummary(customer, null, signal) : null]);
   const counted = events.find((event) => event.voided_at === null);
   if (!counted && !events.length) return { newest: null, voided: null };
   // Behind many voided events the counters know where those that count are.
-  const summary = whole ?? (counted ? null : await getSummary(customer, {}, signal));
+  const summary = whole ?? (counted ? null : await getSummary(customer, null, signal));
   if (summary?.total === 0) return { newest: null, voided: events[0] };
   // A summary leaves an edge unsaid beside thousands of voided events: then it is one of those.
   const newest = Date.parse(counted?.timestamp ?? summary.last_event_at ?? events[0].timestamp);
@@ -64,16 +65,18 @@ async function chartOf(state, window, signal) {
   const isFilled = unitsIn(window, unit) <= MOST_BARS;
   if (!isFilled && state.range === "own") throw new BadDates("At most 10,000 months can be drawn.");
   const asked = { unit, zone: state.timezone, types: state.types, isGrouped: state.view === "stacked" };
-  const before = state.compare && isFilled ? windowBefore(window, unit) : null;
+  const before = windowBefore(window, unit);
+  // None before the first instant, nor on the last days of a month in a shorter one.
+  const isThereABefore = isFilled && before.start >= FIRST_INSTANT && before.start < before.end;
   const barsIn = async (part, options) => {
     const { buckets, ...answer } = await getBuckets(state.customer, isoOf(part), options, isFilled, signal);
     return { window: part, ...answer, bars: buckets.map((bucket) => barOf(bucket, Date.now())) };
   };
   const [now, previous] = await Promise.all([
     barsIn(window, asked),
-    before && before.start >= FIRST_INSTANT ? barsIn(before, { ...asked, isGrouped: false }) : null,
+    state.compare && isThereABefore ? barsIn(before, { ...asked, isGrouped: false }) : null,
   ]);
-  return { ...asked, isFilled, ...now, previous };
+  return { ...asked, isFilled, ...now, previous, isWithoutBefore: state.compare && !isThereABefore };
 }
 
 function ownWindow({ start, end, timezone }) {
