@@ -118,12 +118,12 @@ async function refresh({ isQuiet = false, edges = null } = {}) {
     if (isQuiet && data?.isWhole && fingerprint(found) === fingerprint(data)) drawFreshness();
     else {
       // Of a window that is the same: its list of types does not depend on those chosen.
-      const isSameWindow = !isQuiet && data?.window && found.window && isoText(found) === isoText(data);
+      const isSameWindow = data?.window && found.window && isoText(found) === isoText(data);
       data = { ...found, summary: isSameWindow ? data.summary : null, isWhole: !found.bars };
       draw();
       isThere = true;
-      setBusy(false);
-      if (found.bars) await complete(own.signal);
+      showSettled();
+      if (found.bars) await complete(isQuiet ? null : data.summary, own.signal);
     }
     isWorthAnotherLook = !own.signal.aborted && isLive();
   } catch (error) {
@@ -134,14 +134,15 @@ async function refresh({ isQuiet = false, edges = null } = {}) {
     } else fail(error);
   } finally {
     if (!own.signal.aborted) {
-      setBusy(false);
+      showSettled();
       if (isWorthAnotherLook) liveTimer = setTimeout(look, Math.max(LIVE_MILLISECONDS, REST_FOR_WORK * (performance.now() - begin)));
     }
   }
 }
 
-async function complete(signal) {
-  const rest = await loadRest(state, data, signal);
+/** `summary`: what is known and still good; null: ask. */
+async function complete(summary, signal) {
+  const rest = await loadRest(state, { ...data, summary }, signal);
   if (signal.aborted) return;
   data = { ...data, ...rest, isWhole: true };
   // The tones are those of all types, of which some were unknown.
@@ -202,9 +203,9 @@ function showLoading() {
   show(byId("loading"), !isThere);
 }
 
-function setBusy(isBusy) {
-  if (!isBusy) byId("result").removeAttribute("aria-busy");
-  show(byId("loading"), isBusy);
+function showSettled() {
+  byId("result").removeAttribute("aria-busy");
+  show(byId("loading"), false);
 }
 
 function showPanel(kind, title, text, actions = []) {
