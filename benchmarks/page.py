@@ -68,21 +68,33 @@ def _variants(
     dates = {"start": f"{MONTH.start:%Y-%m-%d}", "end": f"{MONTH.end:%Y-%m-%d}"}
     return {
         f"{name}, {size:,} events": partial(
-            _load, browser, f"{address}/?{urlencode({'customer': name_of(size), **asked})}"
+            _load,
+            browser,
+            f"{address}/?{urlencode({'customer': name_of(size), **asked})}",
+            total=size if asked else None,
         )
         for name, asked in (("a month by its dates", dates), ("the last 30 days", {}))
         for size in sizes
     }
 
 
-def _load(browser: Browser, address: str) -> float:
-    """Milliseconds from the start of a navigation, with nothing cached, to the first bar."""
+def _load(browser: Browser, address: str, *, total: int | None) -> float:
+    """
+    Milliseconds from the start of a navigation, with nothing cached, to the first bar.
+
+    Args:
+        total: What the page must say that it shows; None: that is not known.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     try:
         page = context.new_page()
         page.add_init_script(_CLOCK)
         page.goto(address)
-        return float(page.evaluate("window.barPaintedAt"))
+        painted = float(page.evaluate("window.barPaintedAt"))
+        shown = int(page.inner_text("#stat-total").replace(",", ""))
+        if total not in (None, shown):
+            raise RuntimeError(f"the page shows {shown:,} of {total:,} events")
+        return painted
     finally:
         context.close()
 
