@@ -1,23 +1,23 @@
 // The page: what is asked, what is known of it, and which of its faces is shown.
 
-import { ApiError, getCsv, getCustomers, key } from "./api.js";
+import { ApiError, getCustomers, key } from "./api.js";
 import { makeChart } from "./chart.js";
 import { makeCustomerField } from "./customers.js";
 import { byId, h, show } from "./dom.js";
-import { curlOf, fileName, pictureOf, save, toPng } from "./exports.js";
+import { button, sentence, showLoading, showPanel, showResult, showSettled } from "./faces.js";
 import { drawStats, knownTypes, makeTypeList, noteOf } from "./figures.js";
 import * as format from "./format.js";
 import { BadDates, loadChart, loadRest } from "./load.js";
 import { iso, isoOf, layersOf, ranked, typesOf } from "./series.js";
 import { changed, readState, writeState } from "./state.js";
 import { drawTable } from "./table.js";
+import { makeTakeaway } from "./takeaway.js";
 import { makeUpload } from "./uploadview.js";
 import { makeZoneField } from "./zonefield.js";
 
 const LIVE_MILLISECONDS = 5_000;
 /** A question that takes long is asked less often. */
 const REST_FOR_WORK = 10;
-const TOAST_MILLISECONDS = 3_000;
 
 const chart = makeChart(byId("plot"), byId("tip"));
 let state = readState(location.search);
@@ -35,14 +35,30 @@ const field = makeCustomerField({
   choose: (customer) => go({ customer, types: [] }),
 });
 const zoneField = makeZoneField({ choose: (timezone) => go({ timezone }) });
-const typeList = makeTypeList((types) => go({ types }));
-const upload = makeUpload({
+const typeList = makeTypeList({
+  toggle: (type) => {
+    const { types } = state;
+    go({ types: types.includes(type) ? types.filter((each) => each !== type) : [...types, type] });
+  },
+  chooseAll: () => go({ types: [] }),
+});
+makeUpload({
   needKey,
   onDone: () => refresh({ isQuiet: data !== null }),
   choose: (customer) => {
     go({ customer, types: [], range: state.range === "own" ? "30d" : state.range });
     window.scrollTo({ top: 0 });
   },
+});
+
+makeTakeaway({
+  shown: () => ({
+    customer: state.customer,
+    chart: data,
+    layers: view.layers,
+    asked: { unit: data.unit, zone: data.zone, types: data.types, isGrouped: state.view === "stacked" },
+  }),
+  picture: chart.picture,
 });
 
 // --- what is asked --------------------------------------------------------------------------------
@@ -81,6 +97,7 @@ function drawControls() {
     for (const input of document.getElementsByName(name)) input.checked = input.value === state[name];
   }
   byId("bars").value = state.bars;
+  typeList.mark(state.types);
   zoneField.draw(state.timezone);
   byId("start-label").textContent = `From, ${state.timezone}`;
   byId("end-label").textContent = `To, ${state.timezone} (not included)`;
@@ -107,7 +124,7 @@ async function refresh({ isQuiet = false, edges = null } = {}) {
   let isThere = isQuiet;
   let isWorthAnotherLook = false;
   try {
-    if (!isQuiet) showLoading();
+    if (!isQuiet) showLoading(view !== null);
     if (!state.customer) {
       await offerCustomers(own.signal);
       return;
@@ -195,30 +212,6 @@ function customerButton({ customer_id: id, total }) {
 
 // --- faces ----------------------------------------------------------------------------------------
 
-function showLoading() {
-  show(byId("panel"), false);
-  const isThere = view !== null;
-  byId("result").setAttribute("aria-busy", "true");
-  show(byId("result"), isThere);
-  show(byId("loading"), !isThere);
-}
-
-function showSettled() {
-  byId("result").removeAttribute("aria-busy");
-  show(byId("loading"), false);
-}
-
-function showPanel(kind, title, text, actions = []) {
-  show(byId("result"), false);
-  show(byId("loading"), false);
-  byId("panel").dataset.kind = kind;
-  byId("panel-title").textContent = title;
-  byId("panel-text").textContent = text;
-  byId("panel-actions").replaceChildren(...actions);
-  show(byId("key-form"), kind === "key");
-  show(byId("panel"), true);
-}
-
 function fail(error) {
   if (error instanceof BadDates) {
     byId("dates-error").textContent = error.message;
@@ -256,15 +249,6 @@ function needKey(error) {
   return new Promise((resolve) => onKey.push(resolve));
 }
 
-function sentence(text) {
-  const whole = text ? text[0].toUpperCase() + text.slice(1) : "It did not say why";
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
-}
-
-function button(text, onclick, className = null) {
-  return h("button", { type: "button", class: className, onclick }, text);
-}
-
 function draw() {
   if (data.edges?.newest === null) {
     drawNobody(data.edges.voided);
@@ -274,9 +258,7 @@ function draw() {
   const all = knownTypes(data) ?? ranked(typesOf(bars));
   const layers = state.view === "stacked" ? layersOf(all, types) : [{ name: "Total", types: [], tone: 0, isTotal: true }];
   view = { unit, zone: unit === "hour" ? "UTC" : data.zone, bars, layers, previous: previous?.bars ?? null };
-  show(byId("panel"), false);
-  show(byId("loading"), false);
-  show(byId("result"), true);
+  showResult();
   byId("result-title").textContent = state.customer;
   byId("result-window").textContent = `${format.windowText(data.window)}, ${data.zone}`;
   show(byId("empty"), data.total === 0);
@@ -316,38 +298,6 @@ function drawFreshness(trouble = "") {
   element.textContent = trouble || (isLive() ? `Live, ${last}` : last[0].toUpperCase() + last.slice(1));
 }
 
-// --- what is taken away ---------------------------------------------------------------------------
-
-function toast(text) {
-  byId("toast").textContent = text;
-  clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => (byId("toast").textContent = ""), TOAST_MILLISECONDS);
-}
-
-/** A failed download says so and leaves the view as it is. */
-function on(id, act) {
-  byId(id).addEventListener("click", async () => {
-    try {
-      await act();
-    } catch (error) {
-      toast(error instanceof ApiError ? `${error.title}: ${error.detail}` : `That did not work: ${error.message}`);
-    }
-  });
-}
-
-const asked = () => ({ unit: data.unit, zone: data.zone, types: data.types, isGrouped: state.view === "stacked" });
-const named = (ending) => fileName(state.customer, data.window, ending);
-const picture = () =>
-  pictureOf(chart.picture(), { customer: state.customer, window: data.window, total: data.total, layers: view.layers });
-
-on("save-csv", async () => save(named("csv"), await getCsv(state.customer, isoOf(data.window), asked()), "text/csv"));
-on("save-svg", () => save(named("svg"), picture(), "image/svg+xml"));
-on("save-png", async () => save(named("png"), await toPng(picture())));
-on("copy-curl", async () => {
-  await navigator.clipboard.writeText(curlOf(state.customer, isoOf(data.window), asked()));
-  toast("Copied");
-});
-
 // --- what the reader does -------------------------------------------------------------------------
 
 byId("ranges").addEventListener("change", ({ target }) => {
@@ -382,25 +332,6 @@ byId("forget-key").addEventListener("click", () => {
   forget();
   drawControls();
   refresh();
-});
-byId("add-events").addEventListener("click", () => byId("file").click());
-byId("file").addEventListener("change", ({ target }) => {
-  if (target.files[0]) upload.start(target.files[0]);
-  target.value = "";
-});
-
-const isFile = (event) => event.dataTransfer?.types.includes("Files");
-window.addEventListener("dragover", (event) => {
-  if (!isFile(event)) return;
-  event.preventDefault();
-  show(byId("drop"), true);
-});
-window.addEventListener("dragleave", (event) => event.relatedTarget === null && show(byId("drop"), false));
-window.addEventListener("drop", (event) => {
-  if (!isFile(event)) return;
-  event.preventDefault();
-  show(byId("drop"), false);
-  if (event.dataTransfer.files[0]) upload.start(event.dataTransfer.files[0]);
 });
 window.addEventListener("popstate", () => {
   const before = state;

@@ -59,9 +59,10 @@ export function noteOf({ unit, zone, bars, previous, isFilled, isWithoutBefore }
 /**
  * The list of types.
  *
- * @param choose Called with the types that are to be counted; none: all.
+ * @param toggle Called with a type that is to be counted, or no longer.
+ * @param chooseAll Called where none is to be left out.
  */
-export function makeTypeList(choose) {
+export function makeTypeList({ toggle, chooseAll }) {
   let areAllShown = false;
 
   function draw(known, types, layers) {
@@ -71,27 +72,31 @@ export function makeTypeList(choose) {
     const shown = isOver ? all.filter(([type], place) => place < TYPES_SHOWN || types.includes(type)) : all;
     const toneOf = new Map(layers.flatMap((layer) => (layer.isTotal ? [] : layer.types.map((type) => [type, layer.tone]))));
     const focused = document.activeElement?.dataset?.type;
-    const chips = shown.map(([type, total]) => chip(type, total, types, toneOf.get(type)));
+    const chips = shown.map(([type, total]) => chip(type, total, toneOf.get(type)));
     const showAll = () => ((areAllShown = true), draw(known, types, layers));
     if (isOver) chips.push(quiet(`${format.count(all.length - shown.length)} more types`, showAll));
-    if (types.length) chips.push(quiet("All types", () => choose([])));
+    if (types.length) chips.push(quiet("All types", chooseAll));
     byId("types").replaceChildren(...chips);
+    mark(types);
     if (focused !== undefined) chips.find((each) => each.dataset.type === focused)?.focus();
   }
 
-  function chip(type, total, types, tone) {
-    const isOn = types.includes(type);
-    const toggle = () => choose(isOn ? types.filter((each) => each !== type) : [...types, type]);
+  /** Which are chosen shows at once; what is counted of them follows. */
+  function mark(types) {
+    for (const each of byId("types").querySelectorAll("[data-type]")) each.setAttribute("aria-pressed", String(types.includes(each.dataset.type)));
+  }
+
+  function chip(type, total, tone) {
     return h(
       "button",
-      { type: "button", class: "chip", "aria-pressed": String(isOn), "data-type": type, onclick: toggle },
+      { type: "button", class: "chip", "data-type": type, onclick: () => toggle(type) },
       tone === undefined ? null : h("span", { class: `key tone-${tone}`, "aria-hidden": "true" }),
       h("span", { class: "name" }, type),
       h("span", { class: "total" }, format.count(total)),
     );
   }
 
-  return { draw, forget: () => (areAllShown = false) };
+  return { draw, mark, forget: () => (areAllShown = false) };
 }
 
 function quiet(text, onclick) {

@@ -21,9 +21,10 @@ export function isZone(name) {
   }
 }
 
-/** A zone's name as it is written: browsers take any case, the service does not. */
+/** A zone's name as the service takes it: browsers take any case. */
 export function spelled(name) {
-  return [canonical(name), ...zoneNames()].find((each) => each.toLowerCase() === name.toLowerCase()) ?? name;
+  const same = [canonical(name), ...zoneNames()].find((each) => each.toLowerCase() === name.toLowerCase());
+  return same ?? (name === name.toLowerCase() ? canonical(name) : name);
 }
 
 export function zoneNames() {

@@ -95,6 +95,19 @@ def test_chosen_types_are_counted_by_the_api_and_keep_their_tones(tab: Tab) -> N
     assert tab.questions()[3:] == [f"buckets?{_IN_MARCH}&window=day&event_type=sign+in&{_BY_TYPE}"]
 
 
+def test_types_chosen_while_an_answer_is_awaited_are_all_counted(tab: Tab) -> None:
+    tab.open(customer=CUSTOMER, **MONTH)
+    expect(tab.locator("#stat-busiest")).to_have_text("2")
+    held: list[Route] = []
+    tab.page.route("**/buckets?*", lambda route: held.append(route))
+    tab.page.get_by_role("button", name="sign in").click()
+    tab.page.get_by_role("button", name="page_view").click()
+    expect(tab.locator("#types [aria-pressed=true] .name")).to_have_text(["page_view", "sign in"])
+    held[-1].continue_()
+    expect(tab.locator("#stat-total")).to_have_text("517")
+    expect(tab.locator("#plot path")).to_have_count(2)
+
+
 def test_a_link_to_chosen_types_gives_the_list_of_all(tab: Tab) -> None:
     tab.open(customer=CUSTOMER, event_type="sign in", **MONTH)
     expect(tab.locator("#stat-total")).to_have_text("258")

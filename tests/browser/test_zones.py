@@ -215,6 +215,30 @@ def test_days_begin_where_the_service_lets_them_begin(
     ]
 
 
+def test_days_that_the_api_gives_in_several_pages_are_all_drawn(tab: Tab, site: Site) -> None:
+    # Midnight there cuts the hour of each of these; a page counts at most four hundred such hours.
+    days = 450
+    at = FIRST + timedelta(hours=18, minutes=10)
+    event = {"customer_id": "nightly", "event_type": "e"}
+    site.post(
+        [
+            {
+                **event,
+                "transaction_id": f"{day}",
+                "timestamp": (at + timedelta(days=day)).isoformat(),
+            }
+            for day in range(days)
+        ]
+    )
+    tab.open(customer="nightly", range="all", timezone=KOLKATA, bars="day")
+    expect(tab.locator("#plot")).to_have_attribute("aria-valuemax", str(days))
+    expect(tab.locator("#stat-total")).to_have_text(str(days))
+    assert len(tab.asked("/buckets?")) == 2
+    while tab.locator("#table-more").is_visible():
+        tab.locator("#table-more").click()
+    assert numbers(tab) == [(False, 1)] * days
+
+
 def test_a_range_with_too_many_hours_is_drawn_by_day_and_says_so(tab: Tab, site: Site) -> None:
     event = {"customer_id": "old", "event_type": "e", "transaction_id": "1"}
     site.post(
