@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from benchmarks import http, ingest, memory, parse, query
+from benchmarks import http, ingest, memory, page, parse, query
 from benchmarks.measuring import machine
 
 _ALL = {
@@ -15,6 +15,7 @@ _ALL = {
     "http": http.run,
     "query": query.run,
     "memory": memory.run,
+    "page": page.run,
 }
 
 

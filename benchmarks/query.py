@@ -7,7 +7,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from events.windows import day_of
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_MONTH = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 4, 1, tzinfo=UTC))
+MONTH = Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 4, 1, tzinfo=UTC))
 _HOUR = Window(datetime(2021, 3, 15, 12, tzinfo=UTC), datetime(2021, 3, 15, 13, tzinfo=UTC))
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -44,7 +44,7 @@ def run(*, is_quick: bool) -> None:
         try:
             service.create_tables()
             for size in sizes:
-                _fill(service, size)
+                fill(service, size)
         finally:
             service.close()
         client = make_client(settings)
@@ -64,13 +64,13 @@ def _compare(
     table = Tables.named(settings.dynamodb_events_table_name).counts
     middle = sizes[1]
     variants: dict[str, Callable[[], object]] = {
-        "31 days over HTTP": lambda: ask(_name(middle), _MONTH),
-        "bare Query of the 31 items": lambda: _query(client, table, _name(middle), _MONTH),
-        "1 hour over HTTP": lambda: ask(_name(middle), _HOUR),
-        "bare Query of the 1 item": lambda: _query(client, table, _name(middle), _HOUR),
+        "31 days over HTTP": lambda: ask(name_of(middle), MONTH),
+        "bare Query of the 31 items": lambda: _query(client, table, name_of(middle), MONTH),
+        "1 hour over HTTP": lambda: ask(name_of(middle), _HOUR),
+        "bare Query of the 1 item": lambda: _query(client, table, name_of(middle), _HOUR),
     }
     for size in sizes:
-        if ask(_name(size), _MONTH) != size:
+        if ask(name_of(size), MONTH) != size:
             raise RuntimeError(f"the answer for {size:,} events is wrong: nothing is measured")
     found = _milliseconds(variants, times)
     pairs = list(found.items())
@@ -86,7 +86,7 @@ def _compare(
     )
 
     growing: dict[str, Callable[[], object]] = {
-        f"{size:,}": (lambda size=size: ask(_name(size), _MONTH))  # type: ignore[misc]
+        f"{size:,}": (lambda size=size: ask(name_of(size), MONTH))  # type: ignore[misc]
         for size in sizes
     }
     found = _milliseconds(growing, times)
@@ -108,7 +108,7 @@ def _read_raw(client: DynamoDBClient, settings: Settings, *, size: int) -> None:
     for page in client.get_paginator("query").paginate(
         TableName=settings.dynamodb_events_table_name,
         KeyConditionExpression="customer_id = :customer",
-        ExpressionAttributeValues={":customer": {"S": _name(size)}},
+        ExpressionAttributeValues={":customer": {"S": name_of(size)}},
         ConsistentRead=True,
     ):
         pages += 1
@@ -181,21 +181,26 @@ def _api(settings: Settings) -> Iterator[Callable[[str, Window], int]]:
 # --- what is stored -------------------------------------------------------------------------------
 
 
-def _name(size: int) -> str:
+def name_of(size: int) -> str:
     return f"customer-with-{size}"
 
 
-def _fill(service: EventService, size: int) -> None:
+def fill(service: EventService, size: int, types: Sequence[str] = ("page_view",)) -> None:
     """
-    Events spread evenly over the month.
+    Events spread evenly over the month, and over the types.
 
     Through the service: on DynamoDB Local its transactions are faster than BatchWriteItem.
     """
-    step = (_MONTH.end - _MONTH.start) / size
+    step = (MONTH.end - MONTH.start) / size
     begin = time.perf_counter()
     for start in range(0, size, 20_000):
         events = [
-            Event(_name(size), "page_view", f"{number:09d}", _MONTH.start + number * step)
+            Event(
+                name_of(size),
+                types[number % len(types)],
+                f"{number:09d}",
+                MONTH.start + number * step,
+            )
             for number in range(start, min(start + 20_000, size))
         ]
         if set(service.ingest(events)) != {Outcome.INSERTED}:

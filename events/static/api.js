@@ -2,6 +2,8 @@
 
 const KEY = "events.api-key";
 const MOST_BUCKETS = 10_000;
+/** More than one, as the newest may be voided. */
+const MOST_EVENTS = 20;
 
 /** An answer that is no good one. `status` 0: there was none. */
 export class ApiError extends Error {
@@ -17,21 +19,40 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-export function bucketsPath(customer, parameters) {
-  return `/events/customers/${encodeURIComponent(customer)}/buckets?${parameters}`;
+function customerPath(customer) {
+  return `/events/customers/${encodeURIComponent(customer)}`;
 }
 
-/** The parameters of the buckets route for a window and these types (none: all). */
-export function bucketParameters(window, { types = [], isGrouped = false } = {}) {
+export function bucketsPath(customer, parameters) {
+  return `${customerPath(customer)}/buckets?${parameters}`;
+}
+
+/**
+ * The parameters of the buckets route.
+ *
+ * @param unit How long a bucket is; days, weeks and months are those of `zone`.
+ * @param types Only these; none: all.
+ */
+export function bucketParameters(window, { unit, zone, types, isGrouped }) {
   const query = new URLSearchParams({ start: window.start, end: window.end });
+  if (unit !== "hour") query.set("window", unit);
+  if (unit !== "hour" && zone !== "UTC") query.set("timezone", zone);
   for (const type of types) query.append("event_type", type);
   if (isGrouped) query.set("group_by", "event_type");
   return query;
 }
 
-/** All buckets of a window; one request unless there are more than 10,000. */
-export async function getBuckets(customer, window, options, signal) {
+/**
+ * All buckets of a window.
+ *
+ * One request, unless there are more than 10,000, or the service counts so many raw events for
+ * midnights within UTC hours that it ends a page early.
+ *
+ * @param isFilled Those without events too.
+ */
+export async function getBuckets(customer, window, options, isFilled, signal) {
   const query = bucketParameters(window, options);
+  if (isFilled) query.set("fill", "zero");
   query.set("limit", MOST_BUCKETS);
   const first = await get(bucketsPath(customer, query), signal);
   const buckets = [...first.buckets];
@@ -60,17 +81,16 @@ export async function getCsv(customer, window, options) {
   return text;
 }
 
-/** When the first (`oldest`) or last (`newest`) event happened; null: there is none. */
-export async function getEdge(customer, order, signal) {
-  const path = `/events/customers/${encodeURIComponent(customer)}/events`;
-  let cursor = "";
-  do {
-    const page = await get(`${path}?order=${order}&limit=20${cursor}`, signal);
-    const counted = page.events.find((event) => event.voided_at === null);
-    if (counted) return counted.timestamp;
-    cursor = page.next ? `&cursor=${page.next}` : "";
-  } while (cursor);
-  return null;
+/** The newest (or oldest) stored events, voided ones too. */
+export async function getEvents(customer, order, signal) {
+  const query = new URLSearchParams({ order, limit: MOST_EVENTS });
+  return (await get(`${customerPath(customer)}/events?${query}`, signal)).events;
+}
+
+/** A customer at a glance, in a window; null: all there is. */
+export async function getSummary(customer, window, signal) {
+  const query = window ? `?${new URLSearchParams(window)}` : "";
+  return get(`${customerPath(customer)}/summary${query}`, signal);
 }
 
 export async function getCustomers(prefix, limit, signal) {

@@ -1,30 +1,32 @@
 // The page: what is asked, what is known of it, and which of its faces is shown.
 
-import { ApiError, getCsv, getCustomers, key } from "./api.js";
+import { ApiError, getCustomers, key } from "./api.js";
 import { makeChart } from "./chart.js";
 import { makeCustomerField } from "./customers.js";
 import { byId, h, show } from "./dom.js";
-import { curlOf, fileName, pictureOf, save, toPng } from "./exports.js";
+import { button, sentence, showLoading, showPanel, showResult, showSettled } from "./faces.js";
+import { drawStats, knownTypes, makeTypeList, noteOf } from "./figures.js";
 import * as format from "./format.js";
-import { BadDates, load } from "./load.js";
-import { barsOf, busiest, iso, layersOf, typesOf, unitFor } from "./series.js";
+import { BadDates, loadChart, loadRest } from "./load.js";
+import { iso, isoOf, layersOf, ranked, typesOf } from "./series.js";
 import { changed, readState, writeState } from "./state.js";
 import { drawTable } from "./table.js";
+import { makeTakeaway } from "./takeaway.js";
 import { makeUpload } from "./uploadview.js";
+import { makeZoneField } from "./zonefield.js";
 
 const LIVE_MILLISECONDS = 5_000;
 /** A question that takes long is asked less often. */
 const REST_FOR_WORK = 10;
-const TYPES_SHOWN = 12;
-const TOAST_MILLISECONDS = 3_000;
 
 const chart = makeChart(byId("plot"), byId("tip"));
 let state = readState(location.search);
+/** The state as it was when the answers now awaited, or had, were asked for. */
+let askedState = state;
 let data = null;
 let view = null;
 let asking = null;
 let liveTimer = null;
-let areAllTypesShown = false;
 let onKey = [];
 
 const field = makeCustomerField({
@@ -32,13 +34,31 @@ const field = makeCustomerField({
   list: byId("customers"),
   choose: (customer) => go({ customer, types: [] }),
 });
-const upload = makeUpload({
+const zoneField = makeZoneField({ choose: (timezone) => go({ timezone }) });
+const typeList = makeTypeList({
+  toggle: (type) => {
+    const { types } = state;
+    go({ types: types.includes(type) ? types.filter((each) => each !== type) : [...types, type] });
+  },
+  chooseAll: () => go({ types: [] }),
+});
+makeUpload({
   needKey,
   onDone: () => refresh({ isQuiet: data !== null }),
   choose: (customer) => {
     go({ customer, types: [], range: state.range === "own" ? "30d" : state.range });
     window.scrollTo({ top: 0 });
   },
+});
+
+makeTakeaway({
+  shown: () => ({
+    customer: state.customer,
+    chart: data,
+    layers: view.layers,
+    asked: { unit: data.unit, zone: data.zone, types: data.types, isGrouped: state.view === "stacked" },
+  }),
+  picture: chart.picture,
 });
 
 // --- what is asked --------------------------------------------------------------------------------
@@ -53,18 +73,21 @@ function go(change) {
 
 function follow(before) {
   drawControls();
-  const names = ["customer", "range", "start", "end", "compare"];
-  const isOther = names.some((name) => state[name] !== before[name]);
-  if (isOther || data === null || (state.compare && String(state.types) !== String(before.types))) {
+  const isOther = ["customer", "range", "start", "end", "timezone", "compare", "types", "bars"].some(
+    (name) => String(state[name]) !== String(askedState[name]),
+  );
+  // What was counted by type is known in total too.
+  if (isOther || !data || (state.view === "stacked" && askedState.view !== "stacked")) {
     if (state.customer !== before.customer) forget();
-    refresh();
+    const isSameRange = state.customer === before.customer && state.range === before.range;
+    refresh({ edges: isSameRange && data?.bars ? data.edges : null });
   } else draw();
 }
 
 function forget() {
   data = null;
   view = null;
-  areAllTypesShown = false;
+  typeList.forget();
   chart.clear();
 }
 
@@ -74,6 +97,10 @@ function drawControls() {
     for (const input of document.getElementsByName(name)) input.checked = input.value === state[name];
   }
   byId("bars").value = state.bars;
+  typeList.mark(state.types);
+  zoneField.draw(state.timezone);
+  byId("start-label").textContent = `From, ${state.timezone}`;
+  byId("end-label").textContent = `To, ${state.timezone} (not included)`;
   byId("compare").checked = state.compare;
   show(byId("dates"), state.range === "own");
   for (const name of ["start", "end"]) byId(name).value = state[name];
@@ -83,39 +110,61 @@ function drawControls() {
 
 // --- what is known --------------------------------------------------------------------------------
 
-async function refresh({ isQuiet = false } = {}) {
+/**
+ * Ask and draw: first the chart, then what stands around it.
+ *
+ * @param edges Those of the customer, where they need not be asked for again.
+ */
+async function refresh({ isQuiet = false, edges = null } = {}) {
   clearTimeout(liveTimer);
   asking?.abort();
   const own = (asking = new AbortController());
   const begin = performance.now();
+  askedState = state;
+  let isThere = isQuiet;
   let isWorthAnotherLook = false;
   try {
-    if (!isQuiet) showLoading();
+    if (!isQuiet) showLoading(view !== null);
     if (!state.customer) {
       await offerCustomers(own.signal);
       return;
     }
-    const found = await load(state, own.signal);
+    const found = await loadChart(state, edges, own.signal);
     if (own.signal.aborted) return;
     show(byId("dates-error"), false);
-    const isSame = isQuiet && data && fingerprint(found) === fingerprint(data);
-    data = found;
-    isWorthAnotherLook = isLive();
-    if (isSame) drawFreshness();
-    else draw();
+    if (isQuiet && data?.isWhole && fingerprint(found) === fingerprint(data)) drawFreshness();
+    else {
+      // Of a window that is the same: its list of types does not depend on those chosen.
+      const isSameWindow = data?.window && found.window && isoText(found) === isoText(data);
+      data = { ...found, summary: isSameWindow ? data.summary : null, isWhole: !found.bars };
+      draw();
+      isThere = true;
+      showSettled();
+      if (found.bars) await complete(isQuiet ? null : data.summary, own.signal);
+    }
+    isWorthAnotherLook = !own.signal.aborted && isLive();
   } catch (error) {
     if (own.signal.aborted) return;
-    if (isQuiet && error instanceof ApiError && error.status !== 401 && error.status !== 403) {
+    if (isThere && error instanceof ApiError && error.status !== 401 && error.status !== 403) {
       isWorthAnotherLook = true;
       drawFreshness("The service does not answer; trying again");
     } else fail(error);
   } finally {
     if (!own.signal.aborted) {
-      byId("result").removeAttribute("aria-busy");
-      show(byId("loading"), false);
+      showSettled();
       if (isWorthAnotherLook) liveTimer = setTimeout(look, Math.max(LIVE_MILLISECONDS, REST_FOR_WORK * (performance.now() - begin)));
     }
   }
+}
+
+/** `summary`: what is known and still good; null: ask. */
+async function complete(summary, signal) {
+  const rest = await loadRest(state, { ...data, summary }, signal);
+  if (signal.aborted) return;
+  data = { ...data, ...rest, isWhole: true };
+  // The tones are those of all types, of which some were unknown.
+  if (data.types.length) draw();
+  else drawAround();
 }
 
 function look() {
@@ -123,14 +172,21 @@ function look() {
   refresh({ isQuiet: true });
 }
 
-function fingerprint({ newest, total, lastIngestedAt, isoWindow, previous }) {
-  return JSON.stringify([newest, total, lastIngestedAt, isoWindow, previous?.total]);
+/** What a look that finds the same need not draw; own dates are looked at without their edges. */
+function fingerprint({ edges, window, total, lastIngestedAt, previous }) {
+  const { newest, voided } = edges ?? data.edges;
+  return JSON.stringify([newest, voided, window && isoOf(window), total, lastIngestedAt, previous?.total]);
+}
+
+function isoText(found) {
+  return JSON.stringify(isoOf(found.window));
 }
 
 /** Whether the newest hour is in view, or there is none yet. */
 function isLive() {
-  if (data.newest === null) return true;
-  return data.window.start <= data.newest && data.newest < data.window.end;
+  if (data.edges === null) return false;
+  const { newest } = data.edges;
+  return newest === null || (data.window.start <= newest && newest < data.window.end);
 }
 
 async function offerCustomers(signal) {
@@ -156,30 +212,11 @@ function customerButton({ customer_id: id, total }) {
 
 // --- faces ----------------------------------------------------------------------------------------
 
-function showLoading() {
-  show(byId("panel"), false);
-  const isThere = data !== null && data.newest !== null;
-  byId("result").setAttribute("aria-busy", "true");
-  show(byId("result"), isThere);
-  show(byId("loading"), !isThere);
-}
-
-function showPanel(kind, title, text, actions = []) {
-  show(byId("result"), false);
-  show(byId("loading"), false);
-  byId("panel").dataset.kind = kind;
-  byId("panel-title").textContent = title;
-  byId("panel-text").textContent = text;
-  byId("panel-actions").replaceChildren(...actions);
-  show(byId("key-form"), kind === "key");
-  show(byId("panel"), true);
-}
-
 function fail(error) {
   if (error instanceof BadDates) {
     byId("dates-error").textContent = error.message;
     show(byId("dates-error"), true);
-    if (data === null) showPanel("start", "Which dates?", "Choose where the range begins and ends.");
+    if (view === null) showPanel("start", "Which dates?", "Choose where the range begins and ends.");
     return;
   }
   forget();
@@ -212,143 +249,54 @@ function needKey(error) {
   return new Promise((resolve) => onKey.push(resolve));
 }
 
-function sentence(text) {
-  const whole = text ? text[0].toUpperCase() + text.slice(1) : "It did not say why";
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
-}
-
-function button(text, onclick, className = null) {
-  return h("button", { type: "button", class: className, onclick }, text);
-}
-
 function draw() {
-  if (data.newest === null) {
-    forgetDrawing();
-    showPanel("unknown", "No events of this customer", `Nothing is stored for “${state.customer}”. Ids are exact: case and every character count.`, [
-      button("See the customers there are", () => go({ customer: "", types: [] })),
-    ]);
+  if (data.edges?.newest === null) {
+    drawNobody(data.edges.voided);
     return;
   }
-  const unit = unitFor(state.bars, data.window);
-  const ranked = typesOf(data.buckets);
-  const { types } = state;
-  const bars = barsOf(data.buckets, data.window, unit, { types, now: Date.now() });
-  const isStacked = state.view === "stacked";
-  const layers = isStacked ? layersOf(ranked, types) : [{ name: "Total", types: [], tone: 0, isTotal: true }];
-  const previous = data.previous ? barsOf(data.previous.buckets, data.window, unit, { shift: data.length }) : null;
-  view = { unit, bars, layers, previous };
-  const total = bars.reduce((sum, bar) => sum + bar.count, 0);
-  show(byId("panel"), false);
-  show(byId("loading"), false);
-  show(byId("result"), true);
+  const { unit, bars, previous, types } = data;
+  const all = knownTypes(data) ?? ranked(typesOf(bars));
+  const layers = state.view === "stacked" ? layersOf(all, types) : [{ name: "Total", types: [], tone: 0, isTotal: true }];
+  view = { unit, zone: unit === "hour" ? "UTC" : data.zone, bars, layers, previous: previous?.bars ?? null };
+  showResult();
   byId("result-title").textContent = state.customer;
-  byId("result-window").textContent = `${format.windowText(data.window)}, UTC`;
-  drawFreshness();
-  drawStats(total);
-  drawTypes(ranked);
-  show(byId("empty"), total === 0);
-  show(byId("to-newest"), data.buckets.length === 0);
+  byId("result-window").textContent = `${format.windowText(data.window)}, ${data.zone}`;
+  show(byId("empty"), data.total === 0);
   chart.draw(view);
-  byId("chart-note").textContent = noteOf(bars);
+  byId("chart-note").textContent = noteOf(data, state.bars);
   drawTable(view);
+  drawAround();
 }
 
-function forgetDrawing() {
+function drawAround() {
+  drawFreshness();
+  drawStats(data);
+  const known = knownTypes(data);
+  if (known) typeList.draw(known, data.types, view.layers);
+  // A choice of types may leave nothing of a range that has something.
+  show(byId("to-newest"), data.summary ? data.summary.total === 0 : !data.types.length);
+}
+
+/** An id under which nothing is stored, or nothing that counts. */
+function drawNobody(voided) {
   view = null;
   chart.clear();
-}
-
-function noteOf(bars) {
-  const notes = [`Events by ${view.unit}, UTC.`];
-  if (bars.some((bar) => bar.isPartial)) notes.push("Hatched: cut by the range, or not over yet.");
-  else if (bars.some((bar) => bar.isOpen)) notes.push("Hatched: not over yet.");
-  if (view.previous) notes.push("Line: the period before.");
-  return notes.join(" ");
+  const others = button("See the customers there are", () => go({ customer: "", types: [] }));
+  if (!voided) {
+    showPanel("unknown", "No events of this customer", `Nothing is stored for “${state.customer}”. Ids are exact: case and every character count.`, [others]);
+    return;
+  }
+  const when = format.exact(Date.parse(voided.voided_at));
+  const text = `“${state.customer}” is known, and nothing of it is counted. Its newest event was voided on ${when}: “${voided.void_reason}”.`;
+  showPanel("voided", "Every event of this customer is voided", text, [others]);
 }
 
 function drawFreshness(trouble = "") {
   const element = byId("freshness");
-  const last = data.lastIngestedAt ? `last change ${format.exact(Date.parse(data.lastIngestedAt))}` : "no changes in this range";
+  const last = data?.lastIngestedAt ? `last change ${format.exact(Date.parse(data.lastIngestedAt))}` : "no changes in this range";
   element.dataset.state = trouble ? "trouble" : isLive() ? "live" : "still";
   element.textContent = trouble || (isLive() ? `Live, ${last}` : last[0].toUpperCase() + last.slice(1));
 }
-
-function drawStats(total) {
-  byId("stat-total").textContent = format.count(total);
-  const before = view.previous?.reduce((sum, bar) => sum + bar.count, 0);
-  byId("stat-change").textContent = view.previous ? `${format.change(total, before)}, before ${format.count(before)}` : scopeText();
-  const best = busiest(data.buckets, state.types);
-  byId("stat-busiest").textContent = best ? format.count(best.count) : "–";
-  byId("stat-busiest-when").textContent = best ? `${format.hourSpan(best.start)} UTC` : "";
-  byId("stat-mean-name").textContent = `Average ${view.unit}`;
-  byId("stat-mean").textContent = format.count(Math.round((total / view.bars.length) * 10) / 10);
-  byId("stat-mean-more").textContent = `over ${format.plural(view.bars.length, view.unit)}`;
-}
-
-function scopeText() {
-  return state.types.length ? `of ${format.plural(state.types.length, "event type")}` : "of all types";
-}
-
-function drawTypes(ranked) {
-  const known = new Set(ranked.map(([type]) => type));
-  const all = [...ranked, ...state.types.filter((type) => !known.has(type)).map((type) => [type, 0])];
-  const isOver = all.length > TYPES_SHOWN && !areAllTypesShown;
-  const shown = isOver ? all.filter(([type], place) => place < TYPES_SHOWN || state.types.includes(type)) : all;
-  const toneOf = new Map(view.layers.flatMap((layer) => (layer.isTotal ? [] : layer.types.map((type) => [type, layer.tone]))));
-  const focused = document.activeElement?.dataset?.type;
-  const chips = shown.map(([type, total]) => {
-    const isOn = state.types.includes(type);
-    const tone = toneOf.get(type);
-    return h(
-      "button",
-      { type: "button", class: "chip", "aria-pressed": String(isOn), "data-type": type, onclick: () => toggle(type) },
-      tone === undefined ? null : h("span", { class: `key tone-${tone}`, "aria-hidden": "true" }),
-      h("span", { class: "name" }, type),
-      h("span", { class: "total" }, format.count(total)),
-    );
-  });
-  if (isOver) chips.push(button(`${format.count(all.length - shown.length)} more types`, () => ((areAllTypesShown = true), drawTypes(ranked)), "quiet"));
-  if (state.types.length) chips.push(button("All types", () => go({ types: [] }), "quiet"));
-  byId("types").replaceChildren(...chips);
-  if (focused !== undefined) chips.find((chip) => chip.dataset.type === focused)?.focus();
-}
-
-function toggle(type) {
-  const { types } = state;
-  go({ types: types.includes(type) ? types.filter((each) => each !== type) : [...types, type] });
-}
-
-// --- what is taken away ---------------------------------------------------------------------------
-
-function toast(text) {
-  byId("toast").textContent = text;
-  clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => (byId("toast").textContent = ""), TOAST_MILLISECONDS);
-}
-
-/** A failed download says so and leaves the view as it is. */
-function on(id, act) {
-  byId(id).addEventListener("click", async () => {
-    try {
-      await act();
-    } catch (error) {
-      toast(error instanceof ApiError ? `${error.title}: ${error.detail}` : `That did not work: ${error.message}`);
-    }
-  });
-}
-
-const asked = () => ({ types: state.types, isGrouped: state.view === "stacked" });
-const named = (ending) => fileName(state.customer, data.window, ending);
-const picture = () =>
-  pictureOf(chart.picture(), { customer: state.customer, window: data.window, total: view.bars.reduce((sum, bar) => sum + bar.count, 0), layers: view.layers });
-
-on("save-csv", async () => save(named("csv"), await getCsv(state.customer, data.isoWindow, asked()), "text/csv"));
-on("save-svg", () => save(named("svg"), picture(), "image/svg+xml"));
-on("save-png", async () => save(named("png"), await toPng(picture())));
-on("copy-curl", async () => {
-  await navigator.clipboard.writeText(curlOf(state.customer, data.isoWindow, asked()));
-  toast("Copied");
-});
 
 // --- what the reader does -------------------------------------------------------------------------
 
@@ -359,7 +307,7 @@ byId("ranges").addEventListener("change", ({ target }) => {
   }
   // From what is in view, so that there is something to begin with.
   const text = (at) => iso(at).slice(0, 16);
-  go(data?.window ? { range: "own", start: text(data.window.start), end: text(data.window.end) } : { range: "own" });
+  go(data?.window ? { range: "own", start: text(data.window.local.start), end: text(data.window.local.end) } : { range: "own" });
 });
 byId("dates").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -384,25 +332,6 @@ byId("forget-key").addEventListener("click", () => {
   forget();
   drawControls();
   refresh();
-});
-byId("add-events").addEventListener("click", () => byId("file").click());
-byId("file").addEventListener("change", ({ target }) => {
-  if (target.files[0]) upload.start(target.files[0]);
-  target.value = "";
-});
-
-const isFile = (event) => event.dataTransfer?.types.includes("Files");
-window.addEventListener("dragover", (event) => {
-  if (!isFile(event)) return;
-  event.preventDefault();
-  show(byId("drop"), true);
-});
-window.addEventListener("dragleave", (event) => event.relatedTarget === null && show(byId("drop"), false));
-window.addEventListener("drop", (event) => {
-  if (!isFile(event)) return;
-  event.preventDefault();
-  show(byId("drop"), false);
-  if (event.dataTransfer.files[0]) upload.start(event.dataTransfer.files[0]);
 });
 window.addEventListener("popstate", () => {
   const before = state;

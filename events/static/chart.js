@@ -6,7 +6,6 @@ import { countIn, timeTicks, valueTicks } from "./series.js";
 
 const EDGE = Object.freeze({ top: 16, right: 4, bottom: 30 });
 const SLOTS_WITH_GAPS = 3;
-const UNIT_NAMES = { hour: "hour", day: "day", week: "week" };
 
 /**
  * A chart in a container that is a slider to the keyboard and to screen readers.
@@ -26,7 +25,9 @@ export function makeChart(plot, tip) {
     const left = 14 + 7.5 * Math.max(...values.map((value) => shortCount(value).length));
     const frame = { width, height, left, top: EDGE.top, right: width - EDGE.right, bottom: height - EDGE.bottom };
     const top = values.at(-1);
-    frame.x = (at) => left + ((at - view.bars[0].start) / (view.bars.at(-1).end - view.bars[0].start)) * (frame.right - left);
+    // Each bar as wide as the others: months differ in length, and so do days where clocks are set.
+    frame.slot = (frame.right - left) / view.bars.length;
+    frame.x = (index) => left + index * frame.slot;
     frame.y = (value) => frame.bottom - (value / top) * (frame.bottom - frame.top);
     drawn = { view, frame };
     const picture = svg(
@@ -40,7 +41,7 @@ export function makeChart(plot, tip) {
       svg("rect", { class: "cursor", y: frame.top, height: frame.bottom - frame.top, visibility: "hidden" }),
     );
     plot.replaceChildren(picture);
-    plot.setAttribute("aria-label", `Events by ${UNIT_NAMES[view.unit]}, UTC. Arrow keys go from bar to bar.`);
+    plot.setAttribute("aria-label", `Events by ${view.unit}, ${view.zone}. Arrow keys go from bar to bar.`);
     plot.setAttribute("aria-valuemin", "1");
     plot.setAttribute("aria-valuemax", String(view.bars.length));
     if (place >= view.bars.length) place = -1;
@@ -53,8 +54,7 @@ export function makeChart(plot, tip) {
     if (!drawn) return;
     const { view, frame } = drawn;
     place = Math.min(Math.max(index, 0), view.bars.length - 1);
-    const bar = view.bars[place];
-    const [x, end] = [frame.x(bar.start), frame.x(bar.end)];
+    const [x, end] = [frame.x(place), frame.x(place + 1)];
     const cursor = plot.querySelector(".cursor");
     cursor.setAttribute("x", x);
     cursor.setAttribute("width", Math.max(end - x, 1));
@@ -133,7 +133,7 @@ export function note(bar) {
 
 function spoken(view, index) {
   const bar = view.bars[index];
-  const parts = [`${span(bar, view.unit)} UTC: ${count(bar.count)} ${bar.count === 1 ? "event" : "events"}`];
+  const parts = [`${span(bar, view.unit)} ${view.zone}: ${count(bar.count)} ${bar.count === 1 ? "event" : "events"}`];
   if (view.layers.length > 1) {
     for (const layer of view.layers) {
       const value = countIn(bar, layer);
@@ -159,7 +159,7 @@ function tipLines(view, index) {
     return element;
   };
   const lines = [
-    line("tip-time", `${span(bar, view.unit)} UTC`),
+    line("tip-time", `${span(bar, view.unit)} ${view.zone}`),
     line("tip-total", count(bar.count), bar.count === 1 ? "event" : "events"),
   ];
   if (view.layers.some((layer) => !layer.isTotal)) {
@@ -206,31 +206,29 @@ function valueAxis(frame, values) {
 }
 
 function timeAxis(frame, { bars, unit }) {
-  const [start, end] = [bars[0].start, bars.at(-1).end];
   const number = Math.max(3, Math.floor((frame.right - frame.left) / 84));
-  const { ticks, step } = timeTicks(start, end, number);
-  const half = unit === "hour" ? 0 : (frame.x(bars[0].end) - frame.x(bars[0].start)) / 2;
-  const texts = ticks.map((at) => {
+  const { places, step } = timeTicks(bars, unit, number);
+  const texts = places.map((place) => {
     // A day is named under the middle of its bar, an hour at its start.
-    const x = Math.max(frame.x(at) + (step === "day" ? half : 0), frame.left);
+    const x = frame.x(place) + (unit === "hour" ? 0 : frame.slot / 2);
     const anchor = x - frame.left < 20 ? "start" : frame.right - x < 22 ? "end" : "middle";
-    return svg("text", { x, y: frame.bottom + 21, "text-anchor": anchor }, tick(at, step));
+    return svg("text", { x, y: frame.bottom + 21, "text-anchor": anchor }, tick(bars[place].local.start, step));
   });
   return svg("g", { class: "axis" }, ...texts);
 }
 
 function layerPaths(frame, { bars, layers }, index) {
   const layer = layers[index];
-  const slot = frame.x(bars[0].end) - frame.x(bars[0].start);
+  const { slot } = frame;
   const gap = slot >= SLOTS_WITH_GAPS ? Math.min(Math.max(slot * 0.22, 1), 14) : 0;
   const paths = { whole: [], hatched: [] };
-  for (const bar of bars) {
+  for (const [place, bar] of bars.entries()) {
     const value = layer.isTotal ? bar.count : countIn(bar, layer);
     if (!value) continue;
     let below = 0;
     for (const each of layers.slice(0, index)) below += countIn(bar, each);
     const isTop = below + value === bar.count;
-    const [x, y, base] = [frame.x(bar.start) + gap / 2, frame.y(below + value), frame.y(below)];
+    const [x, y, base] = [frame.x(place) + gap / 2, frame.y(below + value), frame.y(below)];
     const kind = bar.isPartial || bar.isOpen ? "hatched" : "whole";
     paths[kind].push(block(x, y, slot - gap, base - y, isTop));
   }
@@ -253,9 +251,9 @@ function block(x, y, width, height, isTop) {
 }
 
 function previousLine(frame, { bars, previous }) {
-  const steps = bars.map((bar, index) => {
+  const steps = bars.map((_, index) => {
     const y = Math.round(frame.y(previous[index]?.count ?? 0) * 100) / 100;
-    const [x, end] = [frame.x(bar.start), frame.x(bar.end)].map((each) => Math.round(each * 100) / 100);
+    const [x, end] = [frame.x(index), frame.x(index + 1)].map((each) => Math.round(each * 100) / 100);
     return `${index ? "L" : "M"}${x} ${y}H${end}`;
   });
   return svg("path", { class: "previous", d: steps.join("") });

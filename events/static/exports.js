@@ -20,9 +20,9 @@ export function save(name, content, type) {
 
 /** A file's name of an id: what file systems take. */
 export function fileName(customer, window, ending) {
-  const day = (at) => new Date(at).toISOString().slice(0, 10);
+  const day = (local) => new Date(local).toISOString().slice(0, 10);
   const safe = customer.replace(/[^A-Za-z0-9._-]+/g, "_").slice(0, 60) || "customer";
-  return `${safe}_${day(window.start)}_${day(window.end)}.${ending}`;
+  return `${safe}_${day(window.local.start)}_${day(window.local.end)}.${ending}`;
 }
 
 export function curlOf(customer, isoWindow, options) {
@@ -57,7 +57,7 @@ export function pictureOf(chart, { customer, window, total, layers }) {
     svg("title", {}, `Events of ${customer}`),
     svg("rect", { width, height, fill: style.backgroundColor }),
     fitted(36, 17, customer, 600),
-    fitted(58, 13, `${count(total)} events, ${windowText(window)}, UTC`, 400),
+    fitted(58, 13, `${count(total)} events, ${windowText(window)}, ${window.zone}`, 400),
     ...names.parts(text),
     svg("g", { transform: `translate(${PAD} ${head})` }, ...inner.childNodes),
   );

@@ -1,4 +1,4 @@
-// Numbers and instants as people read them; always UTC.
+// Numbers and times as people read them. Times are shown as UTC would be: give local ones for a zone.
 
 import { DAY, HOUR } from "./series.js";
 
@@ -9,6 +9,7 @@ const shortDay = inUtc({ day: "numeric", month: "short" });
 const longDay = inUtc({ weekday: "short", day: "numeric", month: "short", year: "numeric" });
 const plainDay = inUtc({ day: "numeric", month: "short", year: "numeric" });
 const month = inUtc({ month: "short", year: "numeric" });
+const longMonth = inUtc({ month: "long", year: "numeric" });
 const year = inUtc({ year: "numeric" });
 const clock = inUtc({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const exactClock = inUtc({ hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -22,18 +23,21 @@ export function tick(at, step) {
   return { day: shortDay, month, year }[step].format(at);
 }
 
-/** The time of one bar. */
-export function span({ start, end }, unit) {
+/** The time of one bar, by its own clocks. */
+export function span({ local: { start, end } }, unit) {
   if (unit === "hour") return `${longDay.format(start)}, ${clock.format(start)}–${clock.format(end)}`;
   if (unit === "day") return longDay.format(start);
+  if (unit === "month") return longMonth.format(start);
   return `${plainDay.format(start)} – ${plainDay.format(end - DAY)}`;
 }
 
-export function rowTime({ start }, unit) {
+export function rowTime({ local: { start } }, unit) {
+  if (unit === "month") return month.format(start);
   return unit === "hour" ? `${plainDay.format(start)}, ${clock.format(start)}` : plainDay.format(start);
 }
 
-export function windowText({ start, end }) {
+/** From where to where, by the clocks of the window's zone. */
+export function windowText({ local: { start, end } }) {
   const isDays = start % DAY === 0 && end % DAY === 0;
   if (isDays) {
     const last = end - DAY;

@@ -6,7 +6,7 @@ import { note } from "./chart.js";
 import { countIn } from "./series.js";
 
 const ROWS_AT_ONCE = 200;
-const HEADINGS = { hour: "Hour from (UTC)", day: "Day (UTC)", week: "Week from (UTC)" };
+const HEADINGS = { hour: "Hour from", day: "Day", week: "Week from", month: "Month" };
 
 export function drawTable(view) {
   const layers = view.layers.filter((layer) => !layer.isTotal);
@@ -15,7 +15,7 @@ export function drawTable(view) {
     h(
       "tr",
       {},
-      heading(HEADINGS[view.unit]),
+      heading(`${HEADINGS[view.unit]} (${view.zone})`),
       ...layers.map((layer) => heading(layer.name, "number")),
       heading("Events", "number"),
       view.previous ? heading("Before", "number") : null,

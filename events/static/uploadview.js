@@ -1,4 +1,4 @@
-// The panel of a file on its way: progress, receipts, rejected rows.
+// A file's way in, chosen or dropped, and its panel: progress, receipts, rejected rows.
 
 import { ApiError } from "./api.js";
 import { NoCsv, toCsv } from "./csv.js";
@@ -87,7 +87,25 @@ export function makeUpload({ needKey, onDone, choose }) {
     const rows = rejected.map(({ line, reason, row }) => [line, reason, row]);
     save(`${name}.rejects.csv`, toCsv([["line", "reason", "row"], ...rows]), "text/csv");
   });
-  return { start };
+  byId("add-events").addEventListener("click", () => byId("file").click());
+  byId("file").addEventListener("change", ({ target }) => {
+    if (target.files[0]) start(target.files[0]);
+    target.value = "";
+  });
+
+  const isFile = (event) => event.dataTransfer?.types.includes("Files");
+  window.addEventListener("dragover", (event) => {
+    if (!isFile(event)) return;
+    event.preventDefault();
+    show(byId("drop"), true);
+  });
+  window.addEventListener("dragleave", (event) => event.relatedTarget === null && show(byId("drop"), false));
+  window.addEventListener("drop", (event) => {
+    if (!isFile(event)) return;
+    event.preventDefault();
+    show(byId("drop"), false);
+    if (event.dataTransfer.files[0]) start(event.dataTransfer.files[0]);
+  });
 }
 
 const SAFE = "What was stored stays stored: sending the whole file again is safe.";

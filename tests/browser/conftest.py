@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any, Literal
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
@@ -64,11 +64,16 @@ class Site:
 
     def post(self, events: list[Json], token: str | None = None) -> Json:
         """Take events in, past the page."""
+        return self._send("/events", {"events": events}, token)
+
+    def void(self, events: list[Json], reason: str) -> Json:
+        return self._send("/events/void", {"events": events, "reason": reason}, None)
+
+    def _send(self, path: str, content: Json, token: str | None) -> Json:
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        body = json.dumps({"events": events}).encode()
-        request = urllib.request.Request(f"{self.url}/events", body, headers)
+        request = urllib.request.Request(self.url + path, json.dumps(content).encode(), headers)
         with urllib.request.urlopen(request, timeout=20) as answer:
             receipts: Json = json.load(answer)
         return receipts
@@ -193,6 +198,13 @@ class Tab:
 
     def asked(self, part: str) -> list[str]:
         return [url for url in self.requests if part in url]
+
+    def questions(self) -> list[str]:
+        """What the page asked of the API, in order, each as it follows the customer's id."""
+        asked = [urlsplit(url) for url in self.asked("/events/customers/")]
+        return [
+            f"{each.path.rsplit('/', 1)[1]}?{unquote(each.query)}".rstrip("?") for each in asked
+        ]
 
     @property
     def customer(self) -> Locator:

@@ -225,7 +225,8 @@ def test_the_view_is_copied_as_a_command_that_gives_the_same(tab: Tab, site: Sit
     ran = subprocess.run(["sh", "-c", command], capture_output=True, timeout=20, check=True)
     assert json.loads(ran.stdout)["buckets"] == [
         {
-            "ts_start_of_hour": "2021-03-01T05:00:00.000000Z",
+            "start": "2021-03-01T00:00:00.000000+00:00",
+            "end": "2021-03-02T00:00:00.000000+00:00",
             "count": 1,
             "partial": False,
             "counts": {"it's": 1},

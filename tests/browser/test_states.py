@@ -44,6 +44,38 @@ def test_an_unknown_customer_is_said_to_be_unknown(tab: Tab) -> None:
     expect(tab.locator("#panel-text")).to_contain_text("“Acme”")
 
 
+@pytest.mark.parametrize(
+    "state", [{}, {"range": "all"}, {"start": "2021-03-01", "end": "2021-04-01"}]
+)
+def test_a_customer_of_voided_events_alone_is_known_and_not_counted(
+    new_tab: Open, site: Site, state: dict[str, str | list[str]]
+) -> None:
+    event = {"customer_id": "initech", "event_type": "e", "timestamp": "2021-03-01T00:00:00Z"}
+    events = [{**event, "transaction_id": f"{place}"} for place in range(30)]
+    site.post(events)
+    site.void(events, "sent <b>twice</b>")
+    tab = new_tab(site)
+    tab.open(customer="initech", **state)
+    expect(tab.locator("#panel-title")).to_have_text("Every event of this customer is voided")
+    expect(tab.locator("#panel-text")).to_contain_text("“initech” is known")
+    expect(tab.locator("#panel-text")).to_contain_text("“sent <b>twice</b>”")
+    assert len(tab.asked("/summary")) == 1
+
+
+def test_behind_voided_events_the_newest_that_counts_ends_the_range(tab: Tab, site: Site) -> None:
+    event = {"customer_id": "hooli", "event_type": "e"}
+    site.post([{**event, "transaction_id": "1", "timestamp": "2021-03-01T05:00:00Z"}])
+    voided = [
+        {**event, "transaction_id": f"v{place}", "timestamp": "2021-05-01T05:00:00Z"}
+        for place in range(30)
+    ]
+    site.post(voided)
+    site.void(voided, "a test")
+    tab.open(customer="hooli", range="24h")
+    expect(tab.locator("#stat-total")).to_have_text("1")
+    expect(tab.locator("#result-window")).to_contain_text("1 Mar 2021, 06:00, UTC")
+
+
 def test_a_range_without_events_leads_to_the_newest(tab: Tab) -> None:
     tab.open(customer=CUSTOMER, range="own", start="2020-01-01T00:00", end="2020-01-02T00:00")
     expect(tab.locator("#empty")).to_contain_text("No events in this range")
@@ -183,12 +215,25 @@ def test_every_face_is_accessible_and_none_is_wider_than_the_screen(
                 "end": "2020-03-05T13:00",
             },
         ),
+        "zone": (
+            site,
+            {"customer": CUSTOMER, "timezone": "Asia/Kolkata", "compare": "previous"},
+        ),
         "start": (site, {}),
+        "voided": (site, {"customer": "initech"}),
         "unknown": (site, {"customer": "nobody/" * 30}),
         "error": (site, {"customer": " white space is refused"}),
         "key": (guarded_site, {"customer": CUSTOMER}),
         "file": (site, {"customer": CUSTOMER, "view": "total"}),
     }
+    voided = {
+        "customer_id": "initech",
+        "event_type": "e",
+        "transaction_id": "0",
+        "timestamp": "2021-03-01T00:00:00Z",
+    }
+    site.post([voided])
+    site.void([voided], "sent twice")
     for name, (where, state) in faces.items():
         tab = new_tab(where, scheme=scheme, size=size)
         tab.expected = {400, 401}
@@ -197,6 +242,10 @@ def test_every_face_is_accessible_and_none_is_wider_than_the_screen(
         expect(tab.locator("#loading")).to_be_hidden()
         if name == "chart":
             tab.page.get_by_role("slider").press("Home")
+        elif name == "zone":
+            tab.page.get_by_label("Time zone", exact=True).select_option("Another…")
+            tab.page.get_by_role("button", name="Use zone").click()
+            expect(tab.locator("#zone-error")).to_be_visible()
         elif name == "file":
             # Nothing of it is stored.
             rows = b"a,b\n" + b"a,b,c,a time that is none of those there are\n" * 20

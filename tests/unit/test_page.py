@@ -90,6 +90,16 @@ def test_the_page_loads_what_is_there_and_nothing_from_elsewhere() -> None:
         assert set(foreign) <= {"http://www.w3.org/2000/svg"}, name
 
 
+def test_every_module_is_fetched_at_once_and_none_is_found_only_by_way_of_another() -> None:
+    page = FILES["index.html"].content.decode()
+    named = re.findall(
+        r'<(?:link rel="modulepreload" href|script type="module" src)="/static/', page
+    )
+    modules = {name for name in FILES if name.endswith(".js")}
+    assert set(re.findall(r'"/static/([^"]*\.js)"', page)) == modules
+    assert len(named) == len(modules)
+
+
 def test_no_data_is_ever_read_as_markup_or_as_a_program() -> None:
     script = "".join(file.content.decode() for name, file in FILES.items() if name[-3:] == ".js")
     for way in (
