@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -218,7 +219,7 @@ class ChangeLog:
                     if len(changes) == limit:
                         return changes, place
                     changes.append(change)
-                    place = part._replace(after_key=key)
+                    place = replace(part, after_key=key)
                 place = self._after(part)
             # Few at a time where much is found, so that little is read for nothing.
             at_a_time = min(_MOST_AT_A_TIME, 2 * at_a_time) if len(changes) < limit / 2 else 1

@@ -222,7 +222,8 @@ class EventPage:
     next_after: str | None = None
 
 
-class ChangeCursor(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ChangeCursor:
     """
     A place in the list of changes: before the whole of `slot`, or after one of its keys.
 

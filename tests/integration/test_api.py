@@ -103,7 +103,7 @@ def serving_fresh_tables(database: DynamoDBLocal) -> Iterator[Api]:
         api.service.create_tables()
         yield api
     client = make_client(settings)
-    for suffix in ("", "_hourly_counts"):
+    for suffix in ("", "_hourly_counts", "_changes"):
         client.delete_table(TableName=settings.dynamodb_events_table_name + suffix)
     client.close()
 
