@@ -24,8 +24,8 @@ TIMESTAMP_PATTERN = rf"^{_DATE}[T ]{_MINUTE}{_SECOND}{_OFFSET}$"
 INSTANT_PATTERN = rf"^{_DATE}(?:[T ]{_MINUTE}(?:{_SECOND})?{_OFFSET}?)?$"
 #: What `encode_cursor` makes.
 CURSOR_PATTERN = "^[A-Za-z0-9_-]+$"
-#: What `since` takes: either of these two.
-SINCE_PATTERN = f"(?:{INSTANT_PATTERN})|(?:{CURSOR_PATTERN})"
+#: What `since` takes: an instant, or a cursor, which begins with a digit in base64.
+SINCE_PATTERN = f"(?:{INSTANT_PATTERN})|^[M-O][A-Za-z0-9_-]+$"
 #: What names of zones are made of.
 ZONE_PATTERN = "^[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}$"
 
