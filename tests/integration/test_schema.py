@@ -133,6 +133,9 @@ def test_each_operation_takes_what_its_description_allows_and_nothing_else(
     if isinstance(case.query.get("event_type", []), bool | int | float | str):
         # In an address one value of a parameter that may be repeated is a list of one.
         excluded.append(negative_data_rejection)
+    if any(value in ([], {}) for value in (case.query or {}).values()):
+        # Nor does one without a value show in it.
+        excluded.append(negative_data_rejection)
     case.validate_response(
         response,
         headers=served.headers,
