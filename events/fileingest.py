@@ -74,6 +74,11 @@ class Interrupts:
         finally:
             self._is_waiting = False
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the run was told to stop."""
+        return self._is_stopping
+
     def check(self) -> None:
         """Raise `Interrupted` if the run was told to stop."""
         if self._is_stopping:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from events.config import Settings
 from events.local import dynamodb, kafka
 from events.local.server import LocalServerError
+from events.models import Event
+from events.stream.clients import (
+    dead_letter_topic,
+    ensure_topics,
+    make_consumer,
+    make_producer,
+)
+from events.stream.messages import Message, Record, as_headers, encode
+from tests.e2e.conftest import Shell, Tables
+
+#: With a fixed member the next process takes over at once from one that was killed.
+_QUICK = "session.timeout.ms=6000\nheartbeat.interval.ms=500\n"
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +52,132 @@ def settings(database: dynamodb.DynamoDBLocal, broker: kafka.KafkaLocal) -> Sett
         events_kafka_partitions=3,
         events_kafka_group=f"group-{name}",
     )
+
+
+class Topics:
+    """The topics of one test, written and read with plain clients."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.events = settings.events_kafka_topic
+        self.dead_letters = dead_letter_topic(settings)
+        ensure_topics(settings, self.events, self.dead_letters)
+
+    def send(self, records: Sequence[Record], *, partition: int | None = None) -> None:
+        """Send records, and wait until all are acknowledged."""
+        producer = make_producer(self.settings)
+        failures = []
+
+        def delivered(error: object, _: object) -> None:
+            if error is not None:
+                failures.append(error)
+
+        for each in records:
+            where = {} if partition is None else {"partition": partition}
+            producer.produce(
+                each.topic,
+                each.value,
+                each.key,
+                headers=list(each.headers),
+                on_delivery=delivered,
+                **where,  # type: ignore[arg-type] # a number or not there
+            )
+            producer.poll(0)
+        assert producer.flush(30) == 0
+        assert failures == []
+
+    def send_events(self, events: Sequence[Event], *, partition: int | None = None) -> None:
+        self.send([encode(each, self.events) for each in events], partition=partition)
+
+    def read(self, topic: str) -> list[Message]:
+        """All that a topic holds now, by partition and offset."""
+        consumer = make_consumer(self.settings, group="reader-of-tests")
+        found = []
+        for number in consumer.list_topics(topic, timeout=30).topics[topic].partitions:
+            where = TopicPartition(topic, number, 0)
+            _, end = consumer.get_watermark_offsets(where, timeout=30)
+            consumer.assign([where])
+            while len([each for each in found if each.partition == number]) < end:
+                message = consumer.poll(30)
+                assert message is not None
+                assert message.error() is None
+                found.append(
+                    Message(
+                        message.topic() or "",
+                        number,
+                        message.offset() or 0,
+                        None,
+                        message.key(),
+                        message.value(),
+                        as_headers(message.headers()),  # type: ignore[arg-type] # a list of pairs
+                    )
+                )
+        consumer.close()
+        return found
+
+    def ends(self) -> dict[int, int]:
+        """By partition that holds something, its end."""
+        consumer = make_consumer(self.settings, group="reader-of-tests")
+        found = {
+            number: consumer.get_watermark_offsets(TopicPartition(self.events, number), timeout=30)
+            for number in consumer.list_topics(self.events, timeout=30)
+            .topics[self.events]
+            .partitions
+        }
+        consumer.close()
+        return {number: end for number, (_, end) in found.items() if end}
+
+    def committed(self) -> dict[int, int]:
+        """By partition, what the group has committed."""
+        consumer = make_consumer(self.settings, group=self.settings.events_kafka_group)
+        asked = [
+            TopicPartition(self.events, number)
+            for number in range(self.settings.events_kafka_partitions)
+        ]
+        found = consumer.committed(asked, timeout=30)
+        consumer.close()
+        return {each.partition: each.offset for each in found if each.offset >= 0}
+
+
+@pytest.fixture
+def topics(settings: Settings) -> Topics:
+    """Both topics of this test, empty."""
+    return Topics(settings)
+
+
+@pytest.fixture
+def tables(settings: Settings) -> Iterator[Tables]:
+    """The tables of this test; not there yet."""
+    tables = Tables(settings.dynamodb_endpoint_url, settings.dynamodb_events_table_name)
+    yield tables
+    tables.drop()
+    tables.client.close()
+
+
+@pytest.fixture
+def environment(settings: Settings, tmp_path: Path) -> Callable[..., Mapping[str, str]]:
+    """Makes environments whose commands use the tables and topics of this test."""
+
+    def make(member: str = "") -> Mapping[str, str]:
+        properties = tmp_path / f"kafka{member}.properties"
+        fixed = f"group.instance.id={member}\n" if member else ""
+        properties.write_text(_QUICK + fixed, encoding="utf-8")
+        return {
+            "DYNAMODB_ENDPOINT_URL": settings.dynamodb_endpoint_url,
+            "DYNAMODB_EVENTS_TABLE_NAME": settings.dynamodb_events_table_name,
+            "EVENTS_KAFKA_BOOTSTRAP_SERVERS": settings.events_kafka_bootstrap_servers,
+            "EVENTS_KAFKA_TOPIC": settings.events_kafka_topic,
+            "EVENTS_KAFKA_GROUP": settings.events_kafka_group,
+            "EVENTS_KAFKA_PARTITIONS": str(settings.events_kafka_partitions),
+            "EVENTS_KAFKA_PROPERTIES_FILE": str(properties),
+        }
+
+    return make
+
+
+@pytest.fixture
+def shell(tmp_path: Path, environment: Callable[..., Mapping[str, str]]) -> Iterator[Shell]:
+    """A shell whose commands use the tables and topics of this test."""
+    shell = Shell(tmp_path / "here", environment())
+    yield shell
+    shell.end()

@@ -1,0 +1,370 @@
+"""Kafka to exact counts: polls, pauses, commits what is done, hands partitions over."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from events.config import Settings
+from events.errors import StoreRefused, StoreUnavailable
+from events.stream import measures
+from events.stream.clients import make_consumer
+from events.stream.letters import Letters
+from events.stream.messages import Message, as_headers
+from events.stream.offsets import Offsets
+from events.stream.pipeline import Pipeline
+from events.stream.sender import check_topic
+
+log = logging.getLogger(__name__)
+
+#: Messages taken between two looks at what the store has done.
+_MOST_A_TURN = 1_000
+_POLL_SECONDS = 0.2
+#: The same while something is under way, of which the end is to be seen.
+_BUSY_POLL_SECONDS = 0.01
+_COMMIT_SECONDS = 0.5
+_MEASURE_SECONDS = 1.0
+#: How long a rebalance waits for what is under way; what is abandoned comes again, and is a
+#: duplicate then.
+_HAND_OVER_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0
+_CHECK_SECONDS = 2.0
+_WHAT_PASSES = "Kafka does not answer; what is read stays, and is tried again until it works"
+
+
+@dataclass
+class State:
+    """What others may know of a consumer while it runs; each field is written by it alone."""
+
+    #: When its loop last turned, by the monotonic clock.
+    turned_at: float = field(default_factory=time.monotonic)
+    is_stopping: bool = False
+    #: None while all is well.
+    store_problem: str | None = None
+    kafka_problem: str | None = "no partition was assigned yet"
+
+
+class CountConsumer:
+    """
+    One member of the group. One thread runs it, and polls at all times.
+
+    An offset is committed once every message before it, of its partition, is durable and counted,
+    or a dead letter that was acknowledged. Nothing else is ever committed, so whatever ends this
+    process, what it had not finished comes again; and an event that comes again is a duplicate.
+    """
+
+    def __init__(
+        self, settings: Settings, pipeline: Pipeline, offsets: Offsets, letters: Letters
+    ) -> None:
+        self._topic = settings.events_kafka_topic
+        self._most_open = settings.events_kafka_max_messages
+        self._most_bytes = settings.events_kafka_max_bytes
+        self._pipeline = pipeline
+        self._offsets = offsets
+        self._letters = letters
+        self._paused: set[int] = set()
+        self._next_commit_at = 0.0
+        self._next_measure_at = 0.0
+        self._next_check_at = 0.0
+        self._has_joined = False
+        self.read = 0
+        self.state = State()
+        self._consumer: Consumer = make_consumer(
+            settings,
+            group=settings.events_kafka_group,
+            on_commit=self._on_commit,
+            error_cb=self._on_error,
+            **{
+                # A member that comes or goes stops nobody else.
+                "partition.assignment.strategy": "cooperative-sticky",
+                "enable.partition.eof": True,
+                # What the client fetches ahead, beside what is held here.
+                "queued.max.messages.kbytes": max(self._most_bytes // 1024, 1_024),
+            },
+        )
+
+    def run(
+        self,
+        *,
+        is_stopping: Callable[[], bool],
+        ends: Mapping[int, int] | None = None,
+        patience_seconds: float,
+    ) -> None:
+        """
+        Consume until told to stop, or until all up to `ends` is committed by the group.
+
+        Args:
+            is_stopping: Asked at each turn; then what is under way is finished.
+            ends: By partition, the offset to read up to; None goes on for ever.
+            patience_seconds: How long to finish when told to stop; with `ends`, also how long
+                the store may take nothing.
+
+        Raises:
+            StoreUnavailable: With `ends`, the store took nothing for so long.
+            StoreRefused: The same, or Kafka will not have this member.
+        """
+        self._consumer.subscribe(
+            [self._topic],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+        try:
+            while not is_stopping():
+                self._turn()
+                if ends is not None:
+                    if self._is_at(ends):
+                        break
+                    self._check_patience(patience_seconds)
+        finally:
+            self.state.is_stopping = True
+            self._finish(patience_seconds)
+            self._consumer.close()
+
+    def check(self) -> None:
+        """Whether the brokers answer; for another thread."""
+        check_topic(self._consumer, self._topic, _CHECK_SECONDS)
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._hold_back()
+        timeout = _BUSY_POLL_SECONDS if self._is_busy() else _POLL_SECONDS
+        for _ in range(_MOST_A_TURN):
+            # One at a time: a message of a partition that a rebalance took away in the same call
+            # would else come after the news of it.
+            message = self._consumer.poll(timeout)
+            if message is None:
+                break
+            self._take(message)
+            timeout = 0
+        self._advance()
+
+    def _advance(self) -> None:
+        now = time.monotonic()
+        self.state.turned_at = now
+        self._letters.step(now)
+        self._pipeline.step(now)
+        if now >= self._next_commit_at:
+            self._next_commit_at = now + _COMMIT_SECONDS
+            self._commit()
+        if now >= self._next_measure_at:
+            self._next_measure_at = now + _MEASURE_SECONDS
+            self._measure()
+        waiting = self._pipeline.waiting
+        self.state.store_problem = None if waiting is None else waiting.value
+        if self.state.kafka_problem and now >= self._next_check_at:
+            self._next_check_at = now + _CHECK_SECONDS
+            self._check_kafka()
+
+    def _is_busy(self) -> bool:
+        return self._pipeline.is_busy or self._letters.open > 0
+
+    def _take(self, message: KafkaMessage) -> None:
+        error = message.error()
+        if error is None:
+            self.read += 1
+            self._pipeline.take(_message(message), time.monotonic())
+        elif error.code() == KafkaError._PARTITION_EOF:
+            self._offsets.at_end(_number(message.partition()), _number(message.offset()))
+        else:
+            self._on_error(error)
+
+    def _hold_back(self) -> None:
+        """Read no more while enough is open, and again when half of it is done."""
+        is_full = self._offsets.open >= self._most_open or self._pipeline.bytes >= self._most_bytes
+        is_half = (
+            self._offsets.open <= self._most_open // 2
+            and self._pipeline.bytes <= self._most_bytes // 2
+        )
+        # Also those that a rebalance brought meanwhile.
+        if is_full and (more := self._offsets.partitions - self._paused):
+            self._consumer.pause(self._at(more))
+            self._paused |= more
+        elif is_half and self._paused:
+            self._consumer.resume(self._at(self._paused))
+            self._paused.clear()
+        measures.IS_PAUSED.set(bool(self._paused))
+
+    def _finish(self, patience_seconds: float) -> None:
+        """Read no more, and finish what is under way."""
+        self._pipeline.flush(time.monotonic())
+        self._serve_until(lambda: not self._is_busy(), patience_seconds)
+        self._commit()
+        self._serve_until(lambda: not self._offsets.uncommitted(), _CLOSE_SECONDS)
+
+    def _serve_until(self, is_over: Callable[[], bool], patience_seconds: float) -> None:
+        deadline = time.monotonic() + patience_seconds
+        while not is_over() and time.monotonic() < deadline:
+            if more := self._offsets.partitions - self._paused:
+                self._consumer.pause(self._at(more))
+                self._paused |= more
+            # What comes nevertheless is not taken: it is not committed either.
+            self._consumer.poll(_BUSY_POLL_SECONDS)
+            self._advance()
+
+    def _check_patience(self, patience_seconds: float) -> None:
+        waiting = self._pipeline.waiting
+        if waiting and self._pipeline.waiting_seconds(time.monotonic()) > patience_seconds:
+            refused = waiting.name == "REFUSED"
+            raise (StoreRefused if refused else StoreUnavailable)(waiting.value)
+
+    # --- offsets ----------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        offsets = self._offsets.uncommitted()
+        if offsets:
+            try:
+                self._consumer.commit(offsets=self._at(offsets), asynchronous=True)
+            except KafkaException:
+                measures.COMMITS.labels("failed").inc()
+
+    def _on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        for each in partitions:
+            if error is None and each.error is None:
+                self._offsets.committed(each.partition, each.offset)
+        is_failed = error is not None or any(each.error for each in partitions)
+        measures.COMMITS.labels("failed" if is_failed else "committed").inc()
+
+    def _is_at(self, ends: Mapping[int, int]) -> bool:
+        """Whether the group, whose other members may have the rest, has committed all of it."""
+        ours = {
+            each: self._offsets.committed_offset(each) or 0 for each in self._offsets.partitions
+        }
+        if any(ours[each] < end for each, end in ends.items() if each in ours):
+            return False
+        others = [each for each in ends if each not in ours]
+        if not others:
+            return True
+        if not ours and self.state.kafka_problem:
+            return False
+        try:
+            found = self._consumer.committed(self._at(others), timeout=_CHECK_SECONDS)
+        except KafkaException:
+            return False
+        return all(each.offset >= ends[each.partition] for each in found)
+
+    def _at(self, partitions: Any) -> list[TopicPartition]:
+        """Partitions of the topic, with their offsets where there are any."""
+        if isinstance(partitions, Mapping):
+            return [TopicPartition(self._topic, each, at) for each, at in partitions.items()]
+        return [TopicPartition(self._topic, each) for each in sorted(partitions)]
+
+    # --- the group --------------------------------------------------------------------------------
+
+    def _on_assign(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        measures.REBALANCES.labels("assigned").inc()
+        self._has_joined = True
+        for each in partitions:
+            self._offsets.assign(each.partition)
+        if self.state.kafka_problem:
+            self._kafka_answers()
+        if partitions:
+            log.info("has the partitions %s", sorted(self._offsets.partitions))
+
+    def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        """Hand partitions over: with what is done committed, the next owner begins after it."""
+        measures.REBALANCES.labels("revoked").inc()
+        gone = {each.partition for each in partitions}
+        deadline = time.monotonic() + _HAND_OVER_SECONDS
+        self._pipeline.flush(time.monotonic())
+        while any(self._offsets.open_of(each) for each in gone):
+            now = time.monotonic()
+            if now > deadline or self._pipeline.waiting or self.state.is_stopping:
+                break
+            self._letters.step(now)
+            self._pipeline.step(now)
+            time.sleep(_BUSY_POLL_SECONDS)
+        done = {each: at for each, at in self._offsets.uncommitted().items() if each in gone}
+        if done and not self.state.kafka_problem:
+            try:
+                consumer.commit(offsets=self._at(done), asynchronous=False)
+                measures.COMMITS.labels("committed").inc()
+            except KafkaException as exc:
+                # The next owner does it again, and finds duplicates.
+                measures.COMMITS.labels("failed").inc()
+                log.warning("the last commit of %s failed: %s", sorted(gone), exc.args[0].name())
+        self._drop(gone)
+
+    def _on_lost(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        """They are another's already: to commit now could take back what that one did."""
+        measures.REBALANCES.labels("lost").inc()
+        gone = {each.partition for each in partitions}
+        log.warning("lost the partitions %s: what was under way is done again", sorted(gone))
+        self._drop(gone)
+
+    def _drop(self, gone: set[int]) -> None:
+        for each in gone:
+            self._offsets.drop(each)
+            measures.LAG.remove(str(each))
+        self._paused -= gone
+        self._pipeline.forget_dropped()
+
+    # --- Kafka's health ---------------------------------------------------------------------------
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise StoreRefused(f"Kafka will not have this consumer: {error.name()}")
+        if error.code() in _OF_ONE_BROKER:
+            return
+        if self.state.kafka_problem is None:
+            log.warning("%s (%s)", _WHAT_PASSES, error.name())
+        self.state.kafka_problem = f"Kafka said {error.name()}"
+
+    def _check_kafka(self) -> None:
+        if not self._has_joined:
+            return
+        try:
+            check_topic(self._consumer, self._topic, 0.5)
+        except (StoreUnavailable, StoreRefused):
+            return
+        self._kafka_answers()
+
+    def _kafka_answers(self) -> None:
+        log.info("Kafka answers")
+        self.state.kafka_problem = None
+
+    def _measure(self) -> None:
+        for each in self._offsets.partitions:
+            _, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, each), cached=True
+            )
+            done = self._offsets.committed_offset(each)
+            if high >= 0 and done is not None:
+                measures.LAG.labels(str(each)).set(max(high - done, 0))
+        measures.IS_WAITING.labels("kafka").set(self.state.kafka_problem is not None)
+
+
+#: librdkafka goes on with another broker, or tries again, and says it when there is none left.
+_OF_ONE_BROKER = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._MAX_POLL_EXCEEDED,
+    }
+)
+
+
+def _message(message: KafkaMessage) -> Message:
+    kind, timestamp = message.timestamp()
+    return Message(
+        message.topic() or "",
+        _number(message.partition()),
+        _number(message.offset()),
+        timestamp if kind else None,
+        message.key(),
+        message.value(),
+        as_headers(message.headers()),  # type: ignore[arg-type] # read ones are a list of pairs
+    )
+
+
+def _number(number: int | None) -> int:
+    assert number is not None  # noqa: S101 - a message that was read has both
+    return number

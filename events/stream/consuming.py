@@ -1,0 +1,170 @@
+"""One run of the count consumer: its parts put together, its state shown, its sum at the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from events.bootstrap import make_service
+from events.config import Settings
+from events.errors import StoreUnavailable
+from events.models import Outcome
+from events.service import EventService
+from events.stream import groups
+from events.stream.backoff import Backoff
+from events.stream.clients import dead_letter_topic, ensure_topics
+from events.stream.consumer import CountConsumer
+from events.stream.letters import Letters
+from events.stream.offsets import Offsets
+from events.stream.pipeline import Pipeline
+from events.stream.sender import Sender
+from events.stream.statuspage import Checks, Problems, served
+
+log = logging.getLogger(__name__)
+
+#: A loop that has not turned for so long hangs.
+_LONGEST_TURN_SECONDS = 120.0
+#: More than the broker takes by default, so that it is asked and not the client.
+_LARGEST_LETTER_BYTES = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """What became of the messages of one run; what is in none of these comes again."""
+
+    read: int
+    inserted: int
+    duplicates: int
+    voided: int
+    dead_letters: int
+    seconds: float
+
+
+def consume(
+    settings: Settings,
+    *,
+    address: tuple[str, int],
+    is_stopping: Callable[[], bool],
+    is_until_end: bool = False,
+    is_from_beginning: bool = False,
+    on_address: Callable[[str, int], None] = lambda _host, _port: None,
+) -> Consumed:
+    """
+    Count what is in the topic, until told to stop.
+
+    Args:
+        address: Host and port of the status page; port 0 takes a free one.
+        is_stopping: Asked at all times.
+        is_until_end: Stop at the ends that the partitions had when it began.
+        is_from_beginning: Put the group back to the beginning first.
+        on_address: Called with the host and port of the status page.
+
+    Raises:
+        InvalidInput: The group has members, or the port is taken.
+        StoreUnavailable, StoreRefused: With `is_until_end`, for as long as the patience of an
+            ingest.
+    """
+    begin = time.monotonic()
+    patience = settings.events_ingest_patience_seconds
+    with ExitStack() as opened:
+        service = make_service(settings)
+        opened.callback(_close, service)
+        sender = Sender(
+            settings, patience_seconds=None, **{"message.max.bytes": _LARGEST_LETTER_BYTES}
+        )
+        opened.callback(sender.close, patience_seconds=0)
+        offsets = Offsets()
+        letters = Letters(sender, dead_letter_topic(settings))
+        pipeline = Pipeline(
+            service.submit,
+            letters.send,
+            offsets,
+            batch_events=settings.events_kafka_batch_events,
+            batch_seconds=settings.events_kafka_batch_seconds,
+            max_message_bytes=settings.events_kafka_max_message_bytes,
+        )
+        consumer = CountConsumer(settings, pipeline, offsets, letters)
+        checks = Checks({"store": service.check, "kafka": consumer.check})
+        opened.callback(checks.close)
+        state = consumer.state
+
+        def problems() -> Problems:
+            if state.is_stopping:
+                return {"consumer": "is stopping"}
+            found = {} if letters.problem is None else {"dead_letters": "are not taken"}
+            if state.kafka_problem:
+                found["kafka"] = state.kafka_problem
+            if state.store_problem:
+                found["store"] = state.store_problem
+            return checks.problems() | found
+
+        def is_alive() -> bool:
+            return time.monotonic() - state.turned_at < _LONGEST_TURN_SECONDS
+
+        host, port = address
+        port = opened.enter_context(served(host, port, is_alive=is_alive, problems=problems))
+        on_address(host, port)
+        is_ready = _wait_for_topics(
+            settings,
+            is_stopping,
+            state_of=consumer,
+            patience_seconds=patience if is_until_end else None,
+        )
+        if is_ready:
+            if is_from_beginning:
+                groups.rewind(settings, settings.events_kafka_topic, settings.events_kafka_group)
+            ends = groups.ends(settings, settings.events_kafka_topic) if is_until_end else None
+            consumer.run(is_stopping=is_stopping, ends=ends, patience_seconds=patience)
+    outcomes = pipeline.outcomes
+    return Consumed(
+        consumer.read,
+        outcomes[Outcome.INSERTED],
+        outcomes[Outcome.DUPLICATE],
+        outcomes[Outcome.VOIDED],
+        pipeline.dead_letters,
+        time.monotonic() - begin,
+    )
+
+
+def _wait_for_topics(
+    settings: Settings,
+    is_stopping: Callable[[], bool],
+    *,
+    state_of: CountConsumer,
+    patience_seconds: float | None,
+) -> bool:
+    """Whether the topics are there; False when told to stop before they were."""
+    begin = time.monotonic()
+    backoff = Backoff(base_seconds=0.2)
+    is_said = False
+    while not is_stopping():
+        try:
+            ensure_topics(
+                settings,
+                settings.events_kafka_topic,
+                dead_letter_topic(settings),
+                timeout_seconds=2,
+            )
+        except StoreUnavailable as exc:
+            now = time.monotonic()
+            if patience_seconds is not None and now - begin > patience_seconds:
+                raise
+            if not is_said:
+                log.warning("waiting for Kafka: %s", exc)
+            is_said = True
+            retry_at = backoff.next_at(now)
+            while time.monotonic() < retry_at and not is_stopping():
+                time.sleep(0.05)
+            state_of.state.turned_at = time.monotonic()
+        else:
+            return True
+    return False
+
+
+def _close(service: EventService) -> None:
+    """What was handed over and is not under way comes again: nobody waits for it."""
+    service.drop_waiting()
+    service.close()
