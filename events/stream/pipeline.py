@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _MOST_FLYING = 16
 #: An event is at fault itself when the store refused it alone this often, and took others between.
 _STRIKES = 2
+#: An event that was taken this long ago may be sent again, to see whether the store takes any.
+_FRESH_SECONDS = 60.0
 _SAID_AFTER = 1.0
 
 
@@ -62,8 +64,9 @@ class Pipeline:
     What the store refuses is told apart like this. A batch that is refused is halved until the
     refused events are alone. Such an event is at fault itself if the store refused it twice and
     both times took another event after that; then it becomes a dead letter. Where the store takes
-    nothing at all, no event is at fault: all wait, as for a store that is away. An event that is
-    refused while there is no other to compare with waits for one; nothing else waits for it.
+    nothing at all, no event is at fault: all wait, as for a store that is away. Where there is no
+    other event to compare with, one that was taken within the last minute is sent again; where
+    there is none of these either, the refused one waits, and nothing waits for it.
 
     Args:
         submit: `EventService.submit`.
@@ -96,6 +99,8 @@ class Pipeline:
         self._suspects: list[_Part] = []
         #: When the last part was handed over of which the store took something.
         self._taken_submitted_at = -1.0
+        self._taken: Event | None = None
+        self._taken_at = 0.0
         self._waiting_since = 0.0
         self._retry_at = 0.0
         self._measured_at: float | None = None
@@ -189,7 +194,7 @@ class Pipeline:
 
     def _hand_over(self, part: _Part, now: float) -> None:
         part.submitted_at = now
-        part.is_trusted = self.waiting is None
+        part.is_trusted |= self.waiting is None
         part.ticket = self._submit([entry.event for entry in part.entries])
         self._flying.append(part)
 
@@ -197,6 +202,9 @@ class Pipeline:
         """While the store takes nothing, one part at a time is tried, each in its turn."""
         if self._ready:
             self._hand_over(self._ready.popleft(), now)
+        elif self._suspects and self._taken and now - self._taken_at < _FRESH_SECONDS:
+            # Nothing else is there to compare with: one that was taken, which is a duplicate now.
+            self._flying.append(_Part((), submitted_at=now, ticket=self._submit([self._taken])))
         elif self._suspects:
             self._hand_over(self._suspects.pop(0), now)
 
@@ -209,10 +217,12 @@ class Pipeline:
         except (StoreUnavailable, StoreRefused) as exc:
             error = exc
         left = []
-        for entry, outcome in zip(part.entries, part.ticket.outcomes, strict=True):
+        # One that is sent again to compare with has no entry.
+        for entry, outcome in zip(part.entries, part.ticket.outcomes, strict=False):
             if outcome is None:
                 left.append(entry)
             else:
+                self._taken, self._taken_at = entry.event, now
                 self._settle(entry.place, entry.message)
                 self.outcomes[outcome] += 1
                 measures.SETTLED.labels("counted").inc()
@@ -223,21 +233,19 @@ class Pipeline:
             if part.submitted_at >= self._waiting_since:
                 self._go_on()
             return
-        left = self._ours(left)
-        if not left:
+        is_refused = isinstance(error, StoreRefused)
+        self._wait(Waiting.REFUSED if is_refused else Waiting.UNAVAILABLE, error, now)
+        if not (left := self._ours(left)):
             return
-        if isinstance(error, StoreUnavailable):
+        if not is_refused:
             self._ready.appendleft(_Part(left, strikes=part.strikes))
-            self._wait(Waiting.UNAVAILABLE, error, now)
         elif len(left) == 1:
             suspect = _Part(left, refused_at=now, is_trusted=part.is_trusted, strikes=part.strikes)
             self._suspects.append(suspect)
-            self._wait(Waiting.REFUSED, error, now)
         else:
             # At the end: a half that the store takes comes before the halves of one it does not.
             middle = len(left) // 2
             self._ready += [_Part(left[:middle]), _Part(left[middle:])]
-            self._wait(Waiting.REFUSED, error, now)
 
     def _judge_suspects(self) -> None:
         """Try again, or give up, what was refused before the store took another event."""
@@ -247,6 +255,7 @@ class Pipeline:
                 remaining.append(part)
                 continue
             part.strikes += part.is_trusted
+            part.is_trusted = False
             if part.strikes < _STRIKES:
                 self._ready.append(part)
                 continue
