@@ -6,11 +6,12 @@ import argparse
 import json
 import logging
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from events import logs
-from events.bootstrap import load_settings
+from events.bootstrap import load_settings, make_service
 from events.commands import EXIT_OK, Commands, counted, port
 from events.fileingest import Interrupts
 from events.stream import check_installed
@@ -59,9 +60,10 @@ def _consume(options: argparse.Namespace) -> int:
     logs.configure(settings.events_log_format, settings.events_log_level)
     # Said at every level: somebody may wait for it.
     log.setLevel(logging.INFO)
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, closing(make_service(settings)) as service:
         consumed = consuming.consume(
             settings,
+            service,
             address=(options.host, options.port),
             is_stopping=lambda: interrupts.is_stopping,
             is_until_end=options.until_end,

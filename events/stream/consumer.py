@@ -15,11 +15,11 @@ from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
 from events.stream import measures
 from events.stream.clients import make_consumer
+from events.stream.health import check_topic
 from events.stream.letters import Letters
 from events.stream.messages import Message, as_headers
 from events.stream.offsets import Offsets
 from events.stream.pipeline import Pipeline
-from events.stream.sender import check_topic
 
 log = logging.getLogger(__name__)
 
@@ -127,10 +127,6 @@ class CountConsumer:
             self._finish(patience_seconds)
             self._consumer.close()
 
-    def check(self) -> None:
-        """Whether the brokers answer; for another thread."""
-        check_topic(self._consumer, self._topic, _CHECK_SECONDS)
-
     # --- the loop ---------------------------------------------------------------------------------
 
     def _turn(self) -> None:
@@ -170,7 +166,7 @@ class CountConsumer:
         error = message.error()
         if error is None:
             self.read += 1
-            self._pipeline.take(_message(message), time.monotonic())
+            self._pipeline.take(message_of(message), time.monotonic())
         elif error.code() == KafkaError._PARTITION_EOF:
             self._offsets.at_end(_number(message.partition()), _number(message.offset()))
         else:
@@ -352,7 +348,8 @@ _OF_ONE_BROKER = frozenset(
 )
 
 
-def _message(message: KafkaMessage) -> Message:
+def message_of(message: KafkaMessage) -> Message:
+    """What was read, as a value."""
     kind, timestamp = message.timestamp()
     return Message(
         message.topic() or "",

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from events.bootstrap import make_service
 from events.config import Settings
 from events.errors import StoreUnavailable
 from events.models import Outcome
@@ -17,6 +16,7 @@ from events.stream import groups
 from events.stream.backoff import Backoff
 from events.stream.clients import dead_letter_topic, ensure_topics
 from events.stream.consumer import CountConsumer
+from events.stream.health import TopicCheck
 from events.stream.letters import Letters
 from events.stream.offsets import Offsets
 from events.stream.pipeline import Pipeline
@@ -45,6 +45,7 @@ class Consumed:
 
 def consume(
     settings: Settings,
+    service: EventService,
     *,
     address: tuple[str, int],
     is_stopping: Callable[[], bool],
@@ -70,8 +71,8 @@ def consume(
     begin = time.monotonic()
     patience = settings.events_ingest_patience_seconds
     with ExitStack() as opened:
-        service = make_service(settings)
-        opened.callback(_close, service)
+        # What was handed over and is not under way comes again: nobody waits for it.
+        opened.callback(service.drop_waiting)
         sender = Sender(
             settings, patience_seconds=None, **{"message.max.bytes": _LARGEST_LETTER_BYTES}
         )
@@ -87,7 +88,8 @@ def consume(
             max_message_bytes=settings.events_kafka_max_message_bytes,
         )
         consumer = CountConsumer(settings, pipeline, offsets, letters)
-        checks = Checks({"store": service.check, "kafka": consumer.check})
+        is_topic_there = TopicCheck(settings, settings.events_kafka_topic)
+        checks = Checks({"store": service.check, "kafka": is_topic_there})
         opened.callback(checks.close)
         state = consumer.state
 
@@ -162,9 +164,3 @@ def _wait_for_topics(
         else:
             return True
     return False
-
-
-def _close(service: EventService) -> None:
-    """What was handed over and is not under way comes again: nobody waits for it."""
-    service.drop_waiting()
-    service.close()

@@ -83,10 +83,6 @@ class Sender:
         """Call back for what is acknowledged or failed."""
         self._producer.poll(timeout_seconds)
 
-    def check(self, *, timeout_seconds: float) -> None:
-        """Ask for the topic of the events; raises `StoreUnavailable` or `StoreRefused`."""
-        check_topic(self._producer, self._settings.events_kafka_topic, timeout_seconds)
-
     def close(self, *, patience_seconds: float) -> None:
         """Send what waits; what is not acknowledged in time fails."""
         if self._producer.flush(patience_seconds):
@@ -113,22 +109,3 @@ class Sender:
                 over.purge()
                 over.flush(1)
                 self._is_over = False
-
-
-def check_topic(client: Any, topic: str, timeout_seconds: float) -> None:
-    """
-    Whether the brokers answer, and know a topic.
-
-    Args:
-        client: A consumer or producer.
-
-    Raises:
-        StoreUnavailable: They do not answer in time.
-        StoreRefused: They do not know it, or do not let us.
-    """
-    try:
-        found = client.list_topics(topic, timeout=timeout_seconds).topics[topic]
-    except KafkaException as exc:
-        raise error_of(exc.args[0], "Kafka does not answer") from exc
-    if found.error is not None:
-        raise error_of(found.error, f"the topic {topic} cannot be used")

@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
+from events.bootstrap import make_service
 from events.config import Settings
 from events.local import dynamodb, kafka
 from events.local.server import LocalServerError
 from events.models import Event
+from events.service import EventService
 from events.stream.clients import (
     dead_letter_topic,
     ensure_topics,
     make_consumer,
     make_producer,
 )
-from events.stream.messages import Message, Record, as_headers, encode
+from events.stream.consumer import message_of
+from events.stream.messages import Message, Record, encode
 from tests.e2e.conftest import Shell, Tables
 
 #: With a fixed member the next process takes over at once from one that was killed.
@@ -90,28 +94,19 @@ class Topics:
         self.send([encode(each, self.events) for each in events], partition=partition)
 
     def read(self, topic: str) -> list[Message]:
-        """All that a topic holds now, by partition and offset."""
+        """All that a topic holds now; of each partition in its order."""
         consumer = make_consumer(self.settings, group="reader-of-tests")
-        found = []
-        for number in consumer.list_topics(topic, timeout=30).topics[topic].partitions:
-            where = TopicPartition(topic, number, 0)
-            _, end = consumer.get_watermark_offsets(where, timeout=30)
-            consumer.assign([where])
-            while len([each for each in found if each.partition == number]) < end:
-                message = consumer.poll(30)
-                assert message is not None
-                assert message.error() is None
-                found.append(
-                    Message(
-                        message.topic() or "",
-                        number,
-                        message.offset() or 0,
-                        None,
-                        message.key(),
-                        message.value(),
-                        as_headers(message.headers()),  # type: ignore[arg-type] # a list of pairs
-                    )
-                )
+        ends = {
+            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)[1]
+            for number in consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        }
+        consumer.assign([TopicPartition(topic, number, 0) for number in ends])
+        found: list[Message] = []
+        while len(found) < sum(ends.values()):
+            message = consumer.poll(30)
+            assert message is not None
+            assert message.error() is None
+            found.append(message_of(message))
         consumer.close()
         return found
 
@@ -134,8 +129,12 @@ class Topics:
             TopicPartition(self.events, number)
             for number in range(self.settings.events_kafka_partitions)
         ]
-        found = consumer.committed(asked, timeout=30)
-        consumer.close()
+        try:
+            found = consumer.committed(asked, timeout=30)
+        except KafkaException:  # the group's coordinator is not there yet
+            return {}
+        finally:
+            consumer.close()
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
 
@@ -181,3 +180,10 @@ def shell(tmp_path: Path, environment: Callable[..., Mapping[str, str]]) -> Iter
     shell = Shell(tmp_path / "here", environment())
     yield shell
     shell.end()
+
+
+@pytest.fixture
+def service(settings: Settings, tables: Tables) -> Iterator[EventService]:
+    """A service on tables that are made when they are needed."""
+    with closing(make_service(settings)) as service:
+        yield service
