@@ -17,10 +17,12 @@ from events.commands import (
     buckets,
     consume,
     corrections,
+    deadletters,
     export,
     keys,
     local,
     port,
+    produce,
     say,
     serve,
     verify,
@@ -95,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     local.add_to(commands)
     serve.add_to(commands)
     consume.add_to(commands)
+    produce.add_to(commands)
+    deadletters.add_to(commands)
     buckets.add_to(commands)
     export.add_to(commands)
     verify.add_to(commands)

@@ -226,7 +226,7 @@ class Settings(BaseSettings):
     )
     events_kafka_max_message_bytes: int = Field(
         default=65_536,
-        ge=256,
+        ge=8_192,  # the longest event there can be takes less
         le=104_857_600,
         description="Bytes of one message; `consume` makes longer ones dead letters unread.",
     )

@@ -18,6 +18,7 @@ from events.api.bodies import Body, in_thread, read_json
 from events.api.parameters import Service, SettingsOfApp
 from events.api.patterns import ID_PATTERN, CustomerIdText, KeyPartText, TimestampText
 from events.api.problems import FieldProblem, problem, responses
+from events.api.sinks import SinkDep
 from events.api.taken import Parsed, take_correction, take_events
 from events.apikeys import Right
 from events.config import Settings
@@ -112,6 +113,28 @@ class Receipts(BaseModel):
     results: list[Receipt]
 
 
+class AcceptedReceipt(TypedDict):
+    """What became of one event that was handed to Kafka."""
+
+    index: Annotated[int, Field(ge=0, description="Its place in the request, from 0 on.")]
+    status: Annotated[
+        Literal["accepted", "rejected"],
+        Field(
+            description="`accepted`: Kafka has it, and it is counted once it is consumed, if it "
+            "was not before; `rejected` for the reason in `error`."
+        ),
+    ]
+    error: NotRequired[Annotated[str, Field(description="What is wrong with it.")]]
+
+
+class AcceptedReceipts(BaseModel):
+    """What became of the events of one request where they go to Kafka, in the order sent."""
+
+    accepted: int = Field(ge=0, examples=[3])
+    rejected: int = Field(ge=0, examples=[0])
+    results: list[AcceptedReceipt]
+
+
 class VoidReceipt(TypedDict):
     """What became of one event that was to be voided."""
 
@@ -179,13 +202,21 @@ def _body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     openapi_extra=_body(EventsIn, {"events": [_EXAMPLE_EVENT]}),
     responses={
         200: {"description": "All are stored and counted, now or earlier."},
-        207: {"model": Receipts, "description": "Some are rejected, all others stored."},
+        202: {
+            "model": AcceptedReceipts,
+            "description": "With `EVENTS_INGEST=kafka`: Kafka has all of them, on all replicas in "
+            "sync; they are counted once they are consumed.",
+        },
+        207: {
+            "model": Receipts | AcceptedReceipts,
+            "description": "Some are rejected, all others stored, or accepted.",
+        },
         **responses(*_ERRORS),
     },
 )
 async def post_events(
     request: Request,
-    service: Service,
+    sink: SinkDep,
     settings: SettingsOfApp,
     caller: CallerDep,
     body: Body,
@@ -196,6 +227,9 @@ async def post_events(
     When the answer is 200 or 207, every event that is not `rejected` is durable, counted, and seen
     by the next read. After 503, or no answer at all, send the same again: what was stored is then
     a `duplicate`. The same event twice in one request is a `duplicate` the second time.
+
+    A service that runs with `EVENTS_INGEST=kafka` answers 202 and `accepted` instead: durable, and
+    counted a little later.
     """
     most = settings.events_max_events_per_request
 
@@ -204,8 +238,15 @@ async def post_events(
         caller.check_each(Right.INGEST, parsed.customers)
         if not parsed.events:
             return _nothing_acceptable(parsed)
-        outcomes = service.ingest([event for _, event in parsed.events], timeout_seconds=seconds)
+        outcomes = sink.ingest([event for _, event in parsed.events], timeout_seconds=seconds)
         numbers = Counter(outcomes)
+        if settings.events_ingest == "kafka":
+            accepted = AcceptedReceipts(
+                accepted=numbers[Outcome.ACCEPTED],
+                rejected=len(parsed.rejections),
+                results=_receipts(parsed, outcomes),
+            )
+            return _answer(parsed, accepted, whole=HTTPStatus.ACCEPTED)
         receipts = Receipts(
             inserted=numbers[Outcome.INSERTED],
             duplicates=numbers[Outcome.DUPLICATE],
@@ -270,9 +311,10 @@ def _patience(settings: Settings) -> float:
     return settings.events_store_patience_seconds + _LONGER_THAN_THE_STORE_SECONDS
 
 
-def _answer(parsed: Parsed, receipts: BaseModel) -> Response:
+def _answer(parsed: Parsed, receipts: BaseModel, *, whole: HTTPStatus = HTTPStatus.OK) -> Response:
+    """The answer with receipts; `whole` where none is rejected."""
     metrics.EVENTS.labels(_REJECTED).inc(len(parsed.rejections))
-    status = HTTPStatus.MULTI_STATUS if parsed.rejections else HTTPStatus.OK
+    status = HTTPStatus.MULTI_STATUS if parsed.rejections else whole
     # Written here, in the thread: the framework would do it where all requests wait for it.
     return Response(receipts.model_dump_json(), status, media_type="application/json")
 

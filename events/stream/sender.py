@@ -83,6 +83,10 @@ class Sender:
         """Call back for what is acknowledged or failed."""
         self._producer.poll(timeout_seconds)
 
+    def drop_waiting(self) -> None:
+        """Do not send what is in no request yet: it fails."""
+        self._producer.purge(in_flight=False)
+
     def close(self, *, patience_seconds: float) -> None:
         """Send what waits; what is not acknowledged in time fails."""
         if self._producer.flush(patience_seconds):

@@ -183,7 +183,7 @@ def shell(tmp_path: Path, environment: Callable[..., Mapping[str, str]]) -> Iter
 
 
 @pytest.fixture
-def service(settings: Settings, tables: Tables) -> Iterator[EventService]:
+def service(settings: Settings) -> Iterator[EventService]:
     """A service on tables that are made when they are needed."""
     with closing(make_service(settings)) as service:
         yield service

@@ -73,15 +73,16 @@ def refusing(*events: Event) -> Callable[[AWSPreparedRequest, Send], AWSResponse
 def test_what_passes_by_itself_changes_nothing(
     settings: Settings, service: EventService, line: Line, tables: Tables, topics: Topics
 ) -> None:
-    events = many_events(1_500, customers=10)
+    events = many_events(1_500, customers=40, hours=48)
     topics.send_events(events)
     line.faults = dict(PASSING_OF_WRITES)
-    line.chance = 0.3
+    line.chance = 0.4
     with running(settings, service) as run:
         until(lambda: topics.committed() == topics.ends())
         found = sum_of(run)
     assert line.struck.total() > 20
-    assert found == {**NOTHING, "read": 1_500, "inserted": 1_500}
+    # What was handed over again, after the patience, may be its own duplicate.
+    assert found["read"] == found["inserted"] + found["duplicates"] == 1_500
     assert tables.contents() == contents_of(events)
 
 
