@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from events import metrics
 from events.api.auth import REFUSALS, CallerDep, allowed
@@ -18,6 +17,7 @@ from events.api.bodies import Body, in_thread, read_json
 from events.api.parameters import Service, SettingsOfApp
 from events.api.patterns import ID_PATTERN, CustomerIdText, KeyPartText, TimestampText
 from events.api.problems import FieldProblem, problem, responses
+from events.api.receipts import AcceptedReceipts, Receipts, VoidReceipts
 from events.api.sinks import SinkDep
 from events.api.taken import Parsed, take_correction, take_events
 from events.apikeys import Right
@@ -78,85 +78,6 @@ class VoidIn(BaseModel):
         examples=["sent by a test"],
     )
     events: list[EventIn] = Field(min_length=1, description="At most 1,000, as it is set up.")
-
-
-class Receipt(TypedDict):
-    """What became of one event."""
-
-    # A dictionary, not a model: a thousand are made for one answer, ten times as fast.
-    index: Annotated[int, Field(ge=0, description="Its place in the request, from 0 on.")]
-    status: Annotated[
-        Literal["inserted", "duplicate", "voided", "rejected"],
-        Field(
-            description="`inserted` and counted; `duplicate` of one that is counted already; "
-            "`voided` earlier, and not counted again; `rejected` for the reason in `error`."
-        ),
-    ]
-    error: NotRequired[
-        Annotated[
-            str,
-            Field(
-                description="What is wrong with it.",
-                examples=["timestamp: has no offset from UTC, such as Z or +01:00"],
-            ),
-        ]
-    ]
-
-
-class Receipts(BaseModel):
-    """What became of the events of one request, in the order sent."""
-
-    inserted: int = Field(ge=0, examples=[2])
-    duplicates: int = Field(ge=0, examples=[1])
-    voided: int = Field(ge=0, examples=[0])
-    rejected: int = Field(ge=0, examples=[0])
-    results: list[Receipt]
-
-
-class AcceptedReceipt(TypedDict):
-    """What became of one event that was handed to Kafka."""
-
-    index: Annotated[int, Field(ge=0, description="Its place in the request, from 0 on.")]
-    status: Annotated[
-        Literal["accepted", "rejected"],
-        Field(
-            description="`accepted`: Kafka has it, and it is counted once it is consumed, if it "
-            "was not before; `rejected` for the reason in `error`."
-        ),
-    ]
-    error: NotRequired[Annotated[str, Field(description="What is wrong with it.")]]
-
-
-class AcceptedReceipts(BaseModel):
-    """What became of the events of one request where they go to Kafka, in the order sent."""
-
-    accepted: int = Field(ge=0, examples=[3])
-    rejected: int = Field(ge=0, examples=[0])
-    results: list[AcceptedReceipt]
-
-
-class VoidReceipt(TypedDict):
-    """What became of one event that was to be voided."""
-
-    index: Annotated[int, Field(ge=0, description="Its place in the request, from 0 on.")]
-    status: Annotated[
-        Literal["voided", "already_voided", "not_found", "rejected"],
-        Field(
-            description="`voided` now; `already_voided` earlier; `not_found`: no such event is "
-            "stored; `rejected` for the reason in `error`."
-        ),
-    ]
-    error: NotRequired[Annotated[str, Field(description="What is wrong with it.")]]
-
-
-class VoidReceipts(BaseModel):
-    """What became of the events of one correction, in the order sent."""
-
-    voided: int = Field(ge=0, examples=[2])
-    already_voided: int = Field(ge=0, examples=[0])
-    not_found: int = Field(ge=0, examples=[0])
-    rejected: int = Field(ge=0, examples=[0])
-    results: list[VoidReceipt]
 
 
 #: Bodies that the routes read themselves, and so describe themselves.

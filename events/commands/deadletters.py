@@ -72,7 +72,8 @@ def _list(options: argparse.Namespace) -> int:
     found = (each for each in deadletters.letters(load_settings()) if options.reason in each.reason)
     number = 0
     with until_nobody_reads():
-        for number, letter in enumerate(islice(found, options.limit), 1):
+        for letter in islice(found, options.limit):
+            number += 1
             line = json.dumps(_as_json(letter)) if options.json else _as_line(letter)
             sys.stdout.write(line + "\n")
     if not options.json:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -17,9 +16,10 @@ from events.stream import measures
 from events.stream.clients import make_consumer
 from events.stream.health import check_topic
 from events.stream.letters import Letters
-from events.stream.messages import Message, as_headers
 from events.stream.offsets import Offsets
 from events.stream.pipeline import Pipeline
+from events.stream.reading import message_of, number_of
+from events.stream.state import State
 
 log = logging.getLogger(__name__)
 
@@ -36,18 +36,6 @@ _HAND_OVER_SECONDS = 5.0
 _CLOSE_SECONDS = 5.0
 _CHECK_SECONDS = 2.0
 _WHAT_PASSES = "Kafka does not answer; what is read stays, and is tried again until it works"
-
-
-@dataclass
-class State:
-    """What others may know of a consumer while it runs; each field is written by it alone."""
-
-    #: When its loop last turned, by the monotonic clock.
-    turned_at: float = field(default_factory=time.monotonic)
-    is_stopping: bool = False
-    #: None while all is well.
-    store_problem: str | None = None
-    kafka_problem: str | None = "no partition was assigned yet"
 
 
 class CountConsumer:
@@ -168,7 +156,7 @@ class CountConsumer:
             self.read += 1
             self._pipeline.take(message_of(message), time.monotonic())
         elif error.code() == KafkaError._PARTITION_EOF:
-            self._offsets.at_end(_number(message.partition()), _number(message.offset()))
+            self._offsets.at_end(number_of(message.partition()), number_of(message.offset()))
         else:
             self._on_error(error)
 
@@ -189,9 +177,14 @@ class CountConsumer:
         measures.IS_PAUSED.set(bool(self._paused))
 
     def _finish(self, patience_seconds: float) -> None:
-        """Read no more, and finish what is under way."""
+        """Read no more, and finish what is under way; of a store that is away not for long."""
+
+        def is_over() -> bool:
+            waiting_seconds = self._pipeline.waiting_seconds(time.monotonic())
+            return not self._is_busy() or waiting_seconds > _CLOSE_SECONDS
+
         self._pipeline.flush(time.monotonic())
-        self._serve_until(lambda: not self._is_busy(), patience_seconds)
+        self._serve_until(is_over, patience_seconds)
         self._commit()
         self._serve_until(lambda: not self._offsets.uncommitted(), _CLOSE_SECONDS)
 
@@ -346,22 +339,3 @@ _OF_ONE_BROKER = frozenset(
         KafkaError._MAX_POLL_EXCEEDED,
     }
 )
-
-
-def message_of(message: KafkaMessage) -> Message:
-    """What was read, as a value."""
-    kind, timestamp = message.timestamp()
-    return Message(
-        message.topic() or "",
-        _number(message.partition()),
-        _number(message.offset()),
-        timestamp if kind else None,
-        message.key(),
-        message.value(),
-        as_headers(message.headers()),  # type: ignore[arg-type] # read ones are a list of pairs
-    )
-
-
-def _number(number: int | None) -> int:
-    assert number is not None  # noqa: S101 - a message that was read has both
-    return number

@@ -12,9 +12,9 @@ from events.config import Settings
 from events.errors import EventsError, InvalidInput, StoreUnavailable
 from events.stream import groups
 from events.stream.clients import dead_letter_topic, error_of, make_consumer
-from events.stream.consumer import message_of
 from events.stream.messages import Letter, Message, Record, read_letter
 from events.stream.offsets import Offsets, Place
+from events.stream.reading import message_of
 from events.stream.sender import QueueIsFull, Sender
 
 #: Added to the group's name for how far the letters were sent back.

@@ -23,8 +23,8 @@ from events.stream.clients import (
     make_consumer,
     make_producer,
 )
-from events.stream.consumer import message_of
 from events.stream.messages import Message, Record, encode
+from events.stream.reading import message_of
 from tests.e2e.conftest import Shell, Tables
 
 #: With a fixed member the next process takes over at once from one that was killed.
