@@ -127,12 +127,14 @@ class CountConsumer:
             if message is None:
                 break
             self._take(message)
+            if self._is_full():
+                break
             timeout = 0
         self._advance()
 
     def _advance(self) -> None:
         now = time.monotonic()
-        self.state.turned_at = now
+        self.state.turn()
         self._letters.step(now)
         self._pipeline.step(now)
         if now >= self._next_commit_at:
@@ -160,15 +162,17 @@ class CountConsumer:
         else:
             self._on_error(error)
 
+    def _is_full(self) -> bool:
+        return self._offsets.open >= self._most_open or self._pipeline.bytes >= self._most_bytes
+
     def _hold_back(self) -> None:
         """Read no more while enough is open, and again when half of it is done."""
-        is_full = self._offsets.open >= self._most_open or self._pipeline.bytes >= self._most_bytes
         is_half = (
             self._offsets.open <= self._most_open // 2
             and self._pipeline.bytes <= self._most_bytes // 2
         )
         # Also those that a rebalance brought meanwhile.
-        if is_full and (more := self._offsets.partitions - self._paused):
+        if self._is_full() and (more := self._offsets.partitions - self._paused):
             self._consumer.pause(self._at(more))
             self._paused |= more
         elif is_half and self._paused:
@@ -324,7 +328,7 @@ class CountConsumer:
             _, high = self._consumer.get_watermark_offsets(
                 TopicPartition(self._topic, each), cached=True
             )
-            done = self._offsets.committed_offset(each)
+            done = self._offsets.begin_of(each)
             if high >= 0 and done is not None:
                 measures.LAG.labels(str(each)).set(max(high - done, 0))
         measures.IS_WAITING.labels("kafka").set(self.state.kafka_problem is not None)

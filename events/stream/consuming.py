@@ -109,16 +109,21 @@ def consume(
         host, port = address
         port = opened.enter_context(served(host, port, is_alive=is_alive, problems=problems))
         on_address(host, port)
-        is_ready = _wait_for_topics(
-            settings,
-            is_stopping,
-            state_of=consumer,
+
+        def prepare() -> dict[int, int] | None:
+            topic, group = settings.events_kafka_topic, settings.events_kafka_group
+            ensure_topics(settings, topic, dead_letter_topic(settings), timeout_seconds=2)
+            if is_from_beginning:
+                groups.rewind(settings, topic, group)
+            return groups.ends(settings, topic) if is_until_end else None
+
+        ends = _once_kafka_answers(
+            prepare,
+            is_stopping=is_stopping,
+            on_turn=state.turn,
             patience_seconds=patience if is_until_end else None,
         )
-        if is_ready:
-            if is_from_beginning:
-                groups.rewind(settings, settings.events_kafka_topic, settings.events_kafka_group)
-            ends = groups.ends(settings, settings.events_kafka_topic) if is_until_end else None
+        if not is_stopping():
             consumer.run(is_stopping=is_stopping, ends=ends, patience_seconds=patience)
     outcomes = pipeline.outcomes
     return Consumed(
@@ -131,25 +136,21 @@ def consume(
     )
 
 
-def _wait_for_topics(
-    settings: Settings,
-    is_stopping: Callable[[], bool],
+def _once_kafka_answers(
+    prepare: Callable[[], dict[int, int] | None],
     *,
-    state_of: CountConsumer,
+    is_stopping: Callable[[], bool],
+    on_turn: Callable[[], None],
     patience_seconds: float | None,
-) -> bool:
-    """Whether the topics are there; False when told to stop before they were."""
+) -> dict[int, int] | None:
+    """What `prepare` returns, tried until it can be; None when told to stop before."""
     begin = time.monotonic()
     backoff = Backoff(base_seconds=0.2)
     is_said = False
     while not is_stopping():
+        on_turn()
         try:
-            ensure_topics(
-                settings,
-                settings.events_kafka_topic,
-                dead_letter_topic(settings),
-                timeout_seconds=2,
-            )
+            return prepare()
         except StoreUnavailable as exc:
             now = time.monotonic()
             if patience_seconds is not None and now - begin > patience_seconds:
@@ -160,7 +161,4 @@ def _wait_for_topics(
             retry_at = backoff.next_at(now)
             while time.monotonic() < retry_at and not is_stopping():
                 time.sleep(0.05)
-            state_of.state.turned_at = time.monotonic()
-        else:
-            return True
-    return False
+    return None

@@ -99,6 +99,13 @@ class Offsets:
         found = self._partitions.get(partition)
         return None if found is None else found.committed
 
+    def begin_of(self, partition: int) -> int | None:
+        """Where the next owner would begin, as far as it is known."""
+        found = self._partitions.get(partition)
+        if found is None or found.committed is not None or not found.places:
+            return None if found is None else found.committed or found.next_offset
+        return found.places[0].offset if found.next_offset is None else found.next_offset
+
     @property
     def open(self) -> int:
         """Messages from the first one on that is not done, of all partitions."""

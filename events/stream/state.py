@@ -16,3 +16,7 @@ class State:
     #: None while all is well.
     store_problem: str | None = None
     kafka_problem: str | None = "no partition was assigned yet"
+
+    def turn(self) -> None:
+        """Note that the loop turned."""
+        self.turned_at = time.monotonic()

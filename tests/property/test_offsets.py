@@ -40,6 +40,8 @@ def test_what_may_be_committed_is_the_end_of_the_prefix_that_is_done(
         assert offsets.uncommitted() == ({} if due_at in (None, committed) else {0: due_at})
         assert offsets.open_of(0) == len(taken) - prefix
         assert offsets.committed_offset(0) == committed
+        begin = taken[0][1] if taken and due_at is None else due_at
+        assert offsets.begin_of(0) == (begin if committed is None else committed)
 
 
 @given(st.integers(0, 20), st.integers(0, 20))

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from events.app import create_app
 from events.config import Settings
+from events.local import kafka
 from events.models import Event
 from events.service import EventService
 from events.stream.messages import encode
@@ -156,3 +158,27 @@ def test_topics_that_are_not_there_are_made(settings: Settings, client: TestClie
     answer = client.post("/events", json={"events": document_of([event()])})
     assert answer.status_code == 202
     assert sent(Topics(settings)) == values_of([event()])
+
+
+def test_a_broker_that_is_away_for_a_while_costs_no_accepted_event(
+    settings: Settings, tmp_path: Path
+) -> None:
+    port = free_port()
+    own = settings.model_copy(update={"events_kafka_bootstrap_servers": f"127.0.0.1:{port}"})
+    events = many_events(300)
+    accepted: list[Event] = []
+
+    def post(client: TestClient, part: Sequence[Event]) -> int:
+        status = client.post("/events", json={"events": document_of(part)}).status_code
+        if status == 202:
+            accepted.extend(part)
+        return status
+
+    with api(own, events_store_patience_seconds=1) as client:
+        with kafka.start(port=port, data_folder=tmp_path / "data"):
+            until(lambda: post(client, events[:100]) == 202)
+        assert post(client, events[100:200]) == 503
+        with kafka.start(port=port, data_folder=tmp_path / "data"):
+            until(lambda: post(client, events[200:]) == 202)
+            found = set(sent(Topics(own)))
+    assert set(values_of(accepted)) <= found <= set(values_of(events))
