@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from events.bootstrap import make_service
 from events.config import Settings
 from events.local import dynamodb, kafka
+from events.local.kafka import KafkaLocal
 from events.local.server import LocalServerError
 from events.models import Event
 from events.service import EventService
@@ -25,7 +27,7 @@ from events.stream.clients import (
 )
 from events.stream.messages import Message, Record, encode
 from events.stream.reading import message_of
-from tests.e2e.conftest import Shell, Tables
+from tests.e2e.conftest import Shell, Tables, free_port
 
 #: With a fixed member the next process takes over at once from one that was killed.
 _QUICK = "session.timeout.ms=6000\nheartbeat.interval.ms=500\n"
@@ -136,6 +138,22 @@ class Topics:
         finally:
             consumer.close()
         return {each.partition: each.offset for each in found if each.offset >= 0}
+
+
+@pytest.fixture
+def own_broker(settings: Settings, tmp_path: Path) -> tuple[Settings, Callable[[], KafkaLocal]]:
+    """Settings of a broker that only this test uses, and what starts it, again and again."""
+    port = free_port()
+    properties = tmp_path / "own.properties"
+    # It is looked for often while it is away.
+    properties.write_text("reconnect.backoff.max.ms=500\n", encoding="utf-8")
+    own = settings.model_copy(
+        update={
+            "events_kafka_bootstrap_servers": f"127.0.0.1:{port}",
+            "events_kafka_properties_file": str(properties),
+        }
+    )
+    return own, partial(kafka.start, port=port, data_folder=tmp_path / "broker")
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
 from events.config import Settings
 from events.errors import InvalidEvent, InvalidInput
-from events.local import kafka
+from events.local.kafka import KafkaLocal
 from events.service import EventService
 from events.stream.messages import Message, Record, decode, read_letter
 from tests.e2e.conftest import Command, Shell, Tables, contents_of, free_port, until
@@ -22,6 +22,7 @@ from tests.stream.conftest import Topics
 from tests.stream.runs import running
 
 Environment = Callable[..., Mapping[str, str]]
+OwnBroker = tuple[Settings, Callable[[], KafkaLocal]]
 #: How often a consumer is killed in one run.
 KILLS = 20
 
@@ -187,43 +188,34 @@ def test_a_job_that_the_store_takes_nothing_of_ends_with_an_error(
 
 
 def test_a_broker_that_is_away_for_a_while_costs_nothing(
-    settings: Settings, service: EventService, tables: Tables, tmp_path: Path
+    own_broker: OwnBroker, service: EventService, tables: Tables
 ) -> None:
-    port = free_port()
-    own = settings.model_copy(
-        update={
-            "events_kafka_bootstrap_servers": f"127.0.0.1:{port}",
-            "events_kafka_batch_events": 20,
-        }
-    )
+    own, start_broker = own_broker
     events = many_events(2_000, customers=20)
-    with kafka.start(port=port, data_folder=tmp_path / "data"):
-        topics = Topics(own)
-        topics.send_events(events[:1_000])
-        run = running(own, service)
-        consumer = run.__enter__()
-        until(lambda: tables.count() > 100)
-    try:
-        until(lambda: "kafka" in consumer.problems())
-        with kafka.start(port=port, data_folder=tmp_path / "data"):
+    with ExitStack() as opened:
+        with start_broker():
+            topics = Topics(own)
+            topics.send_events(events[:1_000])
+            small = own.model_copy(update={"events_kafka_batch_events": 20})
+            run = opened.enter_context(running(small, service))
+            until(lambda: tables.count() > 100)
+        until(lambda: "kafka" in run.problems())
+        with start_broker():
             topics.send_events(events[1_000:])
-            until(lambda: consumer.problems() == {})
+            until(lambda: run.problems() == {})
             until(lambda: topics.committed() == topics.ends())
-            assert consumer.stop().read >= 2_000
-    finally:
-        run.__exit__(None, None, None)
+            assert run.stop().read >= 2_000
     assert tables.contents() == contents_of(events)
 
 
 def test_it_waits_for_a_broker_that_is_not_there_yet(
-    settings: Settings, service: EventService, tables: Tables
+    own_broker: OwnBroker, service: EventService, tables: Tables
 ) -> None:
-    port = free_port()
-    own = settings.model_copy(update={"events_kafka_bootstrap_servers": f"127.0.0.1:{port}"})
+    own, start_broker = own_broker
     with running(own, service) as run:
         until(lambda: "kafka" in run.problems())
         assert run.get("/livez")[0] == 200
-        with kafka.start(port=port):
+        with start_broker():
             topics = Topics(own)
             topics.send_events(many_events(10))
             until(lambda: run.problems() == {})

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from events.app import create_app
 from events.config import Settings
-from events.local import kafka
+from events.local.kafka import KafkaLocal
 from events.models import Event
 from events.service import EventService
 from events.stream.messages import encode
@@ -161,10 +160,9 @@ def test_topics_that_are_not_there_are_made(settings: Settings, client: TestClie
 
 
 def test_a_broker_that_is_away_for_a_while_costs_no_accepted_event(
-    settings: Settings, tmp_path: Path
+    own_broker: tuple[Settings, Callable[[], KafkaLocal]],
 ) -> None:
-    port = free_port()
-    own = settings.model_copy(update={"events_kafka_bootstrap_servers": f"127.0.0.1:{port}"})
+    own, start_broker = own_broker
     events = many_events(300)
     accepted: list[Event] = []
 
@@ -175,10 +173,10 @@ def test_a_broker_that_is_away_for_a_while_costs_no_accepted_event(
         return status
 
     with api(own, events_store_patience_seconds=1) as client:
-        with kafka.start(port=port, data_folder=tmp_path / "data"):
+        with start_broker():
             until(lambda: post(client, events[:100]) == 202)
         assert post(client, events[100:200]) == 503
-        with kafka.start(port=port, data_folder=tmp_path / "data"):
+        with start_broker():
             until(lambda: post(client, events[200:]) == 202)
             found = set(sent(Topics(own)))
     assert set(values_of(accepted)) <= found <= set(values_of(events))
