@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from contextlib import closing
 from dataclasses import asdict
@@ -74,6 +75,10 @@ def _consume(options: argparse.Namespace) -> int:
         )
     sys.stdout.write(json.dumps(asdict(consumed)) if options.json else _sum(consumed))
     sys.stdout.write("\n")
+    if not consumed.has_left:
+        # All is said and closed but the client of Kafka, which would wait for its broker.
+        sys.stdout.flush()
+        os._exit(EXIT_OK)
     return EXIT_OK
 
 

@@ -15,6 +15,7 @@ from events.errors import StoreRefused, StoreUnavailable
 from events.stream import measures
 from events.stream.clients import make_consumer
 from events.stream.health import check_topic
+from events.stream.lag import Lag
 from events.stream.letters import Letters
 from events.stream.offsets import Offsets
 from events.stream.pipeline import Pipeline
@@ -61,6 +62,8 @@ class CountConsumer:
         self._next_measure_at = 0.0
         self._next_check_at = 0.0
         self._has_joined = False
+        #: It told the group that it goes, which need not wait for the end of its session then.
+        self.has_left = False
         self.read = 0
         self.state = State()
         self._consumer: Consumer = make_consumer(
@@ -76,6 +79,7 @@ class CountConsumer:
                 "queued.max.messages.kbytes": max(self._most_bytes // 1024, 1_024),
             },
         )
+        self._lag = Lag(self._consumer, self._topic, offsets)
 
     def run(
         self,
@@ -113,7 +117,10 @@ class CountConsumer:
         finally:
             self.state.is_stopping = True
             self._finish(patience_seconds)
-            self._consumer.close()
+            # A broker that is away would be waited for as long as a session lasts.
+            if self.state.kafka_problem is None:
+                self._consumer.close()
+                self.has_left = True
 
     # --- the loop ---------------------------------------------------------------------------------
 
@@ -142,7 +149,8 @@ class CountConsumer:
             self._commit()
         if now >= self._next_measure_at:
             self._next_measure_at = now + _MEASURE_SECONDS
-            self._measure()
+            self._lag.measure()
+            measures.IS_WAITING.labels("kafka").set(self.state.kafka_problem is not None)
         waiting = self._pipeline.waiting
         self.state.store_problem = None if waiting is None else waiting.value
         if self.state.kafka_problem and now >= self._next_check_at:
@@ -181,16 +189,18 @@ class CountConsumer:
         measures.IS_PAUSED.set(bool(self._paused))
 
     def _finish(self, patience_seconds: float) -> None:
-        """Read no more, and finish what is under way; of a store that is away not for long."""
+        """Read no more, and finish what is under way; of what is away not for long."""
 
         def is_over() -> bool:
-            waiting_seconds = self._pipeline.waiting_seconds(time.monotonic())
-            return not self._is_busy() or waiting_seconds > _CLOSE_SECONDS
+            if self._pipeline.is_busy:
+                return self._pipeline.waiting_seconds(time.monotonic()) > _CLOSE_SECONDS
+            return not self._letters.open or self.state.kafka_problem is not None
 
         self._pipeline.flush(time.monotonic())
         self._serve_until(is_over, patience_seconds)
         self._commit()
-        self._serve_until(lambda: not self._offsets.uncommitted(), _CLOSE_SECONDS)
+        if self.state.kafka_problem is None:
+            self._serve_until(lambda: not self._offsets.uncommitted(), _CLOSE_SECONDS)
 
     def _serve_until(self, is_over: Callable[[], bool], patience_seconds: float) -> None:
         deadline = time.monotonic() + patience_seconds
@@ -212,7 +222,8 @@ class CountConsumer:
 
     def _commit(self) -> None:
         offsets = self._offsets.uncommitted()
-        if offsets:
+        # The client would keep it for a broker that is away, and not end before.
+        if offsets and self.state.kafka_problem is None:
             try:
                 self._consumer.commit(offsets=self._at(offsets), asynchronous=True)
             except KafkaException:
@@ -295,7 +306,7 @@ class CountConsumer:
     def _drop(self, gone: set[int]) -> None:
         for each in gone:
             self._offsets.drop(each)
-            measures.LAG.remove(str(each))
+            self._lag.drop(each)
         self._paused -= gone
         self._pipeline.forget_dropped()
 
@@ -322,16 +333,6 @@ class CountConsumer:
     def _kafka_answers(self) -> None:
         log.info("Kafka answers")
         self.state.kafka_problem = None
-
-    def _measure(self) -> None:
-        for each in self._offsets.partitions:
-            _, high = self._consumer.get_watermark_offsets(
-                TopicPartition(self._topic, each), cached=True
-            )
-            done = self._offsets.begin_of(each)
-            if high >= 0 and done is not None:
-                measures.LAG.labels(str(each)).set(max(high - done, 0))
-        measures.IS_WAITING.labels("kafka").set(self.state.kafka_problem is not None)
 
 
 #: librdkafka goes on with another broker, or tries again, and says it when there is none left.

@@ -33,7 +33,12 @@ _LARGEST_LETTER_BYTES = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
-    """What became of the messages of one run; what is in none of these comes again."""
+    """
+    What became of the messages of one run; what is in none of these comes again.
+
+    `has_left` is False where Kafka was away at the end: the client then waits for it, and with it
+    whoever lets go of the client.
+    """
 
     read: int
     inserted: int
@@ -41,6 +46,7 @@ class Consumed:
     voided: int
     dead_letters: int
     seconds: float
+    has_left: bool
 
 
 def consume(
@@ -74,7 +80,13 @@ def consume(
         # What was handed over and is not under way comes again: nobody waits for it.
         opened.callback(service.drop_waiting)
         sender = Sender(
-            settings, patience_seconds=None, **{"message.max.bytes": _LARGEST_LETTER_BYTES}
+            settings,
+            patience_seconds=None,
+            **{
+                "message.max.bytes": _LARGEST_LETTER_BYTES,
+                # A batch is refused as a whole: none suffers for a large one beside it.
+                "batch.num.messages": 1,
+            },
         )
         opened.callback(sender.close, patience_seconds=0)
         offsets = Offsets()
@@ -133,6 +145,7 @@ def consume(
         outcomes[Outcome.VOIDED],
         pipeline.dead_letters,
         time.monotonic() - begin,
+        consumer.has_left,
     )
 
 

@@ -21,6 +21,7 @@ def sum_of(ran: Ran) -> dict[str, Any]:
     assert ran.code == 0, ran.err
     found: dict[str, Any] = json.loads(ran.out)
     assert found.pop("seconds") > 0
+    assert found.pop("has_left")
     return found
 
 

@@ -221,3 +221,19 @@ def test_it_waits_for_a_broker_that_is_not_there_yet(
             until(lambda: run.problems() == {})
             until(lambda: tables.count() == 10)
             assert run.stop().inserted == 10
+
+
+def test_told_to_stop_while_the_broker_is_away_it_ends(
+    own_broker: OwnBroker, shell: Shell, tables: Tables
+) -> None:
+    own, start_broker = own_broker
+    with start_broker():
+        Topics(own).send_events(many_events(10))
+        away = {"EVENTS_KAFKA_BOOTSTRAP_SERVERS": own.events_kafka_bootstrap_servers}
+        command = start(shell, "--json", settings=away)
+        until(lambda: tables.count() == 10)
+    until(lambda: "Kafka does not answer" in command.err)
+    command.signal(signal.SIGTERM)
+    ran = command.ended(20)
+    found = json.loads(ran.out)
+    assert (ran.code, found["inserted"], found["has_left"]) == (0, 10, False)
