@@ -14,7 +14,7 @@ from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
 from events.stream import measures
 from events.stream.clients import make_consumer
-from events.stream.health import check_topic
+from events.stream.health import OF_ONE_BROKER, check_topic
 from events.stream.lag import Lag
 from events.stream.letters import Letters
 from events.stream.offsets import Offsets
@@ -61,6 +61,7 @@ class CountConsumer:
         self._next_commit_at = 0.0
         self._next_measure_at = 0.0
         self._next_check_at = 0.0
+        self._problem_since = time.monotonic()
         self._has_joined = False
         #: It told the group that it goes, which need not wait for the end of its session then.
         self.has_left = False
@@ -95,10 +96,10 @@ class CountConsumer:
             is_stopping: Asked at each turn; then what is under way is finished.
             ends: By partition, the offset to read up to; None goes on for ever.
             patience_seconds: How long to finish when told to stop; with `ends`, also how long
-                the store may take nothing.
+                the store may take nothing, or Kafka be away.
 
         Raises:
-            StoreUnavailable: With `ends`, the store took nothing for so long.
+            StoreUnavailable: With `ends`, the store took nothing for so long, or Kafka was away.
             StoreRefused: The same, or Kafka will not have this member.
         """
         self._consumer.subscribe(
@@ -217,6 +218,9 @@ class CountConsumer:
         if waiting and self._pipeline.waiting_seconds(time.monotonic()) > patience_seconds:
             refused = waiting.name == "REFUSED"
             raise (StoreRefused if refused else StoreUnavailable)(waiting.value)
+        problem = self.state.kafka_problem
+        if problem and time.monotonic() - self._problem_since > patience_seconds:
+            raise StoreUnavailable(f"Kafka does not answer: {problem}")
 
     # --- offsets ----------------------------------------------------------------------------------
 
@@ -315,10 +319,11 @@ class CountConsumer:
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
             raise StoreRefused(f"Kafka will not have this consumer: {error.name()}")
-        if error.code() in _OF_ONE_BROKER:
+        if error.code() in OF_ONE_BROKER:
             return
         if self.state.kafka_problem is None:
             log.warning("%s (%s)", _WHAT_PASSES, error.name())
+            self._problem_since = time.monotonic()
         self.state.kafka_problem = f"Kafka said {error.name()}"
 
     def _check_kafka(self) -> None:
@@ -333,14 +338,3 @@ class CountConsumer:
     def _kafka_answers(self) -> None:
         log.info("Kafka answers")
         self.state.kafka_problem = None
-
-
-#: librdkafka goes on with another broker, or tries again, and says it when there is none left.
-_OF_ONE_BROKER = frozenset(
-    {
-        KafkaError._TRANSPORT,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT,
-        KafkaError._MAX_POLL_EXCEEDED,
-    }
-)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from events.config import Settings
 from events.stream.clients import error_of, properties
 
 _PATIENCE_SECONDS = 2.0
+#: librdkafka goes on with another broker, or tries again, and says it when there is none left.
+OF_ONE_BROKER = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._MAX_POLL_EXCEEDED,
+    }
+)
 
 
 class TopicCheck:

@@ -64,12 +64,14 @@ class Offsets:
 
     def take(self, partition: int, offset: int) -> Place | None:
         """
-        Note that a message was read; None where it is not ours to do, or was read before.
+        Note that a message was read; None where it is not ours to do.
 
-        Offsets of a partition ascend, with gaps where messages were compacted away.
+        Offsets of a partition ascend, with gaps where messages were compacted away. They go back
+        where its log was cut (an unclean election): what is read from there on is new, and so is
+        what may be committed, once all that was read before is done.
         """
         found = self._partitions.get(partition)
-        if found is None or offset <= found.last_taken:
+        if found is None:
             return None
         place = Place(found, offset)
         found.places.append(place)
@@ -78,7 +80,10 @@ class Offsets:
 
     def at_end(self, partition: int, end: int) -> None:
         """Note that everything before `end` was read; what lies there unread is no message."""
-        if end > 0 and (place := self.take(partition, end - 1)) is not None:
+        found = self._partitions.get(partition)
+        if end < 1 or found is None or found.last_taken == end - 1:
+            return
+        if (place := self.take(partition, end - 1)) is not None:
             place.done()
 
     def uncommitted(self) -> dict[int, int]:
@@ -93,7 +98,7 @@ class Offsets:
         """Note that the broker has it."""
         found = self._partitions.get(partition)
         if found is not None:
-            found.committed = max(offset, found.committed or 0)
+            found.committed = offset
 
     def committed_offset(self, partition: int) -> int | None:
         found = self._partitions.get(partition)

@@ -122,7 +122,7 @@ class Pipeline:
         return now - self._waiting_since if self.waiting else 0.0
 
     def take(self, message: Message, now: float) -> None:
-        """Hold a message until it is done; one that is not ours, or was read before, is not."""
+        """Hold a message until it is done; one that is not ours is not."""
         place = self._offsets.take(message.partition, message.offset)
         if place is None:
             return

@@ -64,13 +64,30 @@ def test_what_was_under_way_before_a_partition_came_back_moves_nothing(
     assert offsets.uncommitted() == ({0: after} if after else {})
 
 
-def test_a_message_of_a_partition_that_is_not_ours_or_was_read_before_is_not_taken() -> None:
+def test_a_message_of_a_partition_that_is_not_ours_is_not_taken() -> None:
     offsets = Offsets()
     assert offsets.take(0, 5) is None
     offsets.assign(0)
+    assert offsets.take(1, 5) is None
     assert offsets.take(0, 5) is not None
-    assert [offsets.take(0, 5), offsets.take(0, 4), offsets.take(1, 6)] == [None, None, None]
     assert offsets.open == 1
+
+
+def test_what_is_read_again_from_a_log_that_was_cut_is_committed_after_what_was_read_before() -> (
+    None
+):
+    offsets = Offsets()
+    offsets.assign(0)
+    before = [place for at in (7, 8, 9) if (place := offsets.take(0, at))]
+    after = [place for at in (8, 9) if (place := offsets.take(0, at))]
+    for place in (after[0], before[1], before[2]):
+        place.done()
+    assert offsets.uncommitted() == {}
+    before[0].done()
+    assert offsets.uncommitted() == {0: 9}
+    offsets.committed(0, 9)
+    after[1].done()
+    assert offsets.uncommitted() == {0: 10}
 
 
 def test_the_end_of_a_partition_is_reached_after_what_was_read_before_it() -> None:

@@ -90,7 +90,7 @@ def refusing(*events: Event) -> Callable[[AWSPreparedRequest, Send], AWSResponse
 def test_what_passes_by_itself_changes_nothing(
     settings: Settings, service: EventService, line: Line, tables: Tables, topics: Topics
 ) -> None:
-    events = many_events(1_500, customers=40, hours=48)
+    events = many_events(1_500, customers=40, hours=240)
     topics.send_events(events)
     line.faults = dict(PASSING_OF_WRITES)
     line.chance = 0.4
