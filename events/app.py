@@ -25,6 +25,7 @@ from events.api import (
 from events.api.bodies import Bodies
 from events.api.parameters import check_request
 from events.api.readiness import Readiness
+from events.api.sinks import check_sink, opened_sink
 from events.bootstrap import load_settings, make_service
 from events.config import Settings
 from events.errors import InvalidInput
@@ -37,13 +38,26 @@ _DESCRIPTION = (
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application; it connects to nothing before it starts, and starts without the store."""
+    """
+    The application; it connects to nothing before it starts, and starts without the store.
+
+    Raises:
+        InvalidInput: What `settings` need is not installed.
+    """
+    check_sink(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = make_service(settings)
-        app.state.readiness = Readiness(lambda: app.state.service.check())
-        with auth.guard(app, settings):
+        with auth.guard(app, settings), opened_sink(settings, app.state.service) as sink:
+            app.state.sink = sink
+
+            def check() -> None:
+                app.state.service.check()
+                if sink is not app.state.service:
+                    sink.check()
+
+            app.state.readiness = Readiness(check)
             yield
         app.state.service.close()
 

@@ -1,4 +1,4 @@
-"""The commands: `python -m events run | local | serve | buckets | export | verify | …`."""
+"""The commands: `python -m events run | local | serve | consume | buckets | verify | …`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from events.commands import (
     EXIT_NOT_RUN,
     EXIT_OK,
     buckets,
+    consume,
     corrections,
+    deadletters,
     export,
     keys,
     local,
     port,
+    produce,
     say,
     serve,
     verify,
@@ -93,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
 
     local.add_to(commands)
     serve.add_to(commands)
+    consume.add_to(commands)
+    produce.add_to(commands)
+    deadletters.add_to(commands)
     buckets.add_to(commands)
     export.add_to(commands)
     verify.add_to(commands)

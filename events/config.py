@@ -203,6 +203,39 @@ class Settings(BaseSettings):
         default="",
         description="File of further librdkafka properties, one name=value a line: TLS, SASL.",
     )
+    events_kafka_batch_events: int = Field(
+        default=500, ge=1, le=10_000, description="Events that `consume` hands on together."
+    )
+    events_kafka_batch_seconds: float = Field(
+        default=0.2,
+        ge=0,
+        le=60,
+        description="How long `consume` waits for a batch to fill.",
+    )
+    events_kafka_max_messages: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Messages held in one process: those that `consume` has read from the first "
+        "that is not done on, or those that wait for Kafka.",
+    )
+    events_kafka_max_bytes: int = Field(
+        default=33_554_432,
+        ge=1_024,
+        le=2_147_483_647,
+        description="Bytes of messages held in one process, as above.",
+    )
+    events_kafka_max_message_bytes: int = Field(
+        default=65_536,
+        ge=8_192,  # the longest event there can be takes less
+        le=104_857_600,
+        description="Bytes of one message; `consume` makes longer ones dead letters unread.",
+    )
+    events_ingest: Literal["store", "kafka"] = Field(
+        default="store",
+        description="Where `POST /events` puts events: `store`, counted before the answer; "
+        "`kafka`, counted once `consume` comes to them.",
+    )
 
     @property
     def are_api_keys_on(self) -> bool:

@@ -7,17 +7,16 @@ import os
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TextIO
+from typing import Protocol, TextIO, TypeVar
 
 from events.csvfile import Numbered, Rejection
 from events.errors import InvalidInput
-from events.models import IngestResult, Outcome
-from events.service import EventService
+from events.models import Event, Outcome
 from events.writer import Ticket
 
 #: Rows read, then submitted, at a time.
@@ -30,6 +29,36 @@ _MAX_CHUNKS_AHEAD = 20
 EXIT_INTERRUPTED = 130
 
 Records = Iterator[Numbered | Rejection]
+
+
+class Sink(Protocol):
+    """Where events go: the service, or Kafka."""
+
+    def submit(self, events: Sequence[Event]) -> Ticket:
+        """Begin to take events; the ticket gives the receipt of each."""
+
+    def drop_waiting(self) -> None:
+        """Do not send what is submitted and not under way yet; those tickets fail."""
+
+    def drain(self) -> None:
+        """Return when all that was submitted is answered."""
+
+
+class Result(Protocol):
+    """What became of the rows of one run."""
+
+    read: int
+    rejected: int
+    seconds: float
+
+    def add(self, outcomes: Mapping[Outcome | None, int]) -> None:
+        """Count receipts; None is one that is not known."""
+
+    def kinds(self) -> list[tuple[str, int]]:
+        """What became of those that were taken."""
+
+
+SomeResult = TypeVar("SomeResult", bound=Result)
 
 
 class Interrupted(Exception):
@@ -73,6 +102,11 @@ class Interrupts:
             yield
         finally:
             self._is_waiting = False
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the run was told to stop."""
+        return self._is_stopping
 
     def check(self) -> None:
         """Raise `Interrupted` if the run was told to stop."""
@@ -159,23 +193,23 @@ class RejectsFile:
 
 def ingest_records(
     records: Records,
-    service: EventService | None,
+    sink: Sink | None,
     *,
     interrupts: Interrupts,
     on_rejection: Callable[[Rejection], None],
-    on_progress: Callable[[IngestResult], None],
-    result: IngestResult,
+    on_progress: Callable[[SomeResult], None],
+    result: SomeResult,
 ) -> None:
     """
     Store and count the events of an input.
 
     Args:
         records: As `read_records` gives them.
-        service: None only reads and checks.
+        sink: None only reads and checks.
         on_rejection: Called for each rejected line, in order.
         on_progress: Called after each chunk that is read, and each that is stored.
-        result: Filled as the run goes, so that it is right after an error too: `inserted` and
-            `duplicates` count what is known to be stored.
+        result: Filled as the run goes, so that it is right after an error too: it counts as taken
+            what is known to be.
 
     Raises:
         InvalidInput: Reading stopped before the end; what came before is stored and counted.
@@ -213,29 +247,22 @@ def ingest_records(
             if isinstance(problem, Interrupted):
                 # Read, and not stored: the result says so.
                 break
-            if service is not None:
-                ahead.append(service.submit(events))
+            if sink is not None:
+                ahead.append(sink.submit(events))
                 while len(ahead) > (_MAX_CHUNKS_AHEAD if is_more else 0):
                     with interrupts.waiting():
                         ahead[0].wait()
-                    _tally(ahead.popleft(), result)
+                    result.add(Counter(ahead.popleft().outcomes))
                     result.seconds = time.monotonic() - begin
                     on_progress(result)
             result.seconds = time.monotonic() - begin
             on_progress(result)
     finally:
-        if ahead and service is not None:
-            service.drop_waiting()
-            service.drain()
+        if ahead and sink is not None:
+            sink.drop_waiting()
+            sink.drain()
             for ticket in ahead:
-                _tally(ticket, result)
+                result.add(Counter(ticket.outcomes))
         result.seconds = time.monotonic() - begin
     if problem is not None:
         raise problem
-
-
-def _tally(ticket: Ticket, result: IngestResult) -> None:
-    outcomes = Counter(ticket.outcomes)
-    result.inserted += outcomes[Outcome.INSERTED]
-    result.duplicates += outcomes[Outcome.DUPLICATE]
-    result.voided += outcomes[Outcome.VOIDED]

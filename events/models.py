@@ -34,8 +34,9 @@ class Outcome(Enum):
     """
     The receipt of one event.
 
-    Of an ingest: `INSERTED`, `DUPLICATE`, or `VOIDED` for one that was voided earlier and stays
-    so. Of a correction: `VOIDED`, `ALREADY_VOIDED`, or `NOT_FOUND` for one that is not stored.
+    Of an ingest: `INSERTED`, `DUPLICATE`, `VOIDED` for one that was voided earlier and stays so, or
+    `ACCEPTED` for one that Kafka has and that is counted later. Of a correction: `VOIDED`,
+    `ALREADY_VOIDED`, or `NOT_FOUND` for one that is not stored.
     """
 
     INSERTED = "inserted"
@@ -43,6 +44,7 @@ class Outcome(Enum):
     VOIDED = "voided"
     ALREADY_VOIDED = "already_voided"
     NOT_FOUND = "not_found"
+    ACCEPTED = "accepted"
 
 
 class StoredEvent(NamedTuple):
@@ -357,3 +359,14 @@ class IngestResult:
     voided: int = 0
     rejected: int = 0
     seconds: float = 0.0
+
+    def add(self, outcomes: Mapping[Outcome | None, int]) -> None:
+        """Count receipts; None is one that is not known."""
+        self.inserted += outcomes.get(Outcome.INSERTED, 0)
+        self.duplicates += outcomes.get(Outcome.DUPLICATE, 0)
+        self.voided += outcomes.get(Outcome.VOIDED, 0)
+
+    def kinds(self) -> list[tuple[str, int]]:
+        """What became of those that were taken."""
+        found = [("inserted", self.inserted), ("duplicates", self.duplicates)]
+        return [*found, ("voided", self.voided)] if self.voided else found

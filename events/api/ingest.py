@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from events import metrics
 from events.api.auth import REFUSALS, CallerDep, allowed
@@ -18,6 +17,8 @@ from events.api.bodies import Body, in_thread, read_json
 from events.api.parameters import Service, SettingsOfApp
 from events.api.patterns import ID_PATTERN, CustomerIdText, KeyPartText, TimestampText
 from events.api.problems import FieldProblem, problem, responses
+from events.api.receipts import AcceptedReceipts, Receipts, VoidReceipts
+from events.api.sinks import SinkDep
 from events.api.taken import Parsed, take_correction, take_events
 from events.apikeys import Right
 from events.config import Settings
@@ -79,63 +80,6 @@ class VoidIn(BaseModel):
     events: list[EventIn] = Field(min_length=1, description="At most 1,000, as it is set up.")
 
 
-class Receipt(TypedDict):
-    """What became of one event."""
-
-    # A dictionary, not a model: a thousand are made for one answer, ten times as fast.
-    index: Annotated[int, Field(ge=0, description="Its place in the request, from 0 on.")]
-    status: Annotated[
-        Literal["inserted", "duplicate", "voided", "rejected"],
-        Field(
-            description="`inserted` and counted; `duplicate` of one that is counted already; "
-            "`voided` earlier, and not counted again; `rejected` for the reason in `error`."
-        ),
-    ]
-    error: NotRequired[
-        Annotated[
-            str,
-            Field(
-                description="What is wrong with it.",
-                examples=["timestamp: has no offset from UTC, such as Z or +01:00"],
-            ),
-        ]
-    ]
-
-
-class Receipts(BaseModel):
-    """What became of the events of one request, in the order sent."""
-
-    inserted: int = Field(ge=0, examples=[2])
-    duplicates: int = Field(ge=0, examples=[1])
-    voided: int = Field(ge=0, examples=[0])
-    rejected: int = Field(ge=0, examples=[0])
-    results: list[Receipt]
-
-
-class VoidReceipt(TypedDict):
-    """What became of one event that was to be voided."""
-
-    index: Annotated[int, Field(ge=0, description="Its place in the request, from 0 on.")]
-    status: Annotated[
-        Literal["voided", "already_voided", "not_found", "rejected"],
-        Field(
-            description="`voided` now; `already_voided` earlier; `not_found`: no such event is "
-            "stored; `rejected` for the reason in `error`."
-        ),
-    ]
-    error: NotRequired[Annotated[str, Field(description="What is wrong with it.")]]
-
-
-class VoidReceipts(BaseModel):
-    """What became of the events of one correction, in the order sent."""
-
-    voided: int = Field(ge=0, examples=[2])
-    already_voided: int = Field(ge=0, examples=[0])
-    not_found: int = Field(ge=0, examples=[0])
-    rejected: int = Field(ge=0, examples=[0])
-    results: list[VoidReceipt]
-
-
 #: Bodies that the routes read themselves, and so describe themselves.
 BODIES: tuple[type[BaseModel], ...] = (EventsIn, VoidIn)
 
@@ -179,13 +123,21 @@ def _body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     openapi_extra=_body(EventsIn, {"events": [_EXAMPLE_EVENT]}),
     responses={
         200: {"description": "All are stored and counted, now or earlier."},
-        207: {"model": Receipts, "description": "Some are rejected, all others stored."},
+        202: {
+            "model": AcceptedReceipts,
+            "description": "With `EVENTS_INGEST=kafka`: Kafka has all of them, on all replicas in "
+            "sync; they are counted once they are consumed.",
+        },
+        207: {
+            "model": Receipts | AcceptedReceipts,
+            "description": "Some are rejected, all others stored, or accepted.",
+        },
         **responses(*_ERRORS),
     },
 )
 async def post_events(
     request: Request,
-    service: Service,
+    sink: SinkDep,
     settings: SettingsOfApp,
     caller: CallerDep,
     body: Body,
@@ -196,6 +148,9 @@ async def post_events(
     When the answer is 200 or 207, every event that is not `rejected` is durable, counted, and seen
     by the next read. After 503, or no answer at all, send the same again: what was stored is then
     a `duplicate`. The same event twice in one request is a `duplicate` the second time.
+
+    A service that runs with `EVENTS_INGEST=kafka` answers 202 and `accepted` instead: durable, and
+    counted a little later.
     """
     most = settings.events_max_events_per_request
 
@@ -204,8 +159,15 @@ async def post_events(
         caller.check_each(Right.INGEST, parsed.customers)
         if not parsed.events:
             return _nothing_acceptable(parsed)
-        outcomes = service.ingest([event for _, event in parsed.events], timeout_seconds=seconds)
+        outcomes = sink.ingest([event for _, event in parsed.events], timeout_seconds=seconds)
         numbers = Counter(outcomes)
+        if settings.events_ingest == "kafka":
+            accepted = AcceptedReceipts(
+                accepted=numbers[Outcome.ACCEPTED],
+                rejected=len(parsed.rejections),
+                results=_receipts(parsed, outcomes),
+            )
+            return _answer(parsed, accepted, whole=HTTPStatus.ACCEPTED)
         receipts = Receipts(
             inserted=numbers[Outcome.INSERTED],
             duplicates=numbers[Outcome.DUPLICATE],
@@ -270,9 +232,10 @@ def _patience(settings: Settings) -> float:
     return settings.events_store_patience_seconds + _LONGER_THAN_THE_STORE_SECONDS
 
 
-def _answer(parsed: Parsed, receipts: BaseModel) -> Response:
+def _answer(parsed: Parsed, receipts: BaseModel, *, whole: HTTPStatus = HTTPStatus.OK) -> Response:
+    """The answer with receipts; `whole` where none is rejected."""
     metrics.EVENTS.labels(_REJECTED).inc(len(parsed.rejections))
-    status = HTTPStatus.MULTI_STATUS if parsed.rejections else HTTPStatus.OK
+    status = HTTPStatus.MULTI_STATUS if parsed.rejections else whole
     # Written here, in the thread: the framework would do it where all requests wait for it.
     return Response(receipts.model_dump_json(), status, media_type="application/json")
 

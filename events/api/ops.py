@@ -47,8 +47,8 @@ async def get_livez() -> Status:
 )
 async def get_readyz(request: Request) -> Status | Response:
     """
-    The store answers a read of each table within 2 s; 503 while it does not, and from the moment on
-    that the server was told to stop.
+    The store answers a read of each table within 2 s, and with `EVENTS_INGEST=kafka` Kafka knows
+    the topic; 503 while it is not so, and from the moment on that the server was told to stop.
     """
     if request.app.state.is_stopping:
         return problem(

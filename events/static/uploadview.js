@@ -21,7 +21,8 @@ export function makeUpload({ needKey, onDone, choose }) {
 
   function tell(receipts, size) {
     byId("upload-progress").value = size ? Math.min(receipts.bytes / size, 1) : 1;
-    for (const kind of ["inserted", "duplicates", "voided"]) byId(`upload-${kind}`).textContent = count(receipts[kind]);
+    for (const kind of ["inserted", "duplicates", "voided", "accepted"]) byId(`upload-${kind}`).textContent = count(receipts[kind]);
+    show(byId("upload-accepted").parentElement, receipts.accepted > 0);
     byId("upload-rejected").textContent = count(receipts.rejected.length);
     rejected = receipts.rejected;
     if (receipts.waitSeconds) say(`The service asks to wait. Sending the same again in ${Math.ceil(receipts.waitSeconds)} s.`);
@@ -35,7 +36,8 @@ export function makeUpload({ needKey, onDone, choose }) {
   function finish(receipts) {
     const handled = receipts.inserted + receipts.duplicates + receipts.voided;
     const again = receipts.again ? " Some were sent again after no answer; what was stored the first time counts as a duplicate." : "";
-    say(`Done: ${plural(handled, "row")} stored or known, ${count(receipts.rejected.length)} rejected.${again}`);
+    const later = receipts.accepted ? ` ${plural(receipts.accepted, "row")} accepted, and counted a little later.` : "";
+    say(`Done: ${plural(handled, "row")} stored or known, ${count(receipts.rejected.length)} rejected.${later}${again}`);
     byId("upload-customers").replaceChildren(
       ...[...receipts.customers].map((id) => h("button", { type: "button", class: "chip", onclick: () => choose(id) }, h("span", { class: "name" }, `Show ${id}`))),
     );
@@ -66,7 +68,7 @@ export function makeUpload({ needKey, onDone, choose }) {
     byId("upload").setAttribute("aria-busy", "true");
     try {
       const onChange = (receipts) => tell(receipts, file.size);
-      tell({ bytes: 0, read: 0, inserted: 0, duplicates: 0, voided: 0, rejected: [], waitSeconds: 0 }, file.size);
+      tell({ bytes: 0, read: 0, inserted: 0, duplicates: 0, voided: 0, accepted: 0, rejected: [], waitSeconds: 0 }, file.size);
       finish(await sendFile(file, { signal: stop.signal, onChange, needKey }));
     } catch (error) {
       say(why(error));

@@ -40,7 +40,7 @@ def properties(settings: Settings) -> dict[str, Any]:
     }
 
 
-def make_producer(settings: Settings) -> Producer:
+def make_producer(settings: Settings, **more: Any) -> Producer:
     """A producer whose acknowledgement means: on all replicas in sync, once, in order."""
     return Producer(
         {
@@ -50,6 +50,7 @@ def make_producer(settings: Settings) -> Producer:
             "compression.type": "lz4",
             # As Kafka's own clients place a key, so that theirs and ours share a partition.
             "partitioner": "murmur2_random",
+            **more,
         }
     )
 

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException, TopicPartition
 
+from events.bootstrap import make_service
 from events.config import Settings
 from events.local import dynamodb, kafka
+from events.local.kafka import KafkaLocal
 from events.local.server import LocalServerError
+from events.models import Event
+from events.service import EventService
+from events.stream.clients import (
+    dead_letter_topic,
+    ensure_topics,
+    make_consumer,
+    make_producer,
+)
+from events.stream.messages import Message, Record, encode
+from events.stream.reading import message_of
+from tests.e2e.conftest import Shell, Tables, free_port
+
+#: With a fixed member the next process takes over at once from one that was killed.
+_QUICK = "session.timeout.ms=6000\nheartbeat.interval.ms=500\n"
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +58,150 @@ def settings(database: dynamodb.DynamoDBLocal, broker: kafka.KafkaLocal) -> Sett
         events_kafka_partitions=3,
         events_kafka_group=f"group-{name}",
     )
+
+
+class Topics:
+    """The topics of one test, written and read with plain clients."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.events = settings.events_kafka_topic
+        self.dead_letters = dead_letter_topic(settings)
+        ensure_topics(settings, self.events, self.dead_letters)
+
+    def send(self, records: Sequence[Record], *, partition: int | None = None) -> None:
+        """Send records, and wait until all are acknowledged."""
+        producer = make_producer(self.settings)
+        failures = []
+
+        def delivered(error: object, _: object) -> None:
+            if error is not None:
+                failures.append(error)
+
+        for each in records:
+            where = {} if partition is None else {"partition": partition}
+            producer.produce(
+                each.topic,
+                each.value,
+                each.key,
+                headers=list(each.headers),
+                on_delivery=delivered,
+                **where,  # type: ignore[arg-type] # a number or not there
+            )
+            producer.poll(0)
+        assert producer.flush(30) == 0
+        assert failures == []
+
+    def send_events(self, events: Sequence[Event], *, partition: int | None = None) -> None:
+        self.send([encode(each, self.events) for each in events], partition=partition)
+
+    def read(self, topic: str) -> list[Message]:
+        """All that a topic holds now; of each partition in its order."""
+        consumer = make_consumer(self.settings, group="reader-of-tests")
+        ends = {
+            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)[1]
+            for number in consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        }
+        consumer.assign([TopicPartition(topic, number, 0) for number in ends])
+        found: list[Message] = []
+        while len(found) < sum(ends.values()):
+            message = consumer.poll(30)
+            assert message is not None
+            assert message.error() is None
+            found.append(message_of(message))
+        consumer.close()
+        return found
+
+    def ends(self) -> dict[int, int]:
+        """By partition that holds something, its end."""
+        consumer = make_consumer(self.settings, group="reader-of-tests")
+        found = {
+            number: consumer.get_watermark_offsets(TopicPartition(self.events, number), timeout=30)
+            for number in consumer.list_topics(self.events, timeout=30)
+            .topics[self.events]
+            .partitions
+        }
+        consumer.close()
+        return {number: end for number, (_, end) in found.items() if end}
+
+    def committed(self) -> dict[int, int]:
+        """By partition, what the group has committed."""
+        consumer = make_consumer(self.settings, group=self.settings.events_kafka_group)
+        asked = [
+            TopicPartition(self.events, number)
+            for number in range(self.settings.events_kafka_partitions)
+        ]
+        try:
+            found = consumer.committed(asked, timeout=30)
+        except KafkaException:  # the group's coordinator is not there yet
+            return {}
+        finally:
+            consumer.close()
+        return {each.partition: each.offset for each in found if each.offset >= 0}
+
+
+@pytest.fixture
+def own_broker(settings: Settings, tmp_path: Path) -> tuple[Settings, Callable[[], KafkaLocal]]:
+    """Settings of a broker that only this test uses, and what starts it, again and again."""
+    port = free_port()
+    properties = tmp_path / "own.properties"
+    # It is looked for often while it is away, and not waited for as long as a session lasts.
+    properties.write_text("reconnect.backoff.max.ms=500\n" + _QUICK, encoding="utf-8")
+    own = settings.model_copy(
+        update={
+            "events_kafka_bootstrap_servers": f"127.0.0.1:{port}",
+            "events_kafka_properties_file": str(properties),
+        }
+    )
+    return own, partial(kafka.start, port=port, data_folder=tmp_path / "broker")
+
+
+@pytest.fixture
+def topics(settings: Settings) -> Topics:
+    """Both topics of this test, empty."""
+    return Topics(settings)
+
+
+@pytest.fixture
+def tables(settings: Settings) -> Iterator[Tables]:
+    """The tables of this test; not there yet."""
+    tables = Tables(settings.dynamodb_endpoint_url, settings.dynamodb_events_table_name)
+    yield tables
+    tables.drop()
+    tables.client.close()
+
+
+@pytest.fixture
+def environment(settings: Settings, tmp_path: Path) -> Callable[..., Mapping[str, str]]:
+    """Makes environments whose commands use the tables and topics of this test."""
+
+    def make(member: str = "") -> Mapping[str, str]:
+        properties = tmp_path / f"kafka{member}.properties"
+        fixed = f"group.instance.id={member}\n" if member else ""
+        properties.write_text(_QUICK + fixed, encoding="utf-8")
+        return {
+            "DYNAMODB_ENDPOINT_URL": settings.dynamodb_endpoint_url,
+            "DYNAMODB_EVENTS_TABLE_NAME": settings.dynamodb_events_table_name,
+            "EVENTS_KAFKA_BOOTSTRAP_SERVERS": settings.events_kafka_bootstrap_servers,
+            "EVENTS_KAFKA_TOPIC": settings.events_kafka_topic,
+            "EVENTS_KAFKA_GROUP": settings.events_kafka_group,
+            "EVENTS_KAFKA_PARTITIONS": str(settings.events_kafka_partitions),
+            "EVENTS_KAFKA_PROPERTIES_FILE": str(properties),
+        }
+
+    return make
+
+
+@pytest.fixture
+def shell(tmp_path: Path, environment: Callable[..., Mapping[str, str]]) -> Iterator[Shell]:
+    """A shell whose commands use the tables and topics of this test."""
+    shell = Shell(tmp_path / "here", environment())
+    yield shell
+    shell.end()
+
+
+@pytest.fixture
+def service(settings: Settings) -> Iterator[EventService]:
+    """A service on tables that are made when they are needed."""
+    with closing(make_service(settings)) as service:
+        yield service

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Collection
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -37,6 +39,11 @@ GROUND = ("events.models", "events.errors", "events.config", "events.metrics")
 DRIVERS = ("boto3", "botocore")
 WEB = ("fastapi", "starlette", "uvicorn", "pydantic")
 THREADS = ("threading", "concurrent", "asyncio", "socket", "subprocess")
+#: Of the stream edge, what knows nothing of Kafka's client, of settings or of threads.
+STREAM_PURE = (
+    "events.stream.messages", "events.stream.offsets", "events.stream.backoff",
+    "events.stream.pipeline", "events.stream.measures",
+)  # fmt: skip
 #: Files that are longer than 350 lines, and why.
 LONG_FILES = {
     "events/dao.py": "all that is written and read in the two tables, with the reasons",
@@ -157,6 +164,21 @@ def test_only_the_stream_edge_imports_kafka_and_iceberg() -> None:
     }
     assert "events.stream.clients" in users
     assert {name for name in users if not is_in(name, ["events.stream"])} == set()
+
+
+def test_what_decides_about_messages_and_offsets_runs_without_kafka() -> None:
+    above = ["events.bootstrap", "events.config", *DATABASE]
+    assert offences(STREAM_PURE, ["confluent_kafka", *DRIVERS, *WEB, *THREADS, *above]) == []
+
+
+def test_kafka_is_loaded_only_where_it_is_asked_for() -> None:
+    """It is in none of the requirements of the service itself."""
+    code = (
+        "import sys, events.cli, events.app, ingest_events_from_file; "
+        "events.app.create_app(events.config.Settings()); "
+        "sys.exit('confluent_kafka' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True, timeout=60)
 
 
 def test_only_the_http_edge_imports_the_web_framework() -> None:

@@ -35,6 +35,8 @@ THROUGH_THEIR_BASE = {
     "events.calls.NoTable": 500,
     "events.local.server.LocalServerError": 500,
     "events.local.run.RunError": 500,
+    "events.stream.sender.QueueIsFull": 503,
+    "events.stream.sender.TooLargeForKafka": 500,
     "events.server.workers.WorkersError": 500,
 }
 

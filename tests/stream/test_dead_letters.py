@@ -1,0 +1,124 @@
+"""`python -m events dead-letter`: what could not be counted is listed, and sent back once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from events.errors import InvalidEvent
+from events.stream.messages import Message, Record, dead_letter, encode, without_value
+from tests.e2e.conftest import Ran, Shell
+from tests.factories import event
+from tests.stream.conftest import Topics
+
+NO_JSON = InvalidEvent(None, "is no JSON")
+NO_FIELD = InvalidEvent("timestamp", "is missing")
+HEADERS = (("trace", b"1"), ("reason", b"mine"))
+
+
+def run(shell: Shell, *arguments: str) -> Ran:
+    return shell.run("-m", "events", "dead-letter", *arguments)
+
+
+@pytest.fixture
+def origins(topics: Topics) -> list[Message]:
+    """Messages whose letters are in the topic, all in partition 0 and in this order."""
+    origins = [
+        Message(topics.events, 2, 7, 1_614_556_800_000, b"acme", b"{", HEADERS),
+        Message(topics.events, 1, 9, None, None, b"\xff\x1b" + b"x" * 200),
+        Message(topics.events, 0, 3, 0, b"acme", None),
+        Message(topics.events, 0, 4, 0, b"acme", encode(event(), "").value),
+    ]
+    reasons = [NO_JSON, NO_JSON, NO_FIELD, NO_FIELD]
+    records = [
+        dead_letter(each, topics.dead_letters, reason)
+        for each, reason in zip(origins, reasons, strict=True)
+    ]
+    foreign = Record(topics.dead_letters, b"k", b"v")
+    left_out = without_value(dead_letter(origins[0], topics.dead_letters, NO_JSON))
+    elsewhere = dead_letter(Message("others", 0, 0), topics.dead_letters, NO_JSON)
+    topics.send([*records, foreign, left_out, elsewhere], partition=0)
+    return origins
+
+
+def sent_back(topics: Topics) -> list[Record]:
+    return sorted(
+        (
+            Record(each.topic, each.key, each.value, each.headers)
+            for each in topics.read(topics.events)
+        ),
+        key=repr,
+    )
+
+
+def as_records(messages: list[Message]) -> list[Record]:
+    return sorted(
+        (Record(each.topic, each.key, each.value, each.headers) for each in messages), key=repr
+    )
+
+
+def json_of(ran: Ran) -> dict[str, Any]:
+    assert ran.code == 0, ran.err
+    found: dict[str, Any] = json.loads(ran.out)
+    return found
+
+
+@pytest.mark.usefixtures("origins")
+def test_letters_are_listed_with_reason_origin_and_a_short_value(
+    shell: Shell, topics: Topics
+) -> None:
+    lines = run(shell, "list").out.splitlines()
+    assert len(lines) == 7
+    assert lines[0].startswith("0:0  ")
+    assert lines[0].endswith(f"  from {topics.events} 2:7  is no JSON  {{")
+    assert lines[1].endswith(f"  from {topics.events} 1:9  is no JSON  \ufffd\\x1b{'x' * 78}…")
+    assert lines[2].endswith(f"  from {topics.events} 0:3  timestamp: is missing  (no value)")
+    assert lines[4].endswith("  from ? -1:-1    v")
+
+    assert len(run(shell, "list", "--reason", "missing").out.splitlines()) == 2
+    assert run(shell, "list", "--reason", "missing", "--limit", "1").out.splitlines() == lines[2:3]
+    first = json.loads(run(shell, "list", "--json", "--limit", "1").out)
+    del first["at"]
+    assert first == {
+        "partition": 0,
+        "offset": 0,
+        "reason": "is no JSON",
+        "field": None,
+        "origin": {
+            "topic": topics.events,
+            "partition": 2,
+            "offset": 7,
+            "at": "2021-03-01T00:00:00.000000Z",
+        },
+        "key": "acme",
+        "value": "{",
+        "headers": [["trace", "1"], ["reason", "mine"]],
+    }
+
+
+def test_letters_are_sent_back_as_they_were_and_once(
+    shell: Shell, topics: Topics, origins: list[Message]
+) -> None:
+    assert json_of(run(shell, "replay", "--json")) == {"sent": 4, "unsendable": 3}
+    assert sent_back(topics) == as_records(origins)
+
+    assert json_of(run(shell, "replay", "--json")) == {"sent": 0, "unsendable": 0}
+    assert json_of(run(shell, "replay", "--json", "--offset", "0:3")) == {
+        "sent": 1,
+        "unsendable": 0,
+    }
+    assert sent_back(topics) == as_records([*origins, origins[3]])
+    topics.send([dead_letter(origins[0], topics.dead_letters, NO_JSON)])
+    assert json_of(run(shell, "replay", "--json")) == {"sent": 1, "unsendable": 0}
+    assert json_of(run(shell, "replay", "--json", "--again")) == {"sent": 5, "unsendable": 3}
+
+
+@pytest.mark.usefixtures("origins")
+def test_a_letter_that_is_not_there_is_said(shell: Shell, topics: Topics) -> None:
+    for offset in ("0:7", "9:0"):
+        ran = run(shell, "replay", "--offset", offset)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err == (f"error: --offset {offset}: {topics.dead_letters} has no such message\n")
+    assert sent_back(topics) == []

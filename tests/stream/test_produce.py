@@ -1,0 +1,100 @@
+"""`python -m events produce`: each row is in Kafka once, or said to be rejected."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+from typing import Any
+
+from events.stream.messages import encode
+from tests.e2e.conftest import HEADER, Ran, Shell, until
+from tests.factories import many_events
+from tests.stream.conftest import Topics
+
+EVENTS = many_events(2_500, customers=50)
+ROWS = "".join(
+    f"{each.customer_id},{each.event_type},{each.transaction_id},{each.timestamp.isoformat()}\n"
+    for each in EVENTS
+)
+
+
+def sum_of(ran: Ran) -> dict[str, Any]:
+    """What a run says of itself, but for the time it took."""
+    found: dict[str, Any] = json.loads(ran.out)
+    del found["seconds"], found["rows_per_second"]
+    return found
+
+
+def test_a_file_is_sent_keyed_by_customer_and_bad_rows_are_kept(
+    shell: Shell, topics: Topics
+) -> None:
+    file = shell.write("events.csv.gz", gzip.compress((HEADER + ROWS + "a,b,c,d\n").encode()))
+    ran = shell.run("-m", "events", "produce", file.name, "--json")
+    assert ran.code == 1, ran.err
+    assert sum_of(ran) == {
+        "file": file.name,
+        "is_dry_run": False,
+        "is_complete": True,
+        "read": 2_501,
+        "accepted": 2_500,
+        "rejected": 1,
+        "rejects_file": "events.csv.gz.rejects.csv",
+    }
+    assert shell.read("events.csv.gz.rejects.csv").splitlines()[1].startswith("2502,")
+    sent = topics.read(topics.events)
+    assert sorted((each.key or b"", each.value or b"") for each in sent) == sorted(
+        (each.key or b"", each.value or b"")
+        for each in (encode(event, topics.events) for event in EVENTS)
+    )
+    partition_of = {each.key: each.partition for each in sent}
+    assert all(partition_of[each.key] == each.partition for each in sent), "a key has one partition"
+    assert set(partition_of.values()) == {0, 1, 2}
+
+
+def test_standard_input_and_a_summary_for_people(shell: Shell, topics: Topics) -> None:
+    ran = shell.run("-m", "events", "produce", "-", stdin=ROWS.encode())
+    assert ran.code == 0, ran.err
+    assert [line.split() for line in ran.out.splitlines()[1:]] == [
+        ["accepted", "2,500"],
+        ["rejected", "0"],
+    ]
+    assert len(topics.read(topics.events)) == 2_500
+
+
+def test_a_dry_run_sends_nothing_and_needs_no_broker(shell: Shell, topics: Topics) -> None:
+    shell.write("events.csv", HEADER + ROWS)
+    settings = {"EVENTS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    ran = shell.run("-m", "events", "produce", "events.csv", "--dry-run", settings=settings)
+    assert (ran.code, topics.read(topics.events)) == (0, [])
+
+
+def test_a_small_queue_slows_it_and_loses_nothing(shell: Shell, topics: Topics) -> None:
+    shell.write("events.csv", HEADER + ROWS)
+    settings = {"EVENTS_KAFKA_MAX_MESSAGES": "50"}
+    ran = shell.run("-m", "events", "produce", "events.csv", "--json", settings=settings)
+    assert (ran.code, sum_of(ran)["accepted"]) == (0, 2_500)
+    assert len(topics.read(topics.events)) == 2_500
+
+
+def test_a_broker_that_is_not_there_is_said_soon(shell: Shell) -> None:
+    shell.write("events.csv", HEADER + ROWS)
+    settings = {"EVENTS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    ran = shell.run("-m", "events", "produce", "events.csv", settings=settings)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: ")
+
+
+def test_told_to_stop_it_says_what_kafka_has(shell: Shell, topics: Topics) -> None:
+    import subprocess
+
+    command = shell.start("-m", "events", "produce", "-", "--json", stdin=subprocess.PIPE)
+    assert command.process.stdin is not None
+    command.process.stdin.write(ROWS.encode())
+    command.process.stdin.flush()
+    until(lambda: sum(topics.ends().values()) >= 1_000)
+    command.signal(signal.SIGTERM)
+    ran = command.ended()
+    command.process.stdin.close()
+    assert ran.code == 130
+    assert sum_of(ran)["accepted"] == sum(topics.ends().values())
