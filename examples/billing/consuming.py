@@ -56,15 +56,17 @@ class Biller:
     batch_size: int
     on_bad: Callable[[BadMessage], None]
     totals: Totals = field(default_factory=Totals)
-    #: Partitions of ours whose end was not reached yet; None before there are any.
-    _unread: set[int] | None = None
+    _ours: set[int] = field(default_factory=set)
+    #: Those of ours whose end was reached at some time.
+    _ended: set[int] = field(default_factory=set)
 
     def run(self, *, is_until_end: bool) -> None:
         """
         Bill what comes, until the process is stopped.
 
         Args:
-            is_until_end: Return once all that is in the topic was read.
+            is_until_end: Return once all that is in our partitions was read; one that has none,
+                because others of its group hold them, waits for some.
 
         Raises:
             StoreUnavailable: Kafka or the database failed; the same again is safe.
@@ -84,7 +86,7 @@ class Biller:
         try:
             _check_topic(consumer, topic)
             consumer.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke)
-            while not (is_until_end and self._unread is not None and not self._unread):
+            while not (is_until_end and self._ours and self._ours == self._ended):
                 self._take(
                     consumer, consumer.consume(self.batch_size, timeout=_SECONDS_TO_FILL_A_BATCH)
                 )
@@ -95,15 +97,22 @@ class Biller:
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Go on where the ledger says; what the group knows of offsets is not asked."""
-        known = self.ledger.next_offsets(self.settings.events_kafka_topic)
+        topic = self.settings.events_kafka_topic
+        known = self.ledger.next_offsets(topic)
         for each in partitions:
+            if each.topic != topic:
+                # A member that comes back gets what it had, whatever it subscribes to now.
+                raise StoreRefused(
+                    f"the group {self.group} still knows {self.member} as a reader of "
+                    f"{each.topic}: name another --group, or wait a minute"
+                )
             each.offset = known.get(each.partition, OFFSET_BEGINNING)
-        self._unread = {each.partition for each in partitions}
+        self._ours, self._ended = {each.partition for each in partitions}, set()
         consumer.assign(partitions)
 
     def _revoke(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         # Between two batches: nothing of ours is under way.
-        self._unread = None
+        self._ours, self._ended = set(), set()
 
     def _take(self, consumer: Consumer, messages: Sequence[Message]) -> None:
         topic = self.settings.events_kafka_topic
@@ -132,8 +141,7 @@ class Biller:
                 asynchronous=True,
             )
             self._count(events, bad, new)
-        if self._unread is not None:
-            self._unread -= ended
+        self._ended |= ended & self._ours
 
     def _count(self, events: Sequence[Event], bad: Sequence[BadMessage], new: int) -> None:
         self.totals.messages += len(events) + len(bad)
