@@ -10,13 +10,15 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from events.bootstrap import load_settings
-from events.errors import EventsError
+from events.errors import EventsError, InvalidWindow
 from events.parsing import check_customer_id
+from events.timestamps import format_timestamp, parse_instant
 from examples.billing.buckets import Api
 from examples.billing.consuming import Biller
 from examples.billing.invoices import as_text, check_month, invoice, shown
@@ -85,6 +87,7 @@ def _reconcile(options: argparse.Namespace) -> int:
         found = reconcile(
             ledger,
             api,
+            before=None if options.before is None else format_timestamp(options.before),
             patience_seconds=options.patience,
             is_taking_voided=options.take_voided,
         )
@@ -126,6 +129,13 @@ def _batch_size(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST_IN_A_BATCH:
         raise argparse.ArgumentTypeError(f"{text!r}: give a number from 1 to {_MOST_IN_A_BATCH:,}")
     return int(text)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return parse_instant(text, "--before")
+    except InvalidWindow as exc:
+        raise argparse.ArgumentTypeError(exc.reason) from exc
 
 
 def _seconds(text: str) -> float:
@@ -178,6 +188,12 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar="SECONDS",
         help="look again for so long at what differs (%(default)g)",
+    )
+    compare.add_argument(
+        "--before",
+        type=_instant,
+        metavar="TIME",
+        help="only hours that begin before this; those of now may differ for a moment",
     )
     compare.add_argument(
         "--take-voided",

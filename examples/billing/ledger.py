@@ -40,6 +40,8 @@ _SEEN = Table(
     _METADATA,
     Column("event_id", LargeBinary(32), primary_key=True),
     Column("is_voided", Boolean, nullable=False),
+    # Or SQLite would keep each hash twice, in the table and in its index.
+    sqlite_with_rowid=False,
 )
 _USAGE = Table(
     "billing_usage",

@@ -32,12 +32,18 @@ class Reconciliation:
 
 
 def reconcile(
-    ledger: Ledger, api: Api, *, patience_seconds: float, is_taking_voided: bool
+    ledger: Ledger,
+    api: Api,
+    *,
+    before: str | None = None,
+    patience_seconds: float,
+    is_taking_voided: bool,
 ) -> Reconciliation:
     """
     Compare every hour of every customer that either side knows.
 
     Args:
+        before: Only hours that begin before this one, written as places have them; None is all.
         patience_seconds: How long to look again at customers that differ: the bill and the counts
             follow the same bus, each at its own pace.
         is_taking_voided: Take events that were voided out of the bill, where it has more than is
@@ -54,10 +60,10 @@ def reconcile(
     open_names = names
     while True:
         for name in open_names:
-            billed, counted = _both(ledger, api, name)
+            billed, counted = _both(ledger, api, name, before)
             found[name] = _differences(billed, counted)
             if is_taking_voided and _take_voided(ledger, api, found[name]):
-                billed, counted = _both(ledger, api, name)
+                billed, counted = _both(ledger, api, name, before)
                 found[name] = _differences(billed, counted)
             hours[name] = len({place.hour for place in (*billed, *counted)})
             units[name] = sum(billed.values())
@@ -69,8 +75,14 @@ def reconcile(
     return Reconciliation(len(names), sum(hours.values()), sum(units.values()), differences)
 
 
-def _both(ledger: Ledger, api: Api, name: str) -> tuple[dict[Place, int], dict[Place, int]]:
-    return ledger.units(name), api.units(name)
+def _both(
+    ledger: Ledger, api: Api, name: str, before: str | None
+) -> tuple[dict[Place, int], dict[Place, int]]:
+    billed, counted = (
+        {place: units for place, units in each.items() if before is None or place.hour < before}
+        for each in (ledger.units(name), api.units(name))
+    )
+    return billed, counted
 
 
 def _differences(billed: dict[Place, int], counted: dict[Place, int]) -> list[Difference]:

@@ -332,8 +332,15 @@ def test_every_difference_is_found_on_either_side(
     change(shell, "UPDATE billing_usage SET units = units + 1 WHERE customer_id = 'acme'")
 
     ran = shell.run(*BILLING, "reconcile", "--url", url)
+    before = shell.run(
+        *BILLING, "reconcile", "--url", url, "--before", time_text(HOUR_ZERO), "--patience", "0"
+    )
 
     hour = "2021-03-01T00:00:00.000000Z"
+    assert (before.code, before.out) == (
+        0,
+        "3 customers, 0 hours, 0 units billed: equal to the unit\n",
+    )
     assert (ran.code, ran.out.splitlines()) == (
         1,
         [
