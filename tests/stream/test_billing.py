@@ -392,6 +392,29 @@ def test_an_api_that_does_not_answer_is_no_difference(shell: Shell) -> None:
     assert ran.err.startswith("error: no API answers at http://127.0.0.1:1")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["nothing", "mysql://me:secret@localhost/bill", "postgresql+none://me:secret@db/bill"],
+)
+def test_a_database_that_cannot_be_used_is_said_without_its_password(
+    shell: Shell, address: str
+) -> None:
+    command = shell.start(
+        *BILLING, "invoice", "acme", "2021-03", settings={"BILLING_DATABASE_URL": address}
+    )
+    ran = command.ended()
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: the ")
+    assert "secret" not in ran.err
+
+
+def test_a_database_that_fails_ends_the_run_and_is_no_difference(shell: Shell) -> None:
+    (shell.folder / DATABASE).mkdir()
+    ran = shell.run(*BILLING, "reconcile")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: the database of the bill failed (OperationalError)")
+
+
 # --- invoices -------------------------------------------------------------------------------------
 
 
