@@ -172,7 +172,7 @@ def test_duplicates_are_billed_once_and_bad_messages_are_named_and_kept(
     events = many_events(300, customers=5, hours=48)
     send(settings, repeated(events, seed=1), others=[*NO_EVENTS, None])
 
-    ran = shell.run(*until_end(settings))
+    ran = shell.run(*until_end(settings), "--batch-size", "50")
 
     assert (ran.code, ran.out) == (0, said(messages=406, billed=300, repeated=100, bad=6))
     assert ran.err.count("no event: partition ") == 6
