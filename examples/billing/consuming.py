@@ -116,6 +116,8 @@ class Biller:
 
     def _take(self, consumer: Consumer, messages: Sequence[Message]) -> None:
         topic = self.settings.events_kafka_topic
+        # Some may be of before a rebalance that happened in the same call. Whatever offset comes
+        # last here, all before it is billed then, be it by somebody else.
         events: list[Event] = []
         bad: list[BadMessage] = []
         next_offsets: dict[int, int] = {}
