@@ -30,6 +30,8 @@ _HOURS_A_DAY = 24
 _MONTH_DAYS = 31
 #: A process lists a customer with the first event of each UTC day.
 _LISTINGS = 1_000 * _MONTH_DAYS
+#: And a day of a customer in the list of changes, in each minute in which it changes it.
+_MINUTES = _MONTH_DAYS * 24 * 60
 _TABLES = Tables.named("customer_events")
 
 
@@ -95,6 +97,11 @@ def _keeping_and_asking() -> Iterator[str]:
         "| 1,000 customers that are written to every day of a month, for each process "
         f"| {_LISTINGS:,} write units "
         f"| ${_LISTINGS * MILLION_WRITE_UNITS / _MILLION:.3f} |"
+    )
+    yield (
+        "| a customer that is written to in every minute of a month, for each process "
+        f"| {_MINUTES:,} write units "
+        f"| ${_MINUTES * MILLION_WRITE_UNITS / _MILLION:.3f} |"
     )
 
 

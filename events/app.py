@@ -12,6 +12,7 @@ from events import logs
 from events.api import (
     auth,
     buckets,
+    changes,
     customers,
     ingest,
     middleware,
@@ -61,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.bodies = Bodies(settings)
-    for each in (ingest, buckets, summary, stored, customers, ops, page):
+    for each in (ingest, buckets, summary, stored, customers, changes, ops, page):
         app.include_router(each.router)
     problems.install(app, bodies=(*ingest.BODIES, *buckets.ANSWERS))
     middleware.install(app, settings)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -17,6 +16,7 @@ from botocore.parsers import ResponseParserError
 
 from events import metrics
 from events.errors import StoreRefused, StoreUnavailable
+from events.tables import AlreadyThere, NotThere, TableMaker
 from events.transactions import Answer, RetryPolicy, judge_error
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ class GarbledAnswer(Exception):
 
 #: The answer was lost or cut: what was asked may have been done.
 UNKNOWN_OUTCOME = (BotoConnectionError, HTTPClientError, ResponseParserError, GarbledAnswer)
-_TABLE_WAIT_SECONDS = 60.0
-#: Of a table's status (API Reference, TableDescription).
-_USABLE = ("ACTIVE", "UPDATING")
+#: The longest that one request can be on its way: the client's two time-outs, and some more.
+LONGEST_REQUEST_SECONDS = 20.0
 
 
 class NoTable(StoreRefused):
@@ -54,14 +53,6 @@ class ConditionFailed(Exception):
         self.item = item
 
 
-class _AlreadyThere(Exception):
-    """A table that was to be made is there, or being made."""
-
-
-class _NotThere(Exception):
-    """A table that was asked about is not there."""
-
-
 class Calls:
     """
     Single requests and queries; safe to use from many threads.
@@ -69,6 +60,7 @@ class Calls:
     Args:
         client: Made for one attempt a call (`total_max_attempts=1`): the retries are here.
         tables: Made when a request finds that one is not there, if they may be made.
+        expiring: As for `TableMaker`.
         retry: For each single request.
         on_tables_made: Called after a table was made: whatever it held before is gone.
     """
@@ -81,29 +73,39 @@ class Calls:
         *,
         on_tables_made: Callable[[], None],
         may_make_tables: bool,
+        expiring: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._client = client
-        self._tables = tables
+        self._maker = TableMaker(
+            client, self.one, tables, on_tables_made=on_tables_made, expiring=expiring
+        )
         self._retry = retry
-        self._on_tables_made = on_tables_made
         self._may_make_tables = may_make_tables
         client.meta.events.register(
             "before-parse.dynamodb", _read_body, unique_id="events-read-body"
         )
 
     def pages(
-        self, table: str, sort_key: str, customer_id: str, low: str, high: str, **request: Any
+        self,
+        table: str,
+        sort_key: str,
+        partition: str,
+        low: str,
+        high: str,
+        *,
+        partition_key: str = "customer_id",
+        **request: Any,
     ) -> Iterator[dict[str, Any]]:
-        """All pages of one customer's items from `low` to `high`, both included."""
+        """All pages of the items of one partition from `low` to `high`, both included."""
         while True:
             page = self.one(
                 self._client.query,
                 TableName=table,
                 KeyConditionExpression=(
-                    f"customer_id = :customer AND {sort_key} BETWEEN :low AND :high"
+                    f"{partition_key} = :partition AND {sort_key} BETWEEN :low AND :high"
                 ),
                 ExpressionAttributeValues={
-                    ":customer": {"S": customer_id},
+                    ":partition": {"S": partition},
                     ":low": {"S": low},
                     ":high": {"S": high},
                 },
@@ -125,26 +127,7 @@ class Calls:
         retry = self._retry
         if patience_seconds is not None:
             retry = replace(retry, patience_seconds=patience_seconds)
-        awaited = []
-        for definition in self._tables:
-            table = definition["TableName"]
-            # Asked first, so that whoever may not make tables can use those that are there.
-            status = self._table_status(table, retry)
-            if status not in _USABLE:
-                awaited.append(table)
-            if status is None:
-                self._check_others(table, retry)
-                with suppress(_AlreadyThere):
-                    self.one(
-                        self._client.create_table, is_about_tables=True, retry=retry, **definition
-                    )
-                self._on_tables_made()
-        deadline = time.monotonic() + _TABLE_WAIT_SECONDS
-        for table in awaited:
-            while self._table_status(table, retry) not in _USABLE:
-                if time.monotonic() > deadline:
-                    raise StoreUnavailable(f"the table {table} is still being made")
-                time.sleep(0.2)
+        self._maker.make(retry)
 
     def make_missing_tables(self, exc: ClientError) -> None:
         """
@@ -153,47 +136,10 @@ class Calls:
         Raises:
             NoTable: They may not be made here.
         """
-        if not self._may_make_tables:
-            names = " or ".join(each["TableName"] for each in self._tables)
-            raise NoTable(f"there is no table {names}") from exc
-        self.create_tables()
-
-    def _check_others(self, missing: str, retry: RetryPolicy) -> None:
-        """
-        Refuse to make a table beside one that holds something: its partner was lost.
-
-        An empty one in its place would answer with wrong numbers, and take the name that a
-        restore needs.
-        """
-        for table in (each["TableName"] for each in self._tables):
-            if table == missing or self._table_status(table, retry) is None:
-                continue
-            page = self.one(
-                self._client.scan,
-                are_tables_made=True,
-                retry=retry,
-                TableName=table,
-                Limit=1,
-                ConsistentRead=True,
-            )
-            # Another process may have made it meanwhile, and written to both.
-            if page["Items"] and self._table_status(missing, retry) is None:
-                raise StoreRefused(
-                    f"the table {missing} is not there, but {table} is and holds something: "
-                    "restore it, or if it is the one of the counters, make it empty and run "
-                    "python -m events verify --repair"
-                )
-
-    def _table_status(self, table: str, retry: RetryPolicy) -> str | None:
-        """None where there is no such table."""
-        try:
-            answer = self.one(
-                self._client.describe_table, is_about_tables=True, retry=retry, TableName=table
-            )
-        except _NotThere:
-            return None
-        status: str = answer["Table"]["TableStatus"]
-        return status
+        if self._may_make_tables:
+            self._maker.make(self._retry)
+        elif not self._maker.make_expiring(self._retry):
+            raise NoTable(f"there is no table {self._maker.names}") from exc
 
     def one(
         self,
@@ -216,11 +162,11 @@ class Calls:
                 if code == "ConditionalCheckFailedException":
                     raise ConditionFailed(_details(exc).get("Item", {})) from exc
                 if code == "ResourceInUseException" and is_about_tables:
-                    raise _AlreadyThere from exc
+                    raise AlreadyThere from exc
                 answer = judge(exc)
                 if answer is Answer.MAKE_TABLES and is_about_tables:
-                    raise _NotThere from exc
-                if answer is Answer.MAKE_TABLES and not (are_tables_made and self._may_make_tables):
+                    raise NotThere from exc
+                if answer is Answer.MAKE_TABLES and not are_tables_made:
                     self.make_missing_tables(exc)
                     # Asked anew, however little patience there is.
                     return self.one(operation, are_tables_made=True, retry=retry, **request)

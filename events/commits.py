@@ -20,11 +20,13 @@ from events.calls import (
     reasons,
     refused,
 )
+from events.changelog import ChangeLog
 from events.datamodels import Tables, delete_actions, is_voided, keys_of, put_actions, void_actions
 from events.errors import StoreRefused, StoreUnavailable
 from events.models import Event, Outcome
 from events.registry import Registry
 from events.transactions import Answer, RetryPolicy, judge_cancellation
+from events.windows import day_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -49,7 +51,8 @@ class Commits:
 
     Each takes distinct events of one customer and UTC day, with one action for each, one for the
     day and one for each event type at most `MAX_ACTIONS`. At no moment, whatever fails, does a
-    counter differ from the events stored.
+    counter differ from the events stored. Before a counter changes, its day is on the list of
+    changes; see `ChangeLog`.
 
     All raise `StoreUnavailable` when some may not be done, and the same call again is safe; and
     `StoreRefused` when the store will not do them.
@@ -60,6 +63,7 @@ class Commits:
         client: DynamoDBClient,
         calls: Calls,
         registry: Registry,
+        changes: ChangeLog,
         tables: Tables,
         retry: RetryPolicy,
         *,
@@ -69,6 +73,7 @@ class Commits:
         self._client = client
         self._calls = calls
         self._registry = registry
+        self._changes = changes
         self._tables = tables
         self._retry = retry
         self._now = now
@@ -110,8 +115,13 @@ class Commits:
         return outcomes
 
     def delete(self, events: Sequence[Event]) -> int:
-        """Delete events that are not voided and take them out of the counts; returns how many."""
-        return len(events) - len(self._commit(events, partial(delete_actions, self._tables)))
+        """
+        Delete events that are not voided and take them out of the counts; returns how many.
+
+        For an erasure: it leaves no trace, so it is on no list of changes.
+        """
+        actions = partial(delete_actions, self._tables)
+        return len(events) - len(self._commit(events, actions, is_told=False))
 
     def _commit(
         self,
@@ -120,6 +130,7 @@ class Commits:
         *,
         listed: str | None = None,
         is_day_expected: bool = False,
+        is_told: bool = True,
     ) -> dict[int, Item]:
         """
         Commit what can be of some events.
@@ -127,18 +138,24 @@ class Commits:
         Args:
             listed: The customer that must be listed before each attempt, if any.
             is_day_expected: The actions have a condition on the day's counter.
+            is_told: The day must be on the list of changes before each attempt.
 
         Returns:
             The places of those whose condition does not hold, with the items that stand in their
             way (empty where there is none). All others are committed.
         """
         keys = keys_of(events)
+        changed = (events[0].customer_id, day_of(events[0].timestamp)) if is_told else None
         failed: dict[int, Item] = {}
         left = list(range(len(events)))
         while left:
             actions = make([events[i] for i in left], [keys[i] for i in left], self._now())
             found = self._transact(
-                actions, len(left), listed=listed, is_day_expected=is_day_expected
+                actions,
+                len(left),
+                listed=listed,
+                changed=changed,
+                is_day_expected=is_day_expected,
             )
             if not found:
                 break
@@ -153,6 +170,7 @@ class Commits:
         number_of_events: int,
         *,
         listed: str | None,
+        changed: tuple[str, str] | None,
         is_day_expected: bool,
     ) -> dict[int, Item]:
         """
@@ -179,6 +197,8 @@ class Commits:
             try:
                 if listed is not None:
                     self._registry.ensure(listed)
+                if changed is not None:
+                    self._changes.ensure(*changed)
                 self._client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
             except ClientError as exc:
                 answer = judge(exc)
@@ -204,6 +224,8 @@ class Commits:
                     self._calls.make_missing_tables(exc)
                     if listed is not None:
                         self._registry.forget(listed)
+                    if changed is not None:
+                        self._changes.forget(*changed)
                 failure = exc
             except StoreUnavailable as exc:  # of the listing
                 failure = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
@@ -213,6 +235,8 @@ class Commits:
                 raise not_sent(exc) from exc
             else:
                 metrics.TRANSACTION_ACTIONS.observe(len(actions))
+                if changed is not None:
+                    self._changes.confirm(*changed)
                 return {}
         if failed:
             return failed

@@ -73,7 +73,8 @@ class Settings(BaseSettings):
     )
     dynamodb_events_table_name: Annotated[str, AfterValidator(_table_name)] = Field(
         default="customer_events",
-        description="Table of the events; the counters' table adds _hourly_counts to it.",
+        description="Table of the events; the counters' table adds _hourly_counts to it, the list "
+        "of changes _changes.",
     )
     aws_region: str = Field(
         default="",

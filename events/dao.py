@@ -14,8 +14,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from events.calls import Calls, ConditionFailed
+from events.changelog import ChangeLog
 from events.commits import Commits
 from events.datamodels import (
+    EXPIRES_AT,
     REGISTRY,
     Tables,
     counter_bounds,
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Slots of the list of changes that one step of an erasure looks at: some seconds' work.
+_SLOTS_A_STEP = 4_000
 #: A voided event stays stored, and is counted nowhere.
 _NOT_VOIDED = "attribute_not_exists(voided_at)"
 
@@ -53,6 +57,7 @@ class DynamoStore:
         readers: How many raw counts run at a time.
         may_make_tables: Whether a request that finds no table makes it, or is refused.
         make_registry: Makes the list of customers.
+        make_changes: Makes the list of changes.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class DynamoStore:
         now: Callable[[], datetime] = utc_now,
         new_token: Callable[[], str] = lambda: str(uuid.uuid4()),
         make_registry: Callable[..., Registry] = Registry,
+        make_changes: Callable[..., ChangeLog] = ChangeLog,
     ) -> None:
         self._client = client
         self._tables = tables
@@ -75,14 +81,28 @@ class DynamoStore:
             client,
             tables.definitions(),
             retry,
-            on_tables_made=lambda: self._registry.forget_all(),
+            on_tables_made=self._forget_all,
             may_make_tables=may_make_tables,
+            expiring={tables.changes: EXPIRES_AT},
         )
-        self._registry = make_registry(client, self._calls, tables, now=now)
-        self._commits = Commits(
-            client, self._calls, self._registry, tables, retry, now=now, new_token=new_token
-        )
+        self._may_make_tables = may_make_tables
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="count")
+        self._registry = make_registry(client, self._calls, tables, now=now)
+        self._changes = make_changes(client, self._calls, tables, self._readers, now=now)
+        self._commits = Commits(
+            client,
+            self._calls,
+            self._registry,
+            self._changes,
+            tables,
+            retry,
+            now=now,
+            new_token=new_token,
+        )
+
+    def _forget_all(self) -> None:
+        self._registry.forget_all()
+        self._changes.forget_all()
 
     def close(self) -> None:
         self._readers.shutdown()
@@ -146,6 +166,7 @@ class DynamoStore:
 
     def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
         """Put a recount where the counter is still what was seen; False if it has moved."""
+        self._changes.register(seen.customer_id, seen.day)
         now = self._now()
         update, condition, values = repair_expressions(seen, recount.hours, now)
         try:
@@ -161,6 +182,7 @@ class DynamoStore:
         except ConditionFailed as exc:
             # After a lost answer it is this very repair that moved it.
             return was_repaired_at(exc.item, now)
+        self._changes.confirm(seen.customer_id, seen.day)
         return True
 
     # --- reading ----------------------------------------------------------------------------------
@@ -316,6 +338,21 @@ class DynamoStore:
         """Take a customer off the list, if nobody wrote for it since; see `Registry`."""
         return self._registry.finish_erasure(customer_id, since)
 
+    # --- the list of changes ----------------------------------------------------------------------
+
+    @property
+    def changes(self) -> ChangeLog:
+        """Which days' counters changed."""
+        return self._changes
+
+    def forget_changes(self, customer_id: str, since: datetime) -> bool:
+        """Take a customer that is being erased off the list of changes; see `erasure.Store`."""
+        reached = self._registry.changes_forgotten_until(customer_id, since)
+        reached = self._changes.forget_customer(customer_id, reached, most=_SLOTS_A_STEP)
+        if reached is not None:
+            self._registry.note_changes_forgotten(customer_id, since, reached)
+        return reached is None
+
     def stored_customers(self) -> Iterator[str]:
         """
         Every customer with an item in either table, once; in the store's order.
@@ -352,8 +389,20 @@ class DynamoStore:
                 }
 
     def check(self, *, patience_seconds: float = 0) -> None:
-        """One cheap read of each table, by default asked once; raises as every read does."""
+        """
+        One cheap read of each table, by default asked once; raises as every read does.
+
+        The table of changes is left out where tables may not be made: who only reads the others can
+        do without, and who writes makes it.
+        """
         retry = replace(self._retry, patience_seconds=patience_seconds)
+        if self._may_make_tables:
+            self._calls.one(
+                self._client.get_item,
+                TableName=self._tables.changes,
+                Key={"change_slot": {"S": " "}, "change_key": {"S": " "}},
+                retry=retry,
+            )
         for table, sort_key in (
             (self._tables.events, "event_key"),
             (self._tables.counts, "counter_key"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,38 +27,45 @@ _HOURS = tuple(f"h{hour:02d}" for hour in range(24))
 #: Partition of the counts table that lists the customers. No customer can have this id: ids
 #: have no white space at their start.
 REGISTRY = " customers"
-#: Bytes of a long customer id that its registry key keeps before the digest.
+#: Bytes of a long customer id that a sort key keeps before the digest.
 _REGISTRY_PREFIX_BYTES = 900
+#: Partitions of one slot of changes: each takes 1,000 writes a second (Developer Guide, "Best
+#: practices for designing and using partition keys"). To change it is to make a table anew.
+CHANGE_SHARDS = 4
+#: Attribute of a change that says when it is too old to be kept.
+EXPIRES_AT = "expires_at"
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Names of the two tables."""
+    """Names of the three tables."""
 
     events: str
     counts: str
+    changes: str
 
     @classmethod
     def named(cls, events: str) -> Tables:
-        return cls(events, f"{events}_hourly_counts")
+        return cls(events, f"{events}_hourly_counts", f"{events}_changes")
 
-    def definitions(self) -> tuple[CreateTableInputTypeDef, CreateTableInputTypeDef]:
+    def definitions(self) -> tuple[CreateTableInputTypeDef, ...]:
         return (
-            _definition(self.events, "event_key"),
-            _definition(self.counts, "counter_key"),
+            _definition(self.events, "customer_id", "event_key"),
+            _definition(self.counts, "customer_id", "counter_key"),
+            _definition(self.changes, "change_slot", "change_key"),
         )
 
 
-def _definition(table: str, sort_key: str) -> CreateTableInputTypeDef:
+def _definition(table: str, partition_key: str, sort_key: str) -> CreateTableInputTypeDef:
     return {
         "TableName": table,
         "BillingMode": "PAY_PER_REQUEST",
         "KeySchema": [
-            {"AttributeName": "customer_id", "KeyType": "HASH"},
+            {"AttributeName": partition_key, "KeyType": "HASH"},
             {"AttributeName": sort_key, "KeyType": "RANGE"},
         ],
         "AttributeDefinitions": [
-            {"AttributeName": "customer_id", "AttributeType": "S"},
+            {"AttributeName": partition_key, "AttributeType": "S"},
             {"AttributeName": sort_key, "AttributeType": "S"},
         ],
     }
@@ -345,8 +353,12 @@ def registry_key(customer_id: str) -> str:
     Sort key of a customer in the registry: its id, or for one longer than a sort key may be,
     the id's first bytes and its digest.
     """
+    return _fitting(customer_id, MAX_SORT_KEY_BYTES)
+
+
+def _fitting(customer_id: str, most_bytes: int) -> str:
     text = customer_id.encode()
-    if len(text) <= MAX_SORT_KEY_BYTES:
+    if len(text) <= most_bytes:
         return customer_id
     start = text[:_REGISTRY_PREFIX_BYTES].decode(errors="ignore")
     # No id ends in a space, so no short id has this key.
@@ -370,6 +382,46 @@ def registry_item(customer_id: str, now: datetime) -> dict[str, AttributeValueTy
 def erasing_since(item: Item) -> datetime:
     """When the erasure of a listed customer began."""
     return datetime.fromisoformat(item["erasing_since"]["S"])
+
+
+def changes_forgotten_until(item: Item) -> datetime | None:
+    """How far the list of changes was cleared of a listed customer that is being erased."""
+    value = item.get("changes_forgotten_until")
+    return None if value is None else datetime.fromisoformat(value["S"])
+
+
+# --- the list of changes --------------------------------------------------------------------------
+
+
+def change_partition(slot: datetime, shard: int) -> str:
+    return f"{format_timestamp(slot)}#{shard}"
+
+
+def change_shard(customer_id: str) -> int:
+    """Which of the partitions of a slot lists this customer."""
+    return hashlib.sha256(customer_id.encode()).digest()[0] % CHANGE_SHARDS
+
+
+def change_key(customer_id: str, day: str) -> str:
+    """Sort key of a changed day; `day` has ten characters."""
+    return f"{_fitting(customer_id, MAX_SORT_KEY_BYTES - len(f'#{day}'))}#{day}"
+
+
+def change_bounds(customer_id: str) -> tuple[str, str]:
+    """Bounds that hold all changes of a customer, and perhaps some of others."""
+    return change_key(customer_id, "0000-00-00"), change_key(customer_id, "9999-99-99")
+
+
+def change_item(
+    customer_id: str, day: str, slot: datetime, *, expires_at: datetime
+) -> dict[str, AttributeValueTypeDef]:
+    return {
+        "change_slot": {"S": change_partition(slot, change_shard(customer_id))},
+        "change_key": {"S": change_key(customer_id, day)},
+        "customer_id": {"S": customer_id},
+        "day": {"S": day},
+        EXPIRES_AT: {"N": str(math.ceil(expires_at.timestamp()))},
+    }
 
 
 def utc_now() -> datetime:

@@ -62,6 +62,14 @@ class Store(Protocol):
     def seconds_to_wait(self, since: datetime) -> float:
         """How long until every write that began before the mark has ended."""
 
+    def forget_changes(self, customer_id: str, since: datetime) -> bool:
+        """
+        Take a customer marked at `since` off the list of changes, some of it each time.
+
+        Returns:
+            Whether nothing of it is left there.
+        """
+
     def finish_erasure(self, customer_id: str, since: datetime) -> bool:
         """Take a customer off the list; False if something was written since the mark."""
 
@@ -110,7 +118,11 @@ def erase(store: Store, customer_id: str, *, max_events: int) -> Erasure:
     wait_seconds = store.seconds_to_wait(since)
     if wait_seconds:
         return Erasure(erased, is_complete=False, wait_seconds=wait_seconds)
-    is_complete = _is_nothing_left(store, customer_id) and store.finish_erasure(customer_id, since)
+    is_complete = (
+        _is_nothing_left(store, customer_id)
+        and store.forget_changes(customer_id, since)
+        and store.finish_erasure(customer_id, since)
+    )
     return Erasure(erased, is_complete)
 
 

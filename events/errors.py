@@ -4,6 +4,7 @@ The errors of this service.
 EventsError
 ├── InvalidEvent        one event is wrong: the sender mends it
 ├── InvalidWindow       a time range, page or filter is wrong: the caller mends it
+├── ChangesForgotten    changes since then are not all known: the caller begins anew
 ├── InvalidInput        a whole input (file, header, setting) cannot be used
 ├── NotAuthenticated    no API key, or none that is good: the caller sends a good one
 ├── NotAllowed          the API key has no right to this: the caller uses another
@@ -11,6 +12,10 @@ EventsError
 ├── StoreUnavailable    the store did not answer, or not in time: the same call again is safe
 └── StoreRefused        the store said no for good (rights, a missing table): the operator mends it
 """
+
+from __future__ import annotations
+
+from datetime import datetime
 
 
 class EventsError(Exception):
@@ -45,6 +50,22 @@ class InvalidWindow(EventsError):
         super().__init__(f"{parameter}: {reason}" if parameter else reason)
         self.reason = reason
         self.parameter = parameter
+
+
+class ChangesForgotten(EventsError):
+    """
+    Changes since a point are not all known any more.
+
+    Args:
+        known_from: Since when they are.
+    """
+
+    def __init__(self, known_from: datetime) -> None:
+        super().__init__(
+            "changes since then are not all known any more: read the buckets that matter anew, and "
+            f"go on with those since {known_from:%Y-%m-%dT%H:%M:%SZ}"
+        )
+        self.known_from = known_from
 
 
 class InvalidInput(EventsError):

@@ -223,6 +223,41 @@ class EventPage:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeCursor:
+    """
+    A place in the list of changes: before the whole of `slot`, or after one of its keys.
+
+    `slot` is the start of it, aware, in UTC.
+    """
+
+    slot: datetime
+    shard: int = 0
+    after_key: str | None = None
+
+
+class Change(NamedTuple):
+    """A day of a customer whose counters may have changed in the slot that starts at `slot`."""
+
+    slot: datetime
+    customer_id: str
+    day: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePage:
+    """
+    One page of changes in order of their slots.
+
+    Every change that was made before `next_cursor.slot` is on this page or those before it.
+    `has_more`: there may be more right away; else ask again later.
+    """
+
+    changes: tuple[Change, ...]
+    next_cursor: ChangeCursor
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
     """
     What one step of an erasure did.

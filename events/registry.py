@@ -6,13 +6,15 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from events.calls import Calls, ConditionFailed
+from events.calls import LONGEST_REQUEST_SECONDS, Calls, ConditionFailed
 from events.datamodels import (
     REGISTRY,
     Tables,
+    changes_forgotten_until,
     erasing_since,
     registry_item,
     registry_key,
@@ -29,8 +31,6 @@ LAST_KEY = "\U0010ffff" * 256
 #: A writer that cannot count on a counter of the customer lists it again once this has passed since
 #: it last did. An erasure rests on it: see `finish_erasure`.
 LISTED_FOR_SECONDS = 20.0
-#: The longest that one request can be on its way: the client's two time-outs, and some more.
-_LONGEST_REQUEST_SECONDS = 20.0
 #: Customers remembered as listed; past that all are listed again as they come.
 _MOST_REMEMBERED = 50_000
 
@@ -52,7 +52,7 @@ class Registry:
         *,
         now: Callable[[], datetime],
         listed_for_seconds: float = LISTED_FOR_SECONDS,
-        grace_seconds: float = _LONGEST_REQUEST_SECONDS,
+        grace_seconds: float = LONGEST_REQUEST_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -212,3 +212,25 @@ class Registry:
             # After a lost answer it may be this very call that took it off.
             return not self.is_listed(customer_id)
         return True
+
+    def changes_forgotten_until(self, customer_id: str, since: datetime) -> datetime | None:
+        """How far the list of changes was cleared for the erasure marked at `since`."""
+        item = self._item(customer_id)
+        if item.get("erasing_since") != {"S": format_timestamp(since)}:
+            return None
+        return changes_forgotten_until(item)
+
+    def note_changes_forgotten(self, customer_id: str, since: datetime, until: datetime) -> None:
+        """Note that for the next step; where the mark is gone, that one begins anew."""
+        with suppress(ConditionFailed):
+            self._calls.one(
+                self._client.update_item,
+                TableName=self._table,
+                Key=self._key(customer_id),
+                UpdateExpression="SET changes_forgotten_until = :until",
+                ConditionExpression="erasing_since = :since",
+                ExpressionAttributeValues={
+                    ":until": {"S": format_timestamp(until)},
+                    ":since": {"S": format_timestamp(since)},
+                },
+            )

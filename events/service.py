@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Protocol
 
-from events import counting, erasure, exports, lookup, periods, summaries, verification
+from events import changes, counting, erasure, exports, lookup, periods, summaries, verification
 from events.models import (
     BucketCount,
     BucketPage,
     BucketQuery,
     Calendar,
+    ChangeCursor,
+    ChangePage,
     CustomerPage,
     CustomerTotal,
     Difference,
@@ -48,6 +51,10 @@ class Store(counting.Store, lookup.Store, erasure.Store, verification.Store, Pro
 
         Whatever fails, counters and stored events agree at every moment.
         """
+
+    @property
+    def changes(self) -> changes.Log:
+        """Which days' counters changed."""
 
     def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
         """Listed customers with this prefix, in byte order, from the one after `after` on."""
@@ -203,6 +210,10 @@ class EventService:
     def events(self, query: EventQuery) -> EventPage:
         """A customer's stored events, voided ones too; see `lookup.find`."""
         return lookup.find(self._store, query)
+
+    def changes(self, since: ChangeCursor | datetime | None, *, limit: int) -> ChangePage:
+        """Days whose counters may have changed since a point; see `changes.changes`."""
+        return changes.changes(self._store.changes, since, limit=limit)
 
     # --- proving ----------------------------------------------------------------------------------
 

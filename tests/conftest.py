@@ -55,7 +55,7 @@ def store(settings: Settings) -> Iterator[DynamoStore]:
     yield store
     store.close()
     client = make_client(settings)
-    for suffix in ("", "_hourly_counts"):
+    for suffix in ("", "_hourly_counts", "_changes"):
         client.delete_table(TableName=settings.dynamodb_events_table_name + suffix)
     client.close()
 

@@ -11,10 +11,21 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
+from events.changelog import ChangeLog
+from events.changes import Log
 from events.dao import DynamoStore
 from events.datamodels import Tables
 from events.errors import InvalidWindow
-from events.models import MAX_ACTIONS, DayCounts, Event, Outcome, StoredEvent, Window
+from events.models import (
+    MAX_ACTIONS,
+    Change,
+    ChangeCursor,
+    DayCounts,
+    Event,
+    Outcome,
+    StoredEvent,
+    Window,
+)
 from events.registry import Registry
 from events.service import Store
 from events.transactions import RetryPolicy
@@ -62,6 +73,51 @@ class Subject:
     tables: BackDoor
 
 
+class MemoryChanges:
+    """
+    A list of changes in memory, with slots of a minute, that is read at once.
+
+    Args:
+        known_from: As for `changes.Log`.
+        settled_until: As for `changes.Log`.
+    """
+
+    def __init__(
+        self,
+        known_from: datetime = FIRST_INGESTED_AT,
+        settled_until: datetime = FIRST_INGESTED_AT + timedelta(days=1),
+    ) -> None:
+        self._known_from = known_from
+        self._settled_until = settled_until
+        self.listed: set[Change] = set()
+
+    def add(self, customer_id: str, day: str, at: datetime) -> None:
+        self.listed.add(Change(self.slot_of(at), customer_id, day))
+
+    def known_from(self) -> datetime:
+        return self._known_from
+
+    def settled_until(self) -> datetime:
+        return self._settled_until
+
+    def slot_of(self, at: datetime) -> datetime:
+        return at.replace(second=0, microsecond=0)
+
+    def read(
+        self, cursor: ChangeCursor, until: datetime, *, limit: int
+    ) -> tuple[list[Change], ChangeCursor]:
+        after = (cursor.slot, cursor.after_key or "")
+        found = sorted(
+            each
+            for each in self.listed
+            if after < (each.slot, f"{each.customer_id}#{each.day}") and each.slot < until
+        )
+        if len(found) <= limit:
+            return found, ChangeCursor(until)
+        last = found[limit - 1]
+        return found[:limit], ChangeCursor(last.slot, 0, f"{last.customer_id}#{last.day}")
+
+
 class MemoryStore:
     """
     A `Store` without a database, and its own back door; safe to use from many threads.
@@ -78,6 +134,7 @@ class MemoryStore:
         self._counters: dict[tuple[str, str, str | None], DayCounts] = {}
         self._listed: set[str] = set()
         self._erasing: dict[str, datetime] = {}
+        self.changes = MemoryChanges()
         self.is_closed = False
 
     # --- the store --------------------------------------------------------------------------------
@@ -88,6 +145,7 @@ class MemoryStore:
             items = self._items.setdefault(events[0].customer_id, {})
             self._list(events[0].customer_id)
             now = self._now()
+            self._tell(events, now)
             outcomes = []
             for each in events:
                 if stored_key(each) in items:
@@ -100,6 +158,9 @@ class MemoryStore:
                 self._add(each, 1, now)
             return outcomes
 
+    def _tell(self, events: Sequence[Event], now: datetime) -> None:
+        self.changes.add(events[0].customer_id, time_text(events[0].timestamp)[:10], now)
+
     def _check(self, events: Sequence[Event]) -> None:
         types = {each.event_type for each in events}
         assert len(set(events)) == len(events), "an event twice in one transaction"
@@ -111,6 +172,7 @@ class MemoryStore:
         with self._lock:
             items = self._items.get(events[0].customer_id, {})
             now = self._now()
+            self._tell(events, now)
             outcomes = []
             for each in events:
                 stored = items.get(stored_key(each))
@@ -182,6 +244,13 @@ class MemoryStore:
     def seconds_to_wait(self, since: datetime) -> float:
         assert since in self._erasing.values(), "marked, and nobody wrote meanwhile"
         return 0.0
+
+    def forget_changes(self, customer_id: str, since: datetime) -> bool:
+        with self._lock:
+            assert since in self._erasing.values(), "marked, and nobody wrote meanwhile"
+            listed = self.changes.listed
+            listed -= {each for each in listed if each.customer_id == customer_id}
+            return True
 
     def finish_erasure(self, customer_id: str, since: datetime) -> bool:
         with self._lock:
@@ -312,6 +381,7 @@ class MemoryStore:
             if (was.hours, was.updated_at) != (seen.hours, seen.updated_at):
                 return False
             at = was.updated_at or self._now()
+            self.changes.add(seen.customer_id, seen.day, at)
             self._put(replace(was, hours=_without_zeros(recount.hours), updated_at=at))
             return True
 
@@ -381,13 +451,14 @@ class DynamoBackDoor:
         self._client = client
         self._events = events_table
         self._counts = f"{events_table}_hourly_counts"
+        self._changes = f"{events_table}_changes"
 
     @property
     def names(self) -> Tables:
-        return Tables(self._events, self._counts)
+        return Tables(self._events, self._counts, self._changes)
 
     def drop_tables(self) -> None:
-        for table in (self._events, self._counts):
+        for table in (self._events, self._counts, self._changes):
             with suppress(self._client.exceptions.ResourceNotFoundException):
                 self._client.delete_table(TableName=table)
 
@@ -408,6 +479,7 @@ class DynamoBackDoor:
             key = item.pop("customer_id")["S"], item.pop("counter_key")["S"]
             if key[0] == _REGISTRY:
                 item.pop("erasing_since", None)
+                item.pop("changes_forgotten_until", None)
                 assert set(item) == {"registered_id", "registered_at"}
                 customers.append(item["registered_id"]["S"])
                 continue
@@ -489,6 +561,7 @@ def dynamodb_subject(
     events_table: str,
     *,
     make_registry: Callable[..., Registry] = Registry,
+    make_changes: Callable[..., ChangeLog] = ChangeLog,
 ) -> Iterator[Subject]:
     """
     A store on tables of its own, which are dropped afterwards.
@@ -496,9 +569,14 @@ def dynamodb_subject(
     Args:
         client: Also for others after this: making one takes as long as a whole test.
         make_registry: As for `DynamoStore`.
+        make_changes: As for `DynamoStore`.
     """
     store = DynamoStore(
-        client, Tables.named(events_table), retry=RetryPolicy(10), make_registry=make_registry
+        client,
+        Tables.named(events_table),
+        retry=RetryPolicy(10),
+        make_registry=make_registry,
+        make_changes=make_changes,
     )
     store.create_tables()
     tables = DynamoBackDoor(client, events_table)
@@ -574,6 +652,14 @@ class SpyStore:
     def seconds_to_wait(self, since: datetime) -> float:
         self._note("seconds_to_wait", since)
         return self._store.seconds_to_wait(since)
+
+    @property
+    def changes(self) -> Log:
+        return self._store.changes
+
+    def forget_changes(self, customer_id: str, since: datetime) -> bool:
+        self._note("forget_changes", customer_id, since)
+        return self._store.forget_changes(customer_id, since)
 
     def finish_erasure(self, customer_id: str, since: datetime) -> bool:
         self._note("finish_erasure", customer_id, since)

@@ -19,14 +19,16 @@ from events.api.patterns import (
     CustomerIdText,
     InstantText,
     KeyPartText,
+    SinceText,
     ZoneText,
 )
 from events.api.problems import InvalidRequest
 from events.config import Settings
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
+from events.models import ChangeCursor
 from events.parsing import check_customer_id, check_event_type
 from events.service import EventService
-from events.timestamps import parse_instant, zone_named
+from events.timestamps import format_timestamp, parse_instant, zone_named
 
 MAX_BUCKETS, DEFAULT_BUCKETS = 10_000, 1_000
 MAX_CUSTOMERS, DEFAULT_CUSTOMERS = 1_000, 100
@@ -125,6 +127,29 @@ def _cursor_hour(text: str) -> datetime:
         raise ValueError(_NO_CURSOR) from exc
 
 
+def encode_change_cursor(cursor: ChangeCursor) -> str:
+    text = format_timestamp(cursor.slot)
+    if cursor.shard or cursor.after_key is not None:
+        text += f"#{cursor.shard}#{cursor.after_key or ''}"
+    return encode_cursor(text)
+
+
+def _since(text: object) -> ChangeCursor | datetime:
+    # A cursor begins with the year too, but in base64.
+    if re.match("[0-9]{4}-", str(text)):
+        return _instant(text)
+    at, *rest = _cursor(str(text)).split("#", 2)
+    try:
+        slot = _instant(at)
+    except ValueError as exc:
+        raise ValueError(_NO_CURSOR) from exc
+    if not rest:
+        return ChangeCursor(slot)
+    if len(rest) != 2 or not re.fullmatch("[0-9]", rest[0]):
+        raise ValueError(_NO_CURSOR)
+    return ChangeCursor(slot, int(rest[0]), rest[1] or None)
+
+
 def _whole_number(text: object) -> object:
     # pydantic alone also takes 1_0 and " 10".
     if isinstance(text, str) and not re.fullmatch("-?[0-9]{1,18}", text):
@@ -137,6 +162,9 @@ Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=I
 EventType = Annotated[str, BeforeValidator(_event_type, json_schema_input_type=KeyPartText)]
 Cursor = Annotated[str, BeforeValidator(_cursor, json_schema_input_type=CursorText)]
 HourCursor = Annotated[datetime, BeforeValidator(_cursor_hour, json_schema_input_type=CursorText)]
+Since = Annotated[
+    ChangeCursor | datetime, BeforeValidator(_since, json_schema_input_type=SinceText)
+]
 Zone = Annotated[tzinfo, BeforeValidator(_zone, json_schema_input_type=ZoneText)]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 

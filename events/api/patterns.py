@@ -24,6 +24,8 @@ TIMESTAMP_PATTERN = rf"^{_DATE}[T ]{_MINUTE}{_SECOND}{_OFFSET}$"
 INSTANT_PATTERN = rf"^{_DATE}(?:[T ]{_MINUTE}(?:{_SECOND})?{_OFFSET}?)?$"
 #: What `encode_cursor` makes.
 CURSOR_PATTERN = "^[A-Za-z0-9_-]+$"
+#: What `since` takes: an instant, or a cursor, which begins with a digit in base64.
+SINCE_PATTERN = f"(?:{INSTANT_PATTERN})|^[M-O][A-Za-z0-9_-]+$"
 #: What names of zones are made of.
 ZONE_PATTERN = "^[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}$"
 
@@ -42,4 +44,5 @@ KeyPartText = Annotated[
 TimestampText = Annotated[str, Field(pattern=TIMESTAMP_PATTERN)]
 InstantText = Annotated[str, Field(pattern=INSTANT_PATTERN)]
 CursorText = Annotated[str, Field(pattern=CURSOR_PATTERN)]
+SinceText = Annotated[str, Field(pattern=SINCE_PATTERN)]
 ZoneText = Annotated[str, Field(pattern=ZONE_PATTERN)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,7 @@ from starlette.routing import compile_path
 
 from events.access import NO_GOOD_KEY
 from events.errors import (
+    ChangesForgotten,
     EventsError,
     InvalidEvent,
     InvalidInput,
@@ -39,6 +41,7 @@ STATUS_OF: dict[type[EventsError], HTTPStatus] = {
     EventsError: HTTPStatus.INTERNAL_SERVER_ERROR,
     InvalidEvent: HTTPStatus.BAD_REQUEST,
     InvalidWindow: HTTPStatus.BAD_REQUEST,
+    ChangesForgotten: HTTPStatus.GONE,
     InvalidInput: HTTPStatus.BAD_REQUEST,
     NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     NotAllowed: HTTPStatus.FORBIDDEN,
@@ -52,6 +55,7 @@ _TITLE_OF = {
     HTTPStatus.FORBIDDEN: "This API key has no right to that",
     HTTPStatus.NOT_FOUND: "There is nothing here",
     HTTPStatus.METHOD_NOT_ALLOWED: "This method is not allowed here",
+    HTTPStatus.GONE: "That is not known any more",
     HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive in time",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "This content is not understood",
@@ -72,6 +76,7 @@ _DETAIL_OF = {
 _EXAMPLE_OF = {
     HTTPStatus.UNAUTHORIZED: NO_GOOD_KEY,
     HTTPStatus.FORBIDDEN: "this API key has no right to read",
+    HTTPStatus.GONE: str(ChangesForgotten(datetime(2026, 11, 25, tzinfo=UTC))),
     HTTPStatus.REQUEST_TIMEOUT: "the body did not arrive within 30 s",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
         "a request may have 1,000 events, and this one has 1,001"

@@ -225,6 +225,7 @@ class Tables:
     def __init__(self, endpoint_url: str, name: str) -> None:
         self.name = name
         self._events, self._counts = name, f"{name}_hourly_counts"
+        self._changes = f"{name}_changes"
         self.client: DynamoDBClient = boto3.client(
             "dynamodb",
             endpoint_url=endpoint_url,
@@ -338,7 +339,7 @@ class Tables:
         )
 
     def drop(self) -> None:
-        for table in (self._events, self._counts):
+        for table in (self._events, self._counts, self._changes):
             with suppress(self.client.exceptions.ResourceNotFoundException):
                 self.client.delete_table(TableName=table)
 

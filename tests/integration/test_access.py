@@ -105,6 +105,7 @@ GUARDED = {
     "GET /events/customers/{customer_id:id}/buckets": Guarded(Right.READ, "customer", BUCKETS),
     "GET /events/customers/{customer_id:id}/summary": Guarded(Right.READ, "customer", SUMMARY),
     "GET /events/customers": Guarded(Right.READ, "all", "/events/customers"),
+    "GET /events/changes": Guarded(Right.READ, "all", "/events/changes"),
     "GET /events/customers/{customer_id:id}/events": Guarded(Right.READ, "customer", EVENTS),
     "DELETE /events/customers/{customer_id:id}/events": Guarded(Right.ADMIN, "customer", ERASED),
     "GET /metrics": Guarded(Right.READ, "all", "/metrics"),
@@ -176,7 +177,7 @@ def serving(settings: Settings) -> Iterator[Api]:
         yield Api(client, store)
     store.close()
     database = make_client(settings)
-    for suffix in ("", "_hourly_counts", "_api_keys"):
+    for suffix in ("", "_hourly_counts", "_changes", "_api_keys"):
         with suppress(database.exceptions.ResourceNotFoundException):
             database.delete_table(TableName=settings.dynamodb_events_table_name + suffix)
     database.close()

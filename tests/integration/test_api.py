@@ -103,7 +103,7 @@ def serving_fresh_tables(database: DynamoDBLocal) -> Iterator[Api]:
         api.service.create_tables()
         yield api
     client = make_client(settings)
-    for suffix in ("", "_hourly_counts"):
+    for suffix in ("", "_hourly_counts", "_changes"):
         client.delete_table(TableName=settings.dynamodb_events_table_name + suffix)
     client.close()
 
@@ -1316,7 +1316,9 @@ def test_the_examples_of_all_parameters_together_are_a_good_question(api: Api) -
                 values = example if isinstance(example, list) else [example]
                 query += [f"{parameter['name']}={quote(str(value), safe='')}" for value in values]
         response = api.get(f"{path.format(**parts)}?{'&'.join(query)}")
-        assert response.status_code == 200, (path, response.text)
+        # What changed is forgotten in time, so no example of an instant or a cursor stays good.
+        good = 410 if path == "/events/changes" else 200
+        assert response.status_code == good, (path, response.text)
 
 
 def test_the_examples_of_bodies_are_taken(api: Api) -> None:

@@ -20,9 +20,11 @@ from events.dao import DynamoStore
 from events.datamodels import Tables
 from events.keydao import DynamoKeyStore
 from events.local.dynamodb import DynamoDBLocal
+from events.models import ChangeCursor
 from events.registry import Registry
 from events.service import EventService
 from events.transactions import RetryPolicy
+from events.windows import LATEST
 from ingest_events_from_file import main as ingest
 from tests.factories import HOUR, HOUR_ZERO, event, many_events, time_text
 from tests.fakekeys import a_key
@@ -102,7 +104,7 @@ def file(tmp_path: Path) -> str:
 
 def _tables(settings: Settings) -> list[str]:
     name = settings.dynamodb_events_table_name
-    return [name, f"{name}_hourly_counts", f"{name}_api_keys"]
+    return [name, f"{name}_hourly_counts", f"{name}_changes", f"{name}_api_keys"]
 
 
 @contextmanager
@@ -155,8 +157,13 @@ def test_the_api_asks_for_what_its_policy_allows(
             f"/events/customers/acme/buckets?{DAY}&group_by=event_type",
             f"/events/customers/acme/events?{DAY}",
             f"/events/customers?{DAY}",
+            "/events/changes",
         ):
             assert api.client.get(path).status_code == 200, path
+        # As the last of them does once a minute is settled.
+        store = make_store(settings, patience_seconds=10)
+        store.changes.read(ChangeCursor(store.changes.settled_until()), LATEST, limit=1)
+        store.close()
         assert asked() == allowed_by(API)
 
 
@@ -174,6 +181,9 @@ def test_voiding_and_erasing_over_http_need_what_the_policy_beside_it_allows(
             erased = api.client.delete("/events/customers/acme/events")
         assert [each.status_code for each in (sent, voided, erased)] == [200, 200, 200]
         # As an erasure does at its end, which is 40 s away.
+        store = make_store(recorded, patience_seconds=10)
+        assert store.changes.forget_customer("acme", None, most=1_000) is None
+        store.close()
         keys.forget("acme")
     found, beside, both = asked(), allowed_by(CORRECTIONS), allowed_by(API, CORRECTIONS)
     assert found.keys() == beside.keys()
@@ -249,8 +259,8 @@ def test_keys_asks_for_what_its_policy_allows(
 def test_making_the_tables_asks_for_what_its_policy_allows(
     recorder: Recorder, recorded: Settings, client: DynamoDBClient
 ) -> None:
-    name, counts, _ = _tables(recorded)
-    for gone in (counts, name):
+    name, counts, listed, _ = _tables(recorded)
+    for gone in (listed, counts, name):
         store = make_store(recorded, patience_seconds=10)
         store.create_tables()
         client.delete_table(TableName=gone)

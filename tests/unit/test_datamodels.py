@@ -43,23 +43,23 @@ def event(event_type: str, transaction_id: str, minutes: float = 0) -> Event:
 # Tables
 
 
-def test_the_names_of_both_tables_come_from_one() -> None:
+def test_the_names_of_all_tables_come_from_one() -> None:
     assert Tables.named("customer_events") == Tables(
-        "customer_events", "customer_events_hourly_counts"
+        "customer_events", "customer_events_hourly_counts", "customer_events_changes"
     )
 
 
-def test_both_tables_are_keyed_by_customer_and_billed_on_demand() -> None:
-    def definition(table: str, sort_key: str) -> dict[str, Any]:
+def test_events_and_counters_are_keyed_by_customer_changes_by_time_all_billed_on_demand() -> None:
+    def definition(table: str, sort_key: str, partition_key: str = "customer_id") -> dict[str, Any]:
         return {
             "TableName": table,
             "BillingMode": "PAY_PER_REQUEST",
             "KeySchema": [
-                {"AttributeName": "customer_id", "KeyType": "HASH"},
+                {"AttributeName": partition_key, "KeyType": "HASH"},
                 {"AttributeName": sort_key, "KeyType": "RANGE"},
             ],
             "AttributeDefinitions": [
-                {"AttributeName": "customer_id", "AttributeType": "S"},
+                {"AttributeName": partition_key, "AttributeType": "S"},
                 {"AttributeName": sort_key, "AttributeType": "S"},
             ],
         }
@@ -67,6 +67,7 @@ def test_both_tables_are_keyed_by_customer_and_billed_on_demand() -> None:
     assert Tables.named("x").definitions() == (
         definition("x", "event_key"),
         definition("x_hourly_counts", "counter_key"),
+        definition("x_changes", "change_key", "change_slot"),
     )
 
 

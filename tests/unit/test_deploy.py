@@ -20,6 +20,12 @@ CARE: dict[str, Any] = {
     "DeletionProtectionEnabled": True,
     "SSESpecification": {"SSEEnabled": True},
 }
+#: Of the list of changes: what is lost of it is read anew from the counters.
+CARE_OF_CHANGES: dict[str, Any] = {
+    "TimeToLiveSpecification": {"AttributeName": datamodels.EXPIRES_AT, "Enabled": True},
+    "DeletionProtectionEnabled": True,
+    "SSESpecification": {"SSEEnabled": True},
+}
 
 
 def template() -> Any:
@@ -64,11 +70,15 @@ def test_the_template_makes_the_tables_that_the_code_defines_and_protects_them()
         properties = resource["Properties"]
         table = properties["TableName"]["Fn::Sub"].replace("${EventsTableName}", name)
         found[table] = {**properties, "TableName": table}
-    definitions = (
-        *datamodels.Tables.named("customer_events").definitions(),
-        keydao.definition("customer_events_api_keys"),
-    )
-    assert found == {each["TableName"]: {**each, **CARE} for each in definitions}
+    tables = datamodels.Tables.named("customer_events")
+    definitions = (*tables.definitions(), keydao.definition("customer_events_api_keys"))
+    assert found == {
+        each["TableName"]: {
+            **each,
+            **(CARE_OF_CHANGES if each["TableName"] == tables.changes else CARE),
+        }
+        for each in definitions
+    }
 
 
 def test_the_policies_name_every_operation_of_the_source_and_no_other() -> None:
@@ -77,7 +87,7 @@ def test_the_policies_name_every_operation_of_the_source_and_no_other() -> None:
     actions_of_parts = actions_in_transactions()
     assert actions_of_parts == {"PutItem", "UpdateItem", "DeleteItem"}
     rights = rights_of(*policies().values())
-    assert set(rights) == {"", "_hourly_counts", "_api_keys"}
+    assert set(rights) == {"", "_hourly_counts", "_changes", "_api_keys"}
     assert set().union(*rights.values()) == (operations - {"TransactWriteItems"}) | actions_of_parts
 
 

@@ -55,6 +55,7 @@ def test_each_route_documents_its_good_answer_and_each_error_it_can_give(documen
         f"delete {EVENTS}": ["200", "400", *REFUSALS, "500", "503"],
         f"get {SUMMARY}": ["200", "400", *REFUSALS, "500", "503"],
         "get /events/customers": ["200", "400", *REFUSALS, "500", "503"],
+        "get /events/changes": ["200", "400", "401", "403", "410", "429", "500", "503"],
         "post /events": RECEIPTS,
         "post /events/void": RECEIPTS,
         "get /livez": ["200", "400"],
@@ -78,7 +79,7 @@ def test_each_documented_error_is_a_problem_with_an_example_of_its_status(docume
             assert example["status"] == int(status)
             assert example["title"] == response["description"]
             assert bool(example["errors"]) == (status == "400")
-    assert seen == 58
+    assert seen == 65
 
 
 def test_each_route_that_may_refuse_a_key_says_how_to_send_one_and_no_other_does(
@@ -122,7 +123,14 @@ def test_a_parameter_says_its_bounds_and_is_never_null(document: Json) -> None:
             if schema["type"] == "integer":
                 assert schema["minimum"] == 1, where
                 assert schema["maximum"] in (1_000, 10_000), where
-            elif parameter["name"] in ("customer_id", "start", "end", "cursor", "timezone"):
+            elif parameter["name"] in (
+                "customer_id",
+                "start",
+                "end",
+                "cursor",
+                "since",
+                "timezone",
+            ):
                 assert schema["pattern"], where
 
 
@@ -142,6 +150,7 @@ def test_the_parameters_are_those_that_there_are(document: Json) -> None:
         f"delete {EVENTS}": ["customer_id"],
         f"get {SUMMARY}": ["customer_id", "start", "end"],
         "get /events/customers": ["start", "end", "prefix", "limit", "cursor"],
+        "get /events/changes": ["since", "limit"],
         "post /events": [],
         "post /events/void": [],
         "get /livez": [],
@@ -169,7 +178,7 @@ def test_every_reference_leads_somewhere_and_every_schema_is_referred_to(documen
 
 def test_operations_have_names_of_their_own(document: Json) -> None:
     names = [operation["operationId"] for _, operation in operations(document)]
-    assert len(set(names)) == len(names) == 10
+    assert len(set(names)) == len(names) == 11
 
 
 def test_what_a_problem_always_has_is_described_as_always_there(document: Json) -> None:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from events.api.parameters import encode_cursor
-from events.api.patterns import CURSOR_PATTERN, ID_PATTERN, INSTANT_PATTERN, TIMESTAMP_PATTERN
+from events.api.parameters import encode_change_cursor, encode_cursor
+from events.api.patterns import (
+    CURSOR_PATTERN,
+    ID_PATTERN,
+    INSTANT_PATTERN,
+    SINCE_PATTERN,
+    TIMESTAMP_PATTERN,
+)
 from events.errors import InvalidEvent, InvalidWindow
+from events.models import ChangeCursor
 from events.parsing import check_event_type
 from events.timestamps import parse_instant, parse_timestamp
 
@@ -92,3 +100,12 @@ def test_what_is_read_as_a_time_matches_its_pattern(text: str) -> None:
 @pytest.mark.parametrize("text", ["a", "é", "acme/1", "2021-03-01T00:00:00.000000Z", "😀" * 5])
 def test_cursors_match_their_pattern(text: str) -> None:
     assert matches(CURSOR_PATTERN, encode_cursor(text))
+
+
+@pytest.mark.parametrize("year", [1, 2021, 5999, 9999])
+def test_cursors_of_changes_and_instants_match_what_since_takes(year: int) -> None:
+    at = datetime(year, 1, 1, tzinfo=UTC)
+    cursors = [ChangeCursor(at), ChangeCursor(at, 3), ChangeCursor(at, 0, "é#2021-03-01")]
+    for text in (*map(encode_change_cursor, cursors), f"{at:%Y-%m-%d}".rjust(10, "0")):
+        assert re.search(SINCE_PATTERN, text)
+    assert not re.search(SINCE_PATTERN, f"{at:%Y}-01-01e")

@@ -18,6 +18,7 @@ from events import errors
 from events.api import problems
 from events.api.problems import STATUS_OF, InvalidRequest
 from events.errors import (
+    ChangesForgotten,
     EventsError,
     InvalidEvent,
     InvalidInput,
@@ -44,11 +45,12 @@ def test_all_errors_are_in_the_table_by_name() -> None:
         for _, each in inspect.getmembers(errors, inspect.isclass)
         if issubclass(each, EventsError)
     }
-    assert len(ours) == 9
+    assert len(ours) == 10
     assert {each: STATUS_OF.get(each) for each in ours} == {
         EventsError: 500,
         InvalidEvent: 400,
         InvalidWindow: 400,
+        ChangesForgotten: 410,
         InvalidInput: 400,
         NotAuthenticated: 401,
         NotAllowed: 403,

@@ -1,0 +1,318 @@
+"""Which days' counters change: listed before each change, read once a slot of time is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from events.calls import LONGEST_REQUEST_SECONDS, Calls
+from events.clocks import StoreClock
+from events.datamodels import (
+    CHANGE_SHARDS,
+    Tables,
+    change_bounds,
+    change_item,
+    change_partition,
+    change_shard,
+)
+from events.errors import InvalidWindow
+from events.models import MAX_SORT_KEY_BYTES, Change, ChangeCursor
+from events.transactions import RetryPolicy
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+#: How long one slot is.
+SLOT = timedelta(minutes=1)
+#: How long a change is listed.
+KEPT = timedelta(days=35)
+#: Between the end of a slot and its being read: the longest request, and what clocks may differ.
+GRACE = timedelta(seconds=LONGEST_REQUEST_SECONDS + 10)
+#: Before and after every sort key that there can be.
+_FIRST_KEY, _LAST_KEY = "\0", "\U0010ffff" * 256
+#: Days remembered as listed; past that all are listed again as they come.
+_MOST_REMEMBERED = 50_000
+#: Slots looked at for one page, and partitions at a time where little is found.
+_MOST_SLOTS = 240
+_MOST_AT_A_TIME = 64
+
+_Day = tuple[str, str]
+
+
+class _Listing(NamedTuple):
+    """
+    A day is listed in a slot.
+
+    `until` is the slot's end on the store's clock. `until_clock` is the same on a clock that no one
+    sets; either may stand still while a machine sleeps or is set right.
+    """
+
+    until: datetime
+    until_clock: float
+
+
+class ChangeLog:
+    """
+    The days of customers whose counters changed; safe to use from many threads.
+
+    **Guarantee**: whoever reads a slot after `settled_until` has passed it finds every day whose
+    counters were changed by a request sent in that slot. For a day is listed, durably, before the
+    request that changes it is sent, in the slot in which it is sent; and no request is on its way
+    for longer than `grace` allows. A listed day may be unchanged: a duplicate, or a writer that
+    ended in between.
+
+    Args:
+        now: The clock of this machine; corrected by what the store says.
+        slot: Length of a slot; the same for all that share a table.
+        grace: See `GRACE`.
+        kept: See `KEPT`.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        calls: Calls,
+        tables: Tables,
+        readers: Executor,
+        *,
+        now: Callable[[], datetime],
+        slot: timedelta = SLOT,
+        grace: timedelta = GRACE,
+        kept: timedelta = KEPT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._calls = calls
+        self._table = tables.changes
+        self._readers = readers
+        self._store_clock = StoreClock(now)
+        self._clock = clock
+        self._slot = slot
+        self._grace = grace
+        self._kept = kept
+        self._once = RetryPolicy(patience_seconds=0)
+        #: What needs no listing for now. Dictionary operations are atomic.
+        self._listed: dict[_Day, _Listing] = {}
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def ensure(self, customer_id: str, day: str) -> None:
+        """
+        List a day in the present slot, if that is not done yet.
+
+        Called before each attempt to change the day's counters. One request that is not repeated:
+        the attempt that it belongs to is what is made again.
+        """
+        if not self._is_listed((customer_id, day)):
+            self._list((customer_id, day), self._once)
+
+    def register(self, customer_id: str, day: str) -> None:
+        """As `ensure`, for a change that is one request: it is tried for as long as that is."""
+        if not self._is_listed((customer_id, day)):
+            self._list((customer_id, day), None)
+
+    def confirm(self, customer_id: str, day: str) -> None:
+        """
+        List a day again if its change was answered so late that its slot may have been read.
+
+        That takes a machine which stood still between the listing and the change.
+        """
+        listing = self._listed.get((customer_id, day))
+        if listing is None or self._store_clock.now() > listing.until + self._grace / 2:
+            self._list((customer_id, day), None)
+
+    def forget(self, customer_id: str, day: str) -> None:
+        """Do not believe that a day is listed."""
+        self._listed.pop((customer_id, day), None)
+
+    def forget_all(self) -> None:
+        """The tables were made anew: nothing is listed."""
+        self._listed.clear()
+
+    def _is_listed(self, key: _Day) -> bool:
+        listing = self._listed.get(key)
+        return (
+            listing is not None
+            and self._clock() < listing.until_clock
+            and self._store_clock.now() < listing.until
+        )
+
+    def _list(self, key: _Day, retry: RetryPolicy | None) -> None:
+        # A second time where the answer shows that this machine's clock was in another slot.
+        for _ in range(2):
+            local, at, began = self._store_clock.local(), self._store_clock.now(), self._clock()
+            slot = self._floor(at)
+            answer = self._calls.one(
+                self._client.put_item,
+                TableName=self._table,
+                Item=change_item(*key, slot, expires_at=slot + self._slot + self._kept),
+                retry=retry,
+            )
+            is_right = self._learn(answer, local)
+            until = slot + self._slot
+            if len(self._listed) >= _MOST_REMEMBERED:
+                self._listed.clear()
+            self._listed[key] = _Listing(until, began + (until - at).total_seconds())
+            if is_right:
+                return
+
+    def _learn(self, answer: Any, asked_at: datetime) -> bool:
+        """Compare clocks with an answer; returns whether they agree."""
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        return self._store_clock.learn(
+            date, asked_at=asked_at, answered_at=self._store_clock.local()
+        )
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def known_from(self) -> datetime:
+        """Start of the first slot about which everything is known."""
+        asked_at = self._store_clock.local()
+        answer = self._calls.one(self._client.describe_table, TableName=self._table)
+        self._learn(answer, asked_at)
+        made_at = answer["Table"]["CreationDateTime"].astimezone(UTC)
+        # A slot more than is kept is being forgotten just now.
+        oldest = self._store_clock.now() - self._kept + self._slot
+        return self._floor(max(made_at, oldest))
+
+    def settled_until(self) -> datetime:
+        """End of the last slot that can be read: all requests sent in it have ended."""
+        return self._floor(self._store_clock.now() - self._grace)
+
+    def slot_of(self, at: datetime) -> datetime:
+        """Start of the slot that holds `at`."""
+        return self._floor(at)
+
+    def read(
+        self, cursor: ChangeCursor, until: datetime, *, limit: int
+    ) -> tuple[list[Change], ChangeCursor]:
+        """
+        Changes from a place on, and the place after them.
+
+        Strongly consistent. Looks at a bounded number of slots, so a page may be short, also empty,
+        and not be the last.
+
+        Args:
+            until: Start of the first slot that is not read.
+            limit: At most so many, from 1 on.
+
+        Raises:
+            InvalidWindow: No list has this place.
+        """
+        self._check(cursor)
+        until = min(until, cursor.slot + _MOST_SLOTS * self._slot)
+        partitions = self._partitions(cursor, until)
+        changes: list[Change] = []
+        place, at_a_time = cursor, CHANGE_SHARDS
+        while places := list(islice(partitions, at_a_time)):
+            left = limit - len(changes)
+            for part, found in zip(
+                places, self._readers.map(partial(self._read, limit=left), places), strict=True
+            ):
+                for key, change in found:
+                    if len(changes) == limit:
+                        return changes, place
+                    changes.append(change)
+                    place = replace(part, after_key=key)
+                place = self._after(part)
+            # Few at a time where much is found, so that little is read for nothing.
+            at_a_time = min(_MOST_AT_A_TIME, 2 * at_a_time) if len(changes) < limit / 2 else 1
+        return changes, place
+
+    def _check(self, cursor: ChangeCursor) -> None:
+        key = cursor.after_key
+        is_key = key is None or (
+            _FIRST_KEY < key < _LAST_KEY and len(key.encode()) <= MAX_SORT_KEY_BYTES
+        )
+        if not is_key or cursor.shard >= CHANGE_SHARDS or self._floor(cursor.slot) != cursor.slot:
+            raise InvalidWindow("is no place in the list: use `next` as it was given", "since")
+
+    def _partitions(self, cursor: ChangeCursor, until: datetime) -> Iterator[ChangeCursor]:
+        while cursor.slot < until:
+            yield cursor
+            cursor = self._after(cursor)
+
+    def _after(self, cursor: ChangeCursor) -> ChangeCursor:
+        """The beginning of the next partition."""
+        if cursor.shard + 1 < CHANGE_SHARDS:
+            return ChangeCursor(cursor.slot, cursor.shard + 1)
+        return ChangeCursor(cursor.slot + self._slot)
+
+    def _read(self, place: ChangeCursor, *, limit: int) -> Sequence[tuple[str, Change]]:
+        """Changes of one partition with their keys: one more than the limit, if there are."""
+        partition = change_partition(place.slot, place.shard)
+        request: dict[str, Any] = {"Limit": limit + 1}
+        if place.after_key is not None:
+            request["ExclusiveStartKey"] = {
+                "change_slot": {"S": partition},
+                "change_key": {"S": place.after_key},
+            }
+        return [
+            (
+                item["change_key"]["S"],
+                Change(place.slot, item["customer_id"]["S"], item["day"]["S"]),
+            )
+            for page in self._pages(partition, _FIRST_KEY, _LAST_KEY, limit + 1, **request)
+            for item in page
+        ]
+
+    def _pages(
+        self, partition: str, low: str, high: str, most: int | None = None, **request: Any
+    ) -> Iterator[list[Any]]:
+        pages = self._calls.pages(
+            self._table, "change_key", partition, low, high, partition_key="change_slot", **request
+        )
+        number = 0
+        for page in pages:
+            yield page["Items"]
+            number += len(page["Items"])
+            if most is not None and number >= most:
+                return
+
+    # --- erasing ----------------------------------------------------------------------------------
+
+    def forget_customer(
+        self, customer_id: str, since: datetime | None, *, most: int
+    ) -> datetime | None:
+        """
+        Delete what is listed of a customer, slot by slot.
+
+        Args:
+            since: Where the step before ended; None is the beginning.
+            most: Slots to look at in this step.
+
+        Returns:
+            Where the next step goes on; None if nothing is left.
+        """
+        first = self.known_from() if since is None else since
+        end = self._floor(self._store_clock.now()) + self._slot
+        number = min(most, -((first - end) // self._slot))
+        slots = [first + place * self._slot for place in range(number)]
+        for _ in self._readers.map(partial(self._forget_in, customer_id), slots):
+            pass
+        reached = first + number * self._slot
+        return reached if reached < end else None
+
+    def _forget_in(self, customer_id: str, slot: datetime) -> None:
+        partition = change_partition(slot, change_shard(customer_id))
+        low, high = change_bounds(customer_id)
+        for page in self._pages(partition, low, high):
+            for item in page:
+                if item["customer_id"]["S"] == customer_id:
+                    self._calls.one(
+                        self._client.delete_item,
+                        TableName=self._table,
+                        Key={name: item[name] for name in ("change_slot", "change_key")},
+                    )
+
+    def _floor(self, at: datetime) -> datetime:
+        return at - (at - _EPOCH) % self._slot
+
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)

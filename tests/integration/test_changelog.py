@@ -1,0 +1,394 @@
+"""The list of changes on a real database: listed before it is changed, read once it is settled."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import ReadTimeoutError
+
+from events.bootstrap import make_client
+from events.changelog import KEPT, ChangeLog
+from events.changes import changes
+from events.config import Settings
+from events.dao import DynamoStore
+from events.datamodels import CHANGE_SHARDS, Tables, utc_now
+from events.erasure import erase
+from events.errors import ChangesForgotten, InvalidWindow, StoreRefused, StoreUnavailable
+from events.local.dynamodb import DynamoDBLocal
+from events.models import Change, ChangeCursor, DayCounts
+from events.registry import Registry
+from events.transactions import RetryPolicy
+from events.windows import ALL_TIME
+from tests.factories import DAY, DAY_ZERO, HOUR_ZERO, days_of, event, many_events
+from tests.fakes import DynamoBackDoor
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+pytestmark = pytest.mark.database
+
+SLOT = timedelta(seconds=0.2)
+GRACE = timedelta(seconds=0.2)
+#: Until whatever is under way is settled.
+SETTLED = 0.5
+
+
+@pytest.fixture
+def client(database: DynamoDBLocal) -> Iterator[DynamoDBClient]:
+    client = make_client(Settings(dynamodb_endpoint_url=database.endpoint_url))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def tables(client: DynamoDBClient) -> Iterator[Tables]:
+    """Names of tables, dropped afterwards."""
+    name = f"t{uuid.uuid4().hex}"
+    yield Tables.named(name)
+    DynamoBackDoor(client, name).drop_tables()
+
+
+@contextmanager
+def opened(client: DynamoDBClient, tables: Tables, **more: Any) -> Iterator[DynamoStore]:
+    """A store whose slots are over soon; its client is not its own."""
+    store = DynamoStore(
+        client,
+        tables,
+        **{
+            "retry": RetryPolicy(5),
+            "make_registry": partial(Registry, listed_for_seconds=0, grace_seconds=0),
+            "make_changes": partial(ChangeLog, slot=SLOT, grace=GRACE),
+            **more,
+        },
+    )
+    yield store
+
+
+@pytest.fixture
+def store(client: DynamoDBClient, tables: Tables) -> Iterator[DynamoStore]:
+    with opened(client, tables) as store:
+        store.create_tables()
+        yield store
+
+
+@pytest.fixture
+def sent(client: DynamoDBClient) -> list[str]:
+    """The operations that are sent from now on."""
+    operations: list[str] = []
+
+    def note(request: AWSPreparedRequest, **_: Any) -> None:
+        target = request.headers["X-Amz-Target"]
+        operations.append((target if isinstance(target, str) else target.decode()).split(".")[1])
+
+    client.meta.events.register("before-send.dynamodb", note)
+    return operations
+
+
+def all_changes(store: DynamoStore, *, limit: int = 1_000) -> list[Change]:
+    """Everything listed until now, page by page."""
+    time.sleep(SETTLED)
+    found: list[Change] = []
+    cursor: ChangeCursor | None = None
+    while True:
+        page = changes(store.changes, cursor, limit=limit)
+        found += page.changes
+        assert len(page.changes) <= limit
+        cursor = page.next_cursor
+        if not page.has_more:
+            return found
+
+
+def days(found: list[Change]) -> set[tuple[str, str]]:
+    return {(each.customer_id, each.day) for each in found}
+
+
+# --- listed before it is changed ------------------------------------------------------------------
+
+
+def test_a_day_is_listed_before_the_request_that_changes_it(
+    client: DynamoDBClient, tables: Tables, sent: list[str]
+) -> None:
+    slots = partial(ChangeLog, slot=timedelta(seconds=2), grace=timedelta(seconds=20))
+    with opened(client, tables, make_changes=slots) as store:
+        store.create_tables()
+        store.write([event()])
+        assert sent[-2:] == ["PutItem", "TransactWriteItems"]
+        sent.clear()
+        time.sleep(2.1)
+        store.void([event()], "a test")
+        assert sent == ["PutItem", "TransactWriteItems"]
+
+
+def test_voided_events_are_listed(store: DynamoStore) -> None:
+    store.write([event()])
+    assert days(all_changes(store)) == {("acme", DAY_ZERO)}
+    before = len(all_changes(store))
+    store.void([event()], "a test")
+    assert len(all_changes(store)) > before
+
+
+def test_a_day_is_listed_once_in_a_slot_however_many_requests_change_it(
+    client: DynamoDBClient, tables: Tables, sent: list[str]
+) -> None:
+    with opened(client, tables, make_changes=ChangeLog) as store:
+        store.create_tables()
+        store.write([event("t-0")])
+        sent.clear()
+        if datetime.now(UTC).second > 50:
+            pytest.skip("the minute ends just now")
+        for number in range(5):
+            store.write([event(f"t-{number + 1}")])
+        assert sent == ["TransactWriteItems"] * 5
+
+
+def test_a_day_that_cannot_be_listed_is_not_changed(
+    store: DynamoStore, client: DynamoDBClient, sent: list[str]
+) -> None:
+    def fail(**_: Any) -> None:
+        raise ReadTimeoutError(endpoint_url="", error="injected")
+
+    store.write([event("t-0")])
+    time.sleep(2 * SLOT.total_seconds())
+    client.meta.events.register("before-send.dynamodb.PutItem", fail)
+    sent.clear()
+    with pytest.raises(StoreUnavailable):
+        store.write([event("t-1")])
+    assert "TransactWriteItems" not in sent
+    client.meta.events.unregister("before-send.dynamodb.PutItem", fail)
+    assert store.count_events("acme", [ALL_TIME]) == [1]
+
+
+def test_a_repair_is_listed(store: DynamoStore) -> None:
+    seen = DayCounts("acme", DAY_ZERO, None, {})
+    assert store.repair(seen, DayCounts("acme", DAY_ZERO, None, {0: 3}))
+    assert days(all_changes(store)) == {("acme", DAY_ZERO)}
+
+
+def test_a_change_that_was_answered_too_late_for_its_slot_is_listed_again(
+    client: DynamoDBClient, tables: Tables
+) -> None:
+    """A machine that slept between the listing and the request."""
+
+    def sleep(**_: Any) -> None:
+        time.sleep(4 * SLOT.total_seconds())
+
+    with opened(client, tables) as store:
+        store.create_tables()
+        store.write([event("t-0")])
+        client.meta.events.register("before-send.dynamodb.TransactWriteItems", sleep)
+        began = datetime.now(UTC)
+        store.write([event("t-1")])
+        client.meta.events.unregister("before-send.dynamodb.TransactWriteItems", sleep)
+        slots = [each.slot for each in all_changes(store)]
+    assert max(slots) > began + 2 * SLOT
+
+
+# --- whose clock ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_a_writer_whose_clock_is_off_lists_by_the_store_s(
+    client: DynamoDBClient, tables: Tables, hours: int
+) -> None:
+    def wrong() -> datetime:
+        return utc_now() + timedelta(hours=hours)
+
+    slots = partial(ChangeLog, slot=timedelta(seconds=10), grace=GRACE)
+    with opened(client, tables, now=wrong, make_changes=slots) as store:
+        store.create_tables()
+        began = datetime.now(UTC)
+        store.write([event()])
+        # In the slot of the wrong clock it stands too, and there nobody is misled by it.
+        shards = range(CHANGE_SHARDS)
+        now = store.changes.slot_of(began)
+        near = [now - timedelta(seconds=10), now, now + timedelta(seconds=10)]
+        found = [
+            each
+            for slot in near
+            for shard in shards
+            for each in store.changes.read(
+                ChangeCursor(slot, shard), slot + timedelta(seconds=1), limit=9
+            )[0]
+        ]
+    assert days(found) == {("acme", DAY_ZERO)}
+
+
+# --- read once it is settled ----------------------------------------------------------------------
+
+
+def test_a_change_is_not_told_before_its_slot_is_settled(store: DynamoStore) -> None:
+    store.write([event()])
+    page = changes(store.changes, None, limit=10)
+    assert (page.changes, page.has_more) == ((), False)
+    assert days(all_changes(store)) == {("acme", DAY_ZERO)}
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 1_000])
+def test_pages_of_any_size_tell_each_change_once(store: DynamoStore, limit: int) -> None:
+    events = many_events(60, customers=12, hours=72)
+    for day in days_of(events):
+        store.write(day)
+    whole, paged = all_changes(store), all_changes(store, limit=limit)
+    assert paged == whole
+    assert len(set(whole)) == len(whole)
+    assert days(whole) == {(each.customer_id, f"{each.timestamp:%Y-%m-%d}") for each in events}
+    assert [each.slot for each in whole] == sorted(each.slot for each in whole)
+
+
+@pytest.mark.parametrize(
+    "customer_id", ["a#2021-03-01", "日" * 682, "l" * 2048, "m" * 1013, "n" * 1014, "é %", "😀"]
+)
+def test_any_id_is_listed_and_can_be_forgotten(store: DynamoStore, customer_id: str) -> None:
+    store.write([event(customer_id=customer_id)])
+    store.write([event(customer_id=f"{customer_id[:300]}#2021-03-01")])
+    assert {each.customer_id for each in all_changes(store, limit=1)} == {
+        customer_id,
+        f"{customer_id[:300]}#2021-03-01",
+    }
+    assert erased(store, customer_id)
+    assert {each.customer_id for each in all_changes(store)} == {f"{customer_id[:300]}#2021-03-01"}
+
+
+def erased(store: DynamoStore, customer_id: str) -> bool:
+    for _ in range(100):
+        step = erase(store, customer_id, max_events=1_000)
+        if step.is_complete:
+            return True
+        time.sleep(step.wait_seconds)
+    return False
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        ChangeCursor(HOUR_ZERO + timedelta(microseconds=1)),
+        ChangeCursor(HOUR_ZERO, CHANGE_SHARDS),
+        ChangeCursor(HOUR_ZERO, 0, "x" * 1025),
+        ChangeCursor(HOUR_ZERO, 0, "\0"),
+    ],
+)
+def test_a_place_that_no_list_has_is_refused(store: DynamoStore, cursor: ChangeCursor) -> None:
+    with pytest.raises(InvalidWindow, match="since"):
+        store.changes.read(cursor, HOUR_ZERO + DAY, limit=1)
+
+
+def test_a_long_silence_is_read_in_several_short_pages(store: DynamoStore) -> None:
+    store.write([event()])
+    time.sleep(SETTLED)
+    start = store.changes.slot_of(datetime.now(UTC) - timedelta(minutes=10))
+    found, place = store.changes.read(
+        ChangeCursor(start), store.changes.settled_until(), limit=1_000
+    )
+    assert found == []
+    assert start < place.slot < store.changes.settled_until()
+
+
+# --- what is forgotten ----------------------------------------------------------------------------
+
+
+def test_nothing_is_known_from_before_the_table_was_made_nor_longer_ago_than_is_kept(
+    client: DynamoDBClient, tables: Tables
+) -> None:
+    short = partial(ChangeLog, slot=SLOT, grace=GRACE, kept=timedelta(seconds=1))
+    with opened(client, tables) as store, opened(client, tables, make_changes=short) as forgetful:
+        store.create_tables()
+        made_at = store.changes.known_from()
+        with pytest.raises(ChangesForgotten):
+            changes(store.changes, made_at - SLOT, limit=1)
+        time.sleep(1.5)
+        assert store.changes.known_from() == made_at
+        assert forgetful.changes.known_from() > made_at
+
+
+def test_a_change_goes_away_by_itself_after_five_weeks(
+    store: DynamoStore, client: DynamoDBClient, tables: Tables
+) -> None:
+    store.write([event()])
+    (item,) = client.scan(TableName=tables.changes)["Items"]
+    expires_at = datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC)
+    assert timedelta(0) <= expires_at - datetime.now(UTC) - KEPT <= timedelta(seconds=5)
+    described = client.describe_time_to_live(TableName=tables.changes)["TimeToLiveDescription"]
+    assert described == {"AttributeName": "expires_at", "TimeToLiveStatus": "ENABLED"}
+
+
+def test_an_erasure_is_told_to_nobody_and_leaves_no_change_behind(
+    store: DynamoStore, client: DynamoDBClient, tables: Tables
+) -> None:
+    for name in ("acme", "acme2", "globex"):
+        store.write([event(customer_id=name), event("t-1", customer_id=name)])
+    time.sleep(SETTLED)
+    store.void([event("t-1")], "a test")
+    assert erased(store, "acme")
+    left = [item["customer_id"]["S"] for item in client.scan(TableName=tables.changes)["Items"]]
+    assert sorted(left) == ["acme2", "globex"]
+
+
+def test_an_erasure_clears_a_long_list_in_steps_and_goes_on_where_it_was(
+    store: DynamoStore, sent: list[str]
+) -> None:
+    store.write([event()])
+    since = store.begin_erasure("acme", is_listed=True)
+    assert since is not None
+    start = datetime.now(UTC) - timedelta(minutes=20)
+    store._registry.note_changes_forgotten("acme", since, store.changes.slot_of(start))
+    sent.clear()
+    assert not store.forget_changes("acme", since)
+    assert sent.count("Query") == 4_000
+    assert store.forget_changes("acme", since)
+    assert days(all_changes(store)) == set()
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def test_tables_from_before_there_was_a_list_get_one_and_keep_what_they_hold(
+    store: DynamoStore, client: DynamoDBClient, tables: Tables
+) -> None:
+    store.write([event()])
+    client.delete_table(TableName=tables.changes)
+    with opened(client, tables) as after:
+        after.write([event("t-1")])
+        assert days(all_changes(after)) == {("acme", DAY_ZERO)}
+        assert after.count_events("acme", [ALL_TIME]) == [2]
+
+
+def test_who_may_not_make_tables_makes_the_list_beside_those_that_are_there_and_no_other(
+    store: DynamoStore, client: DynamoDBClient, tables: Tables
+) -> None:
+    store.write([event()])
+    client.delete_table(TableName=tables.changes)
+    with opened(client, tables, may_make_tables=False) as careful:
+        careful.check()
+        with pytest.raises(client.exceptions.ResourceNotFoundException):
+            client.describe_table(TableName=tables.changes)
+        careful.void([event()], "a test")
+    assert days(all_changes(store)) == {("acme", DAY_ZERO)}
+    wrong = Tables.named(f"{tables.events}x")
+    with (
+        opened(client, wrong, may_make_tables=False) as mistaken,
+        pytest.raises(StoreRefused, match="there is no table"),
+    ):
+        mistaken.void([event()], "a test")
+    assert not [name for name in client.list_tables()["TableNames"] if name in names_of(wrong)]
+
+
+def names_of(tables: Tables) -> tuple[str, ...]:
+    return tables.events, tables.counts, tables.changes
+
+
+def test_a_table_that_was_made_anew_is_listed_in_at_once(
+    store: DynamoStore, client: DynamoDBClient, tables: Tables
+) -> None:
+    store.write([event()])
+    for name in names_of(tables):
+        client.delete_table(TableName=name)
+    store.write([event("t-1")])
+    assert days(all_changes(store)) == {("acme", DAY_ZERO)}
