@@ -41,6 +41,11 @@ def write_units(events: int, event_types: int) -> float:
     return _TRANSACTION * actions / events
 
 
+def stored_bytes() -> int:
+    """What one event takes in its table."""
+    return _event_bytes() + _ITEM_OVERHEAD_BYTES
+
+
 def tables() -> str:
     """All tables, in Markdown."""
     return "\n\n".join(("\n".join(_writing()), "\n".join(_keeping_and_asking())))
@@ -66,7 +71,7 @@ def _writing() -> Iterator[str]:
 
 def _keeping_and_asking() -> Iterator[str]:
     event, counter = _event_bytes(), _counter_bytes()
-    gigabytes = (event + _ITEM_OVERHEAD_BYTES) * _MILLION / 1e9
+    gigabytes = stored_bytes() * _MILLION / 1e9
     month_units = _read_units(_MONTH_DAYS * counter)
     cut_units = _read_units(1_000 * event)
     recount_units = _read_units(_MILLION * event)

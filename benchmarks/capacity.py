@@ -1,0 +1,270 @@
+"""The tables of docs/scale.md, from the figures at the top: `python -m benchmarks.capacity`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from benchmarks import cost
+from events.models import MAX_ACTIONS
+
+
+class Figure(NamedTuple):
+    """
+    What is reckoned with.
+
+    Args:
+        source: Where it was measured or looked up. `assumed` begins one that was not: put your own.
+    """
+
+    value: float
+    unit: str
+    source: str
+
+
+#: The table to change. Everything below follows from it.
+FIGURES = {
+    "consume": Figure(
+        27_000,
+        "events/s of one process, its processor alone",
+        "37 µs an event of the CSV command, benchmarks/README.md; assumed the same for Kafka",
+    ),
+    "round trip": Figure(0.010, "s, one transaction on AWS", "assumed; docs/aws.md"),
+    "threads": Figure(4, "transactions under way in a process", "EVENTS_WRITE_THREADS"),
+    "events in a transaction": Figure(16, "events of one customer and day", "assumed"),
+    "event types": Figure(2, "in such a transaction", "assumed"),
+    "archive": Figure(20_000, "events/s of the one process", "assumed"),
+    "recount": Figure(200_000, "events/s of one core", "assumed"),
+    "streaming": Figure(20_000, "events/s of one core", "assumed"),
+    "billing": Figure(6_000, "events/s of one process, SQLite", "one run of 100,000, 2 busy cores"),
+    "bytes on the bus": Figure(
+        212, "of one event, key and value, not compressed", "an event of resources/events.csv"
+    ),
+    "bytes in the archive": Figure(60, "of one event, Parquet", "assumed"),
+    "copies": Figure(3, "of each message in Kafka", "replication.factor"),
+    "days on the bus": Figure(7, "days", "Kafka's default, log.retention.hours"),
+    "peak": Figure(3, "times the mean", "assumed"),
+    "headroom": Figure(0.5, "of a consumer is used at the peak", "so that it catches up"),
+    "core hour": Figure(0.05, "dollars", "assumed"),
+    "gigabyte month": Figure(0.023, "dollars, object storage", "assumed"),
+}
+#: Partitions come in steps of this, which 2, 3, 4, 6 and 12 consumers share evenly.
+_STEP = 12
+#: Default quota of a table on AWS (docs/aws.md, Limits).
+_TABLE_UNITS = 40_000
+#: What an event takes of its own table; the rest is the counters'.
+_EVENT_UNITS = 2
+
+_THREADS = (4, 16, 64)
+_LOADS = (1_000_000, 100_000_000, 1_000_000_000)
+_DAY_SECONDS = 86_400
+_MONTH_DAYS = 30
+_HOUR_SECONDS = 3_600
+_MILLION = 1_000_000
+_GIGABYTE = 1e9
+
+
+def value(name: str) -> float:
+    return FIGURES[name].value
+
+
+# --- what follows ---------------------------------------------------------------------------------
+
+
+def peak(events_a_day: float) -> float:
+    """Events a second."""
+    return events_a_day / _DAY_SECONDS * value("peak")
+
+
+def consumer_rate(events: float, threads: float) -> float:
+    """
+    Events/s of one `consume` on AWS: its processor, or its transactions, whichever is less.
+
+    Args:
+        events: In a transaction.
+        threads: Transactions under way.
+    """
+    return min(value("consume"), threads / value("round trip") * events)
+
+
+def consumers(events_a_day: float) -> int:
+    rate = consumer_rate(value("events in a transaction"), value("threads"))
+    return math.ceil(peak(events_a_day) / rate / value("headroom"))
+
+
+def partitions(events_a_day: float) -> int:
+    """One for each consumer at least, in whole steps: adding some later moves customers."""
+    return max(1, math.ceil(consumers(events_a_day) / _STEP)) * _STEP
+
+
+def units_an_event() -> float:
+    return cost.write_units(int(value("events in a transaction")), int(value("event types")))
+
+
+def streaming_cores(events_a_day: float) -> int:
+    return math.ceil(peak(events_a_day) / value("streaming") / value("headroom"))
+
+
+def dollars_a_million(path: str) -> float:
+    """Of a path that only computes; without what it keeps."""
+    return _MILLION / value(path) / _HOUR_SECONDS * value("core hour")
+
+
+# --- the tables -----------------------------------------------------------------------------------
+
+
+def _figures() -> Iterator[str]:
+    yield "| figure | value | of | from |"
+    yield "|---|---|---|---|"
+    for name, each in FIGURES.items():
+        yield f"| {name} | {each.value:,g} | {each.unit} | {each.source} |"
+
+
+def _loads() -> Iterator[str]:
+    bus, archive = value("bytes on the bus"), value("bytes in the archive")
+    kept = value("copies") * value("days on the bus")
+    yield (
+        "| events a day | mean, events/s | peak, events/s | on the bus a day "
+        "| all copies on the brokers | archive a month |"
+    )
+    yield "|---|---|---|---|---|---|"
+    for load in _LOADS:
+        yield (
+            f"| {load:,} | {load / _DAY_SECONDS:,.0f} | {peak(load):,.0f} | {_size(load * bus)} "
+            f"| {_size(load * bus * kept)} | {_size(load * archive * _MONTH_DAYS)} |"
+        )
+
+
+def _transactions() -> Iterator[str]:
+    types = int(value("event types"))
+    yield (
+        "| events in a transaction | write units an event | a million events "
+        + "".join(f"| events/s, {threads} under way " for threads in _THREADS)
+        + "|"
+    )
+    yield "|---" * (3 + len(_THREADS)) + "|"
+    for events in (1, 4, 16, MAX_ACTIONS - 1 - types):
+        units = cost.write_units(events, min(events, types))
+        rates = "".join(f"| {consumer_rate(events, threads):,.0f} " for threads in _THREADS)
+        dollars = units * cost.MILLION_WRITE_UNITS
+        yield f"| {events} | {units:.2f} | ${dollars:.2f} {rates}|"
+
+
+def _exact() -> Iterator[str]:
+    event_bytes = cost.stored_bytes()
+    yield (
+        "| events a day | `consume` processes | partitions | write units/s at the peak "
+        "| of the events' table's default quota | writes, each day "
+        "| keeping the events of a month, each month |"
+    )
+    yield "|---|---|---|---|---|---|---|"
+    for load in _LOADS:
+        units = peak(load) * units_an_event()
+        of_quota = peak(load) * _EVENT_UNITS / _TABLE_UNITS
+        writes = load * units_an_event() / _MILLION * cost.MILLION_WRITE_UNITS
+        kept = load * _MONTH_DAYS * event_bytes / _GIGABYTE * cost.GIGABYTE_MONTH
+        yield (
+            f"| {load:,} | {consumers(load)} | {partitions(load)} | {units:,.0f} "
+            f"| {of_quota:.1%} | ${writes:,.2f} | ${kept:,.2f} |"
+        )
+
+
+def _others() -> Iterator[str]:
+    archive_bytes = value("bytes in the archive")
+    yield (
+        "| events a day | of one `archive` process, mean and peak | cores for streaming windows "
+        "| core hours to recount a day | core hours to recount a month | archive kept, each month |"
+    )
+    yield "|---|---|---|---|---|---|"
+    for load in _LOADS:
+        mean, most = load / _DAY_SECONDS / value("archive"), peak(load) / value("archive")
+        hours = load / value("recount") / _HOUR_SECONDS
+        kept = load * _MONTH_DAYS * archive_bytes / _GIGABYTE * value("gigabyte month")
+        yield (
+            f"| {load:,} | {mean:.1%}, {most:.1%} | {streaming_cores(load)} | {hours:,.3f} "
+            f"| {hours * _MONTH_DAYS:,.2f} | ${kept:,.2f} |"
+        )
+
+
+def _paths() -> Iterator[str]:
+    exact = units_an_event() * cost.MILLION_WRITE_UNITS
+    kept = cost.stored_bytes() * _MILLION / _GIGABYTE * cost.GIGABYTE_MONTH
+    archived = value("bytes in the archive") * _MILLION / _GIGABYTE * value("gigabyte month")
+    yield "| path | dedupe | late events | exact | state | a million events |"
+    yield "|---|---|---|---|---|---|"
+    for row in (
+        (
+            "count: `consume`",
+            "for ever, by the event itself",
+            "of any age",
+            "at every moment",
+            "DynamoDB alone",
+            f"${exact:.2f}, and ${kept:.3f} a month",
+        ),
+        (
+            "keep: `archive`",
+            "none: a row for each message",
+            "of any age",
+            "each message once",
+            "its position, in the table's own commit",
+            f"${dollars_a_million('archive'):.4f}, and ${archived:.4f} a month",
+        ),
+        (
+            "recount: `jobs.recount`",
+            "for ever, over all that is archived",
+            "of any age, at the next run",
+            "for what is archived: the referee",
+            "none",
+            f"${dollars_a_million('recount'):.5f} each time",
+        ),
+        (
+            "windows: `jobs.stream_counts`",
+            "within the watermark",
+            "within the watermark; later ones are not counted, and their number is said",
+            "within the watermark, and says that it is bounded",
+            "checkpoint: the distinct events of at most two watermarks",
+            f"${dollars_a_million('streaming'):.4f}",
+        ),
+        (
+            "bill: `examples.billing`",
+            "for ever, by a hash in SQL",
+            "of any age",
+            "at every moment; reconciled to the unit",
+            "its SQL database",
+            f"${dollars_a_million('billing'):.4f}, and the database",
+        ),
+    ):
+        yield f"| {' | '.join(row)} |"
+
+
+#: By the name that stands before each in docs/scale.md.
+_TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "paths": _paths,
+    "loads": _loads,
+    "transactions": _transactions,
+    "exact": _exact,
+    "others": _others,
+    "figures": _figures,
+}
+
+
+def tables() -> dict[str, str]:
+    """Each table, in Markdown, by its name."""
+    return {name: "\n".join(lines()) for name, lines in _TABLES.items()}
+
+
+def _size(number: float) -> str:
+    for unit, bytes_each in (("TB", 1e12), ("GB", 1e9)):
+        if number >= bytes_each:
+            return f"{number / bytes_each:,.1f} {unit}"
+    return f"{number / 1e6:,.0f} MB"
+
+
+def main() -> None:
+    for name, table in tables().items():
+        print(f"<!-- capacity: {name} -->\n\n{table}\n\n<!-- end -->\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What others build on the bus and the API; see README.md."""
