@@ -203,6 +203,30 @@ class Settings(BaseSettings):
         description="File of further librdkafka properties, one name=value a line: TLS, SASL.",
     )
 
+    events_iceberg_catalog: str = Field(
+        default="events",
+        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$",
+        description="Name of the Iceberg catalog in pyiceberg's configuration; where that has none "
+        "of this name, it is a file of this machine.",
+    )
+    events_iceberg_folder: str = Field(
+        default=".local/iceberg",
+        min_length=1,
+        description="Folder of that catalog and its tables.",
+    )
+    events_archive_rows: int = Field(
+        default=200_000,
+        ge=1,
+        le=10_000_000,
+        description="Messages after which `archive` commits; they are held in memory until then.",
+    )
+    events_archive_seconds: float = Field(
+        default=60,
+        ge=0.1,
+        le=86_400,
+        description="Seconds after which `archive` commits what it has.",
+    )
+
     @property
     def are_api_keys_on(self) -> bool:
         return self.events_api_keys == "on"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,8 +28,10 @@ def broker() -> Iterator[kafka.KafkaLocal]:
 
 
 @pytest.fixture
-def settings(database: dynamodb.DynamoDBLocal, broker: kafka.KafkaLocal) -> Settings:
-    """Settings that name tables, topics and a group which nothing else uses."""
+def settings(
+    database: dynamodb.DynamoDBLocal, broker: kafka.KafkaLocal, tmp_path: Path
+) -> Settings:
+    """Settings that name tables, topics, a group and an archive which nothing else uses."""
     name = uuid.uuid4().hex
     return Settings(
         dynamodb_endpoint_url=database.endpoint_url,
@@ -37,4 +40,5 @@ def settings(database: dynamodb.DynamoDBLocal, broker: kafka.KafkaLocal) -> Sett
         events_kafka_topic=f"events-{name}",
         events_kafka_partitions=3,
         events_kafka_group=f"group-{name}",
+        events_iceberg_folder=str(tmp_path / "iceberg"),
     )
