@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError
 from pydantic import ValidationError
 
 from events.access import KeyRing
+from events.bulk import BulkLoader
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
@@ -107,6 +108,14 @@ def make_service(
         patience_seconds = settings.events_store_patience_seconds
     store = make_store(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
     return EventService(store, write_threads=settings.events_write_threads)
+
+
+def make_bulk_loader(settings: Settings) -> BulkLoader:
+    return BulkLoader(
+        make_client(settings),
+        Tables.named(settings.dynamodb_events_table_name),
+        retry=RetryPolicy(settings.events_ingest_patience_seconds),
+    )
 
 
 def make_key_store(

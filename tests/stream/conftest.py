@@ -8,10 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
 from events.config import Settings
+from events.errors import InvalidInput
 from events.local import dynamodb, kafka
 from events.local.server import LocalServerError
+from jobs.session import opened_session
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """py4j drops its connections to Spark and leaves them to the garbage collector to close."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
 
 
 @pytest.fixture(scope="session")
@@ -41,4 +51,24 @@ def settings(
         events_kafka_partitions=3,
         events_kafka_group=f"group-{name}",
         events_iceberg_folder=str(tmp_path / "iceberg"),
+        events_iceberg_catalog=f"c{name}",
     )
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """A session for the whole run: jobs that are started in this process use it too."""
+    try:
+        with opened_session("tests", Settings()) as session:
+            yield session
+    except (InvalidInput, LocalServerError) as exc:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no Spark: {exc}")
+
+
+@pytest.fixture
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of this test, for a job that is started in this process."""
+    for name, value in settings.model_dump().items():
+        monkeypatch.setenv(name.upper(), str(value))

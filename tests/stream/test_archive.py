@@ -42,8 +42,10 @@ def shell(tmp_path: Path, settings: Settings) -> Iterator[Shell]:
     shell.end()
 
 
-def archive(settings: Settings, **options: bool) -> Archived:
-    return Archiver(settings, is_until_end=True, patience_seconds=30, **options).run()
+def archive(settings: Settings, *, is_gap_accepted: bool = False) -> Archived:
+    return Archiver(
+        settings, is_until_end=True, is_gap_accepted=is_gap_accepted, patience_seconds=30
+    ).run()
 
 
 def counted(done: Archived) -> tuple[int, int]:
