@@ -34,12 +34,11 @@ from jobs.counts import (
     with_micros,
 )
 from jobs.loading import load
-from jobs.session import opened_session, table_name
+from jobs.session import HOURLY, RAW, opened_session, table_name
+from jobs.windowed import restore
 
 EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
 
-RAW = "raw"
-HOURLY = "hourly_counts"
 _COLUMNS = "customer_id STRING, event_type STRING, hour TIMESTAMP, count BIGINT"
 
 
@@ -75,12 +74,20 @@ def _parser() -> argparse.ArgumentParser:
     then.add_argument(
         "--load-events", action="store_true", help="put the counts and the events into such tables"
     )
+    then.add_argument(
+        "--restore-windowed",
+        action="store_true",
+        help="put the counts into events.windowed_counts, where the stream lacks what came too "
+        "late; needs an --end that its watermark has passed",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
 def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -> int:
     window = days_between(options.start, options.end)
+    if options.restore_windowed and options.end is None:
+        raise InvalidInput("--restore-windowed needs --end: a day that the watermark has passed")
     is_loading = options.load or options.load_events
     plan: dict[str, Any] = {}
     if is_loading:
@@ -90,6 +97,8 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     events = distinct_events(raw, window)
     save(spark, settings, hourly_counts(events), window)
     counts = _saved(spark, settings, window)
+    if options.restore_windowed:
+        restore(spark, settings, window)
     if is_loading:
         _load(events, counts, settings, plan)
     found = Comparison(events=_total(counts))

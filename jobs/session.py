@@ -14,6 +14,7 @@ from events.config import Settings
 
 #: As the archive names it, in any catalog.
 NAMESPACE = "events"
+RAW, HOURLY, WINDOWED = "raw", "hourly_counts", "windowed_counts"
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 _LOCAL = {
     "spark.master": "local[2]",
@@ -21,6 +22,8 @@ _LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.shuffle.partitions": "4",
+    # What it warns of is the same each time, and hides what is said.
+    "spark.log.level": "ERROR",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }

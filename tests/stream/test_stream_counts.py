@@ -1,0 +1,144 @@
+"""The stream: what comes in time is counted once, what comes too late is said."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from events.config import Settings
+from events.stream.archive import Archiver
+from jobs import recount, stream_counts
+from tests.e2e.conftest import Shell, until
+from tests.factories import DAY, HOUR_ZERO, event, many_events
+from tests.stream.archives import hourly, produce, rows_of
+
+pytestmark = pytest.mark.usefixtures("spark", "environment")
+
+Lines = list[dict[str, Any]]
+Job = Callable[..., tuple[int, Lines]]
+Counts = Mapping[tuple[str, str, datetime], int]
+
+
+@pytest.fixture
+def job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Job:
+    """Runs the stream in this process to the end of the topic; gives code and batches."""
+
+    def run(*arguments: str) -> tuple[int, Lines]:
+        capsys.readouterr()
+        checkpoint = str(tmp_path / "checkpoint")
+        code = stream_counts.main(["--checkpoint", checkpoint, "--until-end", *arguments])
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def shell(tmp_path: Path, settings: Settings) -> Iterator[Shell]:
+    """Runs commands with the settings of this test."""
+    shell = Shell(
+        tmp_path / "shell",
+        {name.upper(): str(value) for name, value in settings.model_dump().items()},
+    )
+    yield shell
+    shell.end()
+
+
+def counted(settings: Settings, table: str = "windowed_counts") -> Counts:
+    return {
+        (row["customer_id"], row["event_type"], row["hour"].astimezone(UTC)): row["count"]
+        for row in rows_of(settings, table)
+    }
+
+
+def test_what_comes_in_time_is_counted_once_over_several_runs(settings: Settings, job: Job) -> None:
+    events = many_events(200, customers=4, event_types=3, hours=20)
+    ahead = event("ahead", timestamp=datetime(9999, 1, 1, tzinfo=UTC))
+    produce(settings, [*events[:150], *events[:40], b"no event", ahead])
+    code, lines = job("--most-a-batch", "100")
+    assert code == 0
+    assert counted(settings) == hourly(events[:150])
+    assert lines[-1]["total"] == {
+        "read": 192, "rejected": 1, "ahead": 1, "dropped_by_watermark": 0,
+    }  # fmt: skip
+
+    produce(settings, [*events[100:], *events[:40]])
+    assert job()[0] == 0
+    assert counted(settings) == hourly(events)
+
+
+def test_too_late_is_counted_as_dropped_and_a_recount_restores_it(
+    settings: Settings, job: Job
+) -> None:
+    old = many_events(30, start=HOUR_ZERO)
+    new = many_events(30, seed=1, start=HOUR_ZERO + DAY * 10)
+    late = many_events(7, seed=2, start=HOUR_ZERO)
+    produce(settings, old)
+    job()
+    produce(settings, new)
+    job()
+    # Their hours are long past the watermark; so is a duplicate, which would not count anyway.
+    produce(settings, [*late, old[0]])
+    code, lines = job()
+    assert code == 0
+    assert lines[-1]["total"]["dropped_by_watermark"] == 8
+    assert counted(settings) == hourly([*old, *new])
+
+    Archiver(settings, is_until_end=True, patience_seconds=30).run()
+    assert recount.main(["--end", "2021-03-05", "--restore-windowed"]) == 0
+    assert counted(settings) == hourly([*old, *new, *late])
+    # Twice is as once, and the stream goes on.
+    assert recount.main(["--end", "2021-03-05", "--restore-windowed"]) == 0
+    more = many_events(5, seed=3, start=HOUR_ZERO + DAY * 10)
+    produce(settings, more)
+    job()
+    assert counted(settings) == hourly([*old, *new, *late, *more])
+
+
+def test_what_it_remembers_is_bounded_by_the_watermark(settings: Settings, job: Job) -> None:
+    rows = []
+    for day in range(6):
+        produce(settings, many_events(50, seed=day, start=HOUR_ZERO + DAY * day))
+        code, lines = job()
+        assert code == 0
+        rows.append(lines[-2]["state_rows"])
+    # A day of the watermark, twice: once until it passes, once more until the state goes.
+    assert max(rows) <= 150
+    assert rows[-1] <= 150
+    assert sum(counted(settings).values()) == 300
+
+
+def test_another_checkpoint_cannot_add_to_the_same_table(
+    settings: Settings, job: Job, tmp_path: Path
+) -> None:
+    produce(settings, many_events(5))
+    job()
+    other = ["--checkpoint", str(tmp_path / "another"), "--until-end"]
+    assert stream_counts.main(other) == 2
+    assert sum(counted(settings).values()) == 5
+
+
+def test_killed_at_any_moment_it_counts_every_event_once(shell: Shell, settings: Settings) -> None:
+    rng = random.Random(11)
+    events = many_events(3_000, customers=10, event_types=3, hours=20)
+    produce(settings, [*events, *rng.sample(events, 500)])
+    arguments = ["-m", "jobs.stream_counts", "--checkpoint", "checkpoint", "--most-a-batch", "150"]
+    for _ in range(3):
+        command = shell.start(*arguments)
+        batches = rng.randrange(2, 5)
+        until(
+            lambda: len(command.out.splitlines()) >= batches or not command.is_running(),  # noqa: B023 - called at once
+            timeout_seconds=150,
+        )
+        # Somewhere in the next batch, which may be any of its steps.
+        time.sleep(rng.uniform(0, 1.5))
+        command.end()
+    ran = shell.start(*arguments, "--until-end").ended(timeout_seconds=200)
+    assert ran.code == 0, ran.err
+    assert counted(settings) == hourly(events)
