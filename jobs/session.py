@@ -14,7 +14,8 @@ from events.config import Settings
 
 #: As the archive names it, in any catalog.
 NAMESPACE = "events"
-RAW, HOURLY, WINDOWED = "raw", "hourly_counts", "windowed_counts"
+RAW, REJECTED = "raw", "raw_rejected"
+HOURLY, WINDOWED = "hourly_counts", "windowed_counts"
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 _LOCAL = {
     "spark.master": "local[2]",

@@ -72,7 +72,7 @@ def add_batch(spark: SparkSession, settings: Settings, events: DataFrame, batch_
 
 def restore(spark: SparkSession, settings: Settings, window: Window) -> None:
     """
-    Put the recount of a window in the place of windowed counts that differ, and add what is lacking.
+    Put the recount of a window in the place of windowed counts that differ or are not there.
 
     For hours that the stream has passed: it adds nothing to them any more.
     """

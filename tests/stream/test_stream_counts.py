@@ -21,6 +21,9 @@ from tests.stream.archives import hourly, produce, rows_of
 
 pytestmark = pytest.mark.usefixtures("spark", "environment")
 
+#: Each is a start of Spark.
+KILLS = 2
+
 Lines = list[dict[str, Any]]
 Job = Callable[..., tuple[int, Lines]]
 Counts = Mapping[tuple[str, str, datetime], int]
@@ -115,12 +118,14 @@ def test_what_it_remembers_is_bounded_by_the_watermark(settings: Settings, job: 
 
 
 def test_another_checkpoint_cannot_add_to_the_same_table(
-    settings: Settings, job: Job, tmp_path: Path
+    settings: Settings, job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     produce(settings, many_events(5))
     job()
     other = ["--checkpoint", str(tmp_path / "another"), "--until-end"]
+    capsys.readouterr()
     assert stream_counts.main(other) == 2
+    assert "another checkpoint" in capsys.readouterr().err
     assert sum(counted(settings).values()) == 5
 
 
@@ -128,10 +133,10 @@ def test_killed_at_any_moment_it_counts_every_event_once(shell: Shell, settings:
     rng = random.Random(11)
     events = many_events(3_000, customers=10, event_types=3, hours=20)
     produce(settings, [*events, *rng.sample(events, 500)])
-    arguments = ["-m", "jobs.stream_counts", "--checkpoint", "checkpoint", "--most-a-batch", "150"]
-    for _ in range(3):
+    arguments = ["-m", "jobs.stream_counts", "--checkpoint", "checkpoint", "--most-a-batch", "400"]
+    for _ in range(KILLS):
         command = shell.start(*arguments)
-        batches = rng.randrange(2, 5)
+        batches = rng.randrange(1, 3)
         until(
             lambda: len(command.out.splitlines()) >= batches or not command.is_running(),  # noqa: B023 - called at once
             timeout_seconds=150,
