@@ -60,13 +60,14 @@ def open_catalog(settings: Settings) -> Catalog:
     """
     name = settings.events_iceberg_catalog
     try:
-        has_configuration = bool(Config().get_catalog_config(name))
+        # Read anew: pyiceberg itself has what was there when it was imported.
+        configuration = Config().get_catalog_config(name)
     except ValueError as exc:
         raise InvalidInput(f"pyiceberg's configuration of the catalog {name}: {exc}") from exc
-    if has_configuration:
+    if configuration:
         with naming_errors(f"the catalog {name}"):
             try:
-                return load_catalog(name)
+                return load_catalog(name, **{key: str(configuration[key]) for key in configuration})
             except (ValueError, TypeError) as exc:
                 raise InvalidInput(
                     f"pyiceberg's configuration of the catalog {name}: {exc}"
