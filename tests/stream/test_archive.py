@@ -8,12 +8,16 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import CommitTableResponse
 
 from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
@@ -182,6 +186,42 @@ def test_a_commit_on_a_position_that_is_no_longer_the_table_s_adds_nothing(
         late.append([], topic, before=Position(), after=Position("", {0: 99}))
     assert late.position(topic) == ArchiveTable(catalog, RAW).position(topic)
     catalog.close()
+
+
+class Overtaken(SqlCatalog):
+    """A catalog in which somebody else commits between our look at the table and our commit."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    def commit_table(self, *arguments: Any, **named: Any) -> CommitTableResponse:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return super().commit_table(*arguments, **named)
+
+
+def test_a_commit_that_is_overtaken_at_the_last_moment_adds_nothing(settings: Settings) -> None:
+    topic = settings.events_kafka_topic
+    at = datetime(2021, 3, 1, tzinfo=UTC)
+    rows = [(*each, 0, place, at) for place, each in enumerate(many_events(5))]
+    ours = open_catalog(settings)
+    catalog = Overtaken(ours.name, **ours.properties)
+    table, other = ArchiveTable(catalog, RAW), ArchiveTable(ours, RAW)
+    after = Position("", {0: 5})
+    catalog.meanwhile = lambda: other.append(rows, topic, before=Position(), after=after)
+    with pytest.raises(Conflict):
+        table.append(rows, topic, before=Position(), after=after)
+    assert archived(settings) == Counter(many_events(5))
+
+    # A snapshot that moves no position is a conflict as well; the next look finds nothing wrong.
+    iceberg = ours.load_table(("events", "raw"))
+    catalog.meanwhile = lambda: iceberg.append(iceberg.scan().to_arrow().slice(0, 0))
+    last = Position("", {0: 6})
+    with pytest.raises(Conflict):
+        table.append(rows[:1], topic, before=after, after=last)
+    table.append(rows[:1], topic, before=after, after=last)
+    assert archived(settings).total() == 6
+    catalog.close()
+    ours.close()
 
 
 def test_told_to_stop_it_commits_what_it_has_read(shell: Shell, settings: Settings) -> None:

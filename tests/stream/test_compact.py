@@ -9,14 +9,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as parquet
 import pytest
 from pyspark.sql import SparkSession
 
 from events.config import Settings
+from events.models import Event
 from events.stream.archive import Archiver
 from events.stream.catalogs import open_catalog
 from events.stream.tables import RAW, ArchiveTable
-from jobs import compact
+from jobs import compact, erase
 from tests.factories import many_events
 from tests.stream.archives import archived, produce
 
@@ -100,3 +102,29 @@ def test_a_compaction_under_an_archiver_that_runs_makes_it_neither_lose_nor_repe
     thread.join()
     archive(settings)
     assert archived(settings) == Counter(events)
+
+
+def test_an_erased_customer_is_in_no_file_of_the_archive(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = [replace_customer(each, "o'gone") for each in many_events(10, seed=1)]
+    kept = many_events(10)
+    produce(settings, [*kept, *gone])
+    archive(settings)
+    assert erase.main(["o'gone", "--yes"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [{"table": "raw", "rows_erased": 10}]
+    assert archived(settings) == Counter(kept)
+    left = [
+        parquet.read_table(file) for file in Path(settings.events_iceberg_folder).rglob("*.parquet")
+    ]
+    names = {name for table in left for name in table.column("customer_id").to_pylist()}
+    assert names == {"customer-0"}
+
+    produce(settings, many_events(3, seed=2))
+    assert archive(settings) == 3, "it goes on where it was"
+    assert erase.main(["customer-0"]) == 2
+
+
+def replace_customer(event: Event, customer_id: str) -> Event:
+    return event._replace(customer_id=customer_id)
