@@ -12,9 +12,11 @@ from events.calls import Calls, ConditionFailed
 from events.datamodels import (
     Tables,
     counter_item,
+    counter_key,
     event_item,
     event_key,
     registry_item,
+    set_hours_expressions,
     utc_now,
 )
 from events.errors import StoreRefused
@@ -64,6 +66,10 @@ class BulkLoader:
 
     def close(self) -> None:
         self._client.close()
+
+    def create_tables(self) -> None:
+        """Make the tables that are not there, and wait until they can be used."""
+        self._calls.create_tables()
 
     def under_way(self) -> str | None:
         """The plan of a load that was begun and not finished; None where there is none."""
@@ -120,6 +126,21 @@ class BulkLoader:
     def put_counts(self, counts: Iterable[DayCounts], at: datetime) -> None:
         """Put counters, whatever was counted before."""
         self._put(self._tables.counts, (counter_item(each, at) for each in counts))
+
+    def set_hours(self, counts: Iterable[DayCounts], at: datetime) -> None:
+        """Put hours of counters, as they are now; the other hours of the day stay."""
+        for each in counts:
+            update, values = set_hours_expressions(each, at)
+            self._calls.one(
+                self._client.update_item,
+                TableName=self._tables.counts,
+                Key={
+                    "customer_id": {"S": each.customer_id},
+                    "counter_key": {"S": counter_key(each.day, each.event_type)},
+                },
+                UpdateExpression=update,
+                ExpressionAttributeValues=values,
+            )
 
     def finish(self) -> None:
         """Take the mark off: everything is there."""

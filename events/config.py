@@ -227,6 +227,19 @@ class Settings(BaseSettings):
         description="Seconds after which `archive` commits what it has.",
     )
 
+    events_counts: Literal["exact", "windowed"] = Field(
+        default="exact",
+        description="`exact`: counts of the stored events. `windowed`: those of "
+        "`jobs/stream_counts.py`, whole hours alone, to be read and not written.",
+    )
+    events_watermark_seconds: int = Field(
+        default=86_400,
+        ge=1,
+        le=1_000_000_000,
+        description="How much later than the newest event an event may come to be in the windowed "
+        "counts.",
+    )
+
     @property
     def are_api_keys_on(self) -> bool:
         return self.events_api_keys == "on"

@@ -194,6 +194,18 @@ def counter_item(counts: DayCounts, now: datetime) -> dict[str, AttributeValueTy
     }
 
 
+def set_hours_expressions(
+    counts: DayCounts, now: datetime
+) -> tuple[str, dict[str, AttributeValueTypeDef]]:
+    """Update expression and values that put these hours, and leave the others as they are."""
+    names = [_HOURS[hour] for hour in counts.hours]
+    values: dict[str, AttributeValueTypeDef] = {
+        f":{_HOURS[hour]}": {"N": str(count)} for hour, count in counts.hours.items()
+    }
+    sets = ", ".join([*(f"{name} = :{name}" for name in names), "updated_at = :now"])
+    return f"SET {sets}", {**values, ":now": {"S": format_timestamp(now)}}
+
+
 def was_repaired_at(item: Item, at: datetime) -> bool:
     """Whether it was the repair of that moment which last mended a counter item."""
     return item.get("repaired_at") == {"S": format_timestamp(at)}

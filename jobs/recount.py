@@ -34,6 +34,7 @@ from jobs.counts import (
     with_micros,
 )
 from jobs.loading import load
+from jobs.publishing import make_tables, publish
 from jobs.session import HOURLY, RAW, opened_session, table_name
 from jobs.windowed import restore
 
@@ -80,6 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         help="put the counts into events.windowed_counts, where the stream lacks what came too "
         "late; needs an --end that its watermark has passed",
     )
+    parser.add_argument(
+        "--to-dynamodb",
+        action="store_true",
+        help="with --restore-windowed: put them where the API reads windowed counts as well",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -99,6 +105,9 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     counts = _saved(spark, settings, window)
     if options.restore_windowed:
         restore(spark, settings, window)
+        if options.to_dynamodb:
+            make_tables(settings)
+            publish(spark, settings, counts)
     if is_loading:
         _load(events, counts, settings, plan)
     found = Comparison(events=_total(counts))

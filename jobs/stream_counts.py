@@ -30,6 +30,7 @@ from events.bootstrap import load_settings
 from events.config import Settings
 from events.errors import EventsError, InvalidInput, StoreRefused
 from jobs.messages import messages
+from jobs.publishing import make_tables, publish
 from jobs.session import NAMESPACE, opened_session
 from jobs.windowed import add_batch, check_stream, make_table
 
@@ -71,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--watermark-seconds",
         type=_seconds,
-        default=86_400,
         metavar="N",
-        help="how much later than the newest event an event may come (default: 86400)",
+        help="how much later than the newest event an event may come (default: "
+        "EVENTS_WATERMARK_SECONDS)",
     )
     parser.add_argument(
         "--ahead-seconds",
@@ -89,6 +90,11 @@ def _parser() -> argparse.ArgumentParser:
         default=500_000,
         metavar="N",
         help="messages that one batch reads (default: 500000)",
+    )
+    parser.add_argument(
+        "--to-dynamodb",
+        action="store_true",
+        help="put the counts where the API finds them with EVENTS_COUNTS=windowed as well",
     )
     parser.add_argument(
         "--until-end", action="store_true", help="stop when all is counted that is there now"
@@ -112,6 +118,8 @@ def _seconds(text: str) -> int:
 def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -> int:
     spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {settings.events_iceberg_catalog}.{NAMESPACE}")
     make_table(spark, settings)
+    if options.to_dynamodb:
+        make_tables(settings)
     source = messages(
         spark,
         settings,
@@ -120,7 +128,7 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     )
     events = counted_once(
         source,
-        watermark_seconds=options.watermark_seconds,
+        watermark_seconds=options.watermark_seconds or settings.events_watermark_seconds,
         ahead_seconds=options.ahead_seconds,
     )
     stop = threading.Event()
@@ -128,7 +136,7 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
         _stop_on_signals(stop)
     totals: Counter[str] = Counter()
     for attempt in range(1, _ATTEMPTS + 1):
-        counter = BatchCounter(settings)
+        counter = BatchCounter(settings, is_published=options.to_dynamodb)
         try:
             _follow(_start(events, counter, options), stop, totals)
             break
@@ -186,8 +194,9 @@ def counted_once(source: DataFrame, *, watermark_seconds: int, ahead_seconds: in
 class BatchCounter:
     """What Spark calls with each batch; `refusal` is an error of ours that ended the stream."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, is_published: bool) -> None:
         self._settings = settings
+        self._is_published = is_published
         self.refusal: EventsError | None = None
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
@@ -207,6 +216,8 @@ class BatchCounter:
         batch.persist()
         try:
             add_batch(session, self._settings, batch, batch_id)
+            if self._is_published:
+                publish(session, self._settings, batch)
         finally:
             batch.unpersist()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from events.bootstrap import make_store
 from events.config import Settings
+from events.models import DayCounts
 from events.stream.archive import Archiver
+from events.windows import hour_of_day
 from jobs import recount, stream_counts
 from tests.e2e.conftest import Shell, until
 from tests.factories import DAY, HOUR_ZERO, event, many_events
@@ -115,6 +119,49 @@ def test_what_it_remembers_is_bounded_by_the_watermark(settings: Settings, job: 
     assert max(rows) <= 150
     assert rows[-1] <= 150
     assert sum(counted(settings).values()) == 300
+
+
+def test_the_api_on_windowed_counts_has_what_the_stream_and_a_recount_found(
+    settings: Settings, job: Job
+) -> None:
+    events = many_events(60, customers=2, event_types=2, hours=30)
+    late = many_events(5, seed=1, hours=3)
+    new = event("new", timestamp=HOUR_ZERO + DAY * 10)
+    produce(settings, [*events, *events[:20]])
+    job("--to-dynamodb")
+    produce(settings, [new])
+    job("--to-dynamodb")
+    assert served(settings) == hourly([*events, new])
+
+    produce(settings, late)
+    job("--to-dynamodb")
+    assert served(settings) == hourly([*events, new])
+    Archiver(settings, is_until_end=True, patience_seconds=30).run()
+    assert recount.main(["--end", "2021-03-05", "--restore-windowed", "--to-dynamodb"]) == 0
+    assert served(settings) == hourly([*events, new, *late])
+
+
+def served(settings: Settings) -> Counts:
+    """What the API's store has, of types; that the totals are their sums is seen to."""
+    store = make_store(
+        settings.model_copy(update={"events_counts": "windowed"}), patience_seconds=10
+    )
+    found: dict[tuple[str, str, datetime], int] = {}
+    totals: Counter[tuple[str, datetime]] = Counter()
+    for customer_id in store.customers(prefix="", after=None, limit=100):
+        for counter in store.all_counters(customer_id):
+            assert isinstance(counter, DayCounts)
+            for hour, count in counter.hours.items():
+                at = hour_of_day(counter.day, hour)
+                if counter.event_type is None:
+                    totals[customer_id, at] += count
+                else:
+                    totals[customer_id, at] -= count
+                    found[customer_id, counter.event_type, at] = count
+    store.close()
+    assert not +totals
+    assert not -totals
+    return found
 
 
 def test_another_checkpoint_cannot_add_to_the_same_table(

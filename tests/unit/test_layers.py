@@ -25,7 +25,7 @@ USE_CASES = (
 #: What talks to DynamoDB; `bootstrap` puts it together.
 DATABASE = (
     "events.dao", "events.commits", "events.registry", "events.keydao", "events.calls",
-    "events.bulk",
+    "events.bulk", "events.windowedstore",
 )  # fmt: skip
 PURE = (
     "events.windows", "events.rollups", "events.timestamps", "events.parsing",

@@ -35,6 +35,9 @@ THROUGH_THEIR_BASE = {
     "events.local.server.LocalServerError": 500,
     "events.local.run.RunError": 500,
     "events.server.workers.WorkersError": 500,
+    # Of commands alone: they never reach an answer.
+    "events.stream.catalogs.Conflict": 503,
+    "events.stream.topics.MessagesMissing": 500,
 }
 
 
