@@ -74,7 +74,9 @@ class Archiver:
         self._now = now
         self._clock = clock
         self._stop = threading.Event()
-        self._done_at = clock()
+        #: When nothing was wrong last; it stands still while commits fail, however well it reads.
+        self._well_at = clock()
+        self._is_commit_failing = False
         self.result = Archived()
 
     def stop(self) -> None:
@@ -92,27 +94,34 @@ class Archiver:
             StoreRefused: Kafka or the catalog says no.
         """
         failures = 0
-        self._done_at = self._clock()
+        self._well_at = self._clock()
         while not self._stop.is_set():
+            done_before = self.result.commits
             try:
-                done_before = self.result.commits
-                if self._from_the_table_on():
-                    return self.result
+                if self._attempt():
+                    break
             except Conflict as exc:
                 # Somebody else archives as well: what was read may be in the table by now.
                 self.result.conflicts += 1
+                self._is_commit_failing = False
                 log.warning("%s: reading on from where the table is now", exc)
-            except MessagesMissing as exc:
-                if not self._is_gap_accepted:
-                    raise
-                self._pass_over(exc)
             except StoreUnavailable as exc:
                 failures = 1 if self.result.commits > done_before else failures + 1
                 self._pause(exc, failures)
         return self.result
 
+    def _attempt(self) -> bool:
+        """Whether all is done; False says to begin anew."""
+        try:
+            return self._from_the_table_on()
+        except MessagesMissing as exc:
+            if not self._is_gap_accepted:
+                raise
+            self._pass_over(exc)
+            return False
+
     def _pause(self, exc: StoreUnavailable, failures: int) -> None:
-        lasted = self._clock() - self._done_at
+        lasted = self._clock() - self._well_at
         if self._stop.is_set():
             raise exc
         if self._patience_seconds is not None and lasted >= self._patience_seconds:
@@ -146,6 +155,8 @@ class Archiver:
                         begun = self._clock()
                     batch.add(message)
                 at = self._clock()
+                if not self._is_commit_failing:
+                    self._well_at = at
                 is_over = self._stop.is_set() or (self._is_until_end and reader.is_at_end)
                 is_old = at - begun >= self._settings.events_archive_seconds
                 is_large = len(batch) >= self._settings.events_archive_rows or batch.is_full
@@ -179,6 +190,7 @@ class Archiver:
         a process that is killed in between reads them again, and leaves out those before it.
         """
         at = self._now()
+        self._is_commit_failing = True
         if batch.rejected:
             self._commit_rejected(catalog, batch, after, at)
         raw.append(stamped(batch.events, at), self._topic, before=before, after=after)
@@ -187,7 +199,7 @@ class Archiver:
         self.result.rejected += len(batch.rejected)
         self.result.commits += 1
         self.result.next_offsets = dict(after.next_offsets)
-        self._done_at = self._clock()
+        self._is_commit_failing = False
         metrics.ARCHIVED.labels("event").inc(len(batch.events))
         metrics.ARCHIVED.labels("rejected").inc(len(batch.rejected))
         log.info(

@@ -21,6 +21,7 @@ from pyiceberg.table import CommitTableResponse
 
 from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
+from events.local import kafka
 from events.stream.archive import Archived, Archiver
 from events.stream.catalogs import Conflict, open_catalog
 from events.stream.clients import ensure_topics
@@ -337,6 +338,29 @@ def test_a_kafka_that_is_not_there_is_waited_for_and_then_said(settings: Setting
     nowhere = settings.model_copy(update={"events_kafka_bootstrap_servers": "127.0.0.1:1"})
     with pytest.raises(StoreUnavailable):
         Archiver(nowhere, is_until_end=True, patience_seconds=0).run()
+
+
+def test_a_kafka_that_goes_away_is_waited_for(settings: Settings, tmp_path: Path) -> None:
+    data = tmp_path / "kafka"
+    with kafka.start(data_folder=data) as server:
+        own = settings.model_copy(
+            update={
+                "events_kafka_bootstrap_servers": server.bootstrap_servers,
+                "events_archive_seconds": 0.5,
+            }
+        )
+        produce(own, many_events(10))
+        archiver = Archiver(own)
+        thread = threading.Thread(target=archiver.run)
+        thread.start()
+        until(lambda: archiver.result.archived == 10)
+        port = server.port
+    with kafka.start(port=port, data_folder=data):
+        produce(own, many_events(10, seed=1))
+        until(lambda: archiver.result.archived == 20)
+        archiver.stop()
+        thread.join()
+    assert archived(own) == Counter([*many_events(10), *many_events(10, seed=1)])
 
 
 def test_a_catalog_that_cannot_be_reached_is_waited_for_and_then_said(
