@@ -28,6 +28,9 @@ _TIMEOUT_SECONDS = 10.0
 #: Of librdkafka, for messages that nobody asked for yet.
 _QUEUE_KILOBYTES = 32 * 1024
 _MESSAGES_AT_A_TIME = 2_000
+_NO_TOPIC = frozenset(
+    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class TopicReader:
         try:
             topic_id = str(future.result().topic_id or "")
         except KafkaException as exc:
-            raise error_of(exc.args[0], f"the topic {self._topic}") from exc
+            raise self._error(exc.args[0]) from exc
         if position.topic_id and topic_id != position.topic_id:
             raise StoreRefused(
                 f"the topic {self._topic} was made anew since it was archived, and its offsets "
@@ -151,10 +154,10 @@ class TopicReader:
         try:
             found = self._consumer.list_topics(self._topic, timeout=_TIMEOUT_SECONDS)
         except KafkaException as exc:
-            raise error_of(exc.args[0], f"the topic {self._topic}") from exc
+            raise self._error(exc.args[0]) from exc
         topic = found.topics[self._topic]
         if topic.error is not None:
-            raise error_of(topic.error, f"the topic {self._topic}")
+            raise self._error(topic.error)
         return sorted(topic.partitions)
 
     def _bounds(self, partition: int) -> tuple[int, int]:
@@ -162,7 +165,7 @@ class TopicReader:
         try:
             found = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_SECONDS)
         except KafkaException as exc:
-            raise error_of(exc.args[0], f"the topic {self._topic}") from exc
+            raise self._error(exc.args[0]) from exc
         if found is None:
             raise StoreUnavailable(f"the topic {self._topic}: Kafka did not answer in time")
         return found
@@ -194,4 +197,10 @@ class TopicReader:
             low, _ = self._bounds(partition)
             if self._at[partition] < low:
                 raise MessagesMissing(self._topic, (Gap(partition, self._at[partition], low),))
-        raise error_of(error, f"the topic {self._topic}")
+        raise self._error(error)
+
+    def _error(self, error: KafkaError) -> StoreUnavailable | StoreRefused:
+        if error.code() in _NO_TOPIC:
+            # It may come: whoever sends the first message makes it.
+            return StoreUnavailable(f"there is no topic {self._topic}")
+        return error_of(error, f"the topic {self._topic}")

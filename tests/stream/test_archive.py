@@ -340,6 +340,19 @@ def test_a_kafka_that_is_not_there_is_waited_for_and_then_said(settings: Setting
         Archiver(nowhere, is_until_end=True, patience_seconds=0).run()
 
 
+def test_a_topic_that_is_not_there_yet_is_waited_for(settings: Settings) -> None:
+    with pytest.raises(StoreUnavailable, match="there is no topic"):
+        Archiver(settings, is_until_end=True, patience_seconds=0).run()
+    archiver = Archiver(settings)
+    thread = threading.Thread(target=archiver.run)
+    thread.start()
+    produce(settings, many_events(3))
+    time.sleep(2)
+    archiver.stop()
+    thread.join()
+    assert counted(archive(settings))[0] + archiver.result.archived == 3
+
+
 def test_a_kafka_that_goes_away_is_waited_for(settings: Settings, tmp_path: Path) -> None:
     data = tmp_path / "kafka"
     with kafka.start(data_folder=data) as server:
