@@ -215,7 +215,7 @@ class Settings(BaseSettings):
         description="Folder of that catalog and its tables.",
     )
     events_archive_rows: int = Field(
-        default=200_000,
+        default=100_000,
         ge=1,
         le=10_000_000,
         description="Messages after which `archive` commits; they are held in memory until then.",

@@ -25,8 +25,9 @@ from events.stream.positions import Position
 log = logging.getLogger(__name__)
 
 _TIMEOUT_SECONDS = 10.0
-#: Of librdkafka, for messages that nobody asked for yet.
-_QUEUE_KILOBYTES = 32 * 1024
+#: Of librdkafka, for messages that nobody asked for yet: of all partitions, and of each.
+_QUEUE_KILOBYTES = 16 * 1024
+_QUEUE_MESSAGES = 10_000
 _MESSAGES_AT_A_TIME = 2_000
 _NO_TOPIC = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
@@ -82,6 +83,7 @@ class TopicReader:
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "queued.max.messages.kbytes": _QUEUE_KILOBYTES,
+                "queued.min.messages": _QUEUE_MESSAGES,
             },
         )
         try:
