@@ -76,8 +76,12 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.bodies = Bodies(settings)
-    for each in (ingest, buckets, summary, stored, customers, changes, ops, page):
+    for each in (buckets, customers, ops):
         app.include_router(each.router)
+    if settings.events_counts == "exact":
+        # These write, or need the events themselves.
+        for each in (ingest, summary, stored, changes, page):
+            app.include_router(each.router)
     problems.install(app, bodies=(*ingest.BODIES, *buckets.ANSWERS))
     middleware.install(app, settings)
     app.state.is_stopping = False

@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError
 from pydantic import ValidationError
 
 from events.access import KeyRing
+from events.bulk import BulkLoader
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
@@ -17,6 +18,7 @@ from events.errors import InvalidInput
 from events.keydao import DynamoKeyStore
 from events.service import EventService
 from events.transactions import RetryPolicy
+from events.windowedstore import WindowedStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -90,9 +92,12 @@ def make_client(settings: Settings) -> DynamoDBClient:
 def make_store(
     settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
 ) -> DynamoStore:
-    return DynamoStore(
+    kind, tables = DynamoStore, Tables.named(settings.dynamodb_events_table_name)
+    if settings.events_counts == "windowed":
+        kind, tables = WindowedStore, windowed_tables(settings)
+    return kind(
         make_client(settings),
-        Tables.named(settings.dynamodb_events_table_name),
+        tables,
         retry=RetryPolicy(patience_seconds),
         readers=settings.events_read_threads,
         may_make_tables=may_make_tables,
@@ -107,6 +112,21 @@ def make_service(
         patience_seconds = settings.events_store_patience_seconds
     store = make_store(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
     return EventService(store, write_threads=settings.events_write_threads)
+
+
+def windowed_tables(settings: Settings) -> Tables:
+    """Where the stream's counts are; nothing is ever in its table of events."""
+    return Tables.named(f"{settings.dynamodb_events_table_name}_windowed")
+
+
+def make_bulk_loader(settings: Settings, *, is_windowed: bool = False) -> BulkLoader:
+    """What fills tables; with `is_windowed`, those of the stream's counts."""
+    named = Tables.named(settings.dynamodb_events_table_name)
+    return BulkLoader(
+        make_client(settings),
+        windowed_tables(settings) if is_windowed else named,
+        retry=RetryPolicy(settings.events_ingest_patience_seconds),
+    )
 
 
 def make_key_store(

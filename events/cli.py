@@ -14,6 +14,7 @@ from typing import NoReturn
 from events.commands import (
     EXIT_NOT_RUN,
     EXIT_OK,
+    archive,
     buckets,
     consume,
     corrections,
@@ -104,4 +105,5 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_to(commands)
     corrections.add_to(commands)
     keys.add_to(commands)
+    archive.add_to(commands)
     return parser

@@ -237,6 +237,43 @@ class Settings(BaseSettings):
         "`kafka`, counted once `consume` comes to them.",
     )
 
+    events_iceberg_catalog: str = Field(
+        default="events",
+        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$",
+        description="Name of the Iceberg catalog in pyiceberg's configuration; where that has none "
+        "of this name, it is a file of this machine.",
+    )
+    events_iceberg_folder: str = Field(
+        default=".local/iceberg",
+        min_length=1,
+        description="Folder of that catalog and its tables.",
+    )
+    events_archive_rows: int = Field(
+        default=100_000,
+        ge=1,
+        le=10_000_000,
+        description="Messages after which `archive` commits; they are held in memory until then.",
+    )
+    events_archive_seconds: float = Field(
+        default=60,
+        ge=0.1,
+        le=86_400,
+        description="Seconds after which `archive` commits what it has.",
+    )
+
+    events_counts: Literal["exact", "windowed"] = Field(
+        default="exact",
+        description="`exact`: counts of the stored events. `windowed`: those of "
+        "`jobs/stream_counts.py`, whole hours alone, to be read and not written.",
+    )
+    events_watermark_seconds: int = Field(
+        default=86_400,
+        ge=1,
+        le=1_000_000_000,
+        description="How much later than the newest event an event may come to be in the windowed "
+        "counts.",
+    )
+
     @property
     def are_api_keys_on(self) -> bool:
         return self.events_api_keys == "on"

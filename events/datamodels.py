@@ -124,6 +124,15 @@ def is_voided(item: Item) -> bool:
     return "voided_at" in item
 
 
+def event_item(customer_id: str, key: str, now: datetime) -> dict[str, AttributeValueTypeDef]:
+    """The item of an event that is not voided."""
+    return {
+        "customer_id": {"S": customer_id},
+        "event_key": {"S": key},
+        "ingested_at": {"S": format_timestamp(now)},
+    }
+
+
 def key_bounds(window: Window) -> tuple[str, str]:
     """
     Bounds for `BETWEEN`, which includes both, that hold exactly the keys of `[start, end)`.
@@ -180,6 +189,31 @@ def day_counts_of(item: Item) -> DayCounts:
         raise ValueError(f"{item['counter_key']['S']!r} has a counter that is no number") from exc
 
 
+def counter_item(counts: DayCounts, now: datetime) -> dict[str, AttributeValueTypeDef]:
+    """The item that holds counters, as nobody has counted on it yet."""
+    hours: dict[str, AttributeValueTypeDef] = {
+        _HOURS[hour]: {"N": str(count)} for hour, count in counts.hours.items()
+    }
+    return {
+        "customer_id": {"S": counts.customer_id},
+        "counter_key": {"S": counter_key(counts.day, counts.event_type)},
+        "updated_at": {"S": format_timestamp(now)},
+        **hours,
+    }
+
+
+def set_hours_expressions(
+    counts: DayCounts, now: datetime
+) -> tuple[str, dict[str, AttributeValueTypeDef]]:
+    """Update expression and values that put these hours, and leave the others as they are."""
+    names = [_HOURS[hour] for hour in counts.hours]
+    values: dict[str, AttributeValueTypeDef] = {
+        f":{_HOURS[hour]}": {"N": str(count)} for hour, count in counts.hours.items()
+    }
+    sets = ", ".join([*(f"{name} = :{name}" for name in names), "updated_at = :now"])
+    return f"SET {sets}", {**values, ":now": {"S": format_timestamp(now)}}
+
+
 def was_repaired_at(item: Item, at: datetime) -> bool:
     """Whether it was the repair of that moment which last mended a counter item."""
     return item.get("repaired_at") == {"S": format_timestamp(at)}
@@ -206,13 +240,12 @@ def put_actions(
     Args:
         is_day_expected: On the condition that the day's total is there.
     """
-    stamp: AttributeValueTypeDef = {"S": format_timestamp(now)}
-    customer: AttributeValueTypeDef = {"S": events[0].customer_id}
+    customer_id = events[0].customer_id
     puts: list[TransactWriteItemTypeDef] = [
         {
             "Put": {
                 "TableName": tables.events,
-                "Item": {"customer_id": customer, "event_key": {"S": key}, "ingested_at": stamp},
+                "Item": event_item(customer_id, key, now),
                 "ConditionExpression": "attribute_not_exists(customer_id)",
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }

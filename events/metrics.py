@@ -30,3 +30,7 @@ REQUEST_SECONDS = Histogram(
 REQUESTS_UNDER_WAY = Gauge(
     "events_http_requests_under_way", "Requests being answered now.", multiprocess_mode="livesum"
 )
+#: Messages in the archive: `event`, or `rejected` for those that no event could be made of.
+ARCHIVED = Counter(
+    "events_archive_messages_total", "Messages archived, by what they are.", ["kind"]
+)

@@ -14,20 +14,28 @@ from events.api.auth import REFUSALS, allowed
 from events.api.media import MEDIA_TYPES, preferred
 from events.api.parameters import BucketParameters, CustomerId, Service, encode_cursor
 from events.api.problems import InvalidRequest, responses
-from events.api.shapes import Bucket, Buckets, CalendarBucket, CalendarBuckets
+from events.api.shapes import (
+    Bucket,
+    Buckets,
+    CalendarBucket,
+    CalendarBuckets,
+    Windowed,
+    WindowedBuckets,
+)
 from events.api.streamed import Streamed
 from events.apikeys import Right
+from events.config import Settings
 from events.formats import Counts, Format, bucket_object, csv_pieces, encoded, period_object
 from events.models import BucketPage, BucketQuery, Calendar, PeriodPage, Unit
 from events.service import EventService
 from events.timestamps import format_timestamp
-from events.windows import window_between
+from events.windows import floor_hour, window_between
 
 router = APIRouter(tags=["counts"])
 
 #: What this route writes itself: of two models the framework would try each, which takes as long
 #: again as writing one.
-ANSWERS = (Buckets, CalendarBuckets)
+ANSWERS = (Buckets, WindowedBuckets, CalendarBuckets)
 _VARY = {"Vary": "Accept"}
 
 
@@ -93,6 +101,9 @@ def get_buckets(
         from_start=parameters.cursor,
     )
     calendar = _calendar(parameters)
+    settings: Settings = request.app.state.settings
+    if settings.events_counts == "windowed":
+        _check_windowed(query, calendar)
     form = parameters.format or preferred(accept)
     if form == "jsonl" or form == "parquet":
         for name in ("limit", "cursor"):
@@ -102,8 +113,23 @@ def get_buckets(
     page = service.buckets(query) if calendar is None else service.periods(query, calendar)
     if form == "csv":
         return _csv_answer(request, page, is_grouped=query.is_grouped)
+    answer: Buckets | CalendarBuckets
     answer = _answer(page) if isinstance(page, BucketPage) else _calendar_answer(page)
+    if settings.events_counts == "windowed":
+        windowed = Windowed(watermark_seconds=settings.events_watermark_seconds)
+        answer = WindowedBuckets(**answer.model_dump(), windowed=windowed)
     return Response(answer.model_dump_json(), headers=_VARY, media_type="application/json")
+
+
+def _check_windowed(query: BucketQuery, calendar: Calendar | None) -> None:
+    """Counts of a stream are of whole UTC hours, and there are no events to count the rest from."""
+    if calendar is not None:
+        raise InvalidRequest("window", "the counts here are windowed: ask for window=hour")
+    for name, at in (("start", query.window.start), ("end", query.window.end)):
+        if at != floor_hour(at):
+            raise InvalidRequest(
+                name, "is not on the hour: the counts here are windowed, of whole hours"
+            )
 
 
 def _calendar(parameters: BucketParameters) -> Calendar | None:

@@ -57,6 +57,21 @@ class Buckets(BaseModel):
     )
 
 
+class Windowed(BaseModel):
+    """What counts of a stream leave out."""
+
+    watermark_seconds: int = Field(
+        description="An event that came later than this after the newest one is not counted.",
+        examples=[86_400],
+    )
+
+
+class WindowedBuckets(Buckets):
+    """The same where `EVENTS_COUNTS` is `windowed`: whole hours, without what came too late."""
+
+    windowed: Windowed
+
+
 class CalendarBucket(TypedDict):
     """The events of one day, week or month of a zone."""
 

@@ -6,16 +6,28 @@ import contextlib
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from events.local.server import LocalServerError
+
+if TYPE_CHECKING:
+    from jgo.maven import Artifact
 
 CHECKOUT = Path(__file__).parents[2]
 #: Ignored by git. The licence of DynamoDB Local forbids redistribution: never commit a jar.
 FOLDER = CHECKOUT / ".local"
 
 
-def fetch(name: str, coordinates: str, folder: Path, *, instead: str = "") -> Path:
+def fetch(
+    name: str,
+    coordinates: str,
+    folder: Path,
+    *,
+    instead: str = "",
+    is_with_dependencies: bool = True,
+) -> Path:
     """
     The folder with the jars of a program, fetched where it is not there.
 
@@ -23,21 +35,19 @@ def fetch(name: str, coordinates: str, folder: Path, *, instead: str = "") -> Pa
 
     Args:
         name: What is fetched, for whoever reads an error.
-        coordinates: `group:artifact:version`, several with `+` between; what these need comes too.
+        coordinates: `group:artifact:version`, several with `+` between.
         instead: What to do where it cannot be fetched, for that error.
+        is_with_dependencies: What these need comes too.
 
     Raises:
         LocalServerError: It could not be fetched.
     """
     if folder.is_dir():
         return folder
-    # Slow to import, and needed once in a checkout's life.
-    import jgo
-
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     try:
-        for artifact in jgo.resolve(coordinates):
+        for artifact in _artifacts(coordinates, is_with_dependencies):
             jar = Path(artifact.resolve())
             _check_jar(jar)
             shutil.copy(jar, partial / jar.name)
@@ -57,6 +67,22 @@ def fetch(name: str, coordinates: str, folder: Path, *, instead: str = "") -> Pa
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _artifacts(coordinates: str, is_with_dependencies: bool) -> Iterable[Artifact]:
+    # Slow to import, and needed once in a checkout's life.
+    import jgo
+    from jgo.config import GlobalSettings
+    from jgo.constants import MAVEN_CENTRAL_URL
+    from jgo.maven import MavenContext
+
+    if is_with_dependencies:
+        return jgo.resolve(coordinates)
+    # jgo itself resolves all or nothing; of single artifacts its lower half knows.
+    context = MavenContext(
+        repo_cache=GlobalSettings.load().repo_cache, remote_repos={"central": MAVEN_CENTRAL_URL}
+    )
+    return [context.create_dependency(each).artifact for each in coordinates.split("+")]
 
 
 def _check_jar(jar: Path) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
+from pyspark.sql import SparkSession
 
 from events.bootstrap import make_service
 from events.config import Settings
+from events.errors import InvalidInput
 from events.local import dynamodb, kafka
 from events.local.kafka import KafkaLocal
 from events.local.server import LocalServerError
@@ -27,10 +29,18 @@ from events.stream.clients import (
 )
 from events.stream.messages import Message, Record, encode
 from events.stream.reading import message_of
+from jobs.session import opened_session
 from tests.e2e.conftest import Shell, Tables, free_port
 
 #: With a fixed member the next process takes over at once from one that was killed.
 _QUICK = "session.timeout.ms=6000\nheartbeat.interval.ms=500\n"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """py4j drops its connections to Spark and leaves them to the garbage collector to close."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +57,10 @@ def broker() -> Iterator[kafka.KafkaLocal]:
 
 
 @pytest.fixture
-def settings(database: dynamodb.DynamoDBLocal, broker: kafka.KafkaLocal) -> Settings:
-    """Settings that name tables, topics and a group which nothing else uses."""
+def settings(
+    database: dynamodb.DynamoDBLocal, broker: kafka.KafkaLocal, tmp_path: Path
+) -> Settings:
+    """Settings that name tables, topics, a group and an archive which nothing else uses."""
     name = uuid.uuid4().hex
     return Settings(
         dynamodb_endpoint_url=database.endpoint_url,
@@ -57,6 +69,8 @@ def settings(database: dynamodb.DynamoDBLocal, broker: kafka.KafkaLocal) -> Sett
         events_kafka_topic=f"events-{name}",
         events_kafka_partitions=3,
         events_kafka_group=f"group-{name}",
+        events_iceberg_folder=str(tmp_path / "iceberg"),
+        events_iceberg_catalog=f"c{name}",
     )
 
 
@@ -205,3 +219,22 @@ def service(settings: Settings) -> Iterator[EventService]:
     """A service on tables that are made when they are needed."""
     with closing(make_service(settings)) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """A session for the whole run: jobs that are started in this process use it too."""
+    try:
+        with opened_session("tests", Settings()) as session:
+            yield session
+    except (InvalidInput, LocalServerError) as exc:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no Spark: {exc}")
+
+
+@pytest.fixture
+def job_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of this test, for a job that is started in this process."""
+    for name, value in settings.model_dump().items():
+        monkeypatch.setenv(name.upper(), str(value))

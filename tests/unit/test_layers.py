@@ -28,7 +28,7 @@ USE_CASES = (
 #: What talks to DynamoDB; `bootstrap` puts it together.
 DATABASE = (
     "events.dao", "events.commits", "events.registry", "events.changelog", "events.keydao",
-    "events.calls", "events.tables",
+    "events.calls", "events.tables", "events.bulk", "events.windowedstore",
 )  # fmt: skip
 PURE = (
     "events.windows", "events.rollups", "events.timestamps", "events.parsing",
@@ -60,6 +60,7 @@ def module_name(file: Path) -> str:
 
 
 FILES = {module_name(file): file for file in sorted((CHECKOUT / "events").rglob("*.py"))}
+JOBS = {module_name(file): file for file in sorted((CHECKOUT / "jobs").rglob("*.py"))}
 
 
 @cache
@@ -118,6 +119,7 @@ def test_only_the_dao_knows_how_items_look() -> None:
         "events.commits",
         "events.registry",
         "events.changelog",
+        "events.bulk",
         "events.bootstrap",  # for the names of the tables
     }
 
@@ -142,6 +144,7 @@ def test_only_what_keeps_tables_makes_single_calls() -> None:
     users = {name for name, file in FILES.items() if "events.calls" in imports_of(file)}
     assert users == {
         "events.dao", "events.commits", "events.registry", "events.changelog", "events.keydao",
+        "events.bulk",
     }  # fmt: skip
 
 
@@ -212,10 +215,28 @@ def test_the_commands_at_the_root_stand_on_what_there_is_and_nothing_stands_on_t
     assert [name for name, file in FILES.items() if stem in imports_of(file)] == []
 
 
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_stands_on_the_pure_files_and_on_what_puts_the_store_together(name: str) -> None:
+    allowed = [*PURE, *GROUND, "events.bootstrap"]
+    # Spark's jars, where nobody else brings them.
+    allowed += ["events.local"] if name == "jobs.session" else []
+    imports = ours(JOBS[name]) - {"events"}
+    assert [each for each in sorted(imports) if not is_in(each, allowed)] == []
+    assert "events.datamodels" not in imports
+
+
+def test_spark_is_known_to_the_jobs_alone_and_they_to_nobody() -> None:
+    assert [name for name, file in FILES.items() if is_any_in(file, ["pyspark", "jobs"])] == []
+
+
+def is_any_in(file: Path, groups: Collection[str]) -> bool:
+    return any(is_in(each, groups) for each in imports_of(file))
+
+
 def test_a_file_has_one_job_and_at_most_350_lines() -> None:
     lines = {
         file.relative_to(CHECKOUT).as_posix(): len(file.read_text(encoding="utf-8").splitlines())
-        for file in FILES.values()
+        for file in (*FILES.values(), *JOBS.values())
     }
     too_long = {name: number for name, number in lines.items() if number > MOST_LINES}
     assert too_long.keys() <= LONG_FILES.keys(), too_long

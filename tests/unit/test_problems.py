@@ -38,6 +38,9 @@ THROUGH_THEIR_BASE = {
     "events.stream.sender.QueueIsFull": 503,
     "events.stream.sender.TooLargeForKafka": 500,
     "events.server.workers.WorkersError": 500,
+    # Of commands alone: they never reach an answer.
+    "events.stream.catalogs.Conflict": 503,
+    "events.stream.topics.MessagesMissing": 500,
 }
 
 

@@ -1,0 +1,1 @@
+"""Spark: recounts, streaming windows and upkeep of the archive."""

@@ -1,0 +1,66 @@
+"""
+Erase a customer from the archive, and from the files that older snapshots refer to.
+
+    python -m jobs.erase CUSTOMER --yes
+    spark-submit --py-files jobs.zip … jobs/erase.py CUSTOMER --yes
+
+For a customer that is erased from the store (`python -m events erase`). Kafka has its messages
+until it forgets them: what comes in later is archived anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from pyspark.sql import functions as f
+
+from events.bootstrap import load_settings
+from events.errors import EventsError, InvalidInput
+from events.parsing import check_customer_id
+from jobs.compact import compact
+from jobs.session import HOURLY, RAW, WINDOWED, opened_session, table_name
+
+EXIT_OK, EXIT_NOT_RUN = 0, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="erase",
+        description="Erase a customer from the archive and its counts. The tables can no longer be "
+        "read as they were before. Messages that were no events are left as they are.",
+    )
+    parser.add_argument("customer", metavar="CUSTOMER", help="its id")
+    parser.add_argument("--yes", action="store_true", help="it cannot be undone: say so")
+    options = parser.parse_args(arguments)
+    try:
+        customer_id = check_customer_id(options.customer)
+        if not options.yes:
+            raise InvalidInput("erase cannot be undone: add --yes")
+        settings = load_settings()
+        with opened_session("events erase", settings) as spark:
+            for table in (RAW, HOURLY, WINDOWED):
+                name = table_name(settings, table)
+                if not spark.catalog.tableExists(name):
+                    continue
+                rows = spark.table(name).where(f.col("customer_id") == customer_id).count()
+                spark.sql(f"DELETE FROM {name} WHERE customer_id = {literal(customer_id)}")  # noqa: S608 - in hex
+                # Its rows are in the files of older snapshots until these are forgotten.
+                compact(spark, settings, table, keep_days=0)
+                sys.stdout.write(json.dumps({"table": table, "rows_erased": rows}) + "\n")
+    except EventsError as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return EXIT_NOT_RUN
+    return EXIT_OK
+
+
+def literal(text: str) -> str:
+    """A text in Spark's SQL, which binds no parameters in a DELETE: in hex, nothing can end it."""
+    return f"CAST(X'{text.encode().hex()}' AS STRING)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""
+Recount the archive: distinct events by customer, type and UTC hour, into `events.hourly_counts`.
+
+    python -m jobs.recount --start 2021-03-01 --end 2021-04-01 --compare
+    spark-submit --py-files jobs.zip … jobs/recount.py --compare
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from events.bootstrap import load_settings, make_bulk_loader, make_service, make_store
+from events.config import Settings
+from events.errors import EventsError, InvalidInput, StoreRefused
+from events.models import Difference, Event, Window
+from events.timestamps import format_timestamp, parse_instant
+from events.windows import EARLIEST, LATEST, window_between
+from jobs.comparing import Comparison, compare
+from jobs.counts import (
+    distinct_events,
+    event_of,
+    hour_counts,
+    hourly_counts,
+    micros_of,
+    with_micros,
+)
+from jobs.loading import load
+from jobs.publishing import make_tables, publish
+from jobs.session import HOURLY, RAW, opened_session, table_name
+from jobs.windowed import restore
+
+EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
+
+_COLUMNS = "customer_id STRING, event_type STRING, hour TIMESTAMP, count BIGINT"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        with opened_session("events recount", settings) as spark:
+            return _run(spark, settings, options)
+    except EventsError as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return EXIT_NOT_RUN
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="recount",
+        description="Count the distinct events of the archive by customer, type and UTC hour, and "
+        "put the counts of these days in the place of what events.hourly_counts has of them. "
+        "Running it again is safe.",
+        epilog="Exit code: 0 all well, 1 --compare found a difference, 2 it could not run.",
+    )
+    parser.add_argument("--start", metavar="TIME", help="from this UTC day on")
+    parser.add_argument("--end", metavar="TIME", help="before this UTC day")
+    then = parser.add_mutually_exclusive_group()
+    then.add_argument(
+        "--compare", action="store_true", help="compare the counters in DynamoDB, both ways"
+    )
+    then.add_argument(
+        "--load", action="store_true", help="put the counts into empty tables of DynamoDB"
+    )
+    then.add_argument(
+        "--load-events", action="store_true", help="put the counts and the events into such tables"
+    )
+    then.add_argument(
+        "--restore-windowed",
+        action="store_true",
+        help="put the counts into events.windowed_counts, where the stream lacks what came too "
+        "late; needs an --end that its watermark has passed",
+    )
+    parser.add_argument(
+        "--to-dynamodb",
+        action="store_true",
+        help="with --restore-windowed: put them where the API reads windowed counts as well",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -> int:
+    window = days_between(options.start, options.end)
+    if options.restore_windowed and options.end is None:
+        raise InvalidInput("--restore-windowed needs --end: a day that the watermark has passed")
+    is_loading = options.load or options.load_events
+    plan: dict[str, Any] = {}
+    if is_loading:
+        plan = begun_plan(spark, settings, window, has_events=options.load_events)
+    # One snapshot, however often it is read below and whatever is archived meanwhile.
+    raw = _raw(spark, settings, plan.get("snapshot") or _snapshot(spark, settings))
+    events = distinct_events(raw, window)
+    save(spark, settings, hourly_counts(events), window)
+    counts = _saved(spark, settings, window)
+    if options.restore_windowed:
+        restore(spark, settings, window)
+        if options.to_dynamodb:
+            make_tables(settings)
+            publish(spark, settings, counts)
+    if is_loading:
+        _load(events, counts, settings, plan)
+    found = Comparison(events=_total(counts))
+    if is_loading or options.compare:
+        found = _compared(spark, events, counts, settings, window)
+    is_equal = not found.differences
+    if options.load_events:
+        # The events are there: so the store can be proved by itself too.
+        service = make_service(settings, may_make_tables=False)
+        try:
+            is_equal = is_equal and service.verify().is_equal
+        finally:
+            service.close()
+    _print(options, found, is_equal=is_equal, is_compared=is_loading or options.compare)
+    return EXIT_OK if is_equal else EXIT_DIFFERENT
+
+
+def days_between(start: str | None, end: str | None) -> Window:
+    """A window of whole UTC days; all time where nothing is said."""
+    window = window_between(
+        EARLIEST if start is None else parse_instant(start, "--start"),
+        LATEST if end is None else parse_instant(end, "--end"),
+    )
+    for at in (window.start, window.end):
+        if at != LATEST and (at.hour, at.minute, at.second, at.microsecond) != (0, 0, 0, 0):
+            raise InvalidInput(
+                f"{format_timestamp(at)} is no UTC midnight: the counts of a day are put as one"
+            )
+    return window
+
+
+# --- the archive ----------------------------------------------------------------------------------
+
+
+def _snapshot(spark: SparkSession, settings: Settings) -> int:
+    name = table_name(settings, RAW)
+    try:
+        # The newest on the main branch: after a rollback that is not the newest of all.
+        row = spark.sql(f"SELECT snapshot_id FROM {name}.refs WHERE name = 'main'").first()  # noqa: S608 - checked
+    except AnalysisException as exc:
+        raise StoreRefused(f"there is no table {name}: run python -m events archive first") from exc
+    if row is None:
+        raise StoreRefused(f"the table {name} is empty: run python -m events archive first")
+    return int(row[0])
+
+
+def _raw(spark: SparkSession, settings: Settings, snapshot: int) -> DataFrame:
+    return spark.read.option("versionAsOf", str(snapshot)).table(table_name(settings, RAW))
+
+
+def save(spark: SparkSession, settings: Settings, counts: DataFrame, window: Window) -> None:
+    """Put counts in the place of all that the table has of these days, in one commit."""
+    name = table_name(settings, HOURLY)
+    spark.sql(
+        f"CREATE TABLE IF NOT EXISTS {name} ({_COLUMNS}) USING iceberg PARTITIONED BY (days(hour))"
+    )
+    counts.writeTo(name).overwrite(_is_in(window))
+
+
+def _saved(spark: SparkSession, settings: Settings, window: Window) -> DataFrame:
+    return spark.table(table_name(settings, HOURLY)).where(_is_in(window))
+
+
+def _is_in(window: Window) -> Any:
+    is_in = f.lit(True)
+    if window.start != EARLIEST:
+        is_in = f.col("hour") >= f.lit(window.start)
+    if window.end != LATEST:
+        is_before = f.col("hour") < f.lit(window.end)
+        is_in = is_before if window.start == EARLIEST else is_in & is_before
+    return is_in
+
+
+def _total(counts: DataFrame) -> int:
+    row = counts.agg(f.sum("count")).first()
+    return int(row[0] or 0) if row else 0
+
+
+# --- the store ------------------------------------------------------------------------------------
+
+
+def _compared(
+    spark: SparkSession, events: DataFrame, counts: DataFrame, settings: Settings, window: Window
+) -> Comparison:
+    store = make_store(
+        settings,
+        patience_seconds=settings.events_ingest_patience_seconds,
+        may_make_tables=False,
+    )
+    try:
+        store.check()
+        return compare(hour_counts(counts), store, window, partial(_archived, spark, events))
+    finally:
+        store.close()
+
+
+def _archived(spark: SparkSession, events: DataFrame, asked: Sequence[Event]) -> set[Event]:
+    """Which of these are in the archive."""
+    if not asked:
+        return set()
+    rows = [(*each[:3], micros_of(each.timestamp)) for each in asked]
+    columns = "customer_id STRING, event_type STRING, transaction_id STRING, micros BIGINT"
+    wanted = spark.createDataFrame(rows, columns)
+    found = with_micros(events).join(
+        wanted, ["customer_id", "event_type", "transaction_id", "micros"], "left_semi"
+    )
+    return set(map(event_of, found.toLocalIterator()))
+
+
+def begun_plan(
+    spark: SparkSession, settings: Settings, window: Window, *, has_events: bool
+) -> dict[str, Any]:
+    """What is loaded; of a load that was cut off, from the snapshot that it was begun with."""
+    plan = {
+        "snapshot": _snapshot(spark, settings),
+        "start": format_timestamp(window.start),
+        "end": format_timestamp(window.end),
+        "has_events": has_events,
+    }
+    loader = make_bulk_loader(settings)
+    try:
+        begun = json.loads(loader.under_way() or "{}")
+        if {**begun, "snapshot": None} == {**plan, "snapshot": None}:
+            plan = begun
+        loader.begin(json.dumps(plan))
+    finally:
+        loader.close()
+    return plan
+
+
+def _load(events: DataFrame, counts: DataFrame, settings: Settings, plan: dict[str, Any]) -> None:
+    loader = make_bulk_loader(settings)
+    try:
+        at = loader.begin(json.dumps(plan))
+        load(events, counts, settings, at, has_events=plan["has_events"])
+        loader.finish()
+    finally:
+        loader.close()
+
+
+# --- what is said ---------------------------------------------------------------------------------
+
+
+def _print(
+    options: argparse.Namespace, found: Comparison, *, is_equal: bool, is_compared: bool
+) -> None:
+    if options.json:
+        numbers: dict[str, Any] = {"events": found.events}
+        if is_compared:
+            numbers |= {
+                "is_equal": is_equal,
+                "customers": found.customers,
+                "voided": found.voided,
+                "differences": [_as_json(each) for each in found.differences],
+            }
+        sys.stdout.write(json.dumps(numbers) + "\n")
+        return
+    lines = [
+        f"customer {each.customer_id}, hour {format_timestamp(each.hour)}, "
+        f"{'all types' if each.event_type is None else f'type {each.event_type}'}: "
+        f"counter {each.counter:,}, recount {each.recount:,}"
+        for each in found.differences
+    ]
+    lines.append(f"{found.events:,} distinct events counted")
+    if is_compared:
+        lines.append(
+            f"{found.customers:,} customers compared, {found.voided:,} events voided since: "
+            f"{'equal' if is_equal else 'NOT equal'}"
+        )
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _as_json(difference: Difference) -> dict[str, Any]:
+    return {
+        "customer_id": difference.customer_id,
+        "ts_start_of_hour": format_timestamp(difference.hour),
+        "event_type": difference.event_type,
+        "counter": difference.counter,
+        "recount": difference.recount,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
