@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from events.calls import Calls, ConditionFailed
+from events.changelog import ChangeLog
 from events.datamodels import (
+    EXPIRES_AT,
     Tables,
     counter_item,
     counter_key,
@@ -62,9 +65,14 @@ class BulkLoader:
             retry,
             on_tables_made=lambda: None,
             may_make_tables=True,
+            expiring={tables.changes: EXPIRES_AT},
         )
+        # It reads nothing.
+        self._readers = ThreadPoolExecutor(1)
+        self._changes = ChangeLog(client, self._calls, tables, self._readers, now=now)
 
     def close(self) -> None:
+        self._readers.shutdown()
         self._client.close()
 
     def create_tables(self) -> None:
@@ -143,7 +151,8 @@ class BulkLoader:
             )
 
     def finish(self) -> None:
-        """Take the mark off: everything is there."""
+        """Take the mark off: everything is there. Who follows the changes is to begin anew."""
+        self._changes.note_gap()
         self._calls.one(self._client.delete_item, TableName=self._tables.counts, Key=_MARK)
 
     def _mark(self) -> Any:

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from events.calls import LONGEST_REQUEST_SECONDS, Calls
 from events.clocks import StoreClock
 from events.datamodels import (
+    CHANGE_GAP,
     CHANGE_SHARDS,
     Tables,
     change_bounds,
+    change_gap_item,
+    change_gap_of,
     change_item,
     change_partition,
     change_shard,
@@ -36,6 +39,8 @@ KEPT = timedelta(days=35)
 GRACE = timedelta(seconds=LONGEST_REQUEST_SECONDS + 10)
 #: Before and after every sort key that there can be.
 _FIRST_KEY, _LAST_KEY = "\0", "\U0010ffff" * 256
+#: Where it says from when on the list is whole.
+_GAP: dict[str, Any] = {"change_slot": {"S": CHANGE_GAP}, "change_key": {"S": CHANGE_GAP}}
 #: Days remembered as listed; past that all are listed again as they come.
 _MOST_REMEMBERED = 50_000
 #: Slots looked at for one page, and partitions at a time where little is found.
@@ -127,6 +132,19 @@ class ChangeLog:
         if listing is None or self._store_clock.now() > listing.until + self._grace / 2:
             self._list((customer_id, day), None)
 
+    def note_gap(self) -> None:
+        """
+        Note that counters were changed without being listed: nothing is known from before now.
+
+        Whoever follows the list is told so, and reads anew.
+        """
+        asked_at = self._store_clock.local()
+        answer = self._calls.one(self._client.describe_table, TableName=self._table)
+        self._learn(answer, asked_at)
+        # Of the slot after this one, or what was listed in this one would seem to be all.
+        item = change_gap_item(self._floor(self._store_clock.now()) + self._slot)
+        self._calls.one(self._client.put_item, TableName=self._table, Item=item)
+
     def forget(self, customer_id: str, day: str) -> None:
         """Do not believe that a day is listed."""
         self._listed.pop((customer_id, day), None)
@@ -179,7 +197,11 @@ class ChangeLog:
         made_at = answer["Table"]["CreationDateTime"].astimezone(UTC)
         # A slot more than is kept is being forgotten just now.
         oldest = self._store_clock.now() - self._kept + self._slot
-        return self._floor(max(made_at, oldest))
+        answer = self._calls.one(
+            self._client.get_item, TableName=self._table, Key=_GAP, ConsistentRead=True
+        )
+        not_before = change_gap_of(answer.get("Item", {}))
+        return self._floor(max(made_at, oldest, not_before or made_at))
 
     def settled_until(self) -> datetime:
         """End of the last slot that can be read: all requests sent in it have ended."""

@@ -32,6 +32,8 @@ _REGISTRY_PREFIX_BYTES = 900
 #: Partitions of one slot of changes: each takes 1,000 writes a second (Developer Guide, "Best
 #: practices for designing and using partition keys"). To change it is to make a table anew.
 CHANGE_SHARDS = 4
+#: Partition and sort key of the item that says from when on the list of changes is whole.
+CHANGE_GAP = " gap"
 #: Attribute of a change that says when it is too old to be kept.
 EXPIRES_AT = "expires_at"
 
@@ -455,6 +457,19 @@ def change_item(
         "day": {"S": day},
         EXPIRES_AT: {"N": str(math.ceil(expires_at.timestamp()))},
     }
+
+
+def change_gap_item(whole_from: datetime) -> dict[str, AttributeValueTypeDef]:
+    return {
+        "change_slot": {"S": CHANGE_GAP},
+        "change_key": {"S": CHANGE_GAP},
+        "whole_from": {"S": format_timestamp(whole_from)},
+    }
+
+
+def change_gap_of(item: Item) -> datetime | None:
+    """From when on the list of changes is whole; None where there was no gap."""
+    return datetime.fromisoformat(item["whole_from"]["S"]) if item else None
 
 
 def utc_now() -> datetime:

@@ -308,6 +308,22 @@ def test_nothing_is_known_from_before_the_table_was_made_nor_longer_ago_than_is_
         assert forgetful.changes.known_from() > made_at
 
 
+def test_after_counters_were_filled_past_the_list_followers_begin_anew(
+    store: DynamoStore,
+) -> None:
+    store.write([event()])
+    all_changes(store)
+    before = ChangeCursor(store.changes.settled_until())
+    store.changes.note_gap()
+    with pytest.raises(ChangesForgotten) as refusal:
+        changes(store.changes, before, limit=10)
+    assert all_changes(store) == []
+    store.write([event("t-1")])
+    found = all_changes(store)
+    assert days(found) == {("acme", DAY_ZERO)}
+    assert found[0].slot >= refusal.value.known_from
+
+
 def test_a_change_goes_away_by_itself_after_five_weeks(
     store: DynamoStore, client: DynamoDBClient, tables: Tables
 ) -> None:
