@@ -23,18 +23,13 @@ def make_tables(settings: Settings) -> None:
     loader.close()
 
 
-def publish(spark: SparkSession, settings: Settings, events: DataFrame) -> None:
+def publish(spark: SparkSession, settings: Settings, touched: DataFrame) -> None:
     """
-    Put the counts of every hour that these events, or counts, are in, as the table has them now.
+    Put the counts of every hour that these counts are of, as the table has them now.
 
     The numbers themselves and no differences: the same once more is the same.
     """
-    hours = events.select(
-        "customer_id",
-        f.date_trunc("hour", f.col("hour" if "hour" in events.columns else "timestamp")).alias(
-            "hour"
-        ),
-    ).distinct()
+    hours = touched.select("customer_id", "hour").distinct()
     counts = (
         spark.table(table_name(settings, WINDOWED))
         .join(hours, ["customer_id", "hour"], "left_semi")

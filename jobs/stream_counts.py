@@ -212,14 +212,9 @@ class BatchCounter:
         if stream_id is None:
             raise StoreRefused("Spark does not say which stream this is")
         check_stream(session, self._settings, stream_id)
-        # Read twice, computed once.
-        batch.persist()
-        try:
-            add_batch(session, self._settings, batch, batch_id)
-            if self._is_published:
-                publish(session, self._settings, batch)
-        finally:
-            batch.unpersist()
+        counts = add_batch(session, self._settings, batch, batch_id)
+        if self._is_published:
+            publish(session, self._settings, counts)
 
 
 def _start(events: DataFrame, counter: BatchCounter, options: argparse.Namespace) -> StreamingQuery:

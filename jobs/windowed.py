@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as f
 
 from events.config import Settings
 from events.errors import StoreRefused
@@ -43,19 +42,25 @@ def check_stream(spark: SparkSession, settings: Settings, stream_id: str) -> Non
         spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('{STREAM}' = '{stream_id}')")
 
 
-def add_batch(spark: SparkSession, settings: Settings, events: DataFrame, batch_id: int) -> None:
+def add_batch(
+    spark: SparkSession, settings: Settings, events: DataFrame, batch_id: int
+) -> DataFrame:
     """
     Add the counts of a batch's events, in one commit.
 
     Each hour that a batch adds to takes the batch's number in the same commit. So when a batch
     comes again, because the process was killed before Spark had noted it as done, no hour takes it
     twice.
+
+    Returns:
+        The counts of the batch.
     """
-    counts = hourly_counts(events)
+    # Computed here and once: in a MERGE Spark does not see that something is cached, and computes
+    # the batch again, which doubles the numbers of its state.
+    counts = hourly_counts(events).localCheckpoint()
+    if counts.isEmpty():
+        return counts
     counts.createOrReplaceTempView("added")
-    bounds = counts.agg(f.min("hour"), f.max("hour")).first()
-    if bounds is None or bounds[0] is None:
-        return
     spark.sql(
         f"""
         MERGE INTO {table_name(settings, WINDOWED)} held
@@ -68,6 +73,7 @@ def add_batch(spark: SparkSession, settings: Settings, events: DataFrame, batch_
         WHEN NOT MATCHED THEN INSERT *
         """  # noqa: S608 - a name that was checked and a number
     )
+    return counts
 
 
 def restore(spark: SparkSession, settings: Settings, window: Window) -> None:

@@ -135,10 +135,10 @@ def test_what_it_remembers_is_bounded_by_the_watermark(settings: Settings, job: 
         produce(settings, many_events(50, seed=day, start=HOUR_ZERO + DAY * day))
         code, lines = job()
         assert code == 0
-        rows.append(lines[-2]["state_rows"])
-    # A day of the watermark, twice: once until it passes, once more until the state goes.
-    assert max(rows) <= 150
-    assert rows[-1] <= 150
+        rows.append(max(line["state_rows"] for line in lines[:-1]))
+    # The last batch, and the events of a watermark before it twice: once until they are too late,
+    # once more until the state of them goes. One or two lie on the edge.
+    assert max(rows) <= 3 * 50 + 2
     assert sum(counted(settings).values()) == 250
 
 
