@@ -114,6 +114,10 @@ class DynamoStore:
         """Store events and count them; see `Commits`."""
         return self._commits.write(events)
 
+    def announce(self, days: Sequence[tuple[str, str]]) -> None:
+        """Hear of days that will be written soon, to list several of them in one request."""
+        self._changes.expect(days)
+
     def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
         """Take stored events out of the counts, and keep them as voided; see `Commits`."""
         return self._commits.void(events, reason)

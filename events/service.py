@@ -56,6 +56,13 @@ class Store(counting.Store, lookup.Store, erasure.Store, verification.Store, Pro
     def changes(self) -> changes.Log:
         """Which days' counters changed."""
 
+    def announce(self, days: Sequence[tuple[str, str]]) -> None:
+        """
+        Hear of customers and days that will be written soon; it need not do anything.
+
+        Returns at once, and what it is told may never come.
+        """
+
     def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
         """Listed customers with this prefix, in byte order, from the one after `after` on."""
 
@@ -87,7 +94,9 @@ class EventService:
 
     def __init__(self, store: Store, *, write_threads: int) -> None:
         self._store = store
-        self._writer = Writer(store.write, store.void, threads=write_threads)
+        self._writer = Writer(
+            store.write, store.void, threads=write_threads, announce=store.announce
+        )
         self._listing = ThreadPoolExecutor(_CUSTOMERS_AT_A_TIME, thread_name_prefix="list")
 
     def close(self) -> None:

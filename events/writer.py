@@ -6,6 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from itertools import chain
 
 from events import metrics
@@ -82,6 +83,8 @@ _Entry = tuple[Event, Ticket, int]
 _Batch = dict[Event, list[_Entry]]
 Write = Callable[[Sequence[Event]], list[Outcome]]
 Void = Callable[[Sequence[Event], str], list[Outcome]]
+#: Customers and days, `YYYY-MM-DD`.
+Announce = Callable[[Sequence[tuple[str, str]]], None]
 
 #: What a second event of the same transaction meets, by what became of the first.
 _TWIN_OF_STORED = {Outcome.INSERTED: Outcome.DUPLICATE}
@@ -102,11 +105,15 @@ class Writer:
             `MAX_ACTIONS` allows; see `Store.write`.
         void: The same, to take them out of the counts; see `Store.void`.
         threads: Transactions in flight at a time.
+        announce: Told of days that will be written soon, in that order, where there are several.
     """
 
-    def __init__(self, write: Write, void: Void, *, threads: int) -> None:
+    def __init__(
+        self, write: Write, void: Void, *, threads: int, announce: Announce = lambda _: None
+    ) -> None:
         self._write = write
         self._void = void
+        self._announce = announce
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="write")
         self._lock = threading.Lock()
         self._is_idle = threading.Condition(self._lock)
@@ -140,6 +147,8 @@ class Writer:
                     lane = lanes[key] = deque()
                     started.append(key)
                 lane.append((event, ticket, place))
+        if len(started) > 1:
+            self._announce([(name, date.fromordinal(day).isoformat()) for name, day in started])
         for key in started:
             self._threads.submit(self._run, key)
         return ticket

@@ -167,6 +167,9 @@ class MemoryStore:
         assert len({(e.customer_id, e.timestamp.date()) for e in events}) == 1, "not one lane"
         assert len(events) + 1 + len(types) <= MAX_ACTIONS, "too many actions"
 
+    def announce(self, days: Sequence[tuple[str, str]]) -> None:
+        """There is nothing to prepare."""
+
     def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
         self._check(events)
         with self._lock:
@@ -610,6 +613,9 @@ class SpyStore:
     def write(self, events: Sequence[Event]) -> list[Outcome]:
         self._note("write", events)
         return self._store.write(events)
+
+    def announce(self, days: Sequence[tuple[str, str]]) -> None:
+        self._store.announce(days)
 
     def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
         self._note("void", events, reason)
