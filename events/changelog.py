@@ -41,6 +41,8 @@ _MOST_REMEMBERED = 50_000
 #: Slots looked at for one page, and partitions at a time where little is found.
 _MOST_SLOTS = 240
 _MOST_AT_A_TIME = 64
+#: A clock that is still not right after so many listings is not believed.
+_MOST_LISTINGS = 3
 
 _Day = tuple[str, str]
 
@@ -144,30 +146,32 @@ class ChangeLog:
         )
 
     def _list(self, key: _Day, retry: RetryPolicy | None) -> None:
-        # A second time where the answer shows that this machine's clock was in another slot.
-        for _ in range(2):
-            local, at, began = self._store_clock.local(), self._store_clock.now(), self._clock()
-            slot = self._floor(at)
+        # Again where the clock was set right meanwhile, by this answer or by one to another thread,
+        # and the slot was another.
+        for _ in range(_MOST_LISTINGS):
+            asked_at, began = self._store_clock.local(), self._clock()
+            slot = self._floor(self._store_clock.corrected(asked_at))
             answer = self._calls.one(
                 self._client.put_item,
                 TableName=self._table,
                 Item=change_item(*key, slot, expires_at=slot + self._slot + self._kept),
                 retry=retry,
             )
-            is_right = self._learn(answer, local)
-            until = slot + self._slot
-            if len(self._listed) >= _MOST_REMEMBERED:
-                self._listed.clear()
-            self._listed[key] = _Listing(until, began + (until - at).total_seconds())
-            if is_right:
+            self._learn(answer, asked_at)
+            at = self._store_clock.corrected(asked_at)
+            if self._floor(at) == slot:
+                until = slot + self._slot
+                self._remember(key, _Listing(until, began + (until - at).total_seconds()))
                 return
 
-    def _learn(self, answer: Any, asked_at: datetime) -> bool:
-        """Compare clocks with an answer; returns whether they agree."""
+    def _remember(self, key: _Day, listing: _Listing) -> None:
+        if len(self._listed) >= _MOST_REMEMBERED:
+            self._listed.clear()
+        self._listed[key] = listing
+
+    def _learn(self, answer: Any, asked_at: datetime) -> None:
         date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        return self._store_clock.learn(
-            date, asked_at=asked_at, answered_at=self._store_clock.local()
-        )
+        self._store_clock.learn(date, asked_at=asked_at, answered_at=self._store_clock.local())
 
     # --- reading ----------------------------------------------------------------------------------
 

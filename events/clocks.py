@@ -29,11 +29,15 @@ class StoreClock:
         self._ahead = timedelta()
 
     def now(self) -> datetime:
-        return self._now() + self._ahead
+        return self.corrected(self.local())
 
     def local(self) -> datetime:
         """What this machine's own clock says, for `learn`."""
         return self._now()
+
+    def corrected(self, local: datetime) -> datetime:
+        """What a moment of this machine's own clock was, by all that was learned until now."""
+        return local + self._ahead
 
     def learn(self, date: str | None, *, asked_at: datetime, answered_at: datetime) -> bool:
         """

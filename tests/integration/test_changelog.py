@@ -207,18 +207,43 @@ def test_a_writer_whose_clock_is_off_lists_by_the_store_s(
         began = datetime.now(UTC)
         store.write([event()])
         # In the slot of the wrong clock it stands too, and there nobody is misled by it.
-        shards = range(CHANGE_SHARDS)
-        now = store.changes.slot_of(began)
-        near = [now - timedelta(seconds=10), now, now + timedelta(seconds=10)]
-        found = [
-            each
-            for slot in near
-            for shard in shards
-            for each in store.changes.read(
-                ChangeCursor(slot, shard), slot + timedelta(seconds=1), limit=9
-            )[0]
-        ]
+        found = listed_near(store, began)
     assert days(found) == {("acme", DAY_ZERO)}
+
+
+def listed_near(store: DynamoStore, at: datetime) -> list[Change]:
+    """What is listed in the slot of a moment, before and after it, with slots of ten seconds."""
+    now = store.changes.slot_of(at)
+    return [
+        each
+        for slot in (now - timedelta(seconds=10), now, now + timedelta(seconds=10))
+        for shard in range(CHANGE_SHARDS)
+        for each in store.changes.read(
+            ChangeCursor(slot, shard), slot + timedelta(seconds=1), limit=9
+        )[0]
+    ]
+
+
+@pytest.mark.parametrize("hours", [-30, 30])
+def test_threads_that_find_the_clock_wrong_at_once_all_list_by_the_store_s(
+    client: DynamoDBClient, tables: Tables, hours: int
+) -> None:
+    def wrong() -> datetime:
+        return utc_now() + timedelta(hours=hours)
+
+    slots = partial(ChangeLog, slot=timedelta(seconds=10), grace=GRACE)
+    with opened(client, tables, now=wrong, make_changes=slots) as store:
+        store.create_tables()
+
+        def let_another_be_first(**_: Any) -> None:
+            client.meta.events.unregister("before-send.dynamodb.PutItem", let_another_be_first)
+            store.changes.ensure("globex", DAY_ZERO)
+
+        client.meta.events.register("before-send.dynamodb.PutItem", let_another_be_first)
+        began = datetime.now(UTC)
+        store.changes.ensure("acme", DAY_ZERO)
+        found = listed_near(store, began)
+    assert days(found) == {("acme", DAY_ZERO), ("globex", DAY_ZERO)}
 
 
 # --- read once it is settled ----------------------------------------------------------------------
