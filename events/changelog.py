@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,7 +22,7 @@ from events.datamodels import (
     change_partition,
     change_shard,
 )
-from events.errors import InvalidWindow
+from events.errors import InvalidWindow, StoreUnavailable
 from events.models import MAX_SORT_KEY_BYTES, Change, ChangeCursor
 from events.transactions import RetryPolicy
 
@@ -52,7 +53,8 @@ class _Listing(NamedTuple):
     A day is listed in a slot.
 
     `until` is the slot's end on the store's clock. `until_clock` is the same on a clock that no one
-    sets; either may stand still while a machine sleeps or is set right.
+    sets, but which stands still while a machine sleeps. Where both stood still, as those of a
+    virtual machine may, the store's next answer tells; see `confirm`.
     """
 
     until: datetime
@@ -115,19 +117,35 @@ class ChangeLog:
             self._list((customer_id, day), self._once)
 
     def register(self, customer_id: str, day: str) -> None:
-        """As `ensure`, for a change that is one request: it is tried for as long as that is."""
+        """As `ensure`, tried for as long as any request is."""
         if not self._is_listed((customer_id, day)):
             self._list((customer_id, day), None)
 
-    def confirm(self, customer_id: str, day: str) -> None:
+    def confirm(self, customer_id: str, day: str, answer: Mapping[str, Any]) -> None:
         """
         List a day again if its change was answered so late that its slot may have been read.
 
         That takes a machine which stood still between the listing and the change.
+
+        Args:
+            answer: That of the change: its `Date` tells even where all clocks here stood still too.
+        """
+        self._learn(answer)
+        listing = self._listed.get((customer_id, day))
+        if listing is None or self._is_late(listing):
+            self._list((customer_id, day), None)
+
+    def doubt(self, customer_id: str, day: str) -> None:
+        """
+        As `confirm`, for a change that may have been made though it was not answered.
+
+        One request that is not repeated, and no error if it fails: the change is none that is told
+        to be made.
         """
         listing = self._listed.get((customer_id, day))
-        if listing is None or self._store_clock.now() > listing.until + self._grace / 2:
-            self._list((customer_id, day), None)
+        if listing is not None and self._is_late(listing):
+            with suppress(StoreUnavailable):
+                self._list((customer_id, day), self._once)
 
     def forget(self, customer_id: str, day: str) -> None:
         """Do not believe that a day is listed."""
@@ -143,6 +161,13 @@ class ChangeLog:
             listing is not None
             and self._clock() < listing.until_clock
             and self._store_clock.now() < listing.until
+        )
+
+    def _is_late(self, listing: _Listing) -> bool:
+        late = self._grace / 2
+        return (
+            self._clock() > listing.until_clock + late.total_seconds()
+            or self._store_clock.now() > listing.until + late
         )
 
     def _list(self, key: _Day, retry: RetryPolicy | None) -> None:
@@ -169,7 +194,7 @@ class ChangeLog:
             self._listed.clear()
         self._listed[key] = listing
 
-    def _learn(self, answer: Any, asked_at: datetime) -> None:
+    def _learn(self, answer: Mapping[str, Any], asked_at: datetime | None = None) -> None:
         date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         self._store_clock.learn(date, asked_at=asked_at, answered_at=self._store_clock.local())
 

@@ -199,7 +199,9 @@ class Commits:
                     self._registry.ensure(listed)
                 if changed is not None:
                     self._changes.ensure(*changed)
-                self._client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
+                done = self._client.transact_write_items(
+                    TransactItems=actions, ClientRequestToken=token
+                )
             except ClientError as exc:
                 answer = judge(exc)
                 if answer is Answer.REFUSE:
@@ -230,13 +232,15 @@ class Commits:
             except StoreUnavailable as exc:  # of the listing
                 failure = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
             except UNKNOWN_OUTCOME as exc:
+                if changed is not None:
+                    self._changes.doubt(*changed)
                 failure = exc
             except BotoCoreError as exc:
                 raise not_sent(exc) from exc
             else:
                 metrics.TRANSACTION_ACTIONS.observe(len(actions))
                 if changed is not None:
-                    self._changes.confirm(*changed)
+                    self._changes.confirm(*changed, done)
                 return {}
         if failed:
             return failed

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ReadTimeoutError
 
 from events.bootstrap import make_client
+from events.calls import GarbledAnswer
 from events.changelog import KEPT, ChangeLog
 from events.changes import changes
 from events.config import Settings
@@ -25,6 +27,7 @@ from events.errors import ChangesForgotten, InvalidWindow, StoreRefused, StoreUn
 from events.local.dynamodb import DynamoDBLocal
 from events.models import Change, ChangeCursor, DayCounts
 from events.registry import Registry
+from events.timestamps import format_timestamp
 from events.transactions import RetryPolicy
 from events.windows import ALL_TIME
 from tests.factories import DAY, DAY_ZERO, HOUR_ZERO, days_of, event, many_events
@@ -189,6 +192,85 @@ def test_a_change_that_was_answered_too_late_for_its_slot_is_listed_again(
         client.meta.events.unregister("before-send.dynamodb.TransactWriteItems", sleep)
         slots = [each.slot for each in all_changes(store)]
     assert max(slots) > began + 2 * SLOT
+
+
+def test_a_change_that_was_made_too_late_for_its_slot_is_listed_again_though_its_answer_was_lost(
+    client: DynamoDBClient, tables: Tables
+) -> None:
+    def sleep_and_fail(**_: Any) -> None:
+        time.sleep(4 * SLOT.total_seconds())
+        raise ReadTimeoutError(endpoint_url="", error="injected")
+
+    with opened(client, tables, retry=RetryPolicy(0)) as store:
+        store.create_tables()
+        client.meta.events.register("before-send.dynamodb.TransactWriteItems", sleep_and_fail)
+        began = datetime.now(UTC)
+        with pytest.raises(StoreUnavailable):
+            store.write([event()])
+        client.meta.events.unregister("before-send.dynamodb.TransactWriteItems", sleep_and_fail)
+        slots = [each.slot for each in all_changes(store)]
+    assert max(slots) > began + 2 * SLOT
+
+
+def test_a_change_is_listed_again_if_only_its_answer_shows_how_late_it_was(
+    client: DynamoDBClient, tables: Tables
+) -> None:
+    """A virtual machine that was stopped: none of its clocks saw it."""
+
+    def date_later(response_dict: dict[str, Any], **_: Any) -> None:
+        at = parsedate_to_datetime(response_dict["headers"]["date"]) + timedelta(hours=1)
+        response_dict["headers"]["date"] = format_datetime(at, usegmt=True)
+
+    with opened(client, tables, make_changes=ChangeLog) as store:
+        store.create_tables()
+        store.changes.ensure("acme", DAY_ZERO)
+        client.meta.events.register("before-parse.dynamodb", date_later)
+        stopped_at = datetime.now(UTC)
+        store.write([event()])
+        client.meta.events.unregister("before-parse.dynamodb", date_later)
+    slots = [item["change_slot"]["S"] for item in client.scan(TableName=tables.changes)["Items"]]
+    assert max(slots) > format_timestamp(stopped_at + timedelta(minutes=50))
+
+
+def test_a_repair_is_listed_before_each_attempt(
+    client: DynamoDBClient, tables: Tables, sent: list[str]
+) -> None:
+    def fail(**_: Any) -> None:
+        client.meta.events.unregister("before-send.dynamodb.UpdateItem", fail)
+        time.sleep(2.1)
+        raise ReadTimeoutError(endpoint_url="", error="injected")
+
+    slots = partial(ChangeLog, slot=timedelta(seconds=2), grace=timedelta(seconds=20))
+    with opened(client, tables, make_changes=slots) as store:
+        store.create_tables()
+        client.meta.events.register("before-send.dynamodb.UpdateItem", fail)
+        sent.clear()
+        seen = DayCounts("acme", DAY_ZERO, None, {})
+        assert store.repair(seen, DayCounts("acme", DAY_ZERO, None, {0: 3}))
+    # The one that fails is not noted: what is asked about it alone comes first.
+    assert sent == ["PutItem", "PutItem", "UpdateItem"]
+
+
+def test_a_repair_of_which_the_answer_was_lost_is_listed_again_if_it_was_too_late(
+    client: DynamoDBClient, tables: Tables
+) -> None:
+    def lose(**_: Any) -> None:
+        client.meta.events.unregister("before-parse.dynamodb.UpdateItem", lose)
+        raise GarbledAnswer
+
+    def sleep(**_: Any) -> None:
+        time.sleep(4 * SLOT.total_seconds())
+
+    with opened(client, tables) as store:
+        store.create_tables()
+        client.meta.events.register("before-parse.dynamodb.UpdateItem", lose)
+        client.meta.events.register("before-send.dynamodb.UpdateItem", sleep)
+        seen = DayCounts("acme", DAY_ZERO, None, {})
+        assert store.repair(seen, DayCounts("acme", DAY_ZERO, None, {0: 3}))
+        ended = datetime.now(UTC)
+        client.meta.events.unregister("before-send.dynamodb.UpdateItem", sleep)
+        slots = [each.slot for each in all_changes(store)]
+    assert max(slots) > ended - 2 * SLOT
 
 
 # --- whose clock ----------------------------------------------------------------------------------
