@@ -239,8 +239,10 @@ class ChangeLog:
         partitions = self._partitions(cursor, until)
         changes: list[Change] = []
         place, at_a_time = cursor, CHANGE_SHARDS
-        while places := list(islice(partitions, at_a_time)):
-            left = limit - len(changes)
+        while left := limit - len(changes):
+            places = list(islice(partitions, at_a_time))
+            if not places:
+                break
             for part, found in zip(
                 places, self._readers.map(partial(self._read, limit=left), places), strict=True
             ):
@@ -250,8 +252,10 @@ class ChangeLog:
                     changes.append(change)
                     place = replace(part, after_key=key)
                 place = self._after(part)
-            # Few at a time where much is found, so that little is read for nothing.
-            at_a_time = min(_MOST_AT_A_TIME, 2 * at_a_time) if len(changes) < limit / 2 else 1
+            # More at a time as long as they will fit, so that little is read for nothing.
+            found_now = left - (limit - len(changes))
+            will_fit = 2 * found_now <= limit - len(changes)
+            at_a_time = min(_MOST_AT_A_TIME, 2 * at_a_time) if will_fit else 1
         return changes, place
 
     def _check(self, cursor: ChangeCursor) -> None:

@@ -398,6 +398,16 @@ def test_a_long_silence_is_read_in_several_short_pages(store: DynamoStore) -> No
     assert start < place.slot < store.changes.settled_until()
 
 
+def test_a_full_page_looks_no_further(store: DynamoStore, sent: list[str]) -> None:
+    start = store.changes.slot_of(datetime.now(UTC))
+    store.write([event()])
+    sent.clear()
+    found, place = store.changes.read(ChangeCursor(start), start + DAY, limit=1)
+    assert days(found) == {("acme", DAY_ZERO)}
+    assert sent.count("Query") < 100
+    assert store.changes.read(place, start + DAY, limit=1)[0] == []
+
+
 # --- what is forgotten ----------------------------------------------------------------------------
 
 
