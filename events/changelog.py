@@ -218,6 +218,10 @@ class ChangeLog:
         """Start of the slot that holds `at`."""
         return self._floor(at)
 
+    def first_slot_for(self, at: datetime) -> datetime:
+        """Start of the first slot in which a change that is made from `at` on can be listed."""
+        return self._floor(at - self._grace)
+
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int
     ) -> tuple[list[Change], ChangeCursor]:

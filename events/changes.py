@@ -21,8 +21,12 @@ class Log(Protocol):
     def settled_until(self) -> datetime:
         """Start of the first slot that cannot be read yet."""
 
-    def slot_of(self, at: datetime) -> datetime:
-        """Start of the slot that holds `at`."""
+    def first_slot_for(self, at: datetime) -> datetime:
+        """
+        Start of the first slot in which a change that is made from `at` on can be listed.
+
+        A change is listed in the slot in which it was sent, and may be made in the next.
+        """
 
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int
@@ -46,8 +50,8 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
     them, has missed no change that was made before `next_cursor.slot`.
 
     Args:
-        since: The cursor of the page before; or an instant: all changes from then on, and some
-            from up to a slot before; or None: all that are still known.
+        since: The cursor of the page before; or an instant: all changes made from then on, and some
+            from up to two slots before; or None: all that are still known.
 
     Raises:
         ChangesForgotten: Changes since then are not all known any more.
@@ -56,15 +60,17 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
     known_from = log.known_from()
     settled_until = log.settled_until()
     if since is None:
-        cursor = ChangeCursor(known_from)
-    elif isinstance(since, datetime):
-        cursor = ChangeCursor(log.slot_of(since))
+        since = ChangeCursor(known_from)
+    start = since if isinstance(since, datetime) else since.slot
+    if start < known_from:
+        raise ChangesForgotten(known_from)
+    if start > settled_until + _FAR:
+        raise InvalidWindow("lies in the future: give one that has passed", "since")
+    if isinstance(since, datetime):
+        # Not before `known_from`, or the next question, with this cursor, would be refused.
+        cursor = ChangeCursor(max(log.first_slot_for(since), known_from))
     else:
         cursor = since
-    if cursor.slot < known_from:
-        raise ChangesForgotten(known_from)
-    if cursor.slot > settled_until + _FAR:
-        raise InvalidWindow("lies in the future: give one that has passed", "since")
     if cursor.slot >= settled_until:
         return ChangePage((), cursor, has_more=False)
     found, following = log.read(cursor, settled_until, limit=limit)

@@ -103,6 +103,9 @@ class MemoryChanges:
     def slot_of(self, at: datetime) -> datetime:
         return at.replace(second=0, microsecond=0)
 
+    def first_slot_for(self, at: datetime) -> datetime:
+        return self.slot_of(at - timedelta(seconds=30))
+
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int
     ) -> tuple[list[Change], ChangeCursor]:

@@ -76,9 +76,11 @@ def test_pages_give_each_change_once(api: Api) -> None:
     assert found == ALL
 
 
-def test_an_instant_begins_with_its_minute(api: Api) -> None:
-    for text in ("2021-06-01T00:05:59Z", "2021-06-01T02:05:00%2B02:00", "2021-06-01 00:01"):
+def test_an_instant_begins_with_its_minute_or_just_after_it_with_the_one_before(api: Api) -> None:
+    for text in ("2021-06-01T00:05:59Z", "2021-06-01T02:05:00%2B02:00", "2021-06-01 00:02"):
         assert api.client.get(f"/events/changes?since={text}").json()["changes"] == ALL[2:]
+    just_after = api.client.get("/events/changes?since=2021-06-01T00:01:20Z").json()
+    assert just_after["changes"] == ALL
 
 
 def test_what_is_forgotten_is_gone_and_says_from_where_to_go_on(api: Api) -> None:
