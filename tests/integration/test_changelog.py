@@ -21,11 +21,11 @@ from events.changelog import KEPT, ChangeLog
 from events.changes import changes
 from events.config import Settings
 from events.dao import DynamoStore
-from events.datamodels import CHANGE_SHARDS, Tables, utc_now
+from events.datamodels import CHANGE_SHARDS, REGISTRY, Tables, registry_key, utc_now
 from events.erasure import erase
 from events.errors import ChangesForgotten, InvalidWindow, StoreRefused, StoreUnavailable
 from events.local.dynamodb import DynamoDBLocal
-from events.models import Change, ChangeCursor, DayCounts
+from events.models import Change, ChangeCursor, DayCounts, Outcome
 from events.registry import Registry
 from events.timestamps import format_timestamp
 from events.transactions import RetryPolicy
@@ -127,7 +127,7 @@ def test_a_day_is_listed_before_the_request_that_changes_it(
         sent.clear()
         time.sleep(2.1)
         store.void([event()], "a test")
-        assert sent == ["PutItem", "TransactWriteItems"]
+        assert sent == ["GetItem", "PutItem", "TransactWriteItems"]
 
 
 def test_voided_events_are_listed(store: DynamoStore) -> None:
@@ -461,6 +461,28 @@ def test_an_erasure_clears_a_long_list_in_steps_and_goes_on_where_it_was(
     assert sent.count("Query") == 4_000
     assert store.forget_changes("acme", since)
     assert days(all_changes(store)) == set()
+
+
+def test_to_void_events_of_an_erased_customer_lists_nothing(
+    store: DynamoStore, client: DynamoDBClient, tables: Tables
+) -> None:
+    store.write([event()])
+    assert erased(store, "acme")
+    assert store.void([event(), event("t-1")], "a test") == [Outcome.NOT_FOUND] * 2
+    assert client.scan(TableName=tables.changes)["Items"] == []
+
+
+def test_events_of_a_customer_that_the_list_of_customers_lost_are_voided_and_listed(
+    store: DynamoStore, client: DynamoDBClient, tables: Tables
+) -> None:
+    store.write([event()])
+    client.delete_item(
+        TableName=tables.counts,
+        Key={"customer_id": {"S": REGISTRY}, "counter_key": {"S": registry_key("acme")}},
+    )
+    before = len(all_changes(store))
+    assert store.void([event("t-1"), event()], "a test") == [Outcome.NOT_FOUND, Outcome.VOIDED]
+    assert len(all_changes(store)) > before
 
 
 # --- the table ------------------------------------------------------------------------------------
