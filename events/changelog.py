@@ -39,7 +39,7 @@ GRACE = timedelta(seconds=LONGEST_REQUEST_SECONDS + 10)
 _FIRST_KEY, _LAST_KEY = "\0", "\U0010ffff" * 256
 #: Days remembered as listed; past that all are listed again as they come.
 _MOST_REMEMBERED = 50_000
-#: Slots looked at for one page, and partitions at a time where little is found.
+#: Slots looked at for one page, and partitions at a time where little is found or erased.
 _MOST_SLOTS = 240
 _MOST_AT_A_TIME = 64
 #: A clock that is still not right after so many listings is not believed.
@@ -330,9 +330,11 @@ class ChangeLog:
         first = self.known_from() if since is None else since
         end = self._floor(self._store_clock.now()) + self._slot
         number = min(most, -((first - end) // self._slot))
-        slots = [first + place * self._slot for place in range(number)]
-        for _ in self._readers.map(partial(self._forget_in, customer_id), slots):
-            pass
+        slots = (first + place * self._slot for place in range(number))
+        # Few at a time, so that whoever else reads need not wait for all.
+        while some := list(islice(slots, _MOST_AT_A_TIME)):
+            for _ in self._readers.map(partial(self._forget_in, customer_id), some):
+                pass
         reached = first + number * self._slot
         return reached if reached < end else None
 

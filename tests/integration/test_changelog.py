@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
@@ -16,7 +18,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ReadTimeoutError
 
 from events.bootstrap import make_client
-from events.calls import GarbledAnswer
+from events.calls import Calls, GarbledAnswer
 from events.changelog import KEPT, ChangeLog
 from events.changes import changes
 from events.config import Settings
@@ -461,6 +463,43 @@ def test_an_erasure_clears_a_long_list_in_steps_and_goes_on_where_it_was(
     assert sent.count("Query") == 4_000
     assert store.forget_changes("acme", since)
     assert days(all_changes(store)) == set()
+
+
+class WatchedExecutor(ThreadPoolExecutor):
+    """Notes how much was given to it at most that was not done."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self._open = 0
+        self.most_open = 0
+        self._watch = threading.Lock()
+
+    def submit(self, *args: Any, **more: Any) -> Future[Any]:
+        with self._watch:
+            self._open += 1
+            self.most_open = max(self.most_open, self._open)
+        future = super().submit(*args, **more)
+        future.add_done_callback(self._close)
+        return future
+
+    def _close(self, _: Future[Any]) -> None:
+        with self._watch:
+            self._open -= 1
+
+
+def test_an_erasure_leaves_room_for_other_readers(client: DynamoDBClient, tables: Tables) -> None:
+    with WatchedExecutor() as readers:
+
+        def on_these(
+            client: DynamoDBClient, calls: Calls, tables: Tables, _: Executor, **more: Any
+        ) -> ChangeLog:
+            return ChangeLog(client, calls, tables, readers, slot=SLOT, grace=GRACE, **more)
+
+        with opened(client, tables, make_changes=on_these) as store:
+            store.create_tables()
+            start = store.changes.slot_of(datetime.now(UTC) - timedelta(minutes=1))
+            assert store.changes.forget_customer("acme", start, most=200) == start + 200 * SLOT
+    assert readers.most_open <= 64
 
 
 def test_to_void_events_of_an_erased_customer_lists_nothing(
