@@ -37,6 +37,8 @@ KEPT = timedelta(days=35)
 GRACE = timedelta(seconds=LONGEST_REQUEST_SECONDS + 10)
 #: Before and after every sort key that there can be.
 _FIRST_KEY, _LAST_KEY = "\0", "\U0010ffff" * 256
+#: A place in a partition that is before all keys: each has more characters.
+_BEFORE_ALL_KEYS = "\1"
 #: Days remembered as listed; past that all are listed again as they come.
 _MOST_REMEMBERED = 50_000
 #: Slots looked at for one page, and partitions at a time where little is found or erased.
@@ -200,15 +202,19 @@ class ChangeLog:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def known_from(self) -> datetime:
-        """Start of the first slot about which everything is known."""
+    def known_from(self) -> ChangeCursor:
+        """The first place from which on everything is known."""
         asked_at = self._store_clock.local()
         answer = self._calls.one(self._client.describe_table, TableName=self._table)
         self._learn(answer, asked_at)
-        made_at = answer["Table"]["CreationDateTime"].astimezone(UTC)
+        made_in = self._floor(answer["Table"]["CreationDateTime"].astimezone(UTC))
         # A slot more than is kept is being forgotten just now.
-        oldest = self._store_clock.now() - self._kept + self._slot
-        return self._floor(max(made_at, oldest))
+        oldest = self._floor(self._store_clock.now() - self._kept + self._slot)
+        if oldest > made_in:
+            return ChangeCursor(oldest)
+        # A place in the list that was there before, if any, may be the beginning of this very slot,
+        # and never one within it, as it was not settled.
+        return ChangeCursor(made_in, 0, _BEFORE_ALL_KEYS)
 
     def settled_until(self) -> datetime:
         """End of the last slot that can be read: all requests sent in it have ended."""
@@ -327,7 +333,7 @@ class ChangeLog:
         Returns:
             Where the next step goes on; None if nothing is left.
         """
-        first = self.known_from() if since is None else since
+        first = self.known_from().slot if since is None else since
         end = self._floor(self._store_clock.now()) + self._slot
         number = min(most, -((first - end) // self._slot))
         slots = (first + place * self._slot for place in range(number))

@@ -15,8 +15,8 @@ _FAR = timedelta(minutes=10)
 class Log(Protocol):
     """What is needed of the list. Every read is strongly consistent."""
 
-    def known_from(self) -> datetime:
-        """Start of the first slot about which everything is known."""
+    def known_from(self) -> ChangeCursor:
+        """The first place from which on everything is known."""
 
     def settled_until(self) -> datetime:
         """Start of the first slot that cannot be read yet."""
@@ -60,18 +60,33 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
     known_from = log.known_from()
     settled_until = log.settled_until()
     if since is None:
-        since = ChangeCursor(known_from)
-    start = since if isinstance(since, datetime) else since.slot
-    if start < known_from:
-        raise ChangesForgotten(known_from)
-    if start > settled_until + _FAR:
-        raise InvalidWindow("lies in the future: give one that has passed", "since")
-    if isinstance(since, datetime):
-        # Not before `known_from`, or the next question, with this cursor, would be refused.
-        cursor = ChangeCursor(max(log.first_slot_for(since), known_from))
+        cursor = known_from
     else:
-        cursor = since
+        _check(since, known_from, settled_until)
+        cursor = since if isinstance(since, ChangeCursor) else _at(log, since, known_from)
     if cursor.slot >= settled_until:
         return ChangePage((), cursor, has_more=False)
     found, following = log.read(cursor, settled_until, limit=limit)
     return ChangePage(tuple(found), following, has_more=following.slot < settled_until)
+
+
+def _at(log: Log, since: datetime, known_from: ChangeCursor) -> ChangeCursor:
+    # Not before `known_from`, or the next question, with this cursor, would be refused.
+    return max(ChangeCursor(log.first_slot_for(since)), known_from, key=_order)
+
+
+def _check(
+    since: ChangeCursor | datetime, known_from: ChangeCursor, settled_until: datetime
+) -> None:
+    if isinstance(since, datetime):
+        start, is_known = since, since >= known_from.slot
+    else:
+        start, is_known = since.slot, _order(since) >= _order(known_from)
+    if not is_known:
+        raise ChangesForgotten(known_from.slot)
+    if start > settled_until + _FAR:
+        raise InvalidWindow("lies in the future: give one that has passed", "since")
+
+
+def _order(cursor: ChangeCursor) -> tuple[datetime, int, str]:
+    return cursor.slot, cursor.shard, cursor.after_key or ""

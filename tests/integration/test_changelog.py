@@ -421,10 +421,21 @@ def test_nothing_is_known_from_before_the_table_was_made_nor_longer_ago_than_is_
         store.create_tables()
         made_at = store.changes.known_from()
         with pytest.raises(ChangesForgotten):
-            changes(store.changes, made_at - SLOT, limit=1)
+            changes(store.changes, made_at.slot - SLOT, limit=1)
         time.sleep(1.5)
         assert store.changes.known_from() == made_at
-        assert forgetful.changes.known_from() > made_at
+        assert forgetful.changes.known_from().slot > made_at.slot
+
+
+def test_a_place_in_a_list_from_before_it_was_made_anew_in_the_same_minute_is_refused(
+    client: DynamoDBClient, tables: Tables
+) -> None:
+    with opened(client, tables, make_changes=ChangeLog) as store:
+        store.create_tables()
+        first = changes(store.changes, None, limit=1).next_cursor
+        assert changes(store.changes, first, limit=1).next_cursor == first
+        with pytest.raises(ChangesForgotten):
+            changes(store.changes, ChangeCursor(first.slot), limit=1)
 
 
 def test_a_change_goes_away_by_itself_after_five_weeks(
