@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from events.calls import LONGEST_REQUEST_SECONDS, Calls
 from events.clocks import StoreClock
@@ -23,6 +23,7 @@ from events.datamodels import (
     change_shard,
 )
 from events.errors import InvalidWindow, StoreUnavailable
+from events.listings import Day, Listing, Listings
 from events.models import MAX_SORT_KEY_BYTES, Change, ChangeCursor
 from events.transactions import RetryPolicy
 
@@ -39,28 +40,11 @@ GRACE = timedelta(seconds=LONGEST_REQUEST_SECONDS + 10)
 _FIRST_KEY, _LAST_KEY = "\0", "\U0010ffff" * 256
 #: A place in a partition that is before all keys: each has more characters.
 _BEFORE_ALL_KEYS = "\1"
-#: Days remembered as listed; past that all are listed again as they come.
-_MOST_REMEMBERED = 50_000
 #: Slots looked at for one page, and partitions at a time where little is found or erased.
 _MOST_SLOTS = 240
 _MOST_AT_A_TIME = 64
 #: A clock that is still not right after so many listings is not believed.
 _MOST_LISTINGS = 3
-
-_Day = tuple[str, str]
-
-
-class _Listing(NamedTuple):
-    """
-    A day is listed in a slot.
-
-    `until` is the slot's end on the store's clock. `until_clock` is the same on a clock that no one
-    sets, but which stands still while a machine sleeps. Where both stood still, as those of a
-    virtual machine may, the store's next answer tells; see `confirm`.
-    """
-
-    until: datetime
-    until_clock: float
 
 
 class ChangeLog:
@@ -103,8 +87,7 @@ class ChangeLog:
         self._grace = grace
         self._kept = kept
         self._once = RetryPolicy(patience_seconds=0)
-        #: What needs no listing for now. Dictionary operations are atomic.
-        self._listed: dict[_Day, _Listing] = {}
+        self._listings = Listings(self._store_clock.now, clock)
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -115,12 +98,12 @@ class ChangeLog:
         Called before each attempt to change the day's counters. One request that is not repeated:
         the attempt that it belongs to is what is made again.
         """
-        if not self._is_listed((customer_id, day)):
+        if not self._listings.has((customer_id, day)):
             self._list((customer_id, day), self._once)
 
     def register(self, customer_id: str, day: str) -> None:
         """As `ensure`, tried for as long as any request is."""
-        if not self._is_listed((customer_id, day)):
+        if not self._listings.has((customer_id, day)):
             self._list((customer_id, day), None)
 
     def confirm(self, customer_id: str, day: str, answer: Mapping[str, Any]) -> None:
@@ -133,8 +116,7 @@ class ChangeLog:
             answer: That of the change: its `Date` tells even where all clocks here stood still too.
         """
         self._learn(answer)
-        listing = self._listed.get((customer_id, day))
-        if listing is None or self._is_late(listing):
+        if not self._listings.has((customer_id, day), grace=self._grace / 2):
             self._list((customer_id, day), None)
 
     def doubt(self, customer_id: str, day: str) -> None:
@@ -144,35 +126,19 @@ class ChangeLog:
         One request that is not repeated, and no error if it fails: the change is none that is told
         to be made.
         """
-        listing = self._listed.get((customer_id, day))
-        if listing is not None and self._is_late(listing):
+        if not self._listings.has((customer_id, day), grace=self._grace / 2):
             with suppress(StoreUnavailable):
                 self._list((customer_id, day), self._once)
 
     def forget(self, customer_id: str, day: str) -> None:
         """Do not believe that a day is listed."""
-        self._listed.pop((customer_id, day), None)
+        self._listings.forget((customer_id, day))
 
     def forget_all(self) -> None:
         """The tables were made anew: nothing is listed."""
-        self._listed.clear()
+        self._listings.forget_all()
 
-    def _is_listed(self, key: _Day) -> bool:
-        listing = self._listed.get(key)
-        return (
-            listing is not None
-            and self._clock() < listing.until_clock
-            and self._store_clock.now() < listing.until
-        )
-
-    def _is_late(self, listing: _Listing) -> bool:
-        late = self._grace / 2
-        return (
-            self._clock() > listing.until_clock + late.total_seconds()
-            or self._store_clock.now() > listing.until + late
-        )
-
-    def _list(self, key: _Day, retry: RetryPolicy | None) -> None:
+    def _list(self, key: Day, retry: RetryPolicy | None) -> None:
         # Again where the clock was set right meanwhile, by this answer or by one to another thread,
         # and the slot was another.
         for _ in range(_MOST_LISTINGS):
@@ -188,13 +154,8 @@ class ChangeLog:
             at = self._store_clock.corrected(asked_at)
             if self._floor(at) == slot:
                 until = slot + self._slot
-                self._remember(key, _Listing(until, began + (until - at).total_seconds()))
+                self._listings.add(key, Listing(until, began + (until - at).total_seconds()))
                 return
-
-    def _remember(self, key: _Day, listing: _Listing) -> None:
-        if len(self._listed) >= _MOST_REMEMBERED:
-            self._listed.clear()
-        self._listed[key] = listing
 
     def _learn(self, answer: Mapping[str, Any], asked_at: datetime | None = None) -> None:
         date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
