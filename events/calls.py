@@ -148,13 +148,20 @@ class Calls:
         is_about_tables: bool = False,
         are_tables_made: bool = False,
         retry: RetryPolicy | None = None,
+        before_each: Callable[[], None] = lambda: None,
         **request: Any,
     ) -> Any:
-        """One request that may be sent again as it is: a read, or a write of the same value."""
+        """
+        One request that may be sent again as it is: a read, or a write of the same value.
+
+        Args:
+            before_each: What must be done before each attempt.
+        """
         failure: Exception | None = None
         for attempt in (retry or self._retry).attempts():
             if attempt > 1:
                 metrics.STORE_RETRIES.labels(code_of(failure)).inc()
+            before_each()
             try:
                 return operation(**request)
             except ClientError as exc:
@@ -169,7 +176,13 @@ class Calls:
                 if answer is Answer.MAKE_TABLES and not are_tables_made:
                     self.make_missing_tables(exc)
                     # Asked anew, however little patience there is.
-                    return self.one(operation, are_tables_made=True, retry=retry, **request)
+                    return self.one(
+                        operation,
+                        are_tables_made=True,
+                        retry=retry,
+                        before_each=before_each,
+                        **request,
+                    )
                 if answer not in (Answer.RESEND, Answer.MAKE_TABLES):
                     raise refused("a request", exc) from exc
                 failure = exc

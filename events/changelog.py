@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from events.calls import LONGEST_REQUEST_SECONDS, Calls
 from events.clocks import StoreClock
@@ -24,7 +25,8 @@ from events.datamodels import (
     change_partition,
     change_shard,
 )
-from events.errors import InvalidWindow
+from events.errors import InvalidWindow, StoreUnavailable
+from events.listings import Day, Listing, Listings
 from events.models import MAX_SORT_KEY_BYTES, Change, ChangeCursor
 from events.transactions import RetryPolicy
 
@@ -41,25 +43,13 @@ GRACE = timedelta(seconds=LONGEST_REQUEST_SECONDS + 10)
 _FIRST_KEY, _LAST_KEY = "\0", "\U0010ffff" * 256
 #: Where it says from when on the list is whole.
 _GAP: dict[str, Any] = {"change_slot": {"S": CHANGE_GAP}, "change_key": {"S": CHANGE_GAP}}
-#: Days remembered as listed; past that all are listed again as they come.
-_MOST_REMEMBERED = 50_000
-#: Slots looked at for one page, and partitions at a time where little is found.
+#: A place in a partition that is before all keys: each has more characters.
+_BEFORE_ALL_KEYS = "\1"
+#: Slots looked at for one page, and partitions at a time where little is found or erased.
 _MOST_SLOTS = 240
 _MOST_AT_A_TIME = 64
-
-_Day = tuple[str, str]
-
-
-class _Listing(NamedTuple):
-    """
-    A day is listed in a slot.
-
-    `until` is the slot's end on the store's clock. `until_clock` is the same on a clock that no one
-    sets; either may stand still while a machine sleeps or is set right.
-    """
-
-    until: datetime
-    until_clock: float
+#: A clock that is still not right after so many listings is not believed.
+_MOST_LISTINGS = 3
 
 
 class ChangeLog:
@@ -102,8 +92,7 @@ class ChangeLog:
         self._grace = grace
         self._kept = kept
         self._once = RetryPolicy(patience_seconds=0)
-        #: What needs no listing for now. Dictionary operations are atomic.
-        self._listed: dict[_Day, _Listing] = {}
+        self._listings = Listings(self._store_clock.now, clock)
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -114,22 +103,25 @@ class ChangeLog:
         Called before each attempt to change the day's counters. One request that is not repeated:
         the attempt that it belongs to is what is made again.
         """
-        if not self._is_listed((customer_id, day)):
+        if not self._listings.has((customer_id, day)):
             self._list((customer_id, day), self._once)
 
     def register(self, customer_id: str, day: str) -> None:
-        """As `ensure`, for a change that is one request: it is tried for as long as that is."""
-        if not self._is_listed((customer_id, day)):
+        """As `ensure`, tried for as long as any request is."""
+        if not self._listings.has((customer_id, day)):
             self._list((customer_id, day), None)
 
-    def confirm(self, customer_id: str, day: str) -> None:
+    def confirm(self, customer_id: str, day: str, answer: Mapping[str, Any]) -> None:
         """
         List a day again if its change was answered so late that its slot may have been read.
 
         That takes a machine which stood still between the listing and the change.
+
+        Args:
+            answer: That of the change: its `Date` tells even where all clocks here stood still too.
         """
-        listing = self._listed.get((customer_id, day))
-        if listing is None or self._store_clock.now() > listing.until + self._grace / 2:
+        self._learn(answer)
+        if not self._listings.has((customer_id, day), grace=self._grace / 2):
             self._list((customer_id, day), None)
 
     def note_gap(self) -> None:
@@ -145,63 +137,67 @@ class ChangeLog:
         item = change_gap_item(self._floor(self._store_clock.now()) + self._slot)
         self._calls.one(self._client.put_item, TableName=self._table, Item=item)
 
+    def doubt(self, customer_id: str, day: str) -> None:
+        """
+        As `confirm`, for a change that may have been made though it was not answered.
+
+        One request that is not repeated, and no error if it fails: the change is none that is told
+        to be made.
+        """
+        if not self._listings.has((customer_id, day), grace=self._grace / 2):
+            with suppress(StoreUnavailable):
+                self._list((customer_id, day), self._once)
+
     def forget(self, customer_id: str, day: str) -> None:
         """Do not believe that a day is listed."""
-        self._listed.pop((customer_id, day), None)
+        self._listings.forget((customer_id, day))
 
     def forget_all(self) -> None:
         """The tables were made anew: nothing is listed."""
-        self._listed.clear()
+        self._listings.forget_all()
 
-    def _is_listed(self, key: _Day) -> bool:
-        listing = self._listed.get(key)
-        return (
-            listing is not None
-            and self._clock() < listing.until_clock
-            and self._store_clock.now() < listing.until
-        )
-
-    def _list(self, key: _Day, retry: RetryPolicy | None) -> None:
-        # A second time where the answer shows that this machine's clock was in another slot.
-        for _ in range(2):
-            local, at, began = self._store_clock.local(), self._store_clock.now(), self._clock()
-            slot = self._floor(at)
+    def _list(self, key: Day, retry: RetryPolicy | None) -> None:
+        # Again where the clock was set right meanwhile, by this answer or by one to another thread,
+        # and the slot was another.
+        for _ in range(_MOST_LISTINGS):
+            asked_at, began = self._store_clock.local(), self._clock()
+            slot = self._floor(self._store_clock.corrected(asked_at))
             answer = self._calls.one(
                 self._client.put_item,
                 TableName=self._table,
                 Item=change_item(*key, slot, expires_at=slot + self._slot + self._kept),
                 retry=retry,
             )
-            is_right = self._learn(answer, local)
-            until = slot + self._slot
-            if len(self._listed) >= _MOST_REMEMBERED:
-                self._listed.clear()
-            self._listed[key] = _Listing(until, began + (until - at).total_seconds())
-            if is_right:
+            self._learn(answer, asked_at)
+            at = self._store_clock.corrected(asked_at)
+            if self._floor(at) == slot:
+                until = slot + self._slot
+                self._listings.add(key, Listing(until, began + (until - at).total_seconds()))
                 return
 
-    def _learn(self, answer: Any, asked_at: datetime) -> bool:
-        """Compare clocks with an answer; returns whether they agree."""
+    def _learn(self, answer: Mapping[str, Any], asked_at: datetime | None = None) -> None:
         date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        return self._store_clock.learn(
-            date, asked_at=asked_at, answered_at=self._store_clock.local()
-        )
+        self._store_clock.learn(date, asked_at=asked_at, answered_at=self._store_clock.local())
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def known_from(self) -> datetime:
-        """Start of the first slot about which everything is known."""
+    def known_from(self) -> ChangeCursor:
+        """The first place from which on everything is known."""
         asked_at = self._store_clock.local()
         answer = self._calls.one(self._client.describe_table, TableName=self._table)
         self._learn(answer, asked_at)
-        made_at = answer["Table"]["CreationDateTime"].astimezone(UTC)
+        made_in = self._floor(answer["Table"]["CreationDateTime"].astimezone(UTC))
         # A slot more than is kept is being forgotten just now.
-        oldest = self._store_clock.now() - self._kept + self._slot
+        oldest = self._floor(self._store_clock.now() - self._kept + self._slot)
         answer = self._calls.one(
             self._client.get_item, TableName=self._table, Key=_GAP, ConsistentRead=True
         )
-        not_before = change_gap_of(answer.get("Item", {}))
-        return self._floor(max(made_at, oldest, not_before or made_at))
+        whole_from = change_gap_of(answer.get("Item", {})) or oldest
+        if max(oldest, whole_from) > made_in:
+            return ChangeCursor(max(oldest, whole_from))
+        # A place in the list that was there before, if any, may be the beginning of this very slot,
+        # and never one within it, as it was not settled.
+        return ChangeCursor(made_in, 0, _BEFORE_ALL_KEYS)
 
     def settled_until(self) -> datetime:
         """End of the last slot that can be read: all requests sent in it have ended."""
@@ -210,6 +206,10 @@ class ChangeLog:
     def slot_of(self, at: datetime) -> datetime:
         """Start of the slot that holds `at`."""
         return self._floor(at)
+
+    def first_slot_for(self, at: datetime) -> datetime:
+        """Start of the first slot in which a change that is made from `at` on can be listed."""
+        return self._floor(at - self._grace)
 
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int
@@ -232,8 +232,10 @@ class ChangeLog:
         partitions = self._partitions(cursor, until)
         changes: list[Change] = []
         place, at_a_time = cursor, CHANGE_SHARDS
-        while places := list(islice(partitions, at_a_time)):
-            left = limit - len(changes)
+        while left := limit - len(changes):
+            places = list(islice(partitions, at_a_time))
+            if not places:
+                break
             for part, found in zip(
                 places, self._readers.map(partial(self._read, limit=left), places), strict=True
             ):
@@ -243,8 +245,10 @@ class ChangeLog:
                     changes.append(change)
                     place = replace(part, after_key=key)
                 place = self._after(part)
-            # Few at a time where much is found, so that little is read for nothing.
-            at_a_time = min(_MOST_AT_A_TIME, 2 * at_a_time) if len(changes) < limit / 2 else 1
+            # More at a time as long as they will fit, so that little is read for nothing.
+            found_now = left - (limit - len(changes))
+            will_fit = 2 * found_now <= limit - len(changes)
+            at_a_time = min(_MOST_AT_A_TIME, 2 * at_a_time) if will_fit else 1
         return changes, place
 
     def _check(self, cursor: ChangeCursor) -> None:
@@ -312,12 +316,14 @@ class ChangeLog:
         Returns:
             Where the next step goes on; None if nothing is left.
         """
-        first = self.known_from() if since is None else since
+        first = self.known_from().slot if since is None else since
         end = self._floor(self._store_clock.now()) + self._slot
         number = min(most, -((first - end) // self._slot))
-        slots = [first + place * self._slot for place in range(number)]
-        for _ in self._readers.map(partial(self._forget_in, customer_id), slots):
-            pass
+        slots = (first + place * self._slot for place in range(number))
+        # Few at a time, so that whoever else reads need not wait for all.
+        while some := list(islice(slots, _MOST_AT_A_TIME)):
+            for _ in self._readers.map(partial(self._forget_in, customer_id), some):
+                pass
         reached = first + number * self._slot
         return reached if reached < end else None
 

@@ -15,14 +15,18 @@ _FAR = timedelta(minutes=10)
 class Log(Protocol):
     """What is needed of the list. Every read is strongly consistent."""
 
-    def known_from(self) -> datetime:
-        """Start of the first slot about which everything is known."""
+    def known_from(self) -> ChangeCursor:
+        """The first place from which on everything is known."""
 
     def settled_until(self) -> datetime:
         """Start of the first slot that cannot be read yet."""
 
-    def slot_of(self, at: datetime) -> datetime:
-        """Start of the slot that holds `at`."""
+    def first_slot_for(self, at: datetime) -> datetime:
+        """
+        Start of the first slot in which a change that is made from `at` on can be listed.
+
+        A change is listed in the slot in which it was sent, and may be made in the next.
+        """
 
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int
@@ -46,8 +50,8 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
     them, has missed no change that was made before `next_cursor.slot`.
 
     Args:
-        since: The cursor of the page before; or an instant: all changes from then on, and some
-            from up to a slot before; or None: all that are still known.
+        since: The cursor of the page before; or an instant: all changes made from then on, and some
+            from up to two slots before; or None: all that are still known.
 
     Raises:
         ChangesForgotten: Changes since then are not all known any more.
@@ -56,16 +60,33 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
     known_from = log.known_from()
     settled_until = log.settled_until()
     if since is None:
-        cursor = ChangeCursor(known_from)
-    elif isinstance(since, datetime):
-        cursor = ChangeCursor(log.slot_of(since))
+        cursor = known_from
     else:
-        cursor = since
-    if cursor.slot < known_from:
-        raise ChangesForgotten(known_from)
-    if cursor.slot > settled_until + _FAR:
-        raise InvalidWindow("lies in the future: give one that has passed", "since")
+        _check(since, known_from, settled_until)
+        cursor = since if isinstance(since, ChangeCursor) else _at(log, since, known_from)
     if cursor.slot >= settled_until:
         return ChangePage((), cursor, has_more=False)
     found, following = log.read(cursor, settled_until, limit=limit)
     return ChangePage(tuple(found), following, has_more=following.slot < settled_until)
+
+
+def _at(log: Log, since: datetime, known_from: ChangeCursor) -> ChangeCursor:
+    # Not before `known_from`, or the next question, with this cursor, would be refused.
+    return max(ChangeCursor(log.first_slot_for(since)), known_from, key=_order)
+
+
+def _check(
+    since: ChangeCursor | datetime, known_from: ChangeCursor, settled_until: datetime
+) -> None:
+    if isinstance(since, datetime):
+        start, is_known = since, since >= known_from.slot
+    else:
+        start, is_known = since.slot, _order(since) >= _order(known_from)
+    if not is_known:
+        raise ChangesForgotten(known_from.slot)
+    if start > settled_until + _FAR:
+        raise InvalidWindow("lies in the future: give one that has passed", "since")
+
+
+def _order(cursor: ChangeCursor) -> tuple[datetime, int, str]:
+    return cursor.slot, cursor.shard, cursor.after_key or ""

@@ -29,19 +29,25 @@ class StoreClock:
         self._ahead = timedelta()
 
     def now(self) -> datetime:
-        return self._now() + self._ahead
+        return self.corrected(self.local())
 
     def local(self) -> datetime:
         """What this machine's own clock says, for `learn`."""
         return self._now()
 
-    def learn(self, date: str | None, *, asked_at: datetime, answered_at: datetime) -> bool:
+    def corrected(self, local: datetime) -> datetime:
+        """What a moment of this machine's own clock was, by all that was learned until now."""
+        return local + self._ahead
+
+    def learn(
+        self, date: str | None, *, asked_at: datetime | None = None, answered_at: datetime
+    ) -> bool:
         """
         Look at the `Date` of an answer (RFC 9110, 6.6.1), and follow it if this clock is off.
 
         Args:
             date: None, or what is no date, teaches nothing.
-            asked_at: As `local` said before the request.
+            asked_at: As `local` said before the request; without it the clock is not set back.
             answered_at: As `local` said after it.
 
         Returns:
@@ -55,7 +61,7 @@ class StoreClock:
             return True
         # The store's time was in [at, at + 1 s) at some moment between the two.
         is_behind = at > answered_at + self._ahead + _TOLERANCE
-        is_ahead = at + _SECOND < asked_at + self._ahead - _TOLERANCE
+        is_ahead = asked_at is not None and at + _SECOND < asked_at + self._ahead - _TOLERANCE
         if is_behind or is_ahead:
             self._ahead = at + _SECOND / 2 - answered_at
             log.warning(

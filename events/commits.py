@@ -108,11 +108,28 @@ class Commits:
 
     def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
         """Mark stored events as voided and take them out of the counts; each outcome in order."""
+        if not self._may_be_stored(events):
+            # Not even tried: its day would be listed before, with the id of an erased customer.
+            return [Outcome.NOT_FOUND] * len(events)
         actions = partial(void_actions, self._tables, reason=reason)
         outcomes = [Outcome.VOIDED] * len(events)
         for place, item in self._commit(events, actions).items():
             outcomes[place] = Outcome.ALREADY_VOIDED if item else Outcome.NOT_FOUND
         return outcomes
+
+    def _may_be_stored(self, events: Sequence[Event]) -> bool:
+        """Whether the customer is listed, or any of its events is stored though it is not."""
+        customer_id = events[0].customer_id
+        return self._registry.is_listed(customer_id) or any(
+            "Item"
+            in self._calls.one(
+                self._client.get_item,
+                TableName=self._tables.events,
+                Key={"customer_id": {"S": customer_id}, "event_key": {"S": key}},
+                ConsistentRead=True,
+            )
+            for key in keys_of(events)
+        )
 
     def delete(self, events: Sequence[Event]) -> int:
         """
@@ -199,7 +216,9 @@ class Commits:
                     self._registry.ensure(listed)
                 if changed is not None:
                     self._changes.ensure(*changed)
-                self._client.transact_write_items(TransactItems=actions, ClientRequestToken=token)
+                done = self._client.transact_write_items(
+                    TransactItems=actions, ClientRequestToken=token
+                )
             except ClientError as exc:
                 answer = judge(exc)
                 if answer is Answer.REFUSE:
@@ -230,13 +249,15 @@ class Commits:
             except StoreUnavailable as exc:  # of the listing
                 failure = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
             except UNKNOWN_OUTCOME as exc:
+                if changed is not None:
+                    self._changes.doubt(*changed)
                 failure = exc
             except BotoCoreError as exc:
                 raise not_sent(exc) from exc
             else:
                 metrics.TRANSACTION_ACTIONS.observe(len(actions))
                 if changed is not None:
-                    self._changes.confirm(*changed)
+                    self._changes.confirm(*changed, done)
                 return {}
         if failed:
             return failed

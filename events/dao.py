@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -170,12 +171,13 @@ class DynamoStore:
 
     def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
         """Put a recount where the counter is still what was seen; False if it has moved."""
-        self._changes.register(seen.customer_id, seen.day)
         now = self._now()
         update, condition, values = repair_expressions(seen, recount.hours, now)
+        answer: Mapping[str, Any] = {}
         try:
-            self._calls.one(
+            answer = self._calls.one(
                 self._client.update_item,
+                before_each=partial(self._changes.register, seen.customer_id, seen.day),
                 TableName=self._tables.counts,
                 Key=_counter(seen),
                 UpdateExpression=update,
@@ -185,8 +187,9 @@ class DynamoStore:
             )
         except ConditionFailed as exc:
             # After a lost answer it is this very repair that moved it.
-            return was_repaired_at(exc.item, now)
-        self._changes.confirm(seen.customer_id, seen.day)
+            if not was_repaired_at(exc.item, now):
+                return False
+        self._changes.confirm(seen.customer_id, seen.day, answer)
         return True
 
     # --- reading ----------------------------------------------------------------------------------

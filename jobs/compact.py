@@ -12,20 +12,32 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import count
+from typing import Any, TypeVar
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from events.bootstrap import load_settings
 from events.config import Settings
-from events.errors import EventsError
+from events.errors import EventsError, StoreUnavailable
 from jobs.session import HOURLY, RAW, REJECTED, WINDOWED, opened_session, table_name
 
 EXIT_OK, EXIT_NOT_RUN = 0, 2
 
+T = TypeVar("T")
+
+#: What Iceberg says where another commit came first, by class.
+_CONFLICTS = (
+    "org.apache.iceberg.exceptions.CommitFailedException",
+    "org.apache.iceberg.exceptions.ValidationException",
+)
+_MOST_ATTEMPTS = 6
 #: A file that a commit under way has written is referred to by nothing yet; Iceberg itself takes no
 #: less than a day.
 _ORPHANS_OLDER_THAN = timedelta(days=3)
@@ -73,7 +85,8 @@ def compact(
     now = datetime.now(UTC)
 
     def call(procedure: str, more: str = "") -> dict[str, Any]:
-        row = spark.sql(f"CALL {catalog}.system.{procedure}(table => '{name}'{more})").first()
+        statement = f"CALL {catalog}.system.{procedure}(table => '{name}'{more})"
+        row = _despite_conflicts(lambda: spark.sql(statement).first(), f"{procedure} of {name}")
         return row.asDict() if row else {}
 
     # A day is a partition: two files of one are worth a rewrite. Sorted as the table says.
@@ -101,6 +114,28 @@ def compact(
         ),
         "orphans_removed": orphans,
     }
+
+
+def _despite_conflicts(work: Callable[[], T], what: str) -> T:
+    """
+    Do some work again, from the table as it then is, where another commit came first.
+
+    Iceberg's own retries do not help where what was to be replaced is gone: pyiceberg leaves out
+    manifests of deleted files when it appends.
+
+    Raises:
+        StoreUnavailable: Others commit all the time.
+    """
+    for attempt in count(1):
+        try:
+            return work()
+        except Py4JJavaError as exc:
+            if exc.java_exception.getClass().getName() not in _CONFLICTS:
+                raise
+            if attempt == _MOST_ATTEMPTS:
+                raise StoreUnavailable(f"{what}: others commit all the time, run it again") from exc
+            time.sleep(random.uniform(0, attempt))  # noqa: S311 - spreads load, hides nothing
+    raise AssertionError("the loop above has no end")
 
 
 def _literal(at: datetime) -> str:

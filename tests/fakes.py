@@ -78,7 +78,7 @@ class MemoryChanges:
     A list of changes in memory, with slots of a minute, that is read at once.
 
     Args:
-        known_from: As for `changes.Log`.
+        known_from: Start of the first slot.
         settled_until: As for `changes.Log`.
     """
 
@@ -94,14 +94,17 @@ class MemoryChanges:
     def add(self, customer_id: str, day: str, at: datetime) -> None:
         self.listed.add(Change(self.slot_of(at), customer_id, day))
 
-    def known_from(self) -> datetime:
-        return self._known_from
+    def known_from(self) -> ChangeCursor:
+        return ChangeCursor(self._known_from)
 
     def settled_until(self) -> datetime:
         return self._settled_until
 
     def slot_of(self, at: datetime) -> datetime:
         return at.replace(second=0, microsecond=0)
+
+    def first_slot_for(self, at: datetime) -> datetime:
+        return self.slot_of(at - timedelta(seconds=30))
 
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int

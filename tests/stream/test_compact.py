@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -84,8 +85,6 @@ def test_rows_and_position_outlive_compaction_expiry_and_the_removal_of_orphans(
 def test_a_compaction_under_an_archiver_that_runs_makes_it_neither_lose_nor_repeat(
     settings: Settings, spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import threading
-
     del spark
     often = settings.model_copy(update={"events_archive_rows": 1, "events_archive_seconds": 0.1})
     events = many_events(20)
@@ -93,13 +92,15 @@ def test_a_compaction_under_an_archiver_that_runs_makes_it_neither_lose_nor_repe
     archiver = Archiver(often, patience_seconds=60)
     thread = threading.Thread(target=archiver.run)
     thread.start()
-    for seed in range(1, 4):
-        more = many_events(20, seed=seed)
-        produce(settings, more)
-        events += more
-        run(capsys, "--keep-days", "0")
-    archiver.stop()
-    thread.join()
+    try:
+        for seed in range(1, 4):
+            more = many_events(20, seed=seed)
+            produce(settings, more)
+            events += more
+            run(capsys, "--keep-days", "0")
+    finally:
+        archiver.stop()
+        thread.join()
     archive(settings)
     assert archived(settings) == Counter(events)
 

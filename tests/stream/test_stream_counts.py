@@ -30,7 +30,7 @@ from tests.stream.archives import hourly, produce, rows_of
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 
 #: Each is a start of Spark.
-KILLS = 2
+KILLS = 20
 
 Lines = list[dict[str, Any]]
 Job = Callable[..., tuple[int, Lines]]
@@ -201,10 +201,10 @@ def test_killed_at_any_moment_it_counts_every_event_once(shell: Shell, settings:
     rng = random.Random(11)
     events = many_events(1_500, customers=10, event_types=3, hours=20)
     produce(settings, [*events, *rng.sample(events, 300)])
-    arguments = ["-m", "jobs.stream_counts", "--checkpoint", "checkpoint", "--most-a-batch", "400"]
+    arguments = ["-m", "jobs.stream_counts", "--checkpoint", "checkpoint", "--most-a-batch", "75"]
     for _ in range(KILLS):
         command = shell.start(*arguments)
-        batches = rng.randrange(1, 3)
+        batches = rng.randrange(2)
         until(
             lambda: len(command.out.splitlines()) >= batches or not command.is_running(),  # noqa: B023 - called at once
             timeout_seconds=150,

@@ -55,6 +55,19 @@ def test_an_instant_begins_with_the_whole_of_its_slot(log: MemoryChanges) -> Non
     assert page.changes == SETTLED[2:]
 
 
+def test_an_instant_begins_with_the_slot_in_which_a_change_made_then_may_have_been_sent(
+    log: MemoryChanges,
+) -> None:
+    page = changes(log, START + MINUTE + timedelta(seconds=20), limit=10)
+    assert page.changes == SETTLED
+
+
+def test_an_instant_from_which_on_all_is_known_begins_there(log: MemoryChanges) -> None:
+    """The one that a refusal tells."""
+    page = changes(log, START, limit=10)
+    assert page == ChangePage(SETTLED, ChangeCursor(START + 2 * MINUTE), has_more=False)
+
+
 def test_where_all_is_read_a_page_is_empty_and_its_cursor_goes_on_later(
     log: MemoryChanges,
 ) -> None:

@@ -42,6 +42,14 @@ def test_an_answer_that_took_long_does_not_set_the_clock_back() -> None:
     assert clock.now() == NOON
 
 
+def test_an_answer_to_a_question_of_unknown_time_only_sets_the_clock_forward() -> None:
+    clock = StoreClock(lambda: NOON)
+    assert clock.learn(date(NOON - 60 * SECOND), answered_at=NOON)
+    assert clock.now() == NOON
+    assert not clock.learn(date(NOON + 60 * SECOND), answered_at=NOON)
+    assert abs(clock.now() - NOON - 60 * SECOND) <= SECOND
+
+
 @pytest.mark.parametrize("text", [None, "", "soon", "Wed, 25 Nov 2026 12:00:00 -0000"])
 def test_what_is_no_date_teaches_nothing(text: str | None) -> None:
     clock = StoreClock(lambda: NOON - timedelta(days=1))

@@ -34,6 +34,7 @@ PURE = (
     "events.windows", "events.rollups", "events.timestamps", "events.parsing",
     "events.transactions", "events.datamodels", "events.csvfile", "events.apikeys",
     "events.addresses", "events.calendars", "events.formats", "events.clocks",
+    "events.listings",
 )  # fmt: skip
 GROUND = ("events.models", "events.errors", "events.config", "events.metrics")
 DRIVERS = ("boto3", "botocore")
