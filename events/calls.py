@@ -32,8 +32,6 @@ class GarbledAnswer(Exception):
 
 #: The answer was lost or cut: what was asked may have been done.
 UNKNOWN_OUTCOME = (BotoConnectionError, HTTPClientError, ResponseParserError, GarbledAnswer)
-#: The longest that one request can be on its way: the client's two time-outs, and some more.
-LONGEST_REQUEST_SECONDS = 20.0
 
 
 class NoTable(StoreRefused):

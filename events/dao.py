@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from events.calls import Calls, ConditionFailed
+from events.changefeed import ChangeFeed
 from events.changelog import ChangeLog
 from events.commits import Commits
 from events.datamodels import (
@@ -348,14 +349,14 @@ class DynamoStore:
     # --- the list of changes ----------------------------------------------------------------------
 
     @property
-    def changes(self) -> ChangeLog:
+    def changes(self) -> ChangeFeed:
         """Which days' counters changed."""
-        return self._changes
+        return self._changes.feed
 
     def forget_changes(self, customer_id: str, since: datetime) -> bool:
         """Take a customer that is being erased off the list of changes; see `erasure.Store`."""
         reached = self._registry.changes_forgotten_until(customer_id, since)
-        reached = self._changes.forget_customer(customer_id, reached, most=_SLOTS_A_STEP)
+        reached = self._changes.feed.forget_customer(customer_id, reached, most=_SLOTS_A_STEP)
         if reached is not None:
             self._registry.note_changes_forgotten(customer_id, since, reached)
         return reached is None

@@ -33,7 +33,7 @@ _REGISTRY_PREFIX_BYTES = 900
 #: practices for designing and using partition keys"). To change it is to make a table anew.
 CHANGE_SHARDS = 4
 #: Partition and sort key of the item that says from when on the list of changes is whole.
-CHANGE_GAP = " gap"
+_CHANGE_GAP = " gap"
 #: Attribute of a change that says when it is too old to be kept.
 EXPIRES_AT = "expires_at"
 
@@ -459,10 +459,16 @@ def change_item(
     }
 
 
+#: Key of that item.
+CHANGE_GAP_KEY: dict[str, AttributeValueTypeDef] = {
+    "change_slot": {"S": _CHANGE_GAP},
+    "change_key": {"S": _CHANGE_GAP},
+}
+
+
 def change_gap_item(whole_from: datetime) -> dict[str, AttributeValueTypeDef]:
     return {
-        "change_slot": {"S": CHANGE_GAP},
-        "change_key": {"S": CHANGE_GAP},
+        **CHANGE_GAP_KEY,
         "whole_from": {"S": format_timestamp(whole_from)},
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from typing import NamedTuple
 Day = tuple[str, str]
 #: Days remembered as listed; past that all are listed again as they come.
 _MOST_REMEMBERED = 50_000
+#: Days noted as expected.
+_MOST_EXPECTED = 10_000
 
 
 class Listing(NamedTuple):
@@ -39,6 +42,9 @@ class Listings:
         self._clock = clock
         #: Dictionary operations are atomic.
         self._listings: dict[Day, Listing] = {}
+        #: Days that will be changed soon, in that order.
+        self._expected: dict[Day, None] = {}
+        self._lock = threading.Lock()
 
     def add(self, day: Day, listing: Listing) -> None:
         if len(self._listings) >= _MOST_REMEMBERED:
@@ -53,6 +59,29 @@ class Listings:
             and self._clock() < listing.until_clock + grace.total_seconds()
             and self._now() < listing.until + grace
         )
+
+    def expect(self, days: Iterable[Day]) -> None:
+        """Note days that will be changed soon; past a bound they are not noted."""
+        with self._lock:
+            if len(self._expected) < _MOST_EXPECTED:
+                self._expected.update(dict.fromkeys(days))
+
+    def take(self, day: Day, most: int) -> list[Day]:
+        """This day, and the first of those expected that are not listed, of all at most so many."""
+        with self._lock:
+            self._expected.pop(day, None)
+            taken = [day]
+            while self._expected and len(taken) < most:
+                other = next(iter(self._expected))
+                del self._expected[other]
+                if not self.has(other):
+                    taken.append(other)
+        return taken
+
+    def drop_expected(self, day: Day) -> None:
+        """Note that a day is being changed: it is expected no more."""
+        with self._lock:
+            self._expected.pop(day, None)
 
     def forget(self, day: Day) -> None:
         self._listings.pop(day, None)

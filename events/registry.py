@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from events.calls import LONGEST_REQUEST_SECONDS, Calls, ConditionFailed
+from events.calls import Calls, ConditionFailed
 from events.datamodels import (
     REGISTRY,
     Tables,
@@ -21,7 +21,7 @@ from events.datamodels import (
     registry_prefix,
 )
 from events.timestamps import format_timestamp
-from events.transactions import RetryPolicy
+from events.transactions import LONGEST_REQUEST_SECONDS, RetryPolicy
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

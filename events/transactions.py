@@ -12,6 +12,9 @@ from enum import Enum
 #: ClientRequestToken). A resend after that would take its own events for duplicates.
 LONGEST_PATIENCE_SECONDS = 540.0
 
+#: The longest that one request can be on its way: the client's two time-outs, and some more.
+LONGEST_REQUEST_SECONDS = 20.0
+
 _CONDITION_FAILED = "ConditionalCheckFailed"
 _PASSING_REASONS = frozenset(
     {

@@ -87,6 +87,9 @@ class Recorder:
 
     def _note(self, target: str, request: Any) -> None:
         operation = target.rpartition(".")[2]
+        if operation == "BatchWriteItem":
+            self._asked += [(table, operation) for table in request["RequestItems"]]
+            return
         if operation != "TransactWriteItems":
             self._asked.append((request["TableName"], operation))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
@@ -19,7 +20,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from events.bootstrap import make_client
 from events.calls import Calls, GarbledAnswer
-from events.changelog import KEPT, ChangeLog
+from events.changelog import ChangeLog
 from events.changes import changes
 from events.config import Settings
 from events.dao import DynamoStore
@@ -29,6 +30,7 @@ from events.errors import ChangesForgotten, InvalidWindow, StoreRefused, StoreUn
 from events.local.dynamodb import DynamoDBLocal
 from events.models import Change, ChangeCursor, DayCounts, Outcome
 from events.registry import Registry
+from events.slots import KEPT
 from events.timestamps import format_timestamp
 from events.transactions import RetryPolicy
 from events.windows import ALL_TIME
@@ -111,6 +113,11 @@ def all_changes(store: DynamoStore, *, limit: int = 1_000) -> list[Change]:
             return found
 
 
+def slot_of(at: datetime, length: timedelta = SLOT) -> datetime:
+    """Start of the slot that holds a moment; slots begin with the hour."""
+    return at - (at - at.replace(minute=0, second=0, microsecond=0)) % length
+
+
 def days(found: list[Change]) -> set[tuple[str, str]]:
     return {(each.customer_id, each.day) for each in found}
 
@@ -152,6 +159,55 @@ def test_a_day_is_listed_once_in_a_slot_however_many_requests_change_it(
         for number in range(5):
             store.write([event(f"t-{number + 1}")])
         assert sent == ["TransactWriteItems"] * 5
+
+
+def test_days_that_are_expected_are_listed_together(
+    client: DynamoDBClient, tables: Tables, sent: list[str]
+) -> None:
+    events = [event(customer_id=f"customer-{number}") for number in range(60)]
+    slots = partial(ChangeLog, slot=timedelta(seconds=30), grace=timedelta(0))
+    with opened(client, tables, make_changes=slots) as store:
+        store.create_tables()
+        store.announce([(each.customer_id, DAY_ZERO) for each in events])
+        sent.clear()
+        for each in events:
+            store.write([each])
+        # 25 a request; one more where the slot ends under way.
+        assert 3 <= sent.count("BatchWriteItem") <= 4
+        listed = client.scan(TableName=tables.changes)["Items"]
+    assert {item["customer_id"]["S"] for item in listed} == {each.customer_id for each in events}
+    # A customer that is new is listed among the customers by itself.
+    assert sent.count("PutItem") == 60
+    assert sent.count("TransactWriteItems") == 60
+
+
+def test_a_day_that_came_back_unlisted_from_a_request_for_many_is_listed_by_itself(
+    client: DynamoDBClient, tables: Tables, sent: list[str]
+) -> None:
+    requests: list[Any] = []
+
+    def note(request: AWSPreparedRequest, **_: Any) -> None:
+        assert isinstance(request.body, bytes)
+        requests.extend(json.loads(request.body)["RequestItems"][tables.changes])
+
+    def throttle(response_dict: dict[str, Any], **_: Any) -> None:
+        response_dict["body"] = json.dumps(
+            {"UnprocessedItems": {tables.changes: requests[:1]}}
+        ).encode()
+        del response_dict["headers"]["x-amz-crc32"]
+
+    with opened(client, tables, make_changes=partial(ChangeLog, slot=DAY)) as store:
+        store.create_tables()
+        store.announce([("globex", DAY_ZERO), ("initech", DAY_ZERO)])
+        sent.clear()
+        client.meta.events.register("before-send.dynamodb.BatchWriteItem", note)
+        client.meta.events.register_first("before-parse.dynamodb.BatchWriteItem", throttle)
+        store._changes.ensure("acme", DAY_ZERO)
+        assert sent == ["BatchWriteItem", "PutItem"]
+        client.meta.events.unregister("before-parse.dynamodb.BatchWriteItem", throttle)
+        # The others were taken, or are listed when their turn comes.
+        store._changes.ensure("globex", DAY_ZERO)
+        assert sent[2:] in ([], ["PutItem"])
 
 
 def test_a_day_that_cannot_be_listed_is_not_changed(
@@ -225,7 +281,7 @@ def test_a_change_is_listed_again_if_only_its_answer_shows_how_late_it_was(
 
     with opened(client, tables, make_changes=ChangeLog) as store:
         store.create_tables()
-        store.changes.ensure("acme", DAY_ZERO)
+        store._changes.ensure("acme", DAY_ZERO)
         client.meta.events.register("before-parse.dynamodb", date_later)
         stopped_at = datetime.now(UTC)
         store.write([event()])
@@ -297,7 +353,7 @@ def test_a_writer_whose_clock_is_off_lists_by_the_store_s(
 
 def listed_near(store: DynamoStore, at: datetime) -> list[Change]:
     """What is listed in the slot of a moment, before and after it, with slots of ten seconds."""
-    now = store.changes.slot_of(at)
+    now = slot_of(at, timedelta(seconds=10))
     return [
         each
         for slot in (now - timedelta(seconds=10), now, now + timedelta(seconds=10))
@@ -321,11 +377,11 @@ def test_threads_that_find_the_clock_wrong_at_once_all_list_by_the_store_s(
 
         def let_another_be_first(**_: Any) -> None:
             client.meta.events.unregister("before-send.dynamodb.PutItem", let_another_be_first)
-            store.changes.ensure("globex", DAY_ZERO)
+            store._changes.ensure("globex", DAY_ZERO)
 
         client.meta.events.register("before-send.dynamodb.PutItem", let_another_be_first)
         began = datetime.now(UTC)
-        store.changes.ensure("acme", DAY_ZERO)
+        store._changes.ensure("acme", DAY_ZERO)
         found = listed_near(store, began)
     assert days(found) == {("acme", DAY_ZERO), ("globex", DAY_ZERO)}
 
@@ -392,7 +448,7 @@ def test_a_place_that_no_list_has_is_refused(store: DynamoStore, cursor: ChangeC
 def test_a_long_silence_is_read_in_several_short_pages(store: DynamoStore) -> None:
     store.write([event()])
     time.sleep(SETTLED)
-    start = store.changes.slot_of(datetime.now(UTC) - timedelta(minutes=10))
+    start = slot_of(datetime.now(UTC) - timedelta(minutes=10))
     found, place = store.changes.read(
         ChangeCursor(start), store.changes.settled_until(), limit=1_000
     )
@@ -401,7 +457,7 @@ def test_a_long_silence_is_read_in_several_short_pages(store: DynamoStore) -> No
 
 
 def test_a_full_page_looks_no_further(store: DynamoStore, sent: list[str]) -> None:
-    start = store.changes.slot_of(datetime.now(UTC))
+    start = slot_of(datetime.now(UTC))
     store.write([event()])
     sent.clear()
     found, place = store.changes.read(ChangeCursor(start), start + DAY, limit=1)
@@ -444,7 +500,7 @@ def test_after_counters_were_filled_past_the_list_followers_begin_anew(
     store.write([event()])
     all_changes(store)
     before = ChangeCursor(store.changes.settled_until())
-    store.changes.note_gap()
+    store._changes.note_gap()
     with pytest.raises(ChangesForgotten) as refusal:
         changes(store.changes, before, limit=10)
     assert all_changes(store) == []
@@ -484,7 +540,7 @@ def test_an_erasure_clears_a_long_list_in_steps_and_goes_on_where_it_was(
     since = store.begin_erasure("acme", is_listed=True)
     assert since is not None
     start = datetime.now(UTC) - timedelta(minutes=20)
-    store._registry.note_changes_forgotten("acme", since, store.changes.slot_of(start))
+    store._registry.note_changes_forgotten("acme", since, slot_of(start))
     sent.clear()
     assert not store.forget_changes("acme", since)
     assert sent.count("Query") == 4_000
@@ -524,7 +580,7 @@ def test_an_erasure_leaves_room_for_other_readers(client: DynamoDBClient, tables
 
         with opened(client, tables, make_changes=on_these) as store:
             store.create_tables()
-            start = store.changes.slot_of(datetime.now(UTC) - timedelta(minutes=1))
+            start = slot_of(datetime.now(UTC) - timedelta(minutes=1))
             assert store.changes.forget_customer("acme", start, most=200) == start + 200 * SLOT
     assert readers.most_open <= 64
 

@@ -95,10 +95,18 @@ def file(tmp_path: Path) -> str:
         "customer_id,event_type,transaction_id,timestamp\n"
         + "".join(
             f"{each.customer_id},{each.event_type},{each.transaction_id},{time_text(each.timestamp)}\n"
-            for each in many_events(20, customers=2)
+            for each in many_events(40, customers=8)
         ),
         encoding="utf-8",
     )
+    return str(path)
+
+
+@pytest.fixture
+def one_event(tmp_path: Path) -> str:
+    """A file of one day, which is listed as changed by itself."""
+    path = tmp_path / "one.csv"
+    path.write_text(f"acme,api_call,t-0,{time_text(HOUR_ZERO)}\n", encoding="utf-8")
     return str(path)
 
 
@@ -151,6 +159,9 @@ def test_the_api_asks_for_what_its_policy_allows(
         for _ in range(2):
             sent = api.client.post("/events", json={"events": [fields("t-1"), fields("t-2")]})
             assert sent.status_code == 200
+        # Several days are listed as changed in one request.
+        several = [{**fields("t-3"), "customer_id": f"c-{number}"} for number in range(20)]
+        assert api.client.post("/events", json={"events": several}).status_code == 200
         for path in (
             "/readyz",
             f"/events/customers/acme/buckets?{DAY}",
@@ -192,9 +203,9 @@ def test_voiding_and_erasing_over_http_need_what_the_policy_beside_it_allows(
 
 
 def test_the_ingest_command_asks_for_what_its_policy_allows(
-    asked: Callable[[], Rights], file: str
+    asked: Callable[[], Rights], file: str, one_event: str
 ) -> None:
-    assert [ingest([file, "--json"]) for _ in range(2)] == [0, 0]
+    assert [ingest([each, "--json"]) for each in (file, file, one_event)] == [0, 0, 0]
     assert asked() == allowed_by("`ingest_events_from_file.py`")
 
 
@@ -215,10 +226,13 @@ def test_verify_asks_for_what_its_policies_allow(
     assert asked() == allowed_by("`python -m events verify`", "`python -m events verify --repair`")
 
 
-def test_void_asks_for_what_its_policy_allows(asked: Callable[[], Rights], file: str) -> None:
-    ingest([file, "--json"])
+def test_void_asks_for_what_its_policy_allows(
+    asked: Callable[[], Rights], file: str, one_event: str
+) -> None:
+    for each in (file, one_event):
+        ingest([each, "--json"])
     asked()
-    assert run("void", file, "--reason", "a test") == 0
+    assert [run("void", each, "--reason", "a test") for each in (file, one_event)] == [0, 0]
     assert asked() == allowed_by("`python -m events void`")
 
 

@@ -109,6 +109,22 @@ def test_transactions_of_one_customer_and_day_run_one_after_another() -> None:
     assert most == 1
 
 
+def test_days_of_which_several_come_at_once_are_announced_before_they_are_written() -> None:
+    recorder = Recorder()
+    told: list[tuple[Sequence[tuple[str, str]], int]] = []
+
+    def announce(days: Sequence[tuple[str, str]]) -> None:
+        told.append((list(days), len(recorder.batches)))
+
+    writer = Writer(recorder, lambda _, __: [], threads=1, announce=announce)
+    writer.submit([event()]).wait(PATIENCE_SECONDS)
+    events = [event("t-1"), event("t-2", timestamp=HOUR_ZERO + DAY), event(customer_id="globex")]
+    writer.submit([*events, *events]).wait(PATIENCE_SECONDS)
+    writer.close()
+    days = [("acme", "2021-03-01"), ("acme", "2021-03-02"), ("globex", "2021-03-01")]
+    assert told == [(days, 1)]
+
+
 def test_transactions_of_different_customers_or_days_run_at_the_same_time() -> None:
     together = threading.Barrier(3)
 
