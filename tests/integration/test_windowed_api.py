@@ -79,6 +79,15 @@ def test_whole_hours_are_answered_and_the_answer_says_what_they_are(api: TestCli
     assert api.get("/events/customers").json()["customers"] == [{"customer_id": "acme", "total": 7}]
 
 
+@pytest.mark.parametrize("form", ["json", "csv", "jsonl", "parquet"])
+def test_an_answer_of_any_format_says_in_a_header_that_it_is_windowed(
+    api: TestClient, form: str
+) -> None:
+    answer = api.get(BUCKETS, params={**DAY, "format": form})
+    assert answer.status_code == 200
+    assert answer.headers["Events-Counts"] == "windowed; watermark=7200"
+
+
 @pytest.mark.parametrize(
     ("parameters", "field"),
     [
