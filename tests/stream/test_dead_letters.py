@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from events.errors import InvalidEvent
-from events.stream.messages import Message, Record, dead_letter, encode, without_value
+from events.stream.messages import Message, Record, dead_letter, encode, shortened
 from tests.e2e.conftest import Ran, Shell
 from tests.factories import event
 from tests.stream.conftest import Topics
@@ -37,7 +37,8 @@ def origins(topics: Topics) -> list[Message]:
         for each, reason in zip(origins, reasons, strict=True)
     ]
     foreign = Record(topics.dead_letters, b"k", b"v")
-    left_out = without_value(dead_letter(origins[0], topics.dead_letters, NO_JSON))
+    left_out = shortened(dead_letter(origins[0], topics.dead_letters, NO_JSON))
+    assert left_out is not None
     elsewhere = dead_letter(Message("others", 0, 0), topics.dead_letters, NO_JSON)
     topics.send([*records, foreign, left_out, elsewhere], partition=0)
     return origins
