@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
@@ -83,9 +84,9 @@ class Topics:
         self.dead_letters = dead_letter_topic(settings)
         ensure_topics(settings, self.events, self.dead_letters)
 
-    def send(self, records: Sequence[Record], *, partition: int | None = None) -> None:
-        """Send records, and wait until all are acknowledged."""
-        producer = make_producer(self.settings)
+    def send(self, records: Sequence[Record], *, partition: int | None = None, **more: Any) -> None:
+        """Send records, and wait until all are acknowledged; `more` is for the producer."""
+        producer = make_producer(self.settings, **more)
         failures = []
 
         def delivered(error: object, _: object) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from events.config import Settings
 from events.errors import InvalidEvent
+from events.stream.clients import properties
 from events.stream.messages import Message, Record, dead_letter, encode, shortened
 from tests.e2e.conftest import Ran, Shell
 from tests.factories import event
@@ -123,3 +127,34 @@ def test_a_letter_that_is_not_there_is_said(shell: Shell, topics: Topics) -> Non
         assert (ran.code, ran.out) == (2, "")
         assert ran.err == (f"error: --offset {offset}: {topics.dead_letters} has no such message\n")
     assert sent_back(topics) == []
+
+
+def test_a_letter_that_is_longer_than_clients_send_by_default_is_sent_back(
+    shell: Shell, topics: Topics
+) -> None:
+    long = Message(topics.events, 0, 0, None, b"acme", random.Random(0).randbytes(1_010_000))
+    letter = dead_letter(long, topics.dead_letters, NO_JSON)
+    topics.send([letter], **{"message.max.bytes": 2_000_000})
+    assert json_of(run(shell, "replay", "--json")) == {"sent": 1, "unsendable": 0}
+    assert sent_back(topics) == as_records([long])
+
+
+def test_a_letter_that_the_topic_does_not_take_any_more_does_not_hold_up_the_others(
+    shell: Shell, settings: Settings, topics: Topics, origins: list[Message]
+) -> None:
+    long = Message(topics.events, 0, 0, None, b"acme", random.Random(0).randbytes(10_000))
+    topics.send([dead_letter(long, topics.dead_letters, NO_JSON)], partition=0)
+    topics.send([dead_letter(origins[0], topics.dead_letters, NO_JSON)], partition=0)
+    resource = ConfigResource(
+        ConfigResource.Type.TOPIC,
+        topics.events,
+        incremental_configs=[
+            ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
+        ],
+    )
+    admin = AdminClient(properties(settings))
+    (future,) = admin.incremental_alter_configs([resource]).values()
+    future.result()
+    assert json_of(run(shell, "replay", "--json")) == {"sent": 5, "unsendable": 4}
+    assert sent_back(topics) == as_records([*origins, origins[0]])
+    assert json_of(run(shell, "replay", "--json")) == {"sent": 0, "unsendable": 0}
