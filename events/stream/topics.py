@@ -15,11 +15,10 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 
 from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
-from events.stream.clients import error_of, make_consumer, properties
+from events.stream.clients import error_of, make_admin, make_consumer
 from events.stream.positions import Position
 
 log = logging.getLogger(__name__)
@@ -105,7 +104,7 @@ class TopicReader:
         self._consumer.close()
 
     def _check_topic_id(self, settings: Settings, position: Position) -> str:
-        admin = AdminClient(properties(settings))
+        admin = make_admin(settings)
         (future,) = admin.describe_topics(
             TopicCollection([self._topic]), request_timeout=_TIMEOUT_SECONDS
         ).values()
