@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EventsError as exc:
         sys.stderr.write(f"error: {exc}\n")
         return EXIT_NOT_RUN
+    except Exception:  # noqa: BLE001 - of Spark, or a mistake; 1 would say that something differs
+        traceback.print_exc()
+        return EXIT_NOT_RUN
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,6 +98,8 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     window = days_between(options.start, options.end)
     if options.restore_windowed and options.end is None:
         raise InvalidInput("--restore-windowed needs --end: a day that the watermark has passed")
+    if options.to_dynamodb and not options.restore_windowed:
+        raise InvalidInput("--to-dynamodb goes only with --restore-windowed; else there is --load")
     is_loading = options.load or options.load_events
     plan: dict[str, Any] = {}
     if is_loading:
