@@ -172,6 +172,11 @@ class TopicReader:
         return found
 
     @property
+    def next_offsets(self) -> dict[int, int]:
+        """By partition, the offset before which every message was given."""
+        return dict(self._at)
+
+    @property
     def is_at_end(self) -> bool:
         """Whether all is read that the topic had when this began."""
         return not self._left
@@ -189,7 +194,9 @@ class TopicReader:
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 # Its last offsets may be those of no message: the marks of a transaction.
-                self._left.discard(message.partition() or 0)
+                partition, offset = message.partition() or 0, message.offset() or 0
+                self._at[partition] = max(self._at[partition], offset)
+                self._left.discard(partition)
             else:
                 self._fail(error, message.partition())
 

@@ -13,13 +13,15 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from confluent_kafka import OFFSET_END, TopicPartition
 
 from events.config import Settings
 from events.models import Event
 from events.service import EventService
-from events.stream.clients import ensure_topics, make_producer
+from events.stream.clients import ensure_topics, make_admin, make_producer
 from tests.e2e.conftest import Command, Shell, free_port, until
 from tests.factories import HOUR, HOUR_ZERO, event, many_events, time_text
+from tests.stream.archives import produce_in_transaction
 
 pytestmark = pytest.mark.database
 
@@ -267,6 +269,24 @@ def test_messages_that_are_gone_before_they_were_read_stop_the_run(
     assert "is not there: it was deleted before it was read" in ran.err
     assert shell.run(*until_end(settings), "--from-start").code == 0
     assert billed(shell) == counted(events)
+
+
+def test_the_mark_of_a_transaction_that_was_deleted_stops_nothing(
+    shell: Shell, settings: Settings
+) -> None:
+    produce_in_transaction(settings, many_events(40))
+    assert shell.run(*until_end(settings)).code == 0
+    admin = make_admin(settings)
+    places = [
+        TopicPartition(settings.events_kafka_topic, each, OFFSET_END)
+        for each in range(settings.events_kafka_partitions)
+    ]
+    for future in admin.delete_records(places).values():
+        future.result()
+
+    ran = shell.run(*until_end(settings))
+
+    assert (ran.code, ran.out) == (0, said(messages=0, billed=0, repeated=0)), ran.err
 
 
 def test_a_member_that_comes_back_for_another_topic_does_not_bill_the_first_under_its_name(
