@@ -19,6 +19,7 @@ from events.config import Settings
 from events.models import Event
 from events.service import EventService
 from events.stream.clients import ensure_topics, make_admin, make_producer
+from examples.billing.ledger import Batch, Ledger
 from tests.e2e.conftest import Command, Shell, free_port, until
 from tests.factories import HOUR, HOUR_ZERO, event, many_events, time_text
 from tests.stream.archives import produce_in_transaction
@@ -404,6 +405,18 @@ def test_voided_events_are_a_difference_until_they_are_taken_out_of_the_bill(
     assert (before.code, taken.code, after.code) == (1, 0, 0)
     assert late.out == said(messages=2, billed=0, repeated=2)
     assert billed(shell) == counted(events[2:])
+
+
+def test_more_events_of_an_hour_are_taken_out_of_the_bill_than_a_statement_takes() -> None:
+    events = many_events(130_000, customers=1, event_types=1, hours=1)
+    ledger = Ledger("sqlite://")
+    ledger.create_tables()
+    ledger.record(Batch("events", events[:5_000], [], {0: 5_000}))
+    assert ledger.void(events) == 5_000
+    assert ledger.units(events[0].customer_id) == {}
+    # What the bus brings only now was voided before it was billed.
+    assert ledger.record(Batch("events", events[-5_000:], [], {0: 130_000})) == 0
+    ledger.close()
 
 
 def test_an_api_that_does_not_answer_is_no_difference(shell: Shell) -> None:
