@@ -31,6 +31,7 @@ from jobs.counts import (
     event_of,
     hour_counts,
     hourly_counts,
+    instant,
     micros_of,
     with_micros,
 )
@@ -180,9 +181,9 @@ def _saved(spark: SparkSession, settings: Settings, window: Window) -> DataFrame
 def _is_in(window: Window) -> Any:
     is_in = f.lit(True)
     if window.start != EARLIEST:
-        is_in = f.col("hour") >= f.lit(window.start)
+        is_in = f.col("hour") >= instant(window.start)
     if window.end != LATEST:
-        is_before = f.col("hour") < f.lit(window.end)
+        is_before = f.col("hour") < instant(window.end)
         is_in = is_before if window.start == EARLIEST else is_in & is_before
     return is_in
 

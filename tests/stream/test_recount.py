@@ -290,6 +290,17 @@ def test_spark_and_pyiceberg_read_each_other_s_tables(
     assert spark.table(f"{settings.events_iceberg_catalog}.events.raw").count() == 10
 
 
+def test_a_day_of_long_ago_is_the_day_that_was_asked_for(settings: Settings, job: Job) -> None:
+    midnight = datetime(1500, 1, 1, tzinfo=UTC)
+    events = [event("t", timestamp=midnight + each * DAY) for each in range(3)]
+    archive(settings, events)
+    assert job("--start", "1500-01-02", "--end", "1500-01-03") == (0, {"events": 1})
+    assert counted(settings) == hourly(events[1:2])
+    assert job() == (0, {"events": 3})
+    assert job("--start", "1500-01-02", "--end", "1500-01-03") == (0, {"events": 1})
+    assert counted(settings) == hourly(events)
+
+
 def test_an_error_of_spark_is_not_taken_for_a_difference(settings: Settings, job: Job) -> None:
     archive(settings, many_events(3))
     for each in Path(settings.events_iceberg_folder).rglob("*.parquet"):
