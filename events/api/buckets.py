@@ -24,6 +24,7 @@ from events.api.shapes import (
     WindowedBuckets,
 )
 from events.api.streamed import Streamed
+from events.api.windowed import WINDOWED_HEADER, windowed_headers
 from events.apikeys import Right
 from events.config import Settings
 from events.formats import Counts, Format, bucket_object, csv_pieces, encoded, period_object
@@ -38,8 +39,6 @@ router = APIRouter(tags=["counts"])
 #: again as writing one.
 ANSWERS = (Buckets, WindowedBuckets, CalendarBuckets)
 _VARY = {"Vary": "Accept"}
-#: Says of an answer in any format that its counts are those of a stream, and how late is too late.
-WINDOWED_HEADER = "Events-Counts"
 
 
 @router.get(
@@ -50,14 +49,7 @@ WINDOWED_HEADER = "Events-Counts"
     responses={
         200: {
             "description": "The counts. An unknown customer has none.",
-            "headers": {
-                WINDOWED_HEADER: {
-                    "description": "Only where `EVENTS_COUNTS` is `windowed`, in every format: an "
-                    "event that came later than this many seconds is not counted.",
-                    "schema": {"type": "string"},
-                    "example": "windowed; watermark=86400",
-                }
-            },
+            "headers": WINDOWED_HEADER,
             "content": {
                 "application/json": {
                     "schema": {
@@ -113,11 +105,10 @@ def get_buckets(
     )
     calendar = _calendar(parameters)
     settings: Settings = request.app.state.settings
-    said: dict[str, str] = {}
-    if settings.events_counts == "windowed":
+    # Lines and files have no other place for it.
+    said = windowed_headers(settings)
+    if said:
         _check_windowed(query, calendar)
-        # Lines and files have no other place for it.
-        said = {WINDOWED_HEADER: f"windowed; watermark={settings.events_watermark_seconds}"}
     form = parameters.format or preferred(accept)
     if form == "jsonl" or form == "parquet":
         for name in ("limit", "cursor"):
