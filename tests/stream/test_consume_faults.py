@@ -97,7 +97,8 @@ def test_what_passes_by_itself_changes_nothing(
     with running(settings, service) as run:
         until(lambda: topics.committed() == topics.ends())
         found = sum_of(run)
-    assert line.struck.total() > 20
+    # How many transactions there are to strike depends on how events came together.
+    assert line.struck.total() > 10
     assert found == {**NOTHING, "read": 1_500, "counted": 1_500}
     assert tables.contents() == contents_of(events)
 
