@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
 from events.models import DayCounts, Event, Window
@@ -30,9 +30,9 @@ class HourCount(NamedTuple):
 def distinct_events(raw: DataFrame, window: Window) -> DataFrame:
     """The events of a window, each once; all four fields make an event what it is."""
     if window.start != EARLIEST:
-        raw = raw.where(f.col("timestamp") >= f.lit(window.start))
+        raw = raw.where(f.col("timestamp") >= instant(window.start))
     if window.end != LATEST:
-        raw = raw.where(f.col("timestamp") < f.lit(window.end))
+        raw = raw.where(f.col("timestamp") < instant(window.end))
     return raw.select(*_FOUR).distinct()
 
 
@@ -64,6 +64,16 @@ def event_of(row: Any) -> Event:
     return Event(
         row["customer_id"], row["event_type"], row["transaction_id"], _instant(row["micros"])
     )
+
+
+def instant(at: datetime) -> Column:
+    """
+    A time in Spark's SQL.
+
+    `f.lit` would pass it through a calendar of the machine's zone: days off before 1582, minutes
+    off before there were zones.
+    """
+    return f.expr(f"timestamp_micros({micros_of(at)})")
 
 
 def with_micros(events: DataFrame) -> DataFrame:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -30,6 +31,7 @@ from jobs.counts import (
     event_of,
     hour_counts,
     hourly_counts,
+    instant,
     micros_of,
     with_micros,
 )
@@ -52,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(spark, settings, options)
     except EventsError as exc:
         sys.stderr.write(f"error: {exc}\n")
+        return EXIT_NOT_RUN
+    except Exception:  # noqa: BLE001 - of Spark, or a mistake; 1 would say that something differs
+        traceback.print_exc()
         return EXIT_NOT_RUN
 
 
@@ -94,6 +99,8 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     window = days_between(options.start, options.end)
     if options.restore_windowed and options.end is None:
         raise InvalidInput("--restore-windowed needs --end: a day that the watermark has passed")
+    if options.to_dynamodb and not options.restore_windowed:
+        raise InvalidInput("--to-dynamodb goes only with --restore-windowed; else there is --load")
     is_loading = options.load or options.load_events
     plan: dict[str, Any] = {}
     if is_loading:
@@ -174,9 +181,9 @@ def _saved(spark: SparkSession, settings: Settings, window: Window) -> DataFrame
 def _is_in(window: Window) -> Any:
     is_in = f.lit(True)
     if window.start != EARLIEST:
-        is_in = f.col("hour") >= f.lit(window.start)
+        is_in = f.col("hour") >= instant(window.start)
     if window.end != LATEST:
-        is_before = f.col("hour") < f.lit(window.end)
+        is_before = f.col("hour") < instant(window.end)
         is_in = is_before if window.start == EARLIEST else is_in & is_before
     return is_in
 

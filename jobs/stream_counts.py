@@ -16,6 +16,7 @@ import json
 import signal
 import sys
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(spark, settings, options)
     except (EventsError, StreamingQueryException) as exc:
         sys.stderr.write(f"error: {_first_line(exc)}\n")
+        return EXIT_NOT_RUN
+    except Exception:  # noqa: BLE001 - of Spark, or a mistake of ours
+        traceback.print_exc()
         return EXIT_NOT_RUN
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain
@@ -23,6 +24,7 @@ from events.api.shapes import (
     WindowedBuckets,
 )
 from events.api.streamed import Streamed
+from events.api.windowed import WINDOWED_HEADER, windowed_headers
 from events.apikeys import Right
 from events.config import Settings
 from events.formats import Counts, Format, bucket_object, csv_pieces, encoded, period_object
@@ -47,6 +49,7 @@ _VARY = {"Vary": "Accept"}
     responses={
         200: {
             "description": "The counts. An unknown customer has none.",
+            "headers": WINDOWED_HEADER,
             "content": {
                 "application/json": {
                     "schema": {
@@ -102,23 +105,27 @@ def get_buckets(
     )
     calendar = _calendar(parameters)
     settings: Settings = request.app.state.settings
-    if settings.events_counts == "windowed":
+    # Lines and files have no other place for it.
+    said = windowed_headers(settings)
+    if said:
         _check_windowed(query, calendar)
     form = parameters.format or preferred(accept)
     if form == "jsonl" or form == "parquet":
         for name in ("limit", "cursor"):
             if name in parameters.model_fields_set:
                 raise InvalidRequest(name, f"{form} gives the whole window: leave it out")
-        return _export(service, query, calendar, form)
+        return _export(service, query, calendar, form, more=said)
     page = service.buckets(query) if calendar is None else service.periods(query, calendar)
     if form == "csv":
-        return _csv_answer(request, page, is_grouped=query.is_grouped)
+        return _csv_answer(request, page, is_grouped=query.is_grouped, more=said)
     answer: Buckets | CalendarBuckets
     answer = _answer(page) if isinstance(page, BucketPage) else _calendar_answer(page)
     if settings.events_counts == "windowed":
         windowed = Windowed(watermark_seconds=settings.events_watermark_seconds)
         answer = WindowedBuckets(**answer.model_dump(), windowed=windowed)
-    return Response(answer.model_dump_json(), headers=_VARY, media_type="application/json")
+    return Response(
+        answer.model_dump_json(), headers={**_VARY, **said}, media_type="application/json"
+    )
 
 
 def _check_windowed(query: BucketQuery, calendar: Calendar | None) -> None:
@@ -177,13 +184,15 @@ def _next(start: datetime | None) -> str | None:
     return None if start is None else encode_cursor(format_timestamp(start))
 
 
-def _csv_answer(request: Request, page: BucketPage | PeriodPage, *, is_grouped: bool) -> Response:
+def _csv_answer(
+    request: Request, page: BucketPage | PeriodPage, *, is_grouped: bool, more: Mapping[str, str]
+) -> Response:
     """The page as CSV; with counts by type, one line for each type of an hour."""
     if isinstance(page, BucketPage):
         pieces = csv_pieces(page.buckets, None, is_grouped=is_grouped)
     else:
         pieces = csv_pieces(page.periods, page.calendar, is_grouped=is_grouped)
-    headers = _headers("csv")
+    headers = {**_headers("csv"), **more}
     next_page = _next(page.next_start)
     if next_page is not None:
         query = request.url.include_query_params(cursor=next_page).query
@@ -192,7 +201,12 @@ def _csv_answer(request: Request, page: BucketPage | PeriodPage, *, is_grouped: 
 
 
 def _export(
-    service: EventService, query: BucketQuery, calendar: Calendar | None, form: Format
+    service: EventService,
+    query: BucketQuery,
+    calendar: Calendar | None,
+    form: Format,
+    *,
+    more: Mapping[str, str],
 ) -> Response:
     """All of a window, sent while it is read: an answer that ends without its end is cut off."""
     counts: Counts
@@ -203,7 +217,8 @@ def _export(
     pieces = encoded(form, counts, calendar, is_grouped=query.is_grouped)
     # The first is waited for, so that a store that does not answer is a 503 and no cut-off 200.
     first = next(pieces, b"")
-    return Streamed(chain([first], pieces), media_type=MEDIA_TYPES[form], headers=_headers(form))
+    headers = {**_headers(form), **more}
+    return Streamed(chain([first], pieces), media_type=MEDIA_TYPES[form], headers=headers)
 
 
 def _headers(form: Format) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
 from events.api.auth import REFUSALS, allowed
-from events.api.parameters import CustomerParameters, Service, encode_cursor
+from events.api.parameters import CustomerParameters, Service, SettingsOfApp, encode_cursor
 from events.api.problems import responses
+from events.api.windowed import WINDOWED_HEADER, windowed_headers
 from events.apikeys import Right
 from events.windows import EARLIEST, LATEST, window_between
 
@@ -37,15 +38,21 @@ class Customers(BaseModel):
     "/events/customers",
     dependencies=[Depends(allowed(Right.READ, about="all"))],
     summary="Customers with their totals",
-    responses=responses(
-        HTTPStatus.BAD_REQUEST,
-        *REFUSALS,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses={
+        200: {"description": "The customers.", "headers": WINDOWED_HEADER},
+        **responses(
+            HTTPStatus.BAD_REQUEST,
+            *REFUSALS,
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ),
+    },
 )
 def list_customers(
-    service: Service, parameters: Annotated[CustomerParameters, Query()]
+    service: Service,
+    settings: SettingsOfApp,
+    parameters: Annotated[CustomerParameters, Query()],
+    response: Response,
 ) -> Customers:
     """
     Every customer that ever sent an event, with the number of its events in a window.
@@ -58,6 +65,7 @@ def list_customers(
         after=parameters.cursor,
         limit=parameters.limit,
     )
+    response.headers.update(windowed_headers(settings))
     return Customers(
         customers=[
             Customer(customer_id=each.customer_id, total=each.total) for each in page.customers

@@ -98,8 +98,8 @@ def _replay(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{counted(replayed.sent, 'message')} sent back\n")
         if replayed.unsendable:
             say(
-                f"{counted(replayed.unsendable, 'letter')} cannot be sent: no value is left of "
-                "them, or they are from elsewhere"
+                f"{counted(replayed.unsendable, 'letter')} cannot be sent: they are not whole, "
+                "longer than the topic takes, or from elsewhere"
             )
     return EXIT_INTERRUPTED if interrupts.is_stopping else EXIT_OK
 

@@ -7,8 +7,10 @@ import socket
 import struct
 import subprocess
 import uuid
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from events.local import jars
 from events.local.server import (
@@ -50,6 +52,7 @@ def start(
     data_folder: Path | None = None,
     log: Path | None = None,
     ready_timeout_seconds: float = 60,
+    properties: Mapping[str, str] = MappingProxyType({}),
 ) -> KafkaLocal:
     """
     Start Kafka and wait until it answers.
@@ -63,6 +66,7 @@ def start(
             end.
         log: What the server prints goes here; None drops it, except when it does not start.
         ready_timeout_seconds: It answers after about three seconds.
+        properties: More of them, for the server.
 
     Raises:
         LocalServerError: It could not be fetched, the port is taken, or it did not answer in time.
@@ -74,7 +78,8 @@ def start(
         data = data_folder or scratch / "data"
         data.mkdir(parents=True, exist_ok=True)
         configuration = scratch / "server.properties"
-        configuration.write_text(_properties(port, free_port(), data), encoding="utf-8")
+        more = "".join(f"{name}={value}\n" for name, value in properties.items())
+        configuration.write_text(_properties(port, free_port(), data) + more, encoding="utf-8")
         output = log or scratch / "log"
         if not (data / _FORMATTED).exists():
             _format(class_path, configuration, scratch)

@@ -161,7 +161,8 @@ class Archiver:
                 is_old = at - begun >= self._settings.events_archive_seconds
                 is_large = len(batch) >= self._settings.events_archive_rows or batch.is_full
                 if batch and (is_over or is_old or is_large):
-                    offsets = {**reader.start, **position.next_offsets, **batch.next_offsets}
+                    # Marks of transactions too: they may be deleted, and are no gap then.
+                    offsets = {**position.next_offsets, **reader.next_offsets}
                     after = Position(reader.topic_id, offsets)
                     self._commit(catalog, raw, batch, before=position, after=after)
                     position = after

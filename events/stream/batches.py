@@ -19,14 +19,12 @@ class Batch:
     """
     Messages since the last commit, as rows without `archived_at`.
 
-    `next_offsets` has the partitions that a message came from. `rejected` has (partition, offset)
-    beside each row.
+    `rejected` has (partition, offset) beside each row.
     """
 
     def __init__(self) -> None:
         self.events: list[Row] = []
         self.rejected: list[tuple[int, int, Row]] = []
-        self.next_offsets: dict[int, int] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -50,7 +48,6 @@ class Batch:
             self.rejected.append((partition, offset, (None, reason, key, value, partition, offset)))
         else:
             self.events.append((*event, partition, offset))
-        self.next_offsets[partition] = offset + 1
         self._bytes += len(key or b"") + len(value or b"")
 
 

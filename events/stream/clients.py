@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -42,7 +43,8 @@ def properties(settings: Settings) -> dict[str, Any]:
 
 def make_producer(settings: Settings, **more: Any) -> Producer:
     """A producer whose acknowledgement means: on all replicas in sync, once, in order."""
-    return Producer(
+    return _made(
+        Producer,
         {
             **properties(settings),
             "acks": "all",
@@ -51,13 +53,14 @@ def make_producer(settings: Settings, **more: Any) -> Producer:
             # As Kafka's own clients place a key, so that theirs and ours share a partition.
             "partitioner": "murmur2_random",
             **more,
-        }
+        },
     )
 
 
 def make_consumer(settings: Settings, *, group: str, **more: Any) -> Consumer:
     """A consumer that commits nothing by itself and begins where nothing is committed at 0."""
-    return Consumer(
+    return _made(
+        Consumer,
         {
             **properties(settings),
             "group.id": group,
@@ -67,8 +70,26 @@ def make_consumer(settings: Settings, *, group: str, **more: Any) -> Consumer:
             # Where a topic is missing, that is an error and no silence.
             "allow.auto.create.topics": False,
             **more,
-        }
+        },
     )
+
+
+def make_admin(settings: Settings) -> AdminClient:
+    """What asks for topics and groups, and makes them."""
+    return _made(AdminClient, properties(settings))
+
+
+_Client = TypeVar("_Client")
+#: What librdkafka says of a value; it may be one that was put behind the wrong name.
+_VALUE = re.compile(r'Invalid value ".*" for', re.DOTALL)
+
+
+def _made(kind: Callable[[dict[str, Any]], _Client], configuration: dict[str, Any]) -> _Client:
+    try:
+        return kind(configuration)
+    except KafkaException as exc:
+        said = _VALUE.sub("Invalid value for", exc.args[0].str())
+    raise InvalidInput(f"EVENTS_KAFKA_PROPERTIES_FILE: {said}")
 
 
 def ensure_topics(
@@ -81,12 +102,15 @@ def ensure_topics(
         StoreUnavailable: No broker answered in time.
         StoreRefused: The broker will not make one.
     """
-    admin = AdminClient(properties(settings))
+    admin = make_admin(settings)
     topics = [
         # -1 is what the broker is set to (KIP-464).
         NewTopic(name, num_partitions=settings.events_kafka_partitions, replication_factor=-1)
-        for name in names
+        for name in _missing(admin, names, timeout_seconds)
     ]
+    if not topics:
+        # To make one that is there takes rights that whoever reads it need not have.
+        return
     futures = admin.create_topics(topics, request_timeout=timeout_seconds)
     for name, future in futures.items():
         try:
@@ -98,12 +122,28 @@ def ensure_topics(
             raise error_of(error, f"the topic {name} could not be made") from exc
 
 
+def _missing(admin: AdminClient, names: Sequence[str], timeout_seconds: float) -> list[str]:
+    """The topics that are not there, or that we may not see."""
+    missing = []
+    asked = TopicCollection(list(names))
+    for name, future in admin.describe_topics(asked, request_timeout=timeout_seconds).items():
+        try:
+            future.result()
+        except KafkaException as exc:
+            error = exc.args[0]
+            if error.code() not in _UNSEEN:
+                raise error_of(error, f"the topic {name} could not be asked for") from exc
+            missing.append(name)
+    return missing
+
+
 def error_of(error: KafkaError, what: str) -> StoreUnavailable | StoreRefused:
     """What an error of Kafka's means for whoever asked: to try again, or that it will not help."""
     is_passing = error.retriable() or error.code() in _PASSING
     return (StoreUnavailable if is_passing else StoreRefused)(f"{what}: Kafka said {error.name()}")
 
 
+_UNSEEN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
 _PASSING = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,

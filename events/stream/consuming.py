@@ -20,15 +20,13 @@ from events.stream.health import TopicCheck
 from events.stream.letters import Letters
 from events.stream.offsets import Offsets
 from events.stream.pipeline import Pipeline
-from events.stream.sender import Sender
+from events.stream.sender import ANY_LENGTH, Sender
 from events.stream.statuspage import Checks, Problems, served
 
 log = logging.getLogger(__name__)
 
 #: A loop that has not turned for so long hangs.
 _LONGEST_TURN_SECONDS = 120.0
-#: More than the broker takes by default, so that it is asked and not the client.
-_LARGEST_LETTER_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +77,7 @@ def consume(
     with ExitStack() as opened:
         # What was handed over and is not under way comes again: nobody waits for it.
         opened.callback(service.drop_waiting)
-        sender = Sender(
-            settings,
-            patience_seconds=None,
-            **{
-                "message.max.bytes": _LARGEST_LETTER_BYTES,
-                # A batch is refused as a whole: none suffers for a large one beside it.
-                "batch.num.messages": 1,
-            },
-        )
+        sender = Sender(settings, patience_seconds=None, **ANY_LENGTH)
         opened.callback(sender.close, patience_seconds=0)
         offsets = Offsets()
         letters = Letters(sender, dead_letter_topic(settings))

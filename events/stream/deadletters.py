@@ -15,7 +15,7 @@ from events.stream.clients import dead_letter_topic, error_of, make_consumer
 from events.stream.messages import Letter, Message, Record, read_letter
 from events.stream.offsets import Offsets, Place
 from events.stream.reading import message_of
-from events.stream.sender import QueueIsFull, Sender
+from events.stream.sender import ANY_LENGTH, QueueIsFull, Sender, TooLargeForKafka
 
 #: Added to the group's name for how far the letters were sent back.
 REPLAY_SUFFIX = ".dead-letter-replay"
@@ -31,8 +31,8 @@ class Replayed:
     """
     What a replay did.
 
-    `unsendable` are those that are no letters about the topic of the events, or have no value left;
-    they stay where they are, as all do.
+    `unsendable` are those that are no letters about the topic of the events, are not whole, or are
+    longer than that topic takes by now; they stay where they are, as all do.
     """
 
     sent: int
@@ -75,7 +75,7 @@ def replay(
     topic = dead_letter_topic(settings)
     group = f"{settings.events_kafka_group}{REPLAY_SUFFIX}"
     patience_seconds = settings.events_ingest_patience_seconds
-    sender = Sender(settings, patience_seconds=patience_seconds)
+    sender = Sender(settings, patience_seconds=patience_seconds, **ANY_LENGTH)
     with closing(_reader(settings, group)) as reader:
         ends = groups.ends(settings, topic)
         begins = groups.beginnings(settings, topic)
@@ -127,10 +127,14 @@ class _Replay:
             return
 
         def done(error: EventsError | None) -> None:
-            if error is not None:
+            if isinstance(error, TooLargeForKafka):
+                # To end here would keep back all that come after it, each time.
+                self.unsendable += 1
+            elif error is not None:
                 self.problem = error
                 return
-            self.acknowledged += 1
+            else:
+                self.acknowledged += 1
             if place is not None:
                 place.done()
 
@@ -141,6 +145,9 @@ class _Replay:
                 self._sender.send(record, done)
             except QueueIsFull:
                 self._sender.poll(0.1)
+            except TooLargeForKafka as exc:
+                done(exc)
+                break
             else:
                 break
         self._sender.poll(0)

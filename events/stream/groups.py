@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from events.config import Settings
 from events.errors import InvalidInput
-from events.stream.clients import error_of, make_consumer, properties
+from events.stream.clients import error_of, make_admin, make_consumer
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -33,7 +38,7 @@ def rewind(settings: Settings, topic: str, group: str) -> None:
         StoreUnavailable: Kafka does not answer.
         StoreRefused: It will not.
     """
-    admin = AdminClient(properties(settings))
+    admin = make_admin(settings)
     try:
         description = (
             admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)[group]
@@ -58,12 +63,15 @@ def _asking(settings: Settings) -> Consumer:
 
 def _bounds(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
     try:
-        partitions = consumer.list_topics(topic, timeout=_TIMEOUT_SECONDS).topics[topic].partitions
+        found = consumer.list_topics(topic, timeout=_TIMEOUT_SECONDS).topics[topic]
+        if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            # Else what we may not see would look like an empty topic.
+            raise KafkaException(found.error)
         return {
             each: consumer.get_watermark_offsets(
                 TopicPartition(topic, each), timeout=_TIMEOUT_SECONDS
             )
-            for each in partitions
+            for each in found.partitions
         }
     except KafkaException as exc:
         raise error_of(exc.args[0], f"the ends of the topic {topic} cannot be read") from exc

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 
 from events.config import Settings
-from events.stream.clients import error_of, properties
+from events.stream.clients import error_of, make_admin
 
 _PATIENCE_SECONDS = 2.0
 #: librdkafka goes on with another broker, or tries again, and says it when there is none left.
@@ -31,7 +30,7 @@ class TopicCheck:
     """
 
     def __init__(self, settings: Settings, topic: str) -> None:
-        self._client = AdminClient(properties(settings))
+        self._client = make_admin(settings)
         self._topic = topic
 
     def __call__(self) -> None:

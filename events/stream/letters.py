@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from events.errors import EventsError, InvalidEvent
 from events.stream.backoff import Backoff
-from events.stream.messages import Message, Record, dead_letter, without_value
+from events.stream.messages import Message, Record, dead_letter, shortened
 from events.stream.sender import Sender, TooLargeForKafka
 
 log = logging.getLogger(__name__)
@@ -69,9 +69,11 @@ class Letters:
             self._fail(letter, exc)
 
     def _fail(self, letter: _Letter, error: EventsError) -> None:
-        if isinstance(error, TooLargeForKafka) and letter.record.value is not None:
-            self._send(letter._replace(record=without_value(letter.record)))
-            return
+        if isinstance(error, TooLargeForKafka):
+            shorter = shortened(letter.record)
+            if shorter is not None:
+                self._send(letter._replace(record=shorter))
+                return
         if self.problem is None:
             log.warning("a dead letter is sent again until it is taken: %s", error)
         self.problem = error

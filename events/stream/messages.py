@@ -21,6 +21,8 @@ ORIGIN_OFFSET = "origin.offset"
 ORIGIN_TIMESTAMP = "origin.timestamp"
 #: Stands where the value was longer than the topic of the dead letters takes; says how long.
 VALUE_BYTES = "origin.value.bytes"
+#: The same for the key and the headers together.
+REST_BYTES = "origin.rest.bytes"
 #: Of a reason, in characters: a sender chooses some of its words.
 _LONGEST_REASON = 1_000
 
@@ -117,10 +119,22 @@ def dead_letter(message: Message, topic: str, error: InvalidEvent) -> Record:
     return Record(topic, message.key, message.value, (*message.headers, *ours))
 
 
-def without_value(letter: Record) -> Record:
-    """A letter whose value no topic takes: its place in the origin says where to look."""
-    size = str(len(letter.value or b"")).encode()
-    return Record(letter.topic, letter.key, None, (*letter.headers, (VALUE_BYTES, size)))
+def shortened(letter: Record) -> Record | None:
+    """
+    A letter that its topic did not take, without the longest part of what it still has.
+
+    First goes the value, then key and headers of the message: its place in the origin says where
+    to look. None where only ours are left.
+    """
+    if letter.value is not None:
+        size = str(len(letter.value)).encode()
+        return Record(letter.topic, letter.key, None, (*letter.headers, (VALUE_BYTES, size)))
+    first = _first_of_ours(letter.headers)
+    if letter.key is None and not first:
+        return None
+    rest = Message(letter.topic, -1, -1, key=letter.key, headers=letter.headers[:first])
+    size = str(rest.size).encode()
+    return Record(letter.topic, None, None, (*letter.headers[first:], (REST_BYTES, size)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +143,7 @@ class Letter:
     A dead letter as it is read.
 
     `origin` is the message as it was; `reason` is empty where the letter is none of ours.
-    `is_whole` is False where the value was left out.
+    `is_whole` is False where something was left out.
     """
 
     partition: int
@@ -143,9 +157,7 @@ class Letter:
 
 def read_letter(message: Message) -> Letter:
     """The letter that a message of the dead letters' topic holds."""
-    names = [name for name, _ in message.headers]
-    # The last one is ours: the message itself may have had others of the name.
-    first = len(names) - 1 - names[::-1].index(REASON) if REASON in names else len(names)
+    first = _first_of_ours(message.headers)
     ours = dict(message.headers[first:])
     origin = Message(
         topic=_read(ours, ORIGIN_TOPIC) or "",
@@ -163,8 +175,14 @@ def read_letter(message: Message) -> Letter:
         _read(ours, REASON) or "",
         _read(ours, FIELD),
         origin,
-        is_whole=VALUE_BYTES not in ours,
+        is_whole=VALUE_BYTES not in ours and REST_BYTES not in ours,
     )
+
+
+def _first_of_ours(headers: Headers) -> int:
+    """Where ours begin; the last `reason` is ours, the message itself may have had others."""
+    names = [name for name, _ in headers]
+    return len(names) - 1 - names[::-1].index(REASON) if REASON in names else len(names)
 
 
 def as_headers(pairs: Sequence[tuple[str, bytes | None]] | None) -> Headers:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from confluent_kafka import Message as KafkaMessage
 
-from events.stream.messages import Message, as_headers
+from events.stream.messages import Headers, Message, as_headers
+
+log = logging.getLogger(__name__)
 
 
 def message_of(message: KafkaMessage) -> Message:
@@ -17,8 +21,23 @@ def message_of(message: KafkaMessage) -> Message:
         timestamp if kind else None,
         message.key(),
         message.value(),
-        as_headers(message.headers()),  # type: ignore[arg-type] # read ones are a list of pairs
+        _headers(message),
     )
+
+
+def _headers(message: KafkaMessage) -> Headers:
+    """
+    The headers; none where a name is no UTF-8, which the client cannot read.
+
+    Whoever sends may write such a name. To fail would stop the partition at this message for good,
+    and what is counted is the value.
+    """
+    try:
+        return as_headers(message.headers())  # type: ignore[arg-type] # read: a list of pairs
+    except (SystemError, UnicodeDecodeError):  # the first is how confluent-kafka 2.16 says it
+        place = (message.topic(), message.partition(), message.offset())
+        log.warning("the headers of a message are left out, a name is no UTF-8: %s %s:%s", *place)
+        return ()
 
 
 def number_of(number: int | None) -> int:

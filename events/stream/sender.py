@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -15,6 +16,19 @@ from events.stream.messages import Record
 
 #: Called once, in the thread that polls; None says that it is on all replicas in sync.
 OnDone = Callable[[EventsError | None], None]
+
+#: More than a broker takes by default, so that it is asked and not the client.
+_LARGEST_BYTES = 100_000_000
+#: Of a sender of messages that are not ours, and of any length.
+ANY_LENGTH: Mapping[str, int] = MappingProxyType(
+    {
+        "message.max.bytes": _LARGEST_BYTES,
+        # What is longer than the whole queue would never have room in it.
+        "queue.buffering.max.kbytes": _LARGEST_BYTES // 1024 + 1,
+        # A batch is refused as a whole: none suffers for a large one beside it.
+        "batch.num.messages": 1,
+    }
+)
 
 
 class TooLargeForKafka(StoreRefused):

@@ -15,11 +15,10 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
 
 from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
-from events.stream.clients import error_of, make_consumer, properties
+from events.stream.clients import error_of, make_admin, make_consumer
 from events.stream.positions import Position
 
 log = logging.getLogger(__name__)
@@ -105,7 +104,7 @@ class TopicReader:
         self._consumer.close()
 
     def _check_topic_id(self, settings: Settings, position: Position) -> str:
-        admin = AdminClient(properties(settings))
+        admin = make_admin(settings)
         (future,) = admin.describe_topics(
             TopicCollection([self._topic]), request_timeout=_TIMEOUT_SECONDS
         ).values()
@@ -173,6 +172,11 @@ class TopicReader:
         return found
 
     @property
+    def next_offsets(self) -> dict[int, int]:
+        """By partition, the offset before which every message was given."""
+        return dict(self._at)
+
+    @property
     def is_at_end(self) -> bool:
         """Whether all is read that the topic had when this began."""
         return not self._left
@@ -190,7 +194,9 @@ class TopicReader:
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 # Its last offsets may be those of no message: the marks of a transaction.
-                self._left.discard(message.partition() or 0)
+                partition, offset = message.partition() or 0, message.offset() or 0
+                self._at[partition] = max(self._at[partition], offset)
+                self._left.discard(partition)
             else:
                 self._fail(error, message.partition())
 

@@ -129,6 +129,8 @@ class Biller:
                 if error.code() != KafkaError._PARTITION_EOF:
                     raise _error(error, topic)
                 ended.add(partition)
+                # After the marks of a transaction, which are no messages and may be deleted.
+                next_offsets[partition] = offset
                 continue
             try:
                 events.append(_event(message))

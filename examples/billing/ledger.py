@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -70,6 +71,8 @@ _BAD = Table(
 #: `INSERT … ON CONFLICT` is no SQL of all databases.
 _INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _SECONDS_FOR_A_LOCK = 30
+#: Values of one statement: SQLite takes 32,766 of them, PostgreSQL's drivers 65,535.
+_MOST_AT_A_TIME = 10_000
 
 
 class Place(NamedTuple):
@@ -190,16 +193,20 @@ class Ledger:
             How many units that took.
         """
         by_id = {event_id(each): each for each in events}
+        ids = iter(sorted(by_id))
+        taken: Counter[Place] = Counter()
         with self._transaction() as connection:
-            new = self._see(connection, by_id, is_voided=True)
-            billed = connection.execute(
-                update(_SEEN)
-                .where(_SEEN.c.event_id.in_(sorted(by_id.keys() - new)))
-                .where(_SEEN.c.is_voided.is_(False))
-                .values(is_voided=True)
-                .returning(_SEEN.c.event_id)
-            ).scalars()
-            taken = Counter(place_of(by_id[each]) for each in billed)
+            # An hour may have had more of them than a statement takes.
+            while some := list(islice(ids, _MOST_AT_A_TIME)):
+                new = self._see(connection, some, is_voided=True)
+                billed = connection.execute(
+                    update(_SEEN)
+                    .where(_SEEN.c.event_id.in_([each for each in some if each not in new]))
+                    .where(_SEEN.c.is_voided.is_(False))
+                    .values(is_voided=True)
+                    .returning(_SEEN.c.event_id)
+                ).scalars()
+                taken.update(place_of(by_id[each]) for each in billed)
             self._add(connection, {place: -number for place, number in taken.items()})
         return taken.total()
 

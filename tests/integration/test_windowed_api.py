@@ -79,6 +79,25 @@ def test_whole_hours_are_answered_and_the_answer_says_what_they_are(api: TestCli
     assert api.get("/events/customers").json()["customers"] == [{"customer_id": "acme", "total": 7}]
 
 
+@pytest.mark.parametrize("form", ["json", "csv", "jsonl", "parquet"])
+def test_an_answer_of_any_format_says_in_a_header_that_it_is_windowed(
+    api: TestClient, form: str
+) -> None:
+    answer = api.get(BUCKETS, params={**DAY, "format": form})
+    assert answer.status_code == 200
+    assert answer.headers["Events-Counts"] == "windowed; watermark=7200"
+
+
+def test_a_list_of_totals_says_so_too_and_an_exact_answer_does_not(
+    api: TestClient, windowed: Settings
+) -> None:
+    assert api.get("/events/customers").headers["Events-Counts"] == "windowed; watermark=7200"
+    with client_of(create_app(windowed.model_copy(update={"events_counts": "exact"}))) as exact:
+        for path in ("/events/customers", BUCKETS):
+            answer = exact.get(path, params=DAY)
+            assert (answer.status_code, answer.headers.get("Events-Counts")) == (200, None)
+
+
 @pytest.mark.parametrize(
     ("parameters", "field"),
     [

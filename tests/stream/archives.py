@@ -34,6 +34,17 @@ def produce(settings: Settings, values: Iterable[bytes | Event | None]) -> None:
     assert producer.flush(30) == 0
 
 
+def produce_in_transaction(settings: Settings, events: Iterable[Event]) -> None:
+    """Send events that are there once the mark behind them is; the topic is made if need be."""
+    ensure_topics(settings, settings.events_kafka_topic)
+    producer = make_producer(settings, **{"transactional.id": settings.events_kafka_topic})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for event in events:
+        producer.produce(settings.events_kafka_topic, value=message_of(event))
+    producer.commit_transaction(30)
+
+
 def rows_of(settings: Settings, table: str) -> list[dict[str, Any]]:
     """The rows of a table of the archive; none where it is not there."""
     folder = settings.events_iceberg_folder

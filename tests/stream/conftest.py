@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
@@ -32,6 +33,8 @@ from events.stream.reading import message_of
 from jobs.session import opened_session
 from tests.e2e.conftest import Shell, Tables, free_port
 
+#: Programs of a few seconds are over before the second compiler has anything to give.
+QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 #: With a fixed member the next process takes over at once from one that was killed.
 _QUICK = "session.timeout.ms=6000\nheartbeat.interval.ms=500\n"
 
@@ -83,9 +86,9 @@ class Topics:
         self.dead_letters = dead_letter_topic(settings)
         ensure_topics(settings, self.events, self.dead_letters)
 
-    def send(self, records: Sequence[Record], *, partition: int | None = None) -> None:
-        """Send records, and wait until all are acknowledged."""
-        producer = make_producer(self.settings)
+    def send(self, records: Sequence[Record], *, partition: int | None = None, **more: Any) -> None:
+        """Send records, and wait until all are acknowledged; `more` is for the producer."""
+        producer = make_producer(self.settings, **more)
         failures = []
 
         def delivered(error: object, _: object) -> None:
@@ -225,7 +228,12 @@ def service(settings: Settings) -> Iterator[EventService]:
 def spark() -> Iterator[SparkSession]:
     """A session for the whole run: jobs that are started in this process use it too."""
     try:
-        with opened_session("tests", Settings()) as session:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("JAVA_TOOL_OPTIONS", QUICK_JAVA)
+            # The session that is there is used by who opens one after that.
+            opened = ExitStack()
+            session = opened.enter_context(opened_session("tests", Settings()))
+        with opened:
             yield session
     except (InvalidInput, LocalServerError) as exc:
         if os.environ.get("CI"):

@@ -30,7 +30,7 @@ from events.stream.tables import RAW, ArchiveTable
 from events.stream.topics import MessagesMissing
 from tests.e2e.conftest import Shell, until
 from tests.factories import many_events
-from tests.stream.archives import archived, places, produce, rows_of
+from tests.stream.archives import archived, places, produce, produce_in_transaction, rows_of
 
 SEED = 7
 KILLS = 20
@@ -319,6 +319,16 @@ def test_messages_that_were_deleted_before_they_were_read_stop_it_and_are_named(
     gaps = ArchiveTable(catalog, RAW).gaps(settings.events_kafka_topic)
     assert gaps == ["partition 0: offsets 5 to 7"]
     catalog.close()
+
+
+def test_the_mark_of_a_transaction_that_was_deleted_is_no_message_that_is_missing(
+    settings: Settings,
+) -> None:
+    settings = settings.model_copy(update={"events_kafka_partitions": 1})
+    produce_in_transaction(settings, many_events(3))
+    assert counted(archive(settings)) == (3, 0)
+    delete_before(settings, 4)
+    assert counted(archive(settings)) == (0, 0)
 
 
 def test_a_topic_that_was_made_anew_is_not_read_on(settings: Settings) -> None:

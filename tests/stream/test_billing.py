@@ -13,13 +13,16 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from confluent_kafka import OFFSET_END, TopicPartition
 
 from events.config import Settings
 from events.models import Event
 from events.service import EventService
-from events.stream.clients import ensure_topics, make_producer
+from events.stream.clients import ensure_topics, make_admin, make_producer
+from examples.billing.ledger import Batch, Ledger
 from tests.e2e.conftest import Command, Shell, free_port, until
 from tests.factories import HOUR, HOUR_ZERO, event, many_events, time_text
+from tests.stream.archives import produce_in_transaction
 
 pytestmark = pytest.mark.database
 
@@ -269,6 +272,24 @@ def test_messages_that_are_gone_before_they_were_read_stop_the_run(
     assert billed(shell) == counted(events)
 
 
+def test_the_mark_of_a_transaction_that_was_deleted_stops_nothing(
+    shell: Shell, settings: Settings
+) -> None:
+    produce_in_transaction(settings, many_events(40))
+    assert shell.run(*until_end(settings)).code == 0
+    admin = make_admin(settings)
+    places = [
+        TopicPartition(settings.events_kafka_topic, each, OFFSET_END)
+        for each in range(settings.events_kafka_partitions)
+    ]
+    for future in admin.delete_records(places).values():
+        future.result()
+
+    ran = shell.run(*until_end(settings))
+
+    assert (ran.code, ran.out) == (0, said(messages=0, billed=0, repeated=0)), ran.err
+
+
 def test_a_member_that_comes_back_for_another_topic_does_not_bill_the_first_under_its_name(
     shell: Shell, settings: Settings
 ) -> None:
@@ -384,6 +405,18 @@ def test_voided_events_are_a_difference_until_they_are_taken_out_of_the_bill(
     assert (before.code, taken.code, after.code) == (1, 0, 0)
     assert late.out == said(messages=2, billed=0, repeated=2)
     assert billed(shell) == counted(events[2:])
+
+
+def test_more_events_of_an_hour_are_taken_out_of_the_bill_than_a_statement_takes() -> None:
+    events = many_events(130_000, customers=1, event_types=1, hours=1)
+    ledger = Ledger("sqlite://")
+    ledger.create_tables()
+    ledger.record(Batch("events", events[:5_000], [], {0: 5_000}))
+    assert ledger.void(events) == 5_000
+    assert ledger.units(events[0].customer_id) == {}
+    # What the bus brings only now was voided before it was billed.
+    assert ledger.record(Batch("events", events[-5_000:], [], {0: 130_000})) == 0
+    ledger.close()
 
 
 def test_an_api_that_does_not_answer_is_no_difference(shell: Shell) -> None:

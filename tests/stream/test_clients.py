@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from events.stream.clients import (
     dead_letter_topic,
     ensure_topics,
     error_of,
+    make_admin,
     make_consumer,
     make_producer,
     properties,
@@ -95,3 +98,24 @@ def test_a_file_of_properties_that_cannot_be_used_is_named(
         file.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(InvalidInput, match=r"kafka\.properties"):
         properties(Settings(events_kafka_properties_file=str(file)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nope=1", 'No such configuration property: "nope"'),
+        # A value may be a secret that was put behind the wrong name.
+        ("security.protocol=hunter2", 'Invalid value for configuration property "security.'),
+        ('security.protocol=hun"ter2', 'Invalid value for configuration property "security.'),
+    ],
+)
+@pytest.mark.parametrize("make", [make_producer, make_admin, partial(make_consumer, group="g")])
+def test_a_property_that_kafka_does_not_know_is_named_and_its_value_is_not(
+    tmp_path: Path, make: Callable[[Settings], object], text: str, said: str
+) -> None:
+    file = tmp_path / "kafka.properties"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInput) as caught:
+        make(Settings(events_kafka_properties_file=str(file)))
+    assert str(caught.value).startswith(f"EVENTS_KAFKA_PROPERTIES_FILE: {said}")
+    assert "ter2" not in str(caught.value)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
+from events.config import Settings
 from events.errors import InvalidEvent
-from events.stream.messages import Message, Record, dead_letter, encode, without_value
+from events.stream.clients import properties
+from events.stream.messages import Message, Record, dead_letter, encode, shortened
 from tests.e2e.conftest import Ran, Shell
 from tests.factories import event
 from tests.stream.conftest import Topics
@@ -37,7 +42,8 @@ def origins(topics: Topics) -> list[Message]:
         for each, reason in zip(origins, reasons, strict=True)
     ]
     foreign = Record(topics.dead_letters, b"k", b"v")
-    left_out = without_value(dead_letter(origins[0], topics.dead_letters, NO_JSON))
+    left_out = shortened(dead_letter(origins[0], topics.dead_letters, NO_JSON))
+    assert left_out is not None
     elsewhere = dead_letter(Message("others", 0, 0), topics.dead_letters, NO_JSON)
     topics.send([*records, foreign, left_out, elsewhere], partition=0)
     return origins
@@ -122,3 +128,34 @@ def test_a_letter_that_is_not_there_is_said(shell: Shell, topics: Topics) -> Non
         assert (ran.code, ran.out) == (2, "")
         assert ran.err == (f"error: --offset {offset}: {topics.dead_letters} has no such message\n")
     assert sent_back(topics) == []
+
+
+def test_a_letter_that_is_longer_than_clients_send_by_default_is_sent_back(
+    shell: Shell, topics: Topics
+) -> None:
+    long = Message(topics.events, 0, 0, None, b"acme", random.Random(0).randbytes(1_010_000))
+    letter = dead_letter(long, topics.dead_letters, NO_JSON)
+    topics.send([letter], **{"message.max.bytes": 2_000_000})
+    assert json_of(run(shell, "replay", "--json")) == {"sent": 1, "unsendable": 0}
+    assert sent_back(topics) == as_records([long])
+
+
+def test_a_letter_that_the_topic_does_not_take_any_more_does_not_hold_up_the_others(
+    shell: Shell, settings: Settings, topics: Topics, origins: list[Message]
+) -> None:
+    long = Message(topics.events, 0, 0, None, b"acme", random.Random(0).randbytes(10_000))
+    topics.send([dead_letter(long, topics.dead_letters, NO_JSON)], partition=0)
+    topics.send([dead_letter(origins[0], topics.dead_letters, NO_JSON)], partition=0)
+    resource = ConfigResource(
+        ConfigResource.Type.TOPIC,
+        topics.events,
+        incremental_configs=[
+            ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
+        ],
+    )
+    admin = AdminClient(properties(settings))
+    (future,) = admin.incremental_alter_configs([resource]).values()
+    future.result()
+    assert json_of(run(shell, "replay", "--json")) == {"sent": 5, "unsendable": 4}
+    assert sent_back(topics) == as_records([*origins, origins[0]])
+    assert json_of(run(shell, "replay", "--json")) == {"sent": 0, "unsendable": 0}

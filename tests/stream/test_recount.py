@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -287,3 +288,28 @@ def test_spark_and_pyiceberg_read_each_other_s_tables(
     assert sorted(catalog.list_tables("events")) == [("events", "hourly_counts"), ("events", "raw")]
     catalog.close()
     assert spark.table(f"{settings.events_iceberg_catalog}.events.raw").count() == 10
+
+
+def test_a_day_of_long_ago_is_the_day_that_was_asked_for(settings: Settings, job: Job) -> None:
+    midnight = datetime(1500, 1, 1, tzinfo=UTC)
+    events = [event("t", timestamp=midnight + each * DAY) for each in range(3)]
+    archive(settings, events)
+    assert job("--start", "1500-01-02", "--end", "1500-01-03") == (0, {"events": 1})
+    assert counted(settings) == hourly(events[1:2])
+    assert job() == (0, {"events": 3})
+    assert job("--start", "1500-01-02", "--end", "1500-01-03") == (0, {"events": 1})
+    assert counted(settings) == hourly(events)
+
+
+def test_an_error_of_spark_is_not_taken_for_a_difference(settings: Settings, job: Job) -> None:
+    archive(settings, many_events(3))
+    for each in Path(settings.events_iceberg_folder).rglob("*.parquet"):
+        each.unlink()
+    code, said = job("--compare")
+    assert code == 2
+    assert "NotFoundException" in said
+
+
+def test_an_option_that_would_do_nothing_is_refused(job: Job) -> None:
+    code, said = job("--to-dynamodb")
+    assert (code, said[:37]) == (2, "error: --to-dynamodb goes only with -")

@@ -26,6 +26,7 @@ from jobs.windowed import add_batch, make_table
 from tests.e2e.conftest import Shell, until
 from tests.factories import DAY, HOUR_ZERO, event, many_events
 from tests.stream.archives import hourly, produce, rows_of
+from tests.stream.conftest import QUICK_JAVA
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 
@@ -203,7 +204,7 @@ def test_killed_at_any_moment_it_counts_every_event_once(shell: Shell, settings:
     produce(settings, [*events, *rng.sample(events, 300)])
     arguments = ["-m", "jobs.stream_counts", "--checkpoint", "checkpoint", "--most-a-batch", "75"]
     for _ in range(KILLS):
-        command = shell.start(*arguments)
+        command = shell.start(*arguments, settings={"JAVA_TOOL_OPTIONS": QUICK_JAVA})
         batches = rng.randrange(2)
         until(
             lambda: len(command.out.splitlines()) >= batches or not command.is_running(),  # noqa: B023 - called at once

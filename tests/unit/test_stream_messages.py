@@ -14,7 +14,7 @@ from events.stream.messages import (
     decode,
     encode,
     read_letter,
-    without_value,
+    shortened,
 )
 from tests.factories import event
 
@@ -102,11 +102,35 @@ def test_a_letter_that_is_read_gives_the_message_back(headers: Headers, field: s
     )
 
 
-def test_a_letter_whose_value_is_left_out_says_so() -> None:
-    bad = message(b"x" * 100)
-    letter = without_value(dead_letter(bad, "events.dead-letter", InvalidEvent(None, "too long")))
-    assert (letter.value, letter.headers[-1]) == (None, ("origin.value.bytes", b"100"))
-    assert not read_letter(received(letter)).is_whole
+def test_a_letter_that_is_too_long_loses_its_value_and_then_all_but_ours() -> None:
+    bad = message(b"x" * 100, headers=(("reason", b"mine"), ("trace", None)))
+    whole = dead_letter(bad, "events.dead-letter", InvalidEvent(None, "too long"))
+    ours = whole.headers[2:]
+
+    no_value = shortened(whole)
+    assert no_value == Record(
+        whole.topic, b"acme", None, (*whole.headers, ("origin.value.bytes", b"100"))
+    )
+    bare = shortened(no_value)
+    assert bare == Record(
+        whole.topic,
+        None,
+        None,
+        (*ours, ("origin.value.bytes", b"100"), ("origin.rest.bytes", b"19")),
+    )
+    assert shortened(bare) is None
+    assert [read_letter(received(each)).is_whole for each in (whole, no_value, bare)] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_letter_of_a_tombstone_that_is_too_long_is_not_whole() -> None:
+    whole = dead_letter(message(None), "events.dead-letter", InvalidEvent(None, "has no value"))
+    bare = shortened(whole)
+    assert bare == Record(whole.topic, None, None, (*whole.headers, ("origin.rest.bytes", b"4")))
+    assert not read_letter(received(bare)).is_whole
 
 
 def test_what_is_no_letter_of_ours_is_read_as_far_as_it_goes() -> None:
