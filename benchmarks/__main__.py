@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from benchmarks import http, ingest, memory, page, parse, query
+from benchmarks import http, ingest, memory, page, parse, query, stream
 from benchmarks.measuring import machine
 
 _ALL = {
@@ -16,6 +16,7 @@ _ALL = {
     "query": query.run,
     "memory": memory.run,
     "page": page.run,
+    "stream": stream.run,
 }
 
 
