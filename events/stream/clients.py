@@ -104,6 +104,8 @@ def error_of(error: KafkaError, what: str) -> StoreUnavailable | StoreRefused:
     return (StoreUnavailable if is_passing else StoreRefused)(f"{what}: Kafka said {error.name()}")
 
 
+#: What the protocol calls retriable, librdkafka's `retriable` says of errors of a producer alone.
+#: Left out: a topic that is not known, which a wrong name is as well.
 _PASSING = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,
@@ -111,6 +113,22 @@ _PASSING = frozenset(
         KafkaError._RESOLVE,
         KafkaError._TIMED_OUT,
         KafkaError._TRANSPORT,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        # The leader of a partition has just changed, or a topic was just made.
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
     }
 )
 

@@ -57,6 +57,9 @@ def test_a_broker_that_is_not_there_is_unavailable() -> None:
     [
         (KafkaError._TRANSPORT, StoreUnavailable),
         (KafkaError._ALL_BROKERS_DOWN, StoreUnavailable),
+        (KafkaError.NOT_LEADER_FOR_PARTITION, StoreUnavailable),
+        (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, StoreUnavailable),
+        (KafkaError.NOT_ENOUGH_REPLICAS, StoreUnavailable),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, StoreRefused),
     ],
 )
