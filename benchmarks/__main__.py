@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from benchmarks import http, ingest, memory, page, parse, query, soak, stream
+from benchmarks import http, ingest, memory, page, parse, query, soak, state, stream
 from benchmarks.measuring import machine
 
 _ALL = {
@@ -17,6 +17,7 @@ _ALL = {
     "memory": memory.run,
     "page": page.run,
     "stream": stream.run,
+    "state": state.run,
 }
 #: Takes long, and has bounds of its own: only where it is named.
 _SOAK = "soak"

@@ -73,7 +73,7 @@ def _compare_consume(
         done = bus.run_command(_anew(server, settings), *_consume())
         _expect(done.said["inserted"], rows)
         processor.append((done.processor_seconds - nothing.processor_seconds) / rows * _MICROS)
-        return rows / done.said["seconds"]
+        return rows / float(done.said["seconds"])
 
     def csv() -> float:
         seconds, inserted, _ = ingest_file(path, with_tables(server))
@@ -140,7 +140,7 @@ def _compare_archive(settings: Settings, folder: Path, *, rows: int, rounds: int
         done = bus.run_command(archived, "events", "archive", "--until-end", "--json")
         _expect(done.said["archived"], rows)
         processor.append(done.processor_seconds / rows * _MICROS)
-        return rows / done.said["seconds"]
+        return rows / float(done.said["seconds"])
 
     def bare() -> float:
         writer = _Parquet(folder / uuid.uuid4().hex, settings.events_archive_rows)

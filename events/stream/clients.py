@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 #: Added to the topic's name for the messages that no event could be made of.
 DEAD_LETTER_SUFFIX = ".dead-letter"
 _SECONDS_TO_MAKE_TOPICS = 30.0
+_FETCH_AGAIN_MILLISECONDS = 10
 
 
 def dead_letter_topic(settings: Settings) -> str:
@@ -66,6 +67,8 @@ def make_consumer(settings: Settings, *, group: str, **more: Any) -> Consumer:
             "auto.offset.reset": "earliest",
             # Where a topic is missing, that is an error and no silence.
             "allow.auto.create.topics": False,
+            # Whoever has emptied the queue of a partition would wait up to a second for more.
+            "fetch.queue.backoff.ms": _FETCH_AGAIN_MILLISECONDS,
             **more,
         }
     )
