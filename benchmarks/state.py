@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -39,7 +40,14 @@ def run(*, is_quick: bool) -> None:
         write_events(path, Plan(rows=rows, days=_DAYS))
         bus.send(settings, events_of(path))
         *batches, total = _run_job(settings, folder / "checkpoint", most_a_batch)
+        settings = settings.model_copy(update={"events_iceberg_folder": str(folder / "again")})
+        *large, _ = _run_job(settings, folder / "another", rows)
     _print(rows, most_a_batch, batches, total["total"])
+    seconds = sum(each["seconds"] for each in large)
+    print(
+        f"\nThe same in one batch: {rows / seconds:,.0f} events/s on {os.cpu_count()} cores "
+        f"({seconds:.0f} s, the first question of its session)."
+    )
 
 
 def _run_job(settings: Settings, checkpoint: Path, most_a_batch: int) -> Lines:
