@@ -212,7 +212,7 @@ def _compare_recount(settings: Settings, *, rows: int, rounds: int) -> None:
                     "bare `count(DISTINCT …)`": lambda: (
                         rows / _timed_bare(spark, settings, rows, _DISTINCT)
                     ),
-                    "bare `count(*)` of a column": lambda: (
+                    "bare `count(…)` of a column": lambda: (
                         rows / _timed_bare(spark, settings, rows)
                     ),
                 },
