@@ -26,22 +26,26 @@ class Figure(NamedTuple):
 #: The table to change. Everything below follows from it.
 FIGURES = {
     "consume": Figure(
-        27_000,
+        15_000,
         "events/s of one process, its processor alone",
-        "37 µs an event of the CSV command, benchmarks/README.md; assumed the same for Kafka",
+        "66 µs of processor an event, benchmarks/README.md",
     ),
     "round trip": Figure(0.010, "s, one transaction on AWS", "assumed; docs/aws.md"),
     "threads": Figure(4, "transactions under way in a process", "EVENTS_WRITE_THREADS"),
     "events in a transaction": Figure(16, "events of one customer and day", "assumed"),
     "event types": Figure(2, "in such a transaction", "assumed"),
-    "archive": Figure(20_000, "events/s of the one process", "assumed"),
-    "recount": Figure(200_000, "events/s of one core", "assumed"),
+    "archive": Figure(33_000, "events/s of the one process", "benchmarks/README.md"),
+    "recount": Figure(
+        87_000, "events/s of one core", "half of what two cores did, benchmarks/README.md"
+    ),
     "streaming": Figure(20_000, "events/s of one core", "assumed"),
     "billing": Figure(6_000, "events/s of one process, SQLite", "one run of 100,000, 2 busy cores"),
     "bytes on the bus": Figure(
         212, "of one event, key and value, not compressed", "an event of resources/events.csv"
     ),
-    "bytes in the archive": Figure(60, "of one event, Parquet", "assumed"),
+    "bytes in the archive": Figure(
+        31, "of one event, Parquet", "benchmarks/README.md, before compaction"
+    ),
     "copies": Figure(3, "of each message in Kafka", "replication.factor"),
     "days on the bus": Figure(7, "days", "Kafka's default, log.retention.hours"),
     "peak": Figure(3, "times the mean", "assumed"),

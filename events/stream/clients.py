@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 #: Added to the topic's name for the messages that no event could be made of.
 DEAD_LETTER_SUFFIX = ".dead-letter"
 _SECONDS_TO_MAKE_TOPICS = 30.0
+_FETCH_AGAIN_MILLISECONDS = 10
 
 
 def dead_letter_topic(settings: Settings) -> str:
@@ -69,6 +70,8 @@ def make_consumer(settings: Settings, *, group: str, **more: Any) -> Consumer:
             "auto.offset.reset": "earliest",
             # Where a topic is missing, that is an error and no silence.
             "allow.auto.create.topics": False,
+            # Whoever has emptied the queue of a partition would wait up to a second for more.
+            "fetch.queue.backoff.ms": _FETCH_AGAIN_MILLISECONDS,
             **more,
         },
     )
@@ -144,6 +147,8 @@ def error_of(error: KafkaError, what: str) -> StoreUnavailable | StoreRefused:
 
 
 _UNSEEN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
+#: What the protocol calls retriable, librdkafka's `retriable` says of errors of a producer alone.
+#: Left out: a topic that is not known, which a wrong name is as well.
 _PASSING = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,
@@ -151,6 +156,22 @@ _PASSING = frozenset(
         KafkaError._RESOLVE,
         KafkaError._TIMED_OUT,
         KafkaError._TRANSPORT,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        # The leader of a partition has just changed, or a topic was just made.
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
     }
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,32 @@ def test_a_message_that_is_acknowledged_is_read_by_a_new_group_from_the_beginnin
     assert (message.key(), message.value(), message.offset()) == (b"acme", b"{}", 0)
 
 
+def test_a_reader_does_not_wait_once_its_queue_was_full(settings: Settings) -> None:
+    topic, messages = settings.events_kafka_topic, 400
+    ensure_topics(settings, topic)
+    producer = make_producer(settings, **{"compression.type": "none", "batch.num.messages": 10})
+    for number in range(messages):
+        producer.produce(topic, key=b"acme", value=bytes([number % 256]) * 1_000)
+        producer.poll(0)
+    assert producer.flush(30) == 0
+
+    # Ten messages a fetch, and no second fetch before those are taken: forty fetches.
+    consumer = make_consumer(
+        settings,
+        group=settings.events_kafka_group,
+        **{"queued.min.messages": 1, "fetch.message.max.bytes": 1_000},
+    )
+    consumer.subscribe([topic])
+    assert consumer.poll(30) is not None
+    begin = time.monotonic()
+    read = 1
+    while read < messages:
+        read += len(consumer.consume(messages, 1))
+    seconds = time.monotonic() - begin
+    consumer.close()
+    assert seconds < 20
+
+
 def test_topics_are_made_once_with_the_partitions_that_are_set(settings: Settings) -> None:
     names = [settings.events_kafka_topic, dead_letter_topic(settings)]
     ensure_topics(settings, *names)
@@ -60,6 +87,9 @@ def test_a_broker_that_is_not_there_is_unavailable() -> None:
     [
         (KafkaError._TRANSPORT, StoreUnavailable),
         (KafkaError._ALL_BROKERS_DOWN, StoreUnavailable),
+        (KafkaError.NOT_LEADER_FOR_PARTITION, StoreUnavailable),
+        (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, StoreUnavailable),
+        (KafkaError.NOT_ENOUGH_REPLICAS, StoreUnavailable),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, StoreRefused),
     ],
 )

@@ -1,0 +1,288 @@
+"""What counting from Kafka, archiving and recounting cost, each beside the bare loop of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from confluent_kafka import Message as KafkaMessage
+from pyspark.sql import SparkSession
+
+from benchmarks import bus
+from benchmarks.ingest import events_of, ingest_file, with_tables
+from benchmarks.measuring import (
+    database,
+    interleaved,
+    median_ratio,
+    print_table,
+    spread,
+    write_events,
+)
+from events.config import Settings
+from events.local.dynamodb import DynamoDBLocal
+from events.local.server import free_port
+from events.parsing import parse_json, parse_object
+from jobs import recount
+from jobs.session import RAW, opened_session, table_name
+from resources.make_events import Plan
+
+_COLUMNS = ("customer_id", "event_type", "transaction_id", "timestamp")
+_MICROS = 1e6
+
+
+def run(*, is_quick: bool) -> None:
+    rounds = 1 if is_quick else 3
+    with (
+        database() as server,
+        tempfile.TemporaryDirectory(prefix="events-benchmark-") as name,
+        bus.broker(Path(name)) as broker,
+    ):
+        folder = Path(name)
+        settings = bus.stream_settings(server, broker, folder)
+        rows = 2_000 if is_quick else 30_000
+        _compare_consume(server, settings, folder / "events.csv", rows=rows, rounds=rounds)
+        settings = bus.stream_settings(server, broker, folder)
+        rows = 20_000 if is_quick else 500_000
+        archive = _compare_archive(settings, folder, rows=rows, rounds=rounds)
+        _compare_recount(archive, rows=rows, rounds=rounds)
+
+
+# --- count ----------------------------------------------------------------------------------------
+
+
+def _compare_consume(
+    server: DynamoDBLocal, settings: Settings, path: Path, *, rows: int, rounds: int
+) -> None:
+    write_events(path, Plan(rows=rows, days=3, plain=True))
+    bus.send(settings, events_of(path))
+    # The start of the interpreter, of the client and of the group are in no event.
+    nothing = bus.run_command(_anew(server, settings, topic="none"), *_consume())
+    processor: list[float] = []
+
+    def consume() -> float:
+        done = bus.run_command(_anew(server, settings), *_consume())
+        _expect(done.said["inserted"], rows)
+        processor.append((done.processor_seconds - nothing.processor_seconds) / rows * _MICROS)
+        return rows / float(done.said["seconds"])
+
+    def csv() -> float:
+        seconds, inserted, _ = ingest_file(path, with_tables(server))
+        _expect(inserted, rows)
+        return rows / seconds
+
+    def bare() -> float:
+        begin = time.perf_counter()
+        _expect(bus.read_all(settings, _parse), rows)
+        return rows / (time.perf_counter() - begin)
+
+    ours, beside = "`consume --until-end`", {"the same events as a file": csv, "bare loop": bare}
+    figures = interleaved(rounds, {ours: consume, **beside})
+    _print(
+        f"Counting {rows:,} messages of 8 customers over 3 days",
+        ours,
+        figures,
+    )
+    used = statistics.median(processor)
+    print(
+        f"\nIts processor: {used:.0f} µs an event ({spread(processor)}), so {_MICROS / used:,.0f} "
+        f"events/s of one core; its start took {nothing.processor_seconds:.1f} s of processor, and "
+        f"{nothing.said['seconds']:.1f} s of the clock of an empty topic."
+    )
+
+
+def _consume() -> tuple[str, ...]:
+    return ("events", "consume", "--until-end", "--json", "--port", str(free_port()))
+
+
+def _anew(server: DynamoDBLocal, settings: Settings, *, topic: str = "") -> Settings:
+    """Fresh tables and a fresh group."""
+    tables = with_tables(server).dynamodb_events_table_name
+    name = uuid.uuid4().hex
+    return settings.model_copy(
+        update={
+            "dynamodb_events_table_name": tables,
+            "events_kafka_group": f"group-{name}",
+            "events_kafka_topic": f"{topic}-{name}" if topic else settings.events_kafka_topic,
+        }
+    )
+
+
+def _parse(messages: Sequence[KafkaMessage]) -> None:
+    for each in messages:
+        parse_object(parse_json(_value(each)))
+
+
+# --- archive --------------------------------------------------------------------------------------
+
+
+def _compare_archive(settings: Settings, folder: Path, *, rows: int, rounds: int) -> Settings:
+    """Returns settings of a table with all of the messages."""
+    path = folder / "archived.csv"
+    write_events(path, Plan(rows=rows, days=3, plain=True))
+    bus.send(settings, events_of(path))
+    archived = settings
+    processor: list[float] = []
+
+    def archive() -> float:
+        nonlocal archived
+        place = str(folder / uuid.uuid4().hex)
+        archived = settings.model_copy(update={"events_iceberg_folder": place})
+        done = bus.run_command(archived, "events", "archive", "--until-end", "--json")
+        _expect(done.said["archived"], rows)
+        processor.append(done.processor_seconds / rows * _MICROS)
+        return rows / float(done.said["seconds"])
+
+    def bare() -> float:
+        writer = _Parquet(folder / uuid.uuid4().hex, settings.events_archive_rows)
+        begin = time.perf_counter()
+        _expect(bus.read_all(settings, writer.add), rows)
+        writer.write()
+        return rows / (time.perf_counter() - begin)
+
+    ours = "`archive --until-end`"
+    figures = interleaved(rounds, {ours: archive, "bare loop": bare})
+    _print(f"Archiving {rows:,} messages over 3 days", ours, figures)
+    print(
+        f"\nIts processor, start and all: {statistics.median(processor):.0f} µs an event. "
+        f"The table has {_bytes(archived) / rows:.0f} bytes an event."
+    )
+    return archived
+
+
+class _Parquet:
+    """Parsed messages into files of so many rows, neither sorted nor partitioned."""
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._most = rows
+        self._rows: list[tuple[object, ...]] = []
+        self._files = 0
+
+    def add(self, messages: Sequence[KafkaMessage]) -> None:
+        self._rows += [
+            (*parse_object(parse_json(_value(each))), each.partition(), each.offset())
+            for each in messages
+        ]
+        if len(self._rows) >= self._most:
+            self.write()
+
+    def write(self) -> None:
+        if self._rows:
+            names = (*_COLUMNS, "kafka_partition", "kafka_offset")
+            columns = [pa.array(column) for column in zip(*self._rows, strict=True)]
+            path = self._folder / f"{self._files}.parquet"
+            pq.write_table(pa.table(columns, names=list(names)), path, compression="zstd")
+            self._files += 1
+            self._rows = []
+
+
+def _bytes(settings: Settings) -> int:
+    """Of the data files, without the metadata."""
+    files = Path(settings.events_iceberg_folder).rglob("*.parquet")
+    return sum(each.stat().st_size for each in files)
+
+
+# --- recount --------------------------------------------------------------------------------------
+
+
+def _compare_recount(settings: Settings, *, rows: int, rounds: int) -> None:
+    with _environment(settings):
+        begin = time.perf_counter()
+        with opened_session("benchmark", settings) as spark:
+            started = time.perf_counter() - begin
+            # The first question of a session takes far longer, whichever it is.
+            first = _timed_recount(rows)
+            _timed_bare(spark, settings, rows)
+            ours = "`jobs.recount`"
+            figures = interleaved(
+                rounds,
+                {
+                    ours: lambda: rows / _timed_recount(rows),
+                    "bare `count(DISTINCT …)`": lambda: (
+                        rows / _timed_bare(spark, settings, rows, _DISTINCT)
+                    ),
+                    "bare `count(…)` of a column": lambda: (
+                        rows / _timed_bare(spark, settings, rows)
+                    ),
+                },
+            )
+    _print(f"Recounting {rows:,} archived events, Spark on 2 cores", ours, figures)
+    print(f"\nSpark's start took {started:.1f} s, and the first recount {first:.1f} s.")
+
+
+_DISTINCT = f"count(DISTINCT {', '.join(_COLUMNS)})"
+#: Of a column: count(*) alone is answered from the table's metadata.
+_PLAIN = "count(hash(transaction_id))"
+
+
+def _timed_recount(rows: int) -> float:
+    said = io.StringIO()
+    begin = time.perf_counter()
+    with contextlib.redirect_stdout(said):
+        code = recount.main(["--json"])
+    seconds = time.perf_counter() - begin
+    _expect(code, 0)
+    _expect(json.loads(said.getvalue())["events"], rows)
+    return seconds
+
+
+def _timed_bare(spark: SparkSession, settings: Settings, rows: int, counted: str = _PLAIN) -> float:
+    begin = time.perf_counter()
+    row = spark.sql(f"SELECT {counted} FROM {table_name(settings, RAW)}").first()
+    seconds = time.perf_counter() - begin
+    assert row is not None
+    _expect(int(row[0]), rows)
+    return seconds
+
+
+@contextlib.contextmanager
+def _environment(settings: Settings) -> Iterator[None]:
+    """A job reads its settings from there."""
+    before = dict(os.environ)
+    os.environ.update(bus.environment(settings))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+# --- what is said ---------------------------------------------------------------------------------
+
+
+def _print(title: str, ours: str, figures: dict[str, list[float]]) -> None:
+    print_table(
+        title,
+        ("variant", "events/s (median)", "lowest–highest", f"{ours} to it"),
+        [
+            (
+                name,
+                f"{statistics.median(rates):,.0f}",
+                spread(rates),
+                "" if name == ours else f"{median_ratio(figures[ours], rates):.2f} ×",
+            )
+            for name, rates in figures.items()
+        ],
+    )
+    print(f"\nLoad average of one minute: {os.getloadavg()[0]:.1f}.")
+
+
+def _value(message: KafkaMessage) -> bytes:
+    value = message.value()
+    return value if isinstance(value, bytes) else b""
+
+
+def _expect(found: int, wanted: int) -> None:
+    if found != wanted:
+        raise RuntimeError(f"{found:,} were found, not {wanted:,}: nothing is measured")
