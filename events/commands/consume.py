@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_EXIT_MISSING = 1
+
 
 def add_to(commands: Commands) -> None:
     consume = commands.add_parser(
@@ -30,8 +32,9 @@ def add_to(commands: Commands) -> None:
         description="Count the events of the topic EVENTS_KAFKA_TOPIC, each exactly once, as a "
         "member of the group EVENTS_KAFKA_GROUP, until SIGTERM or Ctrl-C. An offset is committed "
         "after everything before it is durable and counted, or acknowledged as a dead letter.",
-        epilog="Exit code: 0 it ended when it was told to, or with --until-end at the end; 2 it "
-        "could not run; 130 it was ended by a second signal. Running it again is always safe.",
+        epilog="Exit code: 0 it ended when it was told to, or with --until-end at the end; 1 the "
+        "same, but messages were deleted before they were counted; 2 it could not run; 130 it was "
+        "ended by a second signal. Running it again is always safe.",
     )
     consume.set_defaults(command=_consume, is_service=True)
     consume.add_argument(
@@ -75,11 +78,12 @@ def _consume(options: argparse.Namespace) -> int:
         )
     sys.stdout.write(json.dumps(asdict(consumed)) if options.json else _sum(consumed))
     sys.stdout.write("\n")
+    code = _EXIT_MISSING if consumed.missing else EXIT_OK
     if not consumed.has_left:
         # All is said and closed but the client of Kafka, which would wait for its broker.
         sys.stdout.flush()
-        os._exit(EXIT_OK)
-    return EXIT_OK
+        os._exit(code)
+    return code
 
 
 def _sum(consumed: Consumed) -> str:
@@ -87,4 +91,5 @@ def _sum(consumed: Consumed) -> str:
         f"{counted(consumed.read, 'message')} read in {consumed.seconds:.1f} s: "
         f"{consumed.inserted:,} inserted, {counted(consumed.duplicates, 'duplicate')}, "
         f"{consumed.voided:,} voided, {counted(consumed.dead_letters, 'dead letter')}"
+        + (f", {consumed.missing:,} missing" if consumed.missing else "")
     )

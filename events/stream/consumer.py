@@ -14,6 +14,7 @@ from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
 from events.stream import measures
 from events.stream.clients import make_consumer
+from events.stream.gaps import Gaps
 from events.stream.health import OF_ONE_BROKER, check_topic
 from events.stream.lag import Lag
 from events.stream.letters import Letters
@@ -81,6 +82,7 @@ class CountConsumer:
             },
         )
         self._lag = Lag(self._consumer, self._topic, offsets)
+        self._gaps = Gaps(self._consumer, self._topic)
 
     def run(
         self,
@@ -122,6 +124,11 @@ class CountConsumer:
             if self.state.kafka_problem is None:
                 self._consumer.close()
                 self.has_left = True
+
+    @property
+    def missing(self) -> int:
+        """Messages that the topic no longer had when this member came to them."""
+        return self._gaps.missing
 
     # --- the loop ---------------------------------------------------------------------------------
 
@@ -271,6 +278,7 @@ class CountConsumer:
         self._has_joined = True
         for each in partitions:
             self._offsets.assign(each.partition)
+        self._gaps.look(each.partition for each in partitions)
         if self.state.kafka_problem:
             self._kafka_answers()
         if partitions:

@@ -34,6 +34,7 @@ class Consumed:
     """
     What became of the messages of one run; what is in none of these comes again.
 
+    `missing` ones the topic no longer had when this run came to them: they do not come again.
     `has_left` is False where Kafka was away at the end: the client then waits for it, and with it
     whoever lets go of the client.
     """
@@ -43,6 +44,7 @@ class Consumed:
     duplicates: int
     voided: int
     dead_letters: int
+    missing: int
     seconds: float
     has_left: bool
 
@@ -134,6 +136,7 @@ def consume(
         outcomes[Outcome.DUPLICATE],
         outcomes[Outcome.VOIDED],
         pipeline.dead_letters,
+        consumer.missing,
         time.monotonic() - begin,
         consumer.has_left,
     )

@@ -17,6 +17,9 @@ COMMITS = Counter("events_kafka_commits_total", "Commits of offsets by result.",
 LAG = Gauge(
     "events_kafka_lag_messages", "Messages of a partition that are not committed.", ["partition"]
 )
+MISSING = Counter(
+    "events_kafka_missing_messages_total", "Deleted before they were counted.", ["partition"]
+)
 OPEN = Gauge(
     "events_kafka_open_messages", "Messages from the first that is not done on to the last read."
 )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
 from tests.e2e.conftest import Ran, Shell, Tables, contents_of, free_port
 from tests.factories import many_events
 from tests.stream.conftest import Topics
@@ -35,9 +38,31 @@ def test_events_are_counted_once_however_often_they_are_sent_and_read(
     again = sum_of(consume(shell))
     replayed = sum_of(consume(shell, "--from-beginning"))
 
-    nothing = {"read": 0, "inserted": 0, "duplicates": 0, "voided": 0, "dead_letters": 0}
+    nothing = {"read": 0, "inserted": 0, "duplicates": 0, "voided": 0}
+    nothing |= {"dead_letters": 0, "missing": 0}
     assert first == {**nothing, "read": 2_500, "inserted": 2_000, "duplicates": 500}
     assert again == nothing
     assert replayed == {**nothing, "read": 2_500, "duplicates": 2_500}
     assert tables.contents() == contents_of(events)
     assert topics.committed() == topics.ends()
+
+
+def test_messages_that_were_deleted_before_they_were_counted_are_missed(
+    shell: Shell, tables: Tables, topics: Topics
+) -> None:
+    first, later = many_events(6), many_events(10, seed=1)
+    topics.send_events(first, partition=0)
+    assert sum_of(consume(shell))["missing"] == 0
+    topics.send_events(later, partition=0)
+    admin = AdminClient({"bootstrap.servers": topics.settings.events_kafka_bootstrap_servers})
+    (deleted,) = admin.delete_records([TopicPartition(topics.events, 0, 9)]).values()
+    deleted.result()
+
+    ran = consume(shell)
+
+    assert ran.code == 1
+    found = json.loads(ran.out)
+    assert (found["read"], found["inserted"], found["missing"]) == (7, 7, 3)
+    assert "offsets 6 to 8 were deleted" in ran.err
+    assert tables.contents() == contents_of([*first, *later[3:]])
+    assert sum_of(consume(shell))["missing"] == 0

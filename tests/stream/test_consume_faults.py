@@ -62,6 +62,7 @@ def sum_of(run: Running) -> dict[str, int]:
     """
     found = asdict(run.stop())
     del found["seconds"], found["has_left"]
+    assert found.pop("missing") == 0
     found["counted"] = found.pop("inserted") + found.pop("duplicates")
     return found
 
