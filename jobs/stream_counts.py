@@ -212,14 +212,12 @@ class BatchCounter:
         if stream_id is None:
             raise StoreRefused("Spark does not say which stream this is")
         check_stream(session, self._settings, stream_id)
-        # Read twice, computed once.
-        batch.persist()
-        try:
-            add_batch(session, self._settings, batch, batch_id)
-            if self._is_published:
-                publish(session, self._settings, batch)
-        finally:
-            batch.unpersist()
+        # Read twice, computed once: computed again, Spark would add what its state holds again to
+        # the numbers of this batch. With `persist` it does (Spark 4.1.1).
+        batch = batch.localCheckpoint()
+        add_batch(session, self._settings, batch, batch_id)
+        if self._is_published:
+            publish(session, self._settings, batch)
 
 
 def _start(events: DataFrame, counter: BatchCounter, options: argparse.Namespace) -> StreamingQuery:
