@@ -38,8 +38,6 @@ FIGURES = {
     "recount": Figure(
         87_000, "events/s of one core", "half of what two cores did, benchmarks/README.md"
     ),
-        87_000, "events/s of one core", "half of what two cores did, benchmarks/README.md"
-    ),
     "streaming": Figure(
         6_000, "events/s of one core", "half of what two cores did, benchmarks/README.md"
     ),
@@ -48,8 +46,6 @@ FIGURES = {
         212, "of one event, key and value, not compressed", "an event of resources/events.csv"
     ),
     "bytes in the archive": Figure(
-        31, "of one event, Parquet", "benchmarks/README.md, before compaction"
-    ),
         31, "of one event, Parquet", "benchmarks/README.md, before compaction"
     ),
     "copies": Figure(3, "of each message in Kafka", "replication.factor"),
