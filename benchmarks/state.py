@@ -26,7 +26,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 
 def run(*, is_quick: bool) -> None:
-    rows, most_a_batch = (20_000, 2_000) if is_quick else (300_000, 3_000)
+    rows, most_a_batch = (20_000, 2_000) if is_quick else (150_000, 3_000)
     with (
         tempfile.TemporaryDirectory(prefix="events-benchmark-") as name,
         bus.broker(Path(name)) as broker,
