@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -52,6 +53,9 @@ def add_to(commands: Commands) -> None:
 
 
 def _archive(options: argparse.Namespace) -> int:
+    # Read when Arrow is imported. With its own allocator a process that commits for ever takes a
+    # fifth more (benchmarks/README.md, "Does it run on and on?").
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     try:
         from events.stream.archive import Archiver
     except ImportError as exc:
