@@ -31,7 +31,7 @@ from benchmarks.measuring import (
 from events.config import Settings
 from events.local.dynamodb import DynamoDBLocal
 from events.local.server import free_port
-from events.parsing import parse_json, parse_object
+from events.parsing import parse_message
 from jobs import recount
 from jobs.session import RAW, opened_session, table_name
 from resources.make_events import Plan
@@ -119,7 +119,7 @@ def _anew(server: DynamoDBLocal, settings: Settings, *, topic: str = "") -> Sett
 
 def _parse(messages: Sequence[KafkaMessage]) -> None:
     for each in messages:
-        parse_object(parse_json(_value(each)))
+        parse_message(_value(each))
 
 
 # --- archive --------------------------------------------------------------------------------------
@@ -171,8 +171,7 @@ class _Parquet:
 
     def add(self, messages: Sequence[KafkaMessage]) -> None:
         self._rows += [
-            (*parse_object(parse_json(_value(each))), each.partition(), each.offset())
-            for each in messages
+            (*parse_message(_value(each)), each.partition(), each.offset()) for each in messages
         ]
         if len(self._rows) >= self._most:
             self.write()

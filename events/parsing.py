@@ -272,6 +272,20 @@ def json_name(value: object) -> str:
     return _JSON_NAMES.get(type(value), "an object")
 
 
+def parse_message(value: bytes) -> Event:
+    """
+    The event that a message of Kafka holds: a JSON object in UTF-8.
+
+    Raises:
+        InvalidEvent: It is no JSON, or `parse_object` finds no event in it.
+    """
+    try:
+        document = parse_json(value)
+    except InvalidInput as exc:
+        raise InvalidEvent(None, str(exc)) from exc
+    return parse_object(document)
+
+
 def parse_object(document: object) -> Event:
     """
     The event that a JSON object names.

@@ -8,8 +8,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from events.config import Settings
-from events.errors import InvalidEvent, InvalidInput
-from events.parsing import parse_json, parse_object
+from events.errors import InvalidEvent
+from events.parsing import parse_message
 from jobs.counts import micros_of
 
 #: Rows that no event could be made of have a reason, and nothing else.
@@ -54,7 +54,7 @@ def messages(
 
 def _row(value: bytes | None) -> tuple[str | None, str | None, str | None, int | None, str | None]:
     try:
-        event = parse_object(parse_json(value or b""))
-    except (InvalidEvent, InvalidInput) as exc:
+        event = parse_message(value or b"")
+    except InvalidEvent as exc:
         return None, None, None, None, str(exc)
     return *event[:3], micros_of(event.timestamp), None

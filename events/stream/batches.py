@@ -6,8 +6,9 @@ from datetime import datetime
 
 from confluent_kafka import Message
 
-from events.errors import InvalidEvent, InvalidInput
-from events.parsing import parse_json, parse_object
+from events.errors import InvalidEvent
+from events.parsing import parse_message
+from events.stream.reading import number_of
 
 #: Of keys and values that are held, whatever number of messages that is.
 MOST_BYTES = 128 * 1024 * 1024
@@ -36,16 +37,15 @@ class Batch:
 
     def add(self, message: Message) -> None:
         """Keep a message: as an event, or with the reason why it is none."""
-        partition, offset = _place(message)
-        key, value = _bytes(message.key()), _bytes(message.value())
+        partition, offset = number_of(message.partition()), number_of(message.offset())
+        key, value = message.key(), message.value()
         try:
-            event = parse_object(parse_json(value or b""))
+            if value is None:
+                raise InvalidEvent(None, "has no value")
+            event = parse_message(value)
         except InvalidEvent as exc:
             row = (exc.field, exc.reason, key, value, partition, offset)
             self.rejected.append((partition, offset, row))
-        except InvalidInput as exc:
-            reason = "has no value" if value is None else str(exc)
-            self.rejected.append((partition, offset, (None, reason, key, value, partition, offset)))
         else:
             self.events.append((*event, partition, offset))
         self._bytes += len(key or b"") + len(value or b"")
@@ -53,14 +53,3 @@ class Batch:
 
 def stamped(rows: list[Row], archived_at: datetime) -> list[Row]:
     return [(*row, archived_at) for row in rows]
-
-
-def _place(message: Message) -> tuple[int, int]:
-    partition, offset = message.partition(), message.offset()
-    if partition is None or offset is None:
-        raise TypeError("a message that was read has a place")
-    return partition, offset
-
-
-def _bytes(text: str | bytes | None) -> bytes | None:
-    return text.encode() if isinstance(text, str) else text

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from events.errors import InvalidEvent, InvalidInput
+from events.errors import InvalidEvent
 from events.models import Event
-from events.parsing import parse_json, parse_object
+from events.parsing import parse_message
 from events.timestamps import format_timestamp
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -93,11 +93,7 @@ def decode(message: Message, *, max_bytes: int) -> Event:
         raise InvalidEvent(None, "has no value (a tombstone): events are corrected by voiding them")
     if len(value) > max_bytes:
         raise InvalidEvent(None, f"has {len(value):,} bytes, more than {max_bytes:,}")
-    try:
-        return parse_object(parse_json(value))
-    except InvalidInput as exc:
-        reason = str(exc)
-    raise InvalidEvent(None, reason)
+    return parse_message(value)
 
 
 def dead_letter(message: Message, topic: str, error: InvalidEvent) -> Record:

@@ -20,6 +20,7 @@ from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
 from events.stream.clients import error_of, make_admin, make_consumer
 from events.stream.positions import Position
+from events.stream.reading import number_of
 
 log = logging.getLogger(__name__)
 
@@ -186,15 +187,14 @@ class TopicReader:
         for message in self._consumer.consume(_MESSAGES_AT_A_TIME, timeout_seconds):
             error = message.error()
             if error is None:
-                partition, offset = message.partition(), message.offset()
-                if partition is not None and offset is not None:
-                    self._at[partition] = offset + 1
-                    if offset + 1 >= self._ends[partition][1]:
-                        self._left.discard(partition)
+                partition, offset = number_of(message.partition()), number_of(message.offset())
+                self._at[partition] = offset + 1
+                if offset + 1 >= self._ends[partition][1]:
+                    self._left.discard(partition)
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 # Its last offsets may be those of no message: the marks of a transaction.
-                partition, offset = message.partition() or 0, message.offset() or 0
+                partition, offset = number_of(message.partition()), number_of(message.offset())
                 self._at[partition] = max(self._at[partition], offset)
                 self._left.discard(partition)
             else:

@@ -16,9 +16,9 @@ from confluent_kafka import (
 )
 
 from events.config import Settings
-from events.errors import EventsError, InvalidEvent, InvalidInput, StoreRefused
+from events.errors import EventsError, InvalidEvent, StoreRefused
 from events.models import Event
-from events.parsing import parse_json, parse_object
+from events.parsing import parse_message
 from events.stream.clients import error_of, make_consumer
 from examples.billing.invoices import shown
 from examples.billing.ledger import BadMessage, Batch, Ledger
@@ -134,7 +134,7 @@ class Biller:
                 continue
             try:
                 events.append(_event(message))
-            except (InvalidEvent, InvalidInput) as exc:
+            except InvalidEvent as exc:
                 bad.append(BadMessage(partition, offset, shown(str(exc))))
             next_offsets[partition] = offset + 1
         if next_offsets:
@@ -166,7 +166,7 @@ def _event(message: Message) -> Event:
     value: Any = message.value()
     if value is None:
         raise InvalidEvent(None, "has no value")
-    return parse_object(parse_json(value))
+    return parse_message(value)
 
 
 def _place(message: Message) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -28,6 +29,7 @@ from events.parsing import (
     parse_event,
     parse_fields,
     parse_json,
+    parse_message,
     parse_object,
     row_parser,
 )
@@ -345,6 +347,23 @@ def test_every_error_is_caught_by_the_base_and_by_no_sibling(error: EventsError)
 
 
 # JSON
+
+
+def test_a_message_is_an_event_or_refused_as_one_whatever_is_wrong_with_its_json() -> None:
+    fields = {
+        "customer_id": "acme",
+        "event_type": "view",
+        "transaction_id": "t-1",
+        "timestamp": "2021-03-01T00:00:00Z",
+    }
+    at = datetime(2021, 3, 1, tzinfo=UTC)
+    assert parse_message(json.dumps(fields).encode()) == Event("acme", "view", "t-1", at)
+    for value, reason in (
+        (b"\xff", "is not valid UTF-8 at byte 1"),
+        (b"", "is no JSON: Expecting value at line 1, column 1"),
+        (b"[" * 100_000, "is nested too deeply"),
+    ):
+        assert refusal(partial(parse_message, value)) == (None, reason)
 
 
 @pytest.mark.parametrize(
