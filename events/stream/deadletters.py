@@ -43,9 +43,7 @@ def letters(settings: Settings) -> Iterator[Letter]:
     """All letters that there are now, by partition and offset."""
     topic = dead_letter_topic(settings)
     with closing(_reader(settings)) as reader:
-        ends = groups.ends(settings, topic)
-        begins = groups.beginnings(settings, topic)
-        for message in _messages(reader, topic, begins, ends):
+        for message in _messages(reader, topic, groups.bounds(settings, topic)):
             yield read_letter(message)
 
 
@@ -77,19 +75,18 @@ def replay(
     patience_seconds = settings.events_ingest_patience_seconds
     sender = Sender(settings, patience_seconds=patience_seconds, **ANY_LENGTH)
     with closing(_reader(settings, group)) as reader:
-        ends = groups.ends(settings, topic)
-        begins = groups.beginnings(settings, topic)
+        bounds = groups.bounds(settings, topic)
         run = _Replay(settings, sender)
         try:
             if only:
                 for at in sorted(only):
-                    run.send(_one(reader, topic, at, begins, ends), None)
+                    run.send(_one(reader, topic, at, bounds), None)
             else:
                 if not is_again:
-                    begins = _after_committed(reader, topic, begins)
-                for number in begins:
+                    bounds = _after_committed(reader, topic, bounds)
+                for number in bounds:
                     run.offsets.assign(number)
-                for message in _messages(reader, topic, begins, ends):
+                for message in _messages(reader, topic, bounds):
                     if is_stopping():
                         break
                     run.send(message, run.offsets.take(message.partition, message.offset))
@@ -173,11 +170,10 @@ def _reader(settings: Settings, group: str = "") -> Consumer:
 
 
 def _messages(
-    reader: Consumer, topic: str, begins: Mapping[int, int], ends: Mapping[int, int]
+    reader: Consumer, topic: str, bounds: Mapping[int, tuple[int, int]]
 ) -> Iterator[Message]:
-    """The messages from `begins` up to `ends`, one partition after the other."""
-    for number in sorted(ends):
-        begin, end = begins[number], ends[number]
+    """The messages from the first bound up to the second, one partition after the other."""
+    for number, (begin, end) in sorted(bounds.items()):
         if begin >= end:
             continue
         reader.assign([TopicPartition(topic, number, begin)])
@@ -197,21 +193,23 @@ def _messages(
                 yield message
 
 
-def _one(
-    reader: Consumer, topic: str, at: At, begins: Mapping[int, int], ends: Mapping[int, int]
-) -> Message:
+def _one(reader: Consumer, topic: str, at: At, bounds: Mapping[int, tuple[int, int]]) -> Message:
     number, offset = at
-    if begins.get(number, 0) <= offset < ends.get(number, 0):
-        for message in _messages(reader, topic, {number: offset}, {number: offset + 1}):
+    begin, end = bounds.get(number, (0, 0))
+    if begin <= offset < end:
+        for message in _messages(reader, topic, {number: (offset, offset + 1)}):
             return message
     raise InvalidInput(f"--offset {number}:{offset}: {topic} has no such message")
 
 
-def _after_committed(reader: Consumer, topic: str, begins: Mapping[int, int]) -> dict[int, int]:
-    """By partition, the first letter that was not sent back."""
-    asked = [TopicPartition(topic, number) for number in begins]
+def _after_committed(
+    reader: Consumer, topic: str, bounds: Mapping[int, tuple[int, int]]
+) -> dict[int, tuple[int, int]]:
+    """The bounds without the letters that were sent back."""
+    asked = [TopicPartition(topic, number) for number in bounds]
     try:
         found = reader.committed(asked, timeout=_TIMEOUT_SECONDS)
     except KafkaException as exc:
         raise error_of(exc.args[0], "what was sent back before cannot be read") from exc
-    return {each.partition: max(each.offset, begins[each.partition]) for each in found}
+    after = {each.partition: each.offset for each in found}
+    return {number: (max(after[number], begin), end) for number, (begin, end) in bounds.items()}

@@ -19,14 +19,14 @@ _TIMEOUT_SECONDS = 10.0
 
 def ends(settings: Settings, topic: str) -> dict[int, int]:
     """By partition that holds anything, the offset after its last message as of now."""
-    with _asking(settings) as consumer:
-        return {each: high for each, (low, high) in _bounds(consumer, topic).items() if high > low}
+    return {each: high for each, (low, high) in bounds(settings, topic).items() if high > low}
 
 
-def beginnings(settings: Settings, topic: str) -> dict[int, int]:
-    """By partition, the offset of its first message as of now."""
-    with _asking(settings) as consumer:
-        return {each: low for each, (low, _) in _bounds(consumer, topic).items()}
+def bounds(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
+    """By partition, the offset of its first message and the one after its last, as of now."""
+    # It joins no group, and is closed at the end of the `with`.
+    with make_consumer(settings, group=settings.events_kafka_group) as consumer:
+        return _bounds(consumer, topic)
 
 
 def rewind(settings: Settings, topic: str, group: str) -> None:
@@ -48,17 +48,14 @@ def rewind(settings: Settings, topic: str, group: str) -> None:
                 f"the group {group} has {len(description.members)} active members: stop them "
                 "before it is put back to the beginning"
             )
-        to = [TopicPartition(topic, *each) for each in beginnings(settings, topic).items()]
+        to = [
+            TopicPartition(topic, each, low) for each, (low, _) in bounds(settings, topic).items()
+        ]
         asked = [ConsumerGroupTopicPartitions(group, to)]
         admin.alter_consumer_group_offsets(asked, request_timeout=_TIMEOUT_SECONDS)[group].result()
     except KafkaException as exc:
         what = f"the group {group} could not be put back to the beginning"
         raise error_of(exc.args[0], what) from exc
-
-
-def _asking(settings: Settings) -> Consumer:
-    """A consumer that joins no group; it is closed at the end of a `with`."""
-    return make_consumer(settings, group=settings.events_kafka_group)
 
 
 def _bounds(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
