@@ -89,6 +89,21 @@ def micros_of(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 
+def by_customer_and_day(counts: DataFrame) -> DataFrame:
+    """
+    Counts as `hour_count_of` reads them, all of a customer and day in one partition, together.
+
+    The total of an hour is the sum of its types, and a day is one item: one worker makes both.
+    """
+    return (
+        counts.withColumn("micros", f.unix_micros("hour"))
+        .withColumn("day", f.to_date("hour"))
+        .repartition("customer_id", "day")
+        .sortWithinPartitions("customer_id", "day")
+        .select("customer_id", "event_type", "micros", "count")
+    )
+
+
 def day_counts(counts: Iterable[HourCount]) -> Iterator[DayCounts]:
     """
     The counters of each customer and day: of all types, then of each.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as f
 
 from events.bootstrap import make_bulk_loader
 from events.config import Settings
-from jobs.counts import day_counts, event_of, hour_count_of, with_micros
+from jobs.counts import by_customer_and_day, day_counts, event_of, hour_count_of, with_micros
 
 
 def load(
@@ -28,33 +28,22 @@ def load(
     customers.foreachPartition(partial(_put_customers, plain, at))
     if has_events:
         with_micros(events).foreachPartition(partial(_put_events, plain, at))
-    # A day of a customer makes one item of all its hours: they must come to one worker together.
-    days = (
-        counts.withColumn("micros", f.unix_micros("hour"))
-        .withColumn("day", f.to_date("hour"))
-        .repartition("customer_id", "day")
-        .sortWithinPartitions("customer_id", "day")
-        .select("customer_id", "event_type", "micros", "count")
-    )
-    days.foreachPartition(partial(_put_counts, plain, at))
+    by_customer_and_day(counts).foreachPartition(partial(_put_counts, plain, at))
 
 
 # These run where Spark's workers are: each makes a client of its own.
 
 
 def _put_customers(plain: dict[str, Any], at: datetime, rows: Iterable[Any]) -> None:
-    loader = make_bulk_loader(Settings(**plain))
-    loader.put_customers((row["customer_id"] for row in rows), at)
-    loader.close()
+    with closing(make_bulk_loader(Settings(**plain))) as loader:
+        loader.put_customers((row["customer_id"] for row in rows), at)
 
 
 def _put_events(plain: dict[str, Any], at: datetime, rows: Iterable[Any]) -> None:
-    loader = make_bulk_loader(Settings(**plain))
-    loader.put_events(map(event_of, rows), at)
-    loader.close()
+    with closing(make_bulk_loader(Settings(**plain))) as loader:
+        loader.put_events(map(event_of, rows), at)
 
 
 def _put_counts(plain: dict[str, Any], at: datetime, rows: Iterable[Any]) -> None:
-    loader = make_bulk_loader(Settings(**plain))
-    loader.put_counts(day_counts(map(hour_count_of, rows)), at)
-    loader.close()
+    with closing(make_bulk_loader(Settings(**plain))) as loader:
+        loader.put_counts(day_counts(map(hour_count_of, rows)), at)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as f
 
 from events.bootstrap import make_bulk_loader
 from events.config import Settings
-from jobs.counts import day_counts, hour_count_of
+from jobs.counts import by_customer_and_day, day_counts, hour_count_of
 from jobs.session import WINDOWED, table_name
 
 
 def make_tables(settings: Settings) -> None:
     """Make the tables in DynamoDB where they are not there."""
-    loader = make_bulk_loader(settings, is_windowed=True)
-    loader.create_tables()
-    loader.close()
+    with closing(make_bulk_loader(settings, is_windowed=True)) as loader:
+        loader.create_tables()
 
 
 def publish(spark: SparkSession, settings: Settings, touched: DataFrame) -> None:
@@ -30,25 +29,19 @@ def publish(spark: SparkSession, settings: Settings, touched: DataFrame) -> None
     The numbers themselves and no differences: the same once more is the same.
     """
     hours = touched.select("customer_id", "hour").distinct()
-    counts = (
-        spark.table(table_name(settings, WINDOWED))
-        .join(hours, ["customer_id", "hour"], "left_semi")
-        .withColumn("micros", f.unix_micros("hour"))
-        .withColumn("day", f.to_date("hour"))
-        # The total of an hour is the sum of its types: they must come to one worker together.
-        .repartition("customer_id", "day")
-        .sortWithinPartitions("customer_id", "day")
-        .select("customer_id", "event_type", "micros", "count")
+    counts = spark.table(table_name(settings, WINDOWED)).join(
+        hours, ["customer_id", "hour"], "left_semi"
     )
-    counts.foreachPartition(partial(_put, settings.model_dump(), datetime.now(UTC)))
+    by_customer_and_day(counts).foreachPartition(
+        partial(_put, settings.model_dump(), datetime.now(UTC))
+    )
 
 
 def _put(plain: dict[str, Any], at: datetime, rows: Iterable[Any]) -> None:
-    loader = make_bulk_loader(Settings(**plain), is_windowed=True)
     listed: set[str] = set()
-    for counts in day_counts(map(hour_count_of, rows)):
-        if counts.customer_id not in listed:
-            loader.put_customers([counts.customer_id], at)
-            listed.add(counts.customer_id)
-        loader.set_hours([counts], at)
-    loader.close()
+    with closing(make_bulk_loader(Settings(**plain), is_windowed=True)) as loader:
+        for counts in day_counts(map(hour_count_of, rows)):
+            if counts.customer_id not in listed:
+                loader.put_customers([counts.customer_id], at)
+                listed.add(counts.customer_id)
+            loader.set_hours([counts], at)

@@ -12,6 +12,7 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -123,11 +124,8 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     is_equal = not found.differences
     if options.load_events:
         # The events are there: so the store can be proved by itself too.
-        service = make_service(settings, may_make_tables=False)
-        try:
+        with closing(make_service(settings, may_make_tables=False)) as service:
             is_equal = is_equal and service.verify().is_equal
-        finally:
-            service.close()
     _print(options, found, is_equal=is_equal, is_compared=is_loading or options.compare)
     return EXIT_OK if is_equal else EXIT_DIFFERENT
 
@@ -199,16 +197,12 @@ def _total(counts: DataFrame) -> int:
 def _compared(
     spark: SparkSession, events: DataFrame, counts: DataFrame, settings: Settings, window: Window
 ) -> Comparison:
-    store = make_store(
-        settings,
-        patience_seconds=settings.events_ingest_patience_seconds,
-        may_make_tables=False,
-    )
-    try:
+    patience_seconds = settings.events_ingest_patience_seconds
+    with closing(
+        make_store(settings, patience_seconds=patience_seconds, may_make_tables=False)
+    ) as store:
         store.check()
         return compare(hour_counts(counts), store, window, partial(_archived, spark, events))
-    finally:
-        store.close()
 
 
 def _archived(spark: SparkSession, events: DataFrame, asked: Sequence[Event]) -> set[Event]:
@@ -234,25 +228,19 @@ def begun_plan(
         "end": format_timestamp(window.end),
         "has_events": has_events,
     }
-    loader = make_bulk_loader(settings)
-    try:
+    with closing(make_bulk_loader(settings)) as loader:
         begun = json.loads(loader.under_way() or "{}")
         if {**begun, "snapshot": None} == {**plan, "snapshot": None}:
             plan = begun
         loader.begin(json.dumps(plan))
-    finally:
-        loader.close()
     return plan
 
 
 def _load(events: DataFrame, counts: DataFrame, settings: Settings, plan: dict[str, Any]) -> None:
-    loader = make_bulk_loader(settings)
-    try:
+    with closing(make_bulk_loader(settings)) as loader:
         at = loader.begin(json.dumps(plan))
         load(events, counts, settings, at, has_events=plan["has_events"])
         loader.finish()
-    finally:
-        loader.close()
 
 
 # --- what is said ---------------------------------------------------------------------------------
