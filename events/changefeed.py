@@ -57,10 +57,7 @@ class ChangeFeed:
 
     def known_from(self) -> ChangeCursor:
         """The first place from which on everything is known."""
-        asked_at = self._slots.clock.local()
-        answer = self._calls.one(self._client.describe_table, TableName=self._table)
-        self._slots.learn(answer, asked_at)
-        made_in = self._slots.holding(answer["Table"]["CreationDateTime"].astimezone(UTC))
+        made_in = self._slots.holding(self.made_at())
         oldest = self._slots.oldest()
         answer = self._calls.one(
             self._client.get_item, TableName=self._table, Key=CHANGE_GAP_KEY, ConsistentRead=True
@@ -71,6 +68,14 @@ class ChangeFeed:
         # A place in the list that was there before, if any, may be the beginning of this very slot,
         # and never one within it, as it was not settled.
         return ChangeCursor(made_in, 0, _BEFORE_ALL_KEYS)
+
+    def made_at(self) -> datetime:
+        """When the table was made; the answer sets the clock right."""
+        asked_at = self._slots.clock.local()
+        answer = self._calls.one(self._client.describe_table, TableName=self._table)
+        self._slots.learn(answer, asked_at)
+        made_at: datetime = answer["Table"]["CreationDateTime"].astimezone(UTC)
+        return made_at
 
     def settled_until(self) -> datetime:
         """End of the last slot that can be read: all requests sent in it have ended."""

@@ -106,9 +106,7 @@ class ChangeLog:
 
         Whoever follows the list is told so, and reads anew.
         """
-        asked_at = self._slots.clock.local()
-        answer = self._calls.one(self._client.describe_table, TableName=self._table)
-        self._slots.learn(answer, asked_at)
+        self.feed.made_at()  # for the clock
         # Of the slot after this one, or what was listed in this one would seem to be all.
         item = change_gap_item(self._slots.holding(self._slots.clock.now()) + self._slots.length)
         self._calls.one(self._client.put_item, TableName=self._table, Item=item)
