@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.schema import CreateTable
 
 from events.errors import InvalidInput, StoreUnavailable
 from events.models import Event
@@ -71,6 +72,8 @@ _BAD = Table(
 #: `INSERT … ON CONFLICT` is no SQL of all databases.
 _INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _SECONDS_FOR_A_LOCK = 30
+#: Any number, as long as nobody else of the same PostgreSQL database takes it.
+_LOCK_OF_TABLES = 4_171_208_119
 #: Values of one statement: SQLite takes 32,766 of them, PostgreSQL's drivers 65,535.
 _MOST_AT_A_TIME = 10_000
 
@@ -144,8 +147,18 @@ class Ledger:
         self._engine.dispose()
 
     def create_tables(self) -> None:
+        """
+        Make the tables that are missing; others may do so at the same moment.
+
+        Raises:
+            StoreUnavailable: The database failed.
+        """
         with self._transaction() as connection:
-            _METADATA.create_all(connection)
+            if connection.dialect.name == "postgresql":
+                # There IF NOT EXISTS alone can fail where two make the same table.
+                connection.execute(select(func.pg_advisory_xact_lock(_LOCK_OF_TABLES)))
+            for table in _METADATA.sorted_tables:
+                connection.execute(CreateTable(table, if_not_exists=True))
 
     def next_offsets(self, topic: str) -> dict[int, int]:
         """Partition → where to go on; a partition that was never read is absent."""

@@ -9,8 +9,10 @@ import sqlite3
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from confluent_kafka import OFFSET_END, TopicPartition
@@ -253,6 +255,20 @@ def test_two_processes_share_the_topic(shell: Shell, settings: Settings) -> None
 
     assert [each.ended().code for each in commands] == [0, 0]
     assert billed(shell) == counted(events)
+
+
+def test_processes_that_start_at_once_all_find_the_tables(tmp_path: Path) -> None:
+    together = Barrier(4)
+
+    def create_tables(database: Path) -> None:
+        ledger = Ledger(f"sqlite:///{database}")
+        together.wait(timeout=30)
+        ledger.create_tables()
+        ledger.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        for number in range(20):
+            list(threads.map(create_tables, [tmp_path / f"{number}.sqlite"] * 4))
 
 
 def test_messages_that_are_gone_before_they_were_read_stop_the_run(
