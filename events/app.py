@@ -42,7 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
     The application; it connects to nothing before it starts, and starts without the store.
 
     Raises:
-        InvalidInput: What `settings` need is not installed.
+        InvalidInput: What `settings` need is not installed, or two of them do not go together.
     """
     check_sink(settings)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends, Request
 
 from events.config import Settings
+from events.errors import InvalidInput
 from events.models import Event, Outcome
 from events.service import EventService
 from events.stream import check_installed
@@ -33,9 +34,29 @@ class Sink(Protocol):
 
 
 def check_sink(settings: Settings) -> None:
-    """Raises `InvalidInput` where what the sink needs is not installed."""
-    if settings.events_ingest == "kafka":
-        check_installed()
+    """
+    Whether the sink that is set can take every request that the limits allow.
+
+    Raises:
+        InvalidInput: What it needs is not installed, or its queue is shorter than a request may
+            be: that one would be answered 503 however often it came.
+    """
+    if settings.events_ingest != "kafka":
+        return
+    check_installed()
+    if settings.events_kafka_max_messages < settings.events_max_events_per_request:
+        raise InvalidInput(
+            f"EVENTS_KAFKA_MAX_MESSAGES is {settings.events_kafka_max_messages:,}, and a request "
+            f"may have {settings.events_max_events_per_request:,} events "
+            "(EVENTS_MAX_EVENTS_PER_REQUEST): set it to as many at least"
+        )
+    # A message has an event's own key as well: that is never twice the event in a body.
+    if settings.events_kafka_max_bytes < 2 * settings.events_max_body_bytes:
+        raise InvalidInput(
+            f"EVENTS_KAFKA_MAX_BYTES is {settings.events_kafka_max_bytes:,}, and a body may have "
+            f"{settings.events_max_body_bytes:,} bytes (EVENTS_MAX_BODY_BYTES): set it to twice "
+            "as many at least"
+        )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -13,10 +13,12 @@ from fastapi.testclient import TestClient
 
 from events.app import create_app
 from events.config import Settings
+from events.errors import InvalidInput, StoreUnavailable
 from events.local.kafka import KafkaLocal
-from events.models import Event
+from events.models import Event, Outcome
 from events.service import EventService
 from events.stream.messages import encode
+from events.stream.producer import KafkaSink
 from tests.e2e.conftest import Tables, contents_of, free_port, until
 from tests.factories import event, many_events, time_text
 from tests.served import client_of
@@ -118,15 +120,32 @@ def test_many_at_once_are_all_accepted(client: TestClient, topics: Topics) -> No
     assert sent(topics) == values_of(events)
 
 
-def test_more_than_may_wait_for_kafka_is_503_and_none_of_it_is_sent(
+def test_more_than_may_wait_for_kafka_fails_and_none_of_it_is_sent(
     settings: Settings, topics: Topics
 ) -> None:
     events = many_events(6)
-    with api(settings, events_kafka_max_messages=5) as client:
-        answer = client.post("/events", json={"events": document_of(events)})
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        assert client.post("/events", json={"events": document_of(events[:5])}).status_code == 202
+    small = settings.model_copy(update={"events_kafka_max_messages": 5})
+    with closing(KafkaSink(small, patience_seconds=10)) as sink:
+        with pytest.raises(StoreUnavailable, match="as much waits for Kafka as may"):
+            sink.ingest(events)
+        assert sink.ingest(events[:5]) == [Outcome.ACCEPTED] * 5
     assert sent(topics) == values_of(events[:5])
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("EVENTS_KAFKA_MAX_MESSAGES", {"events_kafka_max_messages": 999}),
+        ("EVENTS_KAFKA_MAX_BYTES", {"events_kafka_max_bytes": 8_388_607}),
+    ],
+)
+def test_a_queue_that_a_request_may_exceed_is_refused_at_the_start(
+    settings: Settings, name: str, limits: dict[str, int]
+) -> None:
+    with pytest.raises(InvalidInput, match=f"^{name} is .* at least$"):
+        create_app(settings.model_copy(update={"events_ingest": "kafka", **limits}))
+    # Where nothing is queued, the limit is one of `consume` alone.
+    create_app(settings.model_copy(update=limits))
 
 
 def test_without_a_broker_it_is_not_ready_and_answers_503_and_corrects_nevertheless(
