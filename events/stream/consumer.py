@@ -82,7 +82,7 @@ class CountConsumer:
             },
         )
         self._lag = Lag(self._consumer, self._topic, offsets)
-        self._gaps = Gaps(self._consumer, self._topic)
+        self.gaps = Gaps(self._consumer, self._topic)
 
     def run(
         self,
@@ -125,11 +125,6 @@ class CountConsumer:
                 self._consumer.close()
                 self.has_left = True
 
-    @property
-    def missing(self) -> int:
-        """Messages that the topic no longer had when this member came to them."""
-        return self._gaps.missing
-
     # --- the loop ---------------------------------------------------------------------------------
 
     def _turn(self) -> None:
@@ -158,6 +153,7 @@ class CountConsumer:
         if now >= self._next_measure_at:
             self._next_measure_at = now + _MEASURE_SECONDS
             self._lag.measure()
+            self.gaps.look()
             measures.IS_WAITING.labels("kafka").set(self.state.kafka_problem is not None)
         waiting = self._pipeline.waiting
         self.state.store_problem = None if waiting is None else waiting.value
@@ -172,9 +168,13 @@ class CountConsumer:
         error = message.error()
         if error is None:
             self.read += 1
-            self._pipeline.take(message_of(message), time.monotonic())
+            taken = message_of(message)
+            self.gaps.came(taken.partition, taken.offset)
+            self._pipeline.take(taken, time.monotonic())
         elif error.code() == KafkaError._PARTITION_EOF:
-            self._offsets.at_end(number_of(message.partition()), number_of(message.offset()))
+            partition, end = number_of(message.partition()), number_of(message.offset())
+            self.gaps.at_end(partition, end)
+            self._offsets.at_end(partition, end)
         else:
             self._on_error(error)
 
@@ -209,6 +209,7 @@ class CountConsumer:
         self._commit()
         if self.state.kafka_problem is None:
             self._serve_until(lambda: not self._offsets.uncommitted(), _CLOSE_SECONDS)
+            self.gaps.look()
 
     def _serve_until(self, is_over: Callable[[], bool], patience_seconds: float) -> None:
         deadline = time.monotonic() + patience_seconds
@@ -278,7 +279,7 @@ class CountConsumer:
         self._has_joined = True
         for each in partitions:
             self._offsets.assign(each.partition)
-        self._gaps.look(each.partition for each in partitions)
+        self.gaps.begin(each.partition for each in partitions)
         if self.state.kafka_problem:
             self._kafka_answers()
         if partitions:
@@ -316,6 +317,7 @@ class CountConsumer:
         self._drop(gone)
 
     def _drop(self, gone: set[int]) -> None:
+        self.gaps.drop(gone)
         for each in gone:
             self._offsets.drop(each)
             self._lag.drop(each)

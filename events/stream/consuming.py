@@ -34,7 +34,8 @@ class Consumed:
     """
     What became of the messages of one run; what is in none of these comes again.
 
-    `missing` ones the topic no longer had when this run came to them: they do not come again.
+    `missing` is how many offsets the topic no longer had when this run came to them: they do not
+    come again.
     `has_left` is False where Kafka was away at the end: the client then waits for it, and with it
     whoever lets go of the client.
     """
@@ -136,7 +137,7 @@ def consume(
         outcomes[Outcome.DUPLICATE],
         outcomes[Outcome.VOIDED],
         pipeline.dead_letters,
-        consumer.missing,
+        consumer.gaps.missing,
         time.monotonic() - begin,
         consumer.has_left,
     )

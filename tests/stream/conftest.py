@@ -25,6 +25,7 @@ from events.service import EventService
 from events.stream.clients import (
     dead_letter_topic,
     ensure_topics,
+    make_admin,
     make_consumer,
     make_producer,
 )
@@ -111,6 +112,13 @@ class Topics:
 
     def send_events(self, events: Sequence[Event], *, partition: int | None = None) -> None:
         self.send([encode(each, self.events) for each in events], partition=partition)
+
+    def delete(self, partition: int, *, before: int) -> None:
+        """What retention does."""
+        place = TopicPartition(self.events, partition, before)
+        admin = make_admin(self.settings)  # whoever lets go of it waits for its answer for ever
+        (deleted,) = admin.delete_records([place]).values()
+        deleted.result(30)
 
     def read(self, topic: str) -> list[Message]:
         """All that a topic holds now; of each partition in its order."""

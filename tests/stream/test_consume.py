@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
-
 from tests.e2e.conftest import Ran, Shell, Tables, contents_of, free_port
 from tests.factories import many_events
 from tests.stream.conftest import Topics
@@ -54,9 +51,7 @@ def test_messages_that_were_deleted_before_they_were_counted_are_missed(
     topics.send_events(first, partition=0)
     assert sum_of(consume(shell))["missing"] == 0
     topics.send_events(later, partition=0)
-    admin = AdminClient({"bootstrap.servers": topics.settings.events_kafka_bootstrap_servers})
-    (deleted,) = admin.delete_records([TopicPartition(topics.events, 0, 9)]).values()
-    deleted.result()
+    topics.delete(0, before=9)
 
     ran = consume(shell)
 

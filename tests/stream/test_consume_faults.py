@@ -243,3 +243,33 @@ def test_no_more_is_read_while_enough_is_open(
         until(lambda: lag_of(run) == 0)
         assert sum_of(run) == {**NOTHING, "read": 3_000, "counted": 3_000}
     assert tables.contents() == contents_of(events)
+
+
+@pytest.mark.parametrize("before", [2_500, 3_000])
+def test_messages_that_are_deleted_while_it_reads_are_missed(
+    settings: Settings,
+    service: EventService,
+    line: Line,
+    tables: Tables,
+    topics: Topics,
+    before: int,
+) -> None:
+    small = settings.model_copy(
+        update={"events_kafka_max_messages": 200, "events_kafka_batch_events": 50}
+    )
+    events = many_events(3_000, customers=5)
+    topics.send_events(events, partition=0)
+    line.faults = {"away": PASSING_OF_WRITES["no connection"]}
+    measure = 'events_kafka_missing_messages_total{partition="0"}'
+    with running(small, service) as run:
+        until(lambda: run.measure("events_kafka_paused") == 1)
+        others = run.measure(measure)
+        topics.delete(0, before=before)
+        line.heal()
+        until(lambda: topics.committed() == topics.ends())
+        until(lambda: run.measure(measure) > others)
+        found = run.stop()
+    read_before = found.read - (3_000 - before)
+    assert 200 <= read_before < before
+    assert found.missing == before - read_before
+    assert tables.contents() == contents_of([*events[:read_before], *events[before:]])
