@@ -147,6 +147,7 @@ class Calls:
         are_tables_made: bool = False,
         retry: RetryPolicy | None = None,
         before_each: Callable[[], None] = lambda: None,
+        is_done: Callable[[], bool] = lambda: False,
         **request: Any,
     ) -> Any:
         """
@@ -154,6 +155,7 @@ class Calls:
 
         Args:
             before_each: What must be done before each attempt.
+            is_done: Asked where it is refused: then nothing is to be done, and None is returned.
         """
         failure: Exception | None = None
         for attempt in (retry or self._retry).attempts():
@@ -179,9 +181,12 @@ class Calls:
                         are_tables_made=True,
                         retry=retry,
                         before_each=before_each,
+                        is_done=is_done,
                         **request,
                     )
                 if answer not in (Answer.RESEND, Answer.MAKE_TABLES):
+                    if is_done():
+                        return None
                     raise refused("a request", exc) from exc
                 failure = exc
             except UNKNOWN_OUTCOME as exc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from events.errors import StoreRefused, StoreUnavailable
@@ -111,18 +112,14 @@ class TableMaker:
         # Asked each time: whoever made the table may have ended before it came to this.
         if self._do_items_expire(table, retry):
             return
-        specification = {"Enabled": True, "AttributeName": self._expiring[table]}
-        try:
-            self._one(
-                self._client.update_time_to_live,
-                retry=retry,
-                TableName=table,
-                TimeToLiveSpecification=specification,
-            )
-        except StoreRefused:
+        self._one(
+            self._client.update_time_to_live,
             # It is refused where another process was first.
-            if not self._do_items_expire(table, retry):
-                raise
+            is_done=partial(self._do_items_expire, table, retry),
+            retry=retry,
+            TableName=table,
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": self._expiring[table]},
+        )
 
     def _do_items_expire(self, table: str, retry: RetryPolicy) -> bool:
         answer = self._one(self._client.describe_time_to_live, retry=retry, TableName=table)

@@ -24,7 +24,7 @@ from events.changelog import ChangeLog
 from events.changes import changes
 from events.config import Settings
 from events.dao import DynamoStore
-from events.datamodels import CHANGE_SHARDS, REGISTRY, Tables, registry_key, utc_now
+from events.datamodels import CHANGE_SHARDS, EXPIRES_AT, REGISTRY, Tables, registry_key, utc_now
 from events.erasure import erase
 from events.errors import ChangesForgotten, InvalidWindow, StoreRefused, StoreUnavailable
 from events.local.dynamodb import DynamoDBLocal
@@ -165,7 +165,7 @@ def test_days_that_are_expected_are_listed_together(
     client: DynamoDBClient, tables: Tables, sent: list[str]
 ) -> None:
     events = [event(customer_id=f"customer-{number}") for number in range(60)]
-    slots = partial(ChangeLog, slot=timedelta(seconds=30), grace=timedelta(0))
+    slots = partial(ChangeLog, slot=timedelta(minutes=5), grace=timedelta(0))
     with opened(client, tables, make_changes=slots) as store:
         store.create_tables()
         store.announce([(each.customer_id, DAY_ZERO) for each in events])
@@ -519,6 +519,28 @@ def test_a_change_goes_away_by_itself_after_five_weeks(
     assert timedelta(0) <= expires_at - datetime.now(UTC) - KEPT <= timedelta(seconds=5)
     described = client.describe_time_to_live(TableName=tables.changes)["TimeToLiveDescription"]
     assert described == {"AttributeName": "expires_at", "TimeToLiveStatus": "ENABLED"}
+
+
+def test_another_process_that_makes_the_tables_at_the_same_time_is_no_error(
+    database: DynamoDBLocal,
+    client: DynamoDBClient,
+    tables: Tables,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def be_first(**_: object) -> None:
+        other = make_client(Settings(dynamodb_endpoint_url=database.endpoint_url))
+        other.update_time_to_live(
+            TableName=tables.changes,
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRES_AT},
+        )
+        other.close()
+
+    client.meta.events.register("before-send.dynamodb.UpdateTimeToLive", be_first)
+    with opened(client, tables) as store:
+        store.create_tables()
+    assert [each.getMessage() for each in caplog.records] == []
+    described = client.describe_time_to_live(TableName=tables.changes)["TimeToLiveDescription"]
+    assert described["TimeToLiveStatus"] == "ENABLED"
 
 
 def test_an_erasure_is_told_to_nobody_and_leaves_no_change_behind(
