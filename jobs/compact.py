@@ -41,6 +41,8 @@ _MOST_ATTEMPTS = 6
 #: A file that a commit under way has written is referred to by nothing yet; Iceberg itself takes no
 #: less than a day.
 _ORPHANS_OLDER_THAN = timedelta(days=3)
+#: A century: what is kept for longer is kept for ever.
+_MOST_DAYS = 36_500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,12 +70,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--keep-days",
-        type=float,
+        type=_days,
         default=7,
         metavar="N",
         help="how long snapshots are kept, to read the tables as they were (default: 7)",
     )
     return parser
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1
+    if not 0 <= days <= _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 to {_MOST_DAYS:,}")
+    return days
 
 
 def compact(

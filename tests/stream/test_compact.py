@@ -30,6 +30,14 @@ def archive(settings: Settings) -> int:
     return Archiver(settings, is_until_end=True, patience_seconds=30).run().archived
 
 
+@pytest.mark.parametrize("days", ["nan", "-1", "inf", "week", "1e9"])
+def test_no_number_of_days_is_told_at_once(capsys: pytest.CaptureFixture[str], days: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        compact.main(["--keep-days", days])
+    assert ended.value.code == 2
+    assert f"--keep-days: '{days}': give a number from 0 to 36,500" in capsys.readouterr().err
+
+
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
     capsys.readouterr()
     assert compact.main(arguments) == 0
