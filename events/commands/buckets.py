@@ -8,6 +8,7 @@ import shutil
 import sys
 from typing import Any
 
+from events.bootstrap import load_settings
 from events.commands import EXIT_OK, Commands
 from events.commands.asked import (
     Asked,
@@ -39,8 +40,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _buckets(options: argparse.Namespace) -> int:
-    question = asked(options)
-    with opened_service() as service, until_nobody_reads():
+    question, settings = asked(options), load_settings()
+    with opened_service(settings) as service, until_nobody_reads():
         counts = question.counts(service)
         if options.csv:
             for piece in csv_pieces(
@@ -48,7 +49,10 @@ def _buckets(options: argparse.Namespace) -> int:
             ):
                 sys.stdout.buffer.write(piece)
         elif options.json:
-            sys.stdout.write(json.dumps(_as_json(question, counts)) + "\n")
+            found = _as_json(question, counts)
+            if settings.events_counts == "windowed":
+                found["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
+            sys.stdout.write(json.dumps(found) + "\n")
         else:
             encoding = sys.stdout.encoding or "utf-8"
             text = chart(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from events.app import create_app
 from events.bootstrap import make_bulk_loader, make_client, make_store
+from events.cli import main
 from events.config import Settings
 from events.errors import InvalidWindow, NotAllowed
 from events.models import DayCounts, Window
@@ -130,3 +132,23 @@ def test_the_store_itself_refuses_what_a_command_may_ask(windowed: Settings) -> 
         store.count_events("acme", [Window(HOUR_ZERO, HOUR_ZERO + HOUR - MICROSECOND)])
     assert store.count_events("acme", []) == []
     store.close()
+
+
+def test_commands_say_it_as_well(
+    windowed: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in windowed.model_dump().items():
+        monkeypatch.setenv(name.upper(), str(value))
+    asked = ["acme", "--start", "2021-03-01", "--end", "2021-03-02"]
+
+    codes = [main([*words, *asked]) for words in (["buckets", "--json"], ["export"])]
+
+    said = capsys.readouterr()
+    document, _, csv = said.out.partition("\n")
+    assert codes == [0, 0]
+    assert json.loads(document)["windowed"] == {"watermark_seconds": 7_200}
+    assert csv.splitlines()[1] == "2021-03-01T00:00:00.000000Z,3,false"
+    assert said.err == 2 * (
+        "the counts are windowed: an event that came more than 7,200 s after the newest one is "
+        "not among them\n"
+    )
