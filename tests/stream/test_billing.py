@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import random
 import signal
-import sqlite3
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 from confluent_kafka import OFFSET_END, TopicPartition
+from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from events.config import Settings
 from events.models import Event
@@ -24,6 +26,7 @@ from events.stream.clients import ensure_topics, make_admin, make_producer
 from examples.billing.ledger import Batch, Ledger
 from tests.e2e.conftest import Command, Shell, free_port, until
 from tests.factories import HOUR, HOUR_ZERO, event, many_events, time_text
+from tests.stream import postgres
 from tests.stream.archives import produce_in_transaction
 
 pytestmark = pytest.mark.database
@@ -43,8 +46,32 @@ NO_EVENTS = [
 Place = tuple[str, str, str]
 
 
+#: Tests of the statements that PostgreSQL might take in another way.
+on_both = pytest.mark.parametrize("bill_url", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL server."""
+    found = postgres.programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed here")
+    with postgres.server(found) as url:
+        yield url
+
+
 @pytest.fixture
-def shell(tmp_path: Path, settings: Settings) -> Iterator[Shell]:
+def bill_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where the bill of this test is; SQLite, if it does not say."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path / DATABASE}"
+    else:
+        with postgres.database(request.getfixturevalue("postgresql")) as url:
+            yield url
+
+
+@pytest.fixture
+def shell(tmp_path: Path, settings: Settings, bill_url: str) -> Iterator[Shell]:
     """A shell whose commands use the topic and the tables of this test, and a bill of its own."""
     ensure_topics(settings, settings.events_kafka_topic)
     shell = Shell(
@@ -55,7 +82,7 @@ def shell(tmp_path: Path, settings: Settings) -> Iterator[Shell]:
             "EVENTS_KAFKA_BOOTSTRAP_SERVERS": settings.events_kafka_bootstrap_servers,
             "EVENTS_KAFKA_TOPIC": settings.events_kafka_topic,
             "EVENTS_RATE_PER_ADDRESS": "",
-            "BILLING_DATABASE_URL": f"sqlite:///{DATABASE}",
+            "BILLING_DATABASE_URL": bill_url,
         },
     )
     yield shell
@@ -122,9 +149,22 @@ def counted(events: Iterable[Event]) -> dict[Place, int]:
     )
 
 
-def rows(shell: Shell, query: str) -> list[tuple[str | int, ...]]:
-    with closing(sqlite3.connect(shell.folder / DATABASE, timeout=30)) as connection:
-        return connection.execute(query).fetchall()
+def rows(shell: Shell, query: str) -> list[tuple[Any, ...]]:
+    with connected(shell) as connection:
+        return [tuple(each) for each in connection.execute(text(query))]
+
+
+def change(shell: Shell, statement: str) -> None:
+    with connected(shell) as connection:
+        connection.execute(text(statement))
+
+
+@contextmanager
+def connected(shell: Shell) -> Iterator[Connection]:
+    """To the bill, past the example; what is done is committed at the end."""
+    url = shell.settings["BILLING_DATABASE_URL"]
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        yield connection
 
 
 def billed(shell: Shell) -> dict[Place, int]:
@@ -135,7 +175,7 @@ def billed(shell: Shell) -> dict[Place, int]:
 
 def units_so_far(shell: Shell) -> int:
     """What is billed while a run is under way, perhaps before it made its tables."""
-    with suppress(sqlite3.OperationalError):
+    with suppress(DBAPIError):
         ((units,),) = rows(shell, "SELECT coalesce(sum(units), 0) FROM billing_usage")
         return int(units)
     return 0
@@ -163,14 +203,10 @@ def said(*, messages: int, billed: int, repeated: int, bad: int = 0) -> str:
     )
 
 
-def change(shell: Shell, statement: str) -> None:
-    with closing(sqlite3.connect(shell.folder / DATABASE)) as connection, connection:
-        connection.execute(statement)
-
-
 # --- what is on the bus is billed once ------------------------------------------------------------
 
 
+@on_both
 def test_duplicates_are_billed_once_and_bad_messages_are_named_and_kept(
     shell: Shell, settings: Settings
 ) -> None:
@@ -203,6 +239,7 @@ def test_a_second_run_goes_on_where_the_first_ended_and_a_replay_bills_nothing_a
     assert rows(shell, "SELECT count(*) FROM billing_bad_messages") == [(5,)]
 
 
+@on_both
 def test_a_run_that_is_killed_at_any_moment_leaves_the_bill_exact(
     shell: Shell, settings: Settings
 ) -> None:
@@ -244,6 +281,7 @@ def test_a_run_without_an_end_bills_what_comes_and_stops_in_good_order(
     assert billed(shell) == counted(events)
 
 
+@on_both
 def test_two_processes_share_the_topic(shell: Shell, settings: Settings) -> None:
     events = many_events(400, customers=30)
     commands = [shell.start(*bill(settings, "--member", name)) for name in ("a", "b")]
@@ -257,18 +295,21 @@ def test_two_processes_share_the_topic(shell: Shell, settings: Settings) -> None
     assert billed(shell) == counted(events)
 
 
-def test_processes_that_start_at_once_all_find_the_tables(tmp_path: Path) -> None:
+@on_both
+def test_processes_that_start_at_once_all_find_the_tables(shell: Shell) -> None:
     together = Barrier(4)
 
-    def create_tables(database: Path) -> None:
-        ledger = Ledger(f"sqlite:///{database}")
+    def create_tables(_: int) -> None:
+        ledger = Ledger(shell.settings["BILLING_DATABASE_URL"])
         together.wait(timeout=30)
         ledger.create_tables()
         ledger.close()
 
     with ThreadPoolExecutor(4) as threads:
-        for number in range(20):
-            list(threads.map(create_tables, [tmp_path / f"{number}.sqlite"] * 4))
+        for _ in range(20):
+            list(threads.map(create_tables, range(4)))
+            for name in ("seen", "usage", "offsets", "bad_messages"):
+                change(shell, f"DROP TABLE billing_{name}")
 
 
 def test_messages_that_are_gone_before_they_were_read_stop_the_run(
@@ -400,6 +441,7 @@ def test_a_bill_that_lags_behind_is_waited_for(
     assert command.ended().code == 0
 
 
+@on_both
 def test_voided_events_are_a_difference_until_they_are_taken_out_of_the_bill(
     shell: Shell, settings: Settings, service: EventService, url: str
 ) -> None:
@@ -423,9 +465,12 @@ def test_voided_events_are_a_difference_until_they_are_taken_out_of_the_bill(
     assert billed(shell) == counted(events[2:])
 
 
-def test_more_events_of_an_hour_are_taken_out_of_the_bill_than_a_statement_takes() -> None:
+@on_both
+def test_more_events_of_an_hour_are_taken_out_of_the_bill_than_a_statement_takes(
+    bill_url: str,
+) -> None:
     events = many_events(130_000, customers=1, event_types=1, hours=1)
-    ledger = Ledger("sqlite://")
+    ledger = Ledger(bill_url)
     ledger.create_tables()
     ledger.record(Batch("events", events[:5_000], [], {0: 5_000}))
     assert ledger.void(events) == 5_000
@@ -457,8 +502,10 @@ def test_a_database_that_cannot_be_used_is_said_without_its_password(
     assert "secret" not in ran.err
 
 
-def test_a_database_that_fails_ends_the_run_and_is_no_difference(shell: Shell) -> None:
-    (shell.folder / DATABASE).mkdir()
+def test_a_database_that_fails_ends_the_run_and_is_no_difference(
+    shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / DATABASE).mkdir()
     ran = shell.run(*BILLING, "reconcile")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("error: the database of the bill failed (OperationalError)")
@@ -467,6 +514,7 @@ def test_a_database_that_fails_ends_the_run_and_is_no_difference(shell: Shell) -
 # --- invoices -------------------------------------------------------------------------------------
 
 
+@on_both
 def test_an_invoice_has_the_units_of_the_month_at_the_prices_of_the_table(
     shell: Shell, settings: Settings
 ) -> None:
