@@ -53,9 +53,14 @@ class Expected:
 
 
 class Feeder:
-    """Sends messages in a thread of its own; `expected` is whole once it has ended."""
+    """
+    Sends messages in a thread of its own; `expected` is whole once it has ended.
 
-    def __init__(self, settings: Settings, *, messages: int, rate: int) -> None:
+    Args:
+        backlog: Messages that are sent at once; those after them come at `rate` a second.
+    """
+
+    def __init__(self, settings: Settings, *, messages: int, rate: int, backlog: int = 0) -> None:
         self.expected = Expected()
         self.sent = 0
         #: The longest that it was behind its own plan; then the rate was not the one stated.
@@ -64,6 +69,7 @@ class Feeder:
         self._settings = settings
         self._messages = messages
         self._rate = rate
+        self._backlog = backlog
         self._stop = threading.Event()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="feeder")
@@ -94,14 +100,15 @@ class Feeder:
         begin = time.monotonic()
         for key, value in self._pairs():
             while True:
-                due = begin + self.sent / self._rate
+                due = begin + max(self.sent - self._backlog, 0) / self._rate
                 late = time.monotonic() - due
                 if late >= 0:
                     break
                 producer.poll(0)
                 if self._stop.wait(_TURN_SECONDS):
                     return
-            self.seconds_late = max(self.seconds_late, late)
+            if self.sent >= self._backlog:
+                self.seconds_late = max(self.seconds_late, late)
             producer.produce(topic, value, key)
             self.sent += 1
             if not self.sent % 100:

@@ -49,6 +49,9 @@ _START_SECONDS = 60.0
 _CATCH_UP_SECONDS = 600.0
 _STOP_SECONDS = 60.0
 _CUSTOMERS = 1_000
+#: One message in so many comes at once at the begin. `consume` then holds as many as it may, so
+#: that what it takes for them, whenever it lags again, is not taken for growth.
+_BACKLOG = 50
 
 
 def run(*, is_quick: bool, messages: int | None = None, rate: int | None = None) -> bool:
@@ -63,7 +66,7 @@ def run(*, is_quick: bool, messages: int | None = None, rate: int | None = None)
         settings = bus.stream_settings(server, broker, Path(name))
         ensure_topics(settings, settings.events_kafka_topic, dead_letter_topic(settings))
         with _processes(settings) as pair:
-            feeder = Feeder(settings, messages=messages, rate=rate)
+            feeder = Feeder(settings, messages=messages, rate=rate, backlog=messages // _BACKLOG)
             samples, caught_up = _watch(pair, feeder, 0.5 if is_quick else _EVERY_SECONDS)
             codes = {each: pair[each].stop() for each in _PROCESSES}
         bounds = _bounds(settings, samples, feeder, rate, codes)
