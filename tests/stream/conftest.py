@@ -170,8 +170,11 @@ def own_broker(settings: Settings, tmp_path: Path) -> tuple[Settings, Callable[[
     """Settings of a broker that only this test uses, and what starts it, again and again."""
     port = free_port()
     properties = tmp_path / "own.properties"
-    # It is looked for often while it is away, and not waited for as long as a session lasts.
-    properties.write_text("reconnect.backoff.max.ms=500\n" + _QUICK, encoding="utf-8")
+    # It is looked for often while it is away, and not waited for as long as a session lasts. Now
+    # and then librdkafka leaves a request for the coordinator unsent until it times out, by itself
+    # after a minute.
+    own_properties = "reconnect.backoff.max.ms=500\nsocket.timeout.ms=10000\n"
+    properties.write_text(own_properties + _QUICK, encoding="utf-8")
     own = settings.model_copy(
         update={
             "events_kafka_bootstrap_servers": f"127.0.0.1:{port}",

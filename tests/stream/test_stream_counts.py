@@ -202,6 +202,8 @@ def test_another_checkpoint_cannot_add_to_the_same_table(
     assert sum(counted(settings).values()) == 5
 
 
+# Spark starts anew for each of them, which takes a slow machine a quarter of a minute.
+@pytest.mark.timeout(1_200)
 def test_killed_at_any_moment_it_counts_every_event_once(shell: Shell, settings: Settings) -> None:
     rng = random.Random(11)
     events = many_events(1_500, customers=10, event_types=3, hours=20)
