@@ -15,7 +15,7 @@ from events.cli import main
 from events.config import Settings
 from events.errors import InvalidWindow, NotAllowed
 from events.models import DayCounts, Window
-from tests.factories import HOUR, HOUR_ZERO, MICROSECOND, event
+from tests.factories import HOUR, HOUR_ZERO, MICROSECOND, environment_of, event
 from tests.served import client_of
 
 pytestmark = pytest.mark.database
@@ -137,8 +137,8 @@ def test_the_store_itself_refuses_what_a_command_may_ask(windowed: Settings) -> 
 def test_commands_say_it_as_well(
     windowed: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in windowed.model_dump().items():
-        monkeypatch.setenv(name.upper(), str(value))
+    for name, value in environment_of(windowed).items():
+        monkeypatch.setenv(name, value)
     asked = ["acme", "--start", "2021-03-01", "--end", "2021-03-02"]
 
     codes = [main([*words, *asked]) for words in (["buckets", "--json"], ["export"])]

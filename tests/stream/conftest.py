@@ -33,6 +33,7 @@ from events.stream.messages import Message, Record, encode
 from events.stream.reading import message_of
 from jobs.session import opened_session
 from tests.e2e.conftest import Shell, Tables, free_port
+from tests.factories import environment_of
 
 #: Programs of a few seconds are over before the second compiler has anything to give.
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -255,5 +256,5 @@ def spark() -> Iterator[SparkSession]:
 @pytest.fixture
 def job_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings of this test, for a job that is started in this process."""
-    for name, value in settings.model_dump().items():
-        monkeypatch.setenv(name.upper(), str(value))
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)

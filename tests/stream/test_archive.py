@@ -29,7 +29,7 @@ from events.stream.positions import Position, position_of
 from events.stream.tables import RAW, ArchiveTable
 from events.stream.topics import MessagesMissing
 from tests.e2e.conftest import Shell, until
-from tests.factories import many_events
+from tests.factories import environment_of, many_events
 from tests.stream.archives import archived, places, produce, produce_in_transaction, rows_of
 
 SEED = 7
@@ -39,10 +39,7 @@ KILLS = 20
 @pytest.fixture
 def shell(tmp_path: Path, settings: Settings) -> Iterator[Shell]:
     """Runs commands with the settings of this test."""
-    shell = Shell(
-        tmp_path / "shell",
-        {name.upper(): str(value) for name, value in settings.model_dump().items()},
-    )
+    shell = Shell(tmp_path / "shell", environment_of(settings))
     yield shell
     shell.end()
 

@@ -24,7 +24,7 @@ from jobs.counts import micros_of
 from jobs.session import opened_session
 from jobs.windowed import add_batch, make_table
 from tests.e2e.conftest import Shell, until
-from tests.factories import DAY, HOUR_ZERO, event, many_events
+from tests.factories import DAY, HOUR_ZERO, environment_of, event, many_events
 from tests.stream.archives import hourly, produce, rows_of
 from tests.stream.conftest import QUICK_JAVA
 
@@ -54,10 +54,7 @@ def job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Job:
 @pytest.fixture
 def shell(tmp_path: Path, settings: Settings) -> Iterator[Shell]:
     """Runs commands with the settings of this test."""
-    shell = Shell(
-        tmp_path / "shell",
-        {name.upper(): str(value) for name, value in settings.model_dump().items()},
-    )
+    shell = Shell(tmp_path / "shell", environment_of(settings))
     yield shell
     shell.end()
 
