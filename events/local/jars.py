@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from events.local.server import LocalServerError
+
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
     from jgo.maven import Artifact
@@ -32,6 +36,7 @@ def fetch(
     The folder with the jars of a program, fetched where it is not there.
 
     It appears whole or not at all: a run that was cut off leaves nothing that looks complete.
+    Processes that need it at once fetch it once.
 
     Args:
         name: What is fetched, for whoever reads an error.
@@ -45,6 +50,24 @@ def fetch(
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.parent):
+        if not folder.is_dir():
+            _fetch(name, coordinates, folder, instead, is_with_dependencies)
+    return folder
+
+
+@contextlib.contextmanager
+def _alone(parent: Path) -> Iterator[None]:
+    """Wait for others that fetch: jgo's cache, which they share, takes one writer at a time."""
+    with (parent / "fetch.lock").open("wb") as lock:
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(
+    name: str, coordinates: str, folder: Path, instead: str, is_with_dependencies: bool
+) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     try:
         for artifact in _artifacts(coordinates, is_with_dependencies):
@@ -66,7 +89,6 @@ def fetch(
         ) from exc
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return folder
 
 
 def _artifacts(coordinates: str, is_with_dependencies: bool) -> Iterable[Artifact]:
