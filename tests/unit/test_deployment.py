@@ -58,6 +58,24 @@ def test_the_image_starts_the_service_as_nobody_special() -> None:
     assert (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines()[1] == "*"
 
 
+@pytest.mark.parametrize("name", ["requirements", "requirements-stream"])
+def test_the_image_can_be_built_with_each_list_of_what_runs(name: str) -> None:
+    """It installs a list without looking for what that needs, so the list must have it all."""
+    text = (CHECKOUT / "Dockerfile").read_text(encoding="utf-8")
+    assert "ARG REQUIREMENTS=requirements.txt\nCOPY ${REQUIREMENTS} /tmp/requirements.txt\n" in text
+    ignored = (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert f"!{name}.txt" in ignored
+    pinned = [
+        {
+            line
+            for line in (CHECKOUT / f"{each}.txt").read_text("utf-8").splitlines()
+            if "==" in line
+        }
+        for each in ("requirements", name)
+    ]
+    assert pinned[0] <= pinned[1]
+
+
 def test_the_proxy_agrees_with_the_service() -> None:
     text = (CHECKOUT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
     megabytes = Settings.model_fields["events_max_body_bytes"].default // 1_048_576
