@@ -37,6 +37,8 @@ class Gaps:
         self._left_out: dict[int, deque[tuple[int, int]]] = {}
         #: How many offsets were deleted before this consumer came to them.
         self.missing = 0
+        #: Whether the last look was in vain: that is said once, not at each look.
+        self._is_unknown = False
 
     def begin(self, partitions: Iterable[int]) -> None:
         """They are ours now, and go on where the group is."""
@@ -73,8 +75,11 @@ class Gaps:
             try:
                 low, _ = self._consumer.get_watermark_offsets(place, timeout=_PATIENCE_SECONDS)
             except KafkaException as exc:
-                _say_unknown(exc)
+                if not self._is_unknown:
+                    _say_unknown(exc)
+                self._is_unknown = True
                 return
+            self._is_unknown = False
             del self._left_out[partition]
             for first, end in left_out:
                 self._miss(partition, first, min(end, low))

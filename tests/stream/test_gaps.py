@@ -121,16 +121,21 @@ def test_kafka_is_not_asked_where_nothing_is_left_out() -> None:
     assert broker.asked == 1
 
 
-def test_what_is_not_answered_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_not_answered_is_asked_again_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     broker = Broker(committed={0: 0})
     gaps = gaps_of(broker, 0)
-    broker.begins, broker.is_away = {0: 8}, True
-    gaps.came(0, 8)
-    gaps.look()
-    assert ([each.getMessage() for each in caplog.records], gaps.missing) == ([UNKNOWN], 0)
-    broker.is_away = False
-    gaps.look()
-    assert gaps.missing == 8
+    for first, missing in ((8, 8), (20, 8 + 11)):
+        caplog.clear()
+        broker.begins, broker.is_away = {0: first}, True
+        gaps.came(0, first)
+        for _ in range(3):
+            gaps.look()
+        assert [each.getMessage() for each in caplog.records] == [UNKNOWN]
+        broker.is_away = False
+        gaps.look()
+        assert gaps.missing == missing
 
 
 def test_where_the_group_is_not_known_the_first_message_is_where_it_begins(
