@@ -125,6 +125,8 @@ def test_a_clean_run_stores_what_an_independent_count_says(
     assert tables.contents() == expected
 
 
+# Twenty runs and twenty reads of all there is: minutes on a machine that is busy.
+@pytest.mark.timeout(1_200)
 def test_killed_twenty_times_it_is_exact_each_time_and_the_next_run_ends_as_a_clean_one(
     database: dynamodb.DynamoDBLocal, shell: Shell, tables: Tables, file: Path, expected: Contents
 ) -> None:
