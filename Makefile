@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A file of tests runs whole on one of these processes, with servers of its own: a database in each.
+JOBS ?= logical
+SIDE_BY_SIDE := -n $(JOBS) --maxprocesses 4 --dist loadfile
 
 # A virtual environment that could not be finished does not stay.
 .DELETE_ON_ERROR:
@@ -11,11 +14,11 @@ run: $(VENV)/.runtime
 	@exec $(BIN)/python -m events run
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 # Against a real Kafka, Iceberg and Spark; Spark needs a JDK 17 or 21 (JAVA_HOME, or `java` on PATH).
 test-stream: $(VENV)/.spark
-	$(BIN)/python -m pytest tests/stream
+	$(BIN)/python -m pytest tests/stream $(SIDE_BY_SIDE)
 
 check: $(VENV)/.spark
 	$(BIN)/ruff format --check .
