@@ -73,7 +73,7 @@ export async function getCsv(customer, window, options) {
   let text = "";
   for (let path = bucketsPath(customer, query); path; ) {
     const response = await request(path);
-    const page = await response.text();
+    const page = await contentOf(response, "text");
     text += text ? page.slice(page.indexOf("\n") + 1) : page;
     const next = /<\?([^>]*)>/.exec(response.headers.get("Link") ?? "");
     path = next ? bucketsPath(customer, next[1]) : null;
@@ -106,11 +106,11 @@ export async function postEvents(events, signal) {
     body: JSON.stringify({ events }),
     signal,
   });
-  return response.json();
+  return contentOf(response, "json");
 }
 
 async function get(path, signal) {
-  return (await request(path, { signal })).json();
+  return contentOf(await request(path, { signal }), "json");
 }
 
 async function request(path, options = {}) {
@@ -125,6 +125,16 @@ async function request(path, options = {}) {
   }
   if (!response.ok) throw await problemOf(response);
   return response;
+}
+
+/** @param kind `json` or `text`. An answer that breaks off, or is no such thing, is as good as none. */
+async function contentOf(response, kind) {
+  try {
+    return await response[kind]();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "The answer cannot be read", "It broke off, or something on the way gave another.");
+  }
 }
 
 async function problemOf(response) {

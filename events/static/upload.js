@@ -14,12 +14,13 @@ const MOST_CUSTOMERS = 5;
 /**
  * Send a file.
  *
- * @param onChange Called with the receipts so far, and `waitSeconds` while it waits.
+ * @param onChange Called with the receipts so far, and `waitSeconds` while it waits; `isAsked`: as an
+ *   answer said, not because there was none.
  * @param needKey Called where a key is needed; resolves when there is a new one.
  * @returns The receipts; throws where it cannot go on (`receipts` of the error has what was done).
  */
 export async function sendFile(file, { signal, onChange, needKey }) {
-  const receipts = { bytes: 0, read: 0, inserted: 0, duplicates: 0, voided: 0, accepted: 0, rejected: [], customers: new Set(), again: 0, waitSeconds: 0 };
+  const receipts = { bytes: 0, read: 0, inserted: 0, duplicates: 0, voided: 0, accepted: 0, rejected: [], customers: new Set(), again: 0, waitSeconds: 0, isAsked: false };
   const tell = () => onChange(receipts);
   const send = (chunk) => sendChunk(chunk, receipts, { signal, tell, needKey });
   let chunk = [];
@@ -70,6 +71,7 @@ async function sendChunk(chunk, receipts, to) {
       } else if (!WORTH_ANOTHER_TRY.has(error.status)) throw error;
       else {
         receipts.again += 1;
+        receipts.isAsked = error.status !== 0;
         await wait(error.retryAfterSeconds ?? Math.min(2 ** tries, LONGEST_WAIT_SECONDS), receipts, to);
       }
     }

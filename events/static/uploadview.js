@@ -25,7 +25,8 @@ export function makeUpload({ needKey, onDone, choose }) {
     show(byId("upload-accepted").parentElement, receipts.accepted > 0);
     byId("upload-rejected").textContent = count(receipts.rejected.length);
     rejected = receipts.rejected;
-    if (receipts.waitSeconds) say(`The service asks to wait. Sending the same again in ${Math.ceil(receipts.waitSeconds)} s.`);
+    const why = receipts.isAsked ? "The service asks to wait." : "The service does not answer.";
+    if (receipts.waitSeconds) say(`${why} Sending the same again in ${Math.ceil(receipts.waitSeconds)} s.`);
     else say(`${plural(receipts.read, "row")} read`);
   }
 

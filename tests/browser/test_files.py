@@ -145,6 +145,25 @@ def test_a_service_that_is_busy_is_sent_the_same_again_when_it_says(tab: Tab, si
     assert len(set(bodies)) == 1
 
 
+def test_receipts_that_break_off_are_asked_for_again(tab: Tab, site: Site) -> None:
+    answers = ['{"inserted": 1, "dupl']
+
+    def break_off(route: Route) -> None:
+        if answers:
+            # The events are stored: of the answer only the beginning arrives.
+            route.fetch()
+            route.fulfill(body=answers.pop(), content_type="application/json")
+        else:
+            route.continue_()
+
+    tab.page.route(f"{site.url}/events", break_off)
+    tab.open()
+    drop(tab, "cut.csv", b"cut,e,t,2021-03-01T00:00:00Z\n")
+    expect(tab.locator("#upload-state")).to_contain_text("The service does not answer")
+    expect_receipts(tab, inserted=0, duplicates=1, rejected=0)
+    expect(tab.locator("#upload-state")).to_contain_text("Some were sent again after no answer")
+
+
 def test_a_file_can_be_stopped_while_it_waits(tab: Tab, site: Site) -> None:
     tab.expected = {503}
     tab.page.route(

@@ -119,6 +119,23 @@ def test_a_service_that_went_away_is_an_error_too(tab: Tab) -> None:
     expect(tab.locator("#panel-title")).to_have_text("The service cannot be reached")
 
 
+def test_an_answer_that_breaks_off_leaves_the_view_and_is_asked_for_again(
+    tab: Tab, site: Site
+) -> None:
+    event = {"customer_id": "broken", "event_type": "e", "timestamp": "2021-03-01T05:00:00Z"}
+    site.post([{**event, "transaction_id": "1"}])
+    tab.open(customer="broken")
+    expect(tab.locator("#stat-total")).to_have_text("1")
+    tab.page.route("**/buckets?*", lambda route: route.fulfill(body='{"buckets": ['))
+    expect(tab.locator("#freshness")).to_have_attribute("data-state", "trouble", timeout=12_000)
+    assert tab.text("#stat-total") == "1"
+    tab.page.reload()
+    expect(tab.locator("#panel-title")).to_have_text("The answer cannot be read")
+    tab.page.unroute("**/buckets?*")
+    tab.page.get_by_role("button", name="Try again").click()
+    expect(tab.locator("#stat-total")).to_have_text("1")
+
+
 def test_without_a_key_the_page_asks_for_one_and_keeps_it_for_this_tab_alone(
     new_tab: Open, guarded_site: Site
 ) -> None:
