@@ -132,11 +132,11 @@ async function refresh({ isQuiet = false, edges = null } = {}) {
     const found = await loadChart(state, edges, own.signal);
     if (own.signal.aborted) return;
     show(byId("dates-error"), false);
-    if (isQuiet && data?.isWhole && fingerprint(found) === fingerprint(data)) drawFreshness();
+    if (isQuiet && data?.isWhole && data.asked === askedState && fingerprint(found) === fingerprint(data)) drawFreshness();
     else {
       // Of a window that is the same: its list of types does not depend on those chosen.
       const isSameWindow = data?.window && found.window && isoText(found) === isoText(data);
-      data = { ...found, summary: isSameWindow ? data.summary : null, isWhole: !found.bars };
+      data = { ...found, asked: askedState, summary: isSameWindow ? data.summary : null, isWhole: !found.bars };
       draw();
       isThere = true;
       showSettled();
@@ -172,7 +172,7 @@ function look() {
   refresh({ isQuiet: true });
 }
 
-/** What a look that finds the same need not draw; own dates are looked at without their edges. */
+/** What a look of the same view that finds the same need not draw; own dates are looked at without their edges. */
 function fingerprint({ edges, window, total, lastIngestedAt, previous }) {
   const { newest, voided } = edges ?? data.edges;
   return JSON.stringify([newest, voided, window && isoOf(window), total, lastIngestedAt, previous?.total]);

@@ -6,8 +6,11 @@ import { note } from "./chart.js";
 import { countIn } from "./series.js";
 
 const ROWS_AT_ONCE = 200;
+/** What the rows there are of, and how many there are. */
+let drawn = { name: "", shown: 0 };
 const HEADINGS = { hour: "Hour from", day: "Day", week: "Week from", month: "Month" };
 
+/** Where it is drawn again, as when it is live, the rows that the reader asked for stay, at their place. */
 export function drawTable(view) {
   const layers = view.layers.filter((layer) => !layer.isTotal);
   const heading = (text, className) => h("th", { scope: "col", class: className }, text);
@@ -22,18 +25,23 @@ export function drawTable(view) {
     ),
   );
   const body = byId("table-body");
+  const name = `${view.unit} ${view.zone} ${view.bars[0]?.start}`;
+  const isSame = name === drawn.name;
+  const most = isSame ? Math.max(drawn.shown, ROWS_AT_ONCE) : ROWS_AT_ONCE;
+  drawn = { name, shown: 0 };
   body.replaceChildren();
-  let shown = 0;
   const more = byId("table-more");
-  const add = () => {
-    const rows = view.bars.slice(shown, shown + ROWS_AT_ONCE).map((bar, place) => row(view, layers, bar, shown + place));
+  const add = (number) => {
+    const { shown } = drawn;
+    const rows = view.bars.slice(shown, shown + number).map((bar, place) => row(view, layers, bar, shown + place));
     body.append(...rows);
-    shown += rows.length;
-    more.hidden = shown >= view.bars.length;
-    more.textContent = `Show more (${plural(view.bars.length - shown, "row")} left)`;
+    drawn.shown += rows.length;
+    more.hidden = drawn.shown >= view.bars.length;
+    more.textContent = `Show more (${plural(view.bars.length - drawn.shown, "row")} left)`;
   };
-  more.onclick = add;
-  add();
+  more.onclick = () => add(ROWS_AT_ONCE);
+  add(most);
+  if (!isSame) body.closest(".scroll").scrollTop = 0;
 }
 
 function row(view, layers, bar, place) {

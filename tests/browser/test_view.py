@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import CUSTOMER, FIRST, TYPES, Open, Site, Tab
 
@@ -232,3 +232,35 @@ def test_a_new_event_appears_by_itself(tab: Tab, site: Site) -> None:
     assert tab.rows()[-1] == ["1 Mar 2021, 06:00", "1", "1"]
     assert tab.text("#freshness").startswith("Live, last change ")
     assert tab.text("#freshness") >= before
+
+
+def test_rows_that_were_asked_for_stay_while_the_view_is_live(tab: Tab, site: Site) -> None:
+    event = {"customer_id": "rows", "event_type": "e"}
+    site.post([{**event, "transaction_id": "1", "timestamp": "2021-03-30T05:00:00Z"}])
+    tab.open(customer="rows", bars="hour")
+    tab.locator("#table-more").click()
+    expect(tab.locator("#table-body tr")).to_have_count(400)
+    table = tab.page.get_by_role("region", name="Rows")
+    table.evaluate("table => table.scrollTop = 9000")
+    site.post([{**event, "transaction_id": "2", "timestamp": "2021-03-30T06:30:00Z"}])
+    expect(tab.locator("#stat-total")).to_have_text("2", timeout=12_000)
+    assert tab.locator("#table-body tr").count() == 400
+    assert table.evaluate("table => table.scrollTop") == 9000
+    tab.page.get_by_label("Bars").select_option("day")
+    expect(tab.locator("#table-body tr")).to_have_count(30)
+    tab.page.get_by_label("Bars").select_option("hour")
+    expect(tab.locator("#table-body tr")).to_have_count(200)
+
+
+def test_a_look_in_the_middle_of_a_choice_shows_what_was_chosen(tab: Tab) -> None:
+    tab.open(customer=CUSTOMER)
+    expect(tab.locator("#stat-busiest")).to_have_text("2")
+    held: list[Route] = []
+    tab.page.route("**/buckets?*", lambda route: held.append(route))
+    with tab.page.expect_request("**/buckets?*"):
+        tab.page.get_by_label("Bars").select_option("week")
+    with tab.page.expect_request("**/buckets?*"):
+        tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    tab.page.wait_for_timeout(200)
+    held[-1].continue_()
+    expect(tab.locator("#plot")).to_have_attribute("aria-valuemax", "5")
