@@ -2,7 +2,7 @@
 
 import { byId, h, show } from "./dom.js";
 
-const TOAST_MILLISECONDS = 3_000;
+const TOAST_MILLISECONDS = 5_000;
 
 /** Wait; what is there already stays, dimmed. */
 export function showLoading(isThere) {

@@ -4,6 +4,7 @@ import { ApiError } from "./api.js";
 import { NoCsv, toCsv } from "./csv.js";
 import { byId, h, show } from "./dom.js";
 import { save } from "./exports.js";
+import { sentence, toast } from "./faces.js";
 import { count, plural } from "./format.js";
 import { sendFile } from "./upload.js";
 
@@ -21,8 +22,11 @@ export function makeUpload({ needKey, onDone, choose }) {
 
   function tell(receipts, size) {
     byId("upload-progress").value = size ? Math.min(receipts.bytes / size, 1) : 1;
-    for (const kind of ["inserted", "duplicates", "voided", "accepted"]) byId(`upload-${kind}`).textContent = count(receipts[kind]);
-    show(byId("upload-accepted").parentElement, receipts.accepted > 0);
+    for (const kind of ["inserted", "duplicates", "voided", "accepted"]) {
+      byId(`upload-${kind}`).textContent = count(receipts[kind]);
+      // What a service that hands events to Kafka cannot say yet is left out.
+      show(byId(`upload-${kind}`).parentElement, receipts[kind] > 0 || (receipts.accepted > 0) === (kind === "accepted"));
+    }
     byId("upload-rejected").textContent = count(receipts.rejected.length);
     rejected = receipts.rejected;
     const why = receipts.isAsked ? "The service asks to wait." : "The service does not answer.";
@@ -36,9 +40,12 @@ export function makeUpload({ needKey, onDone, choose }) {
 
   function finish(receipts) {
     const handled = receipts.inserted + receipts.duplicates + receipts.voided;
-    const again = receipts.again ? " Some were sent again after no answer; what was stored the first time counts as a duplicate." : "";
-    const later = receipts.accepted ? ` ${plural(receipts.accepted, "row")} accepted, and counted a little later.` : "";
-    say(`Done: ${plural(handled, "row")} stored or known, ${count(receipts.rejected.length)} rejected.${later}${again}`);
+    const taken = receipts.accepted ? `${plural(receipts.accepted, "row")} accepted` : `${plural(handled, "row")} stored or known`;
+    const later = receipts.accepted ? " What is accepted is counted a little later." : "";
+    const again = receipts.again && !receipts.accepted ? " Some were sent again after no answer; what was stored the first time counts as a duplicate." : "";
+    byId("upload-title").textContent = `Added ${name}`;
+    if (receipts.read) say(`Done: ${taken}, ${count(receipts.rejected.length)} rejected.${later}${again}`);
+    else say("Done: this file has no rows.");
     byId("upload-customers").replaceChildren(
       ...[...receipts.customers].map((id) => h("button", { type: "button", class: "chip", onclick: () => choose(id) }, h("span", { class: "name" }, `Show ${id}`))),
     );
@@ -55,9 +62,19 @@ export function makeUpload({ needKey, onDone, choose }) {
     byId("save-rejects").textContent = `Save rejected rows${more}`;
   }
 
+  /** One at a time; none is left out without a word. */
+  function take(files) {
+    if (!files.length) return;
+    if (stop) toast(`${name} is still being added: add the next file after it.`);
+    else {
+      if (files.length > 1) toast("One file at a time: only the first is being added.");
+      start(files[0]);
+    }
+  }
+
   async function start(file) {
-    if (stop) return;
     stop = new AbortController();
+    window.addEventListener("beforeunload", askToStay);
     name = file.name;
     rejected = [];
     byId("upload-title").textContent = `Adding ${file.name}`;
@@ -75,6 +92,7 @@ export function makeUpload({ needKey, onDone, choose }) {
       say(why(error));
     } finally {
       stop = null;
+      window.removeEventListener("beforeunload", askToStay);
       byId("upload").removeAttribute("aria-busy");
       byId("upload-stop").textContent = "Close";
       showRejects();
@@ -84,7 +102,10 @@ export function makeUpload({ needKey, onDone, choose }) {
 
   byId("upload-stop").addEventListener("click", () => {
     if (stop) stop.abort(new DOMException("stopped", "AbortError"));
-    else show(byId("upload"), false);
+    else {
+      show(byId("upload"), false);
+      byId("add-events").focus();
+    }
   });
   byId("save-rejects").addEventListener("click", () => {
     const rows = rejected.map(({ line, reason, row }) => [line, reason, row]);
@@ -92,7 +113,7 @@ export function makeUpload({ needKey, onDone, choose }) {
   });
   byId("add-events").addEventListener("click", () => byId("file").click());
   byId("file").addEventListener("change", ({ target }) => {
-    if (target.files[0]) start(target.files[0]);
+    take([...target.files]);
     target.value = "";
   });
 
@@ -107,15 +128,20 @@ export function makeUpload({ needKey, onDone, choose }) {
     if (!isFile(event)) return;
     event.preventDefault();
     show(byId("drop"), false);
-    if (event.dataTransfer.files[0]) start(event.dataTransfer.files[0]);
+    take([...event.dataTransfer.files]);
   });
 }
 
 const SAFE = "What was stored stays stored: sending the whole file again is safe.";
 
+/** Leaving would stop the file. */
+function askToStay(event) {
+  event.preventDefault();
+}
+
 function why(error) {
   if (error.name === "AbortError") return `Stopped. ${SAFE}`;
   if (error instanceof NoCsv) return `This file ${error.message}.`;
-  if (error instanceof ApiError) return `${error.title}: ${error.detail}. ${SAFE}`;
+  if (error instanceof ApiError) return `${error.title}: ${sentence(error.detail)} ${SAFE}`;
   return `The file cannot be read: ${error.message}. ${SAFE}`;
 }

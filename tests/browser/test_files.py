@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from playwright.sync_api import Route, expect
 
+from events.api.receipts import AcceptedReceipts
 from tests.browser.conftest import CUSTOMER, Open, Site, Tab
 
 pytestmark = pytest.mark.database
@@ -162,6 +163,60 @@ def test_receipts_that_break_off_are_asked_for_again(tab: Tab, site: Site) -> No
     expect(tab.locator("#upload-state")).to_contain_text("The service does not answer")
     expect_receipts(tab, inserted=0, duplicates=1, rejected=0)
     expect(tab.locator("#upload-state")).to_contain_text("Some were sent again after no answer")
+
+
+def test_where_events_go_to_kafka_rows_are_accepted_and_counted_later(tab: Tab, site: Site) -> None:
+    receipts = AcceptedReceipts(
+        accepted=1,
+        rejected=1,
+        results=[
+            {"index": 0, "status": "accepted"},
+            {"index": 1, "status": "rejected", "error": "timestamp: is none"},
+        ],
+    )
+    tab.page.route(
+        f"{site.url}/events",
+        lambda route: route.fulfill(status=207, json=receipts.model_dump()),
+    )
+    tab.open()
+    drop(tab, "kafka.csv", b"kafka,e,t,2021-03-01T00:00:00Z\nkafka,e,t,soon\n")
+    expect(tab.locator("#upload-state")).to_have_text(
+        "Done: 1 row accepted, 1 rejected. What is accepted is counted a little later."
+    )
+    assert tab.text("#upload dl").split("\n") == ["Accepted", "1", "Rejected", "1"]
+    assert tab.rows("#rejects-body") == [["2", "timestamp: is none", "kafka,e,t,soon"]]
+    expect(tab.page.get_by_role("button", name="Show kafka")).to_be_visible()
+
+
+def test_a_second_file_waits_for_the_first_and_is_told_so(tab: Tab, site: Site) -> None:
+    held: list[Route] = []
+    tab.page.route(f"{site.url}/events", lambda route: held.append(route))
+    tab.open()
+    with tab.page.expect_request(f"{site.url}/events"):
+        drop(tab, "first.csv", b"first,e,t,2021-03-01T00:00:00Z\n")
+    drop(tab, "second.csv", b"second,e,t,2021-03-01T00:00:00Z\n")
+    expect(tab.locator("#toast")).to_have_text(
+        "first.csv is still being added: add the next file after it."
+    )
+    # Who leaves the page is asked whether to, as long as a file is on its way.
+    leave = """() => {
+        const leaving = new Event("beforeunload", {cancelable: true});
+        return !window.dispatchEvent(leaving);
+    }"""
+    assert tab.page.evaluate(leave)
+    held.pop().continue_()
+    expect_receipts(tab, inserted=1, duplicates=0, rejected=0)
+    expect(tab.locator("#upload-title")).to_have_text("Added first.csv")
+    assert not tab.page.evaluate(leave)
+    tab.page.get_by_role("button", name="Close").press("Enter")
+    expect(tab.page.get_by_role("button", name="Add events")).to_be_focused()
+
+
+@pytest.mark.parametrize("content", [b"", b"customer_id,event_type,transaction_id,timestamp\n"])
+def test_a_file_without_rows_is_said_to_have_none(tab: Tab, content: bytes) -> None:
+    tab.open()
+    drop(tab, "empty.csv", content)
+    expect(tab.locator("#upload-state")).to_have_text("Done: this file has no rows.")
 
 
 def test_a_file_can_be_stopped_while_it_waits(tab: Tab, site: Site) -> None:
