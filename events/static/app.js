@@ -259,7 +259,7 @@ function draw() {
   const layers = state.view === "stacked" ? layersOf(all, types) : [{ name: "Total", types: [], tone: 0, isTotal: true }];
   view = { unit, zone: unit === "hour" ? "UTC" : data.zone, bars, layers, previous: previous?.bars ?? null };
   showResult();
-  byId("result-title").textContent = state.customer;
+  byId("result-title").textContent = byId("result-title").title = state.customer;
   byId("result-window").textContent = `${format.windowText(data.window)}, ${data.zone}`;
   show(byId("empty"), data.total === 0);
   chart.draw(view);
@@ -281,13 +281,15 @@ function drawAround() {
 function drawNobody(voided) {
   view = null;
   chart.clear();
+  // An id's direction is its own: nothing after it is turned round.
+  const id = h("bdi", {}, state.customer);
   const others = button("See the customers there are", () => go({ customer: "", types: [] }));
   if (!voided) {
-    showPanel("unknown", "No events of this customer", `Nothing is stored for “${state.customer}”. Ids are exact: case and every character count.`, [others]);
+    showPanel("unknown", "No events of this customer", ["Nothing is stored for “", id, "”. Ids are exact: case and every character count."], [others]);
     return;
   }
   const when = format.exact(Date.parse(voided.voided_at));
-  const text = `“${state.customer}” is known, and nothing of it is counted. Its newest event was voided on ${when}: “${voided.void_reason}”.`;
+  const text = ["“", id, `” is known, and nothing of it is counted. Its newest event was voided on ${when}: “`, h("bdi", {}, voided.void_reason), "”."];
   showPanel("voided", "Every event of this customer is voided", text, [others]);
 }
 

@@ -211,7 +211,8 @@ function timeAxis(frame, { bars, unit }) {
   const texts = places.map((place) => {
     // A day is named under the middle of its bar, an hour at its start.
     const x = frame.x(place) + (unit === "hour" ? 0 : frame.slot / 2);
-    const anchor = x - frame.left < 20 ? "start" : frame.right - x < 22 ? "end" : "middle";
+    // The numbers on the left leave room for half a name; on the right there is none.
+    const anchor = frame.right - x < 22 ? "end" : "middle";
     return svg("text", { x, y: frame.bottom + 21, "text-anchor": anchor }, tick(bars[place].local.start, step));
   });
   return svg("g", { class: "axis" }, ...texts);

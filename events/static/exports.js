@@ -2,11 +2,13 @@
 
 import { bucketParameters, bucketsPath, key } from "./api.js";
 import { svg } from "./dom.js";
-import { count, windowText } from "./format.js";
+import { plural, windowText } from "./format.js";
 
 const DRAWN = ["fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", "font-family", "font-size", "font-weight"];
 const [LEGEND_TOP, LEGEND_LINE, PAD] = [70, 20, 24];
 const LONGEST_NAME = 28;
+/** As small as a title may become; what is longer still is cut. */
+const LEAST_SHARE = 0.75;
 const PIXELS_EACH = 2;
 
 export function save(name, content, type) {
@@ -48,7 +50,9 @@ export function pictureOf(chart, { customer, window, total, layers }) {
     svg("text", { x, y, "font-size": size, "font-family": style.fontFamily, fill: style.color, ...attributes }, content);
   const fitted = (y, size, content, weight) => {
     const share = (width - 2 * PAD) / widthOf(content, `${weight} ${size}px ${style.fontFamily}`);
-    return text(PAD, y, size * Math.min(1, share), content, { "font-weight": weight });
+    const characters = [...content];
+    const shown = share < LEAST_SHARE ? `${characters.slice(0, Math.floor((characters.length * share) / LEAST_SHARE) - 2).join("")}…` : content;
+    return text(PAD, y, size * Math.min(1, Math.max(share, LEAST_SHARE)), shown, { "font-weight": weight });
   };
   const inner = copied(chart);
   const picture = svg(
@@ -57,7 +61,7 @@ export function pictureOf(chart, { customer, window, total, layers }) {
     svg("title", {}, `Events of ${customer}`),
     svg("rect", { width, height, fill: style.backgroundColor }),
     fitted(36, 17, customer, 600),
-    fitted(58, 13, `${count(total)} events, ${windowText(window)}, ${window.zone}`, 400),
+    fitted(58, 13, `${plural(total, "event")}, ${windowText(window)}, ${window.zone}`, 400),
     ...names.parts(text),
     svg("g", { transform: `translate(${PAD} ${head})` }, ...inner.childNodes),
   );

@@ -24,13 +24,16 @@ export function showResult() {
   show(byId("result"), true);
 }
 
-/** @param kind `start`, `unknown`, `voided`, `error` or `key`, which asks for a key. */
+/**
+ * @param kind `start`, `unknown`, `voided`, `error` or `key`, which asks for a key.
+ * @param text What it says; a list where a part of it is an element.
+ */
 export function showPanel(kind, title, text, actions = []) {
   show(byId("result"), false);
   show(byId("loading"), false);
   byId("panel").dataset.kind = kind;
   byId("panel-title").textContent = title;
-  byId("panel-text").textContent = text;
+  byId("panel-text").replaceChildren(...[text].flat());
   byId("panel-actions").replaceChildren(...actions);
   show(byId("key-form"), kind === "key");
   show(byId("panel"), true);

@@ -14,7 +14,7 @@ export function knownTypes({ summary, bars, types, isGrouped }) {
   return isGrouped && !types.length ? ranked(typesOf(bars)) : null;
 }
 
-export function drawStats({ unit, total, bars, types, previous, summary }) {
+export function drawStats({ unit, total, bars, types, previous, summary, isFilled }) {
   byId("stat-total").textContent = format.count(total);
   byId("stat-change").textContent = previous
     ? `${format.change(total, previous.total)}, before ${format.count(previous.total)}`
@@ -24,8 +24,9 @@ export function drawStats({ unit, total, bars, types, previous, summary }) {
   byId("stat-busiest").textContent = best.count ? format.count(best.count) : "–";
   byId("stat-busiest-when").textContent = best.when;
   byId("stat-mean-name").textContent = `Average ${unit}`;
-  byId("stat-mean").textContent = format.count(Math.round((total / Math.max(bars.length, 1)) * 10) / 10);
-  byId("stat-mean-more").textContent = `over ${format.plural(bars.length, unit)}`;
+  byId("stat-mean").textContent = format.average(total / Math.max(bars.length, 1));
+  // Where only bars with events are drawn, the others are in no average.
+  byId("stat-mean-more").textContent = `over ${format.plural(bars.length, unit)}${isFilled ? "" : " with events"}`;
 }
 
 /** The busiest hour, if it is known of these types; otherwise the busiest bar. */
@@ -74,7 +75,7 @@ export function makeTypeList({ toggle, chooseAll }) {
     const focused = document.activeElement?.dataset?.type;
     const chips = shown.map(([type, total]) => chip(type, total, toneOf.get(type)));
     const showAll = () => ((areAllShown = true), draw(known, types, layers));
-    if (isOver) chips.push(quiet(`${format.count(all.length - shown.length)} more types`, showAll));
+    if (isOver) chips.push(quiet(`${format.plural(all.length - shown.length, "more type")}`, showAll));
     if (types.length) chips.push(quiet("All types", chooseAll));
     byId("types").replaceChildren(...chips);
     mark(types);

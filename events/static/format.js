@@ -3,6 +3,7 @@
 import { DAY, HOUR } from "./series.js";
 
 const number = new Intl.NumberFormat("en-US");
+const small = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 2 });
 const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
 const inUtc = (options) => new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", ...options });
 const shortDay = inUtc({ day: "numeric", month: "short" });
@@ -15,6 +16,8 @@ const clock = inUtc({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const exactClock = inUtc({ hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 export const count = (value) => number.format(value);
+/** Of few events among many hours it says more than 0. */
+export const average = (value) => (value < 1 ? small.format(value) : number.format(Math.round(value * 10) / 10));
 export const shortCount = (value) => (value < 10_000 ? number.format(value) : compact.format(value));
 export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 
