@@ -4,7 +4,7 @@ import { ApiError, getCustomers, key } from "./api.js";
 import { makeChart } from "./chart.js";
 import { makeCustomerField } from "./customers.js";
 import { byId, h, show } from "./dom.js";
-import { button, sentence, showLoading, showPanel, showResult, showSettled } from "./faces.js";
+import { button, hear, sentence, showLoading, showPanel, showResult, showSettled } from "./faces.js";
 import { drawStats, knownTypes, makeTypeList, noteOf } from "./figures.js";
 import * as format from "./format.js";
 import { BadDates, loadChart, loadRest } from "./load.js";
@@ -92,7 +92,7 @@ function forget() {
 }
 
 function drawControls() {
-  byId("customer").value = state.customer;
+  field.draw(state.customer);
   for (const name of ["range", "view"]) {
     for (const input of document.getElementsByName(name)) input.checked = input.value === state[name];
   }
@@ -138,6 +138,7 @@ async function refresh({ isQuiet = false, edges = null } = {}) {
       const isSameWindow = data?.window && found.window && isoText(found) === isoText(data);
       data = { ...found, asked: askedState, summary: isSameWindow ? data.summary : null, isWhole: !found.bars };
       draw();
+      if (!isQuiet && view) hear(`${state.customer}: ${format.plural(data.total, "event")}, ${byId("result-window").textContent}`);
       isThere = true;
       showSettled();
       if (found.bars) await complete(isQuiet ? null : data.summary, own.signal);

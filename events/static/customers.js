@@ -8,9 +8,11 @@ const MOST = 8;
 const PATIENCE_MILLISECONDS = 120;
 
 /**
- * @param choose Called with the id chosen or typed.
+ * @param choose Called with the id chosen, or typed and confirmed with Enter.
+ * @returns `draw`, which shows the customer that is looked at, and `close`.
  */
 export function makeCustomerField({ input, list, choose }) {
+  let drawn = "";
   let options = [];
   let active = -1;
   let asking = null;
@@ -23,6 +25,11 @@ export function makeCustomerField({ input, list, choose }) {
     active = -1;
     input.setAttribute("aria-expanded", "false");
     input.removeAttribute("aria-activedescendant");
+  }
+
+  function draw(id) {
+    drawn = id;
+    input.value = id;
   }
 
   function take(id) {
@@ -53,9 +60,13 @@ export function makeCustomerField({ input, list, choose }) {
         ),
       ),
     );
+    if (!customers.length) {
+      const nobody = input.value ? "No id begins with this" : "No customers yet";
+      list.append(h("li", { class: "nobody", role: "option", "aria-disabled": "true", "aria-selected": "false" }, nobody));
+    }
     mark(-1);
-    list.hidden = !customers.length;
-    input.setAttribute("aria-expanded", String(customers.length > 0));
+    list.hidden = false;
+    input.setAttribute("aria-expanded", "true");
   }
 
   async function ask(prefix) {
@@ -80,18 +91,22 @@ export function makeCustomerField({ input, list, choose }) {
     input.select();
     ask("");
   });
-  input.addEventListener("blur", close);
+  // What is only typed is not looked at, and must not look as if it were.
+  input.addEventListener("blur", () => {
+    close();
+    input.value = drawn;
+  });
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") {
       event.preventDefault();
       if (active >= 0) take(options[active].customer_id);
       else if (input.value) take(input.value);
     } else if (event.key === "Escape") close();
-    else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !list.hidden) {
+    else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !list.hidden && options.length) {
       event.preventDefault();
       const step = event.key === "ArrowDown" ? 1 : -1;
       mark((active + step + options.length + (active < 0 && step < 0 ? 1 : 0)) % options.length);
     }
   });
-  return { close };
+  return { draw, close };
 }

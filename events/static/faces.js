@@ -6,6 +6,7 @@ const TOAST_MILLISECONDS = 5_000;
 
 /** Wait; what is there already stays, dimmed. */
 export function showLoading(isThere) {
+  hear("Loading");
   show(byId("panel"), false);
   byId("result").setAttribute("aria-busy", "true");
   show(byId("result"), isThere);
@@ -37,6 +38,12 @@ export function showPanel(kind, title, text, actions = []) {
   byId("panel-actions").replaceChildren(...actions);
   show(byId("key-form"), kind === "key");
   show(byId("panel"), true);
+  hear(`${title}. ${byId("panel-text").textContent}`);
+}
+
+/** What became of the reader's choice, for who does not see the page change. */
+export function hear(text) {
+  byId("heard").textContent = text;
 }
 
 /** A word that goes away by itself. */

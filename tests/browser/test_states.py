@@ -26,6 +26,10 @@ AXE = (
 def test_without_a_customer_the_page_offers_those_there_are(tab: Tab) -> None:
     tab.open()
     expect(tab.locator("#panel-title")).to_have_text("Choose a customer")
+    heard = tab.locator("#heard")
+    expect(heard).to_have_text(
+        "Choose a customer. Type the start of an id above, or take one of these."
+    )
     tab.locator("#panel").get_by_role("button", name=CUSTOMER).click()
     expect(tab.locator("#result-title")).to_have_text(CUSTOMER)
 
@@ -88,10 +92,13 @@ def test_while_it_waits_for_an_answer_it_says_so(tab: Tab) -> None:
     tab.page.route("**/buckets?*", lambda route: held.append(route))
     tab.open(customer=CUSTOMER)
     expect(tab.locator("#loading")).to_be_visible()
+    heard = tab.page.get_by_role("status").and_(tab.locator("#heard"))
+    expect(heard).to_have_text("Loading")
     tab.page.wait_for_timeout(200)
     (route,) = held
     route.continue_()
     expect(tab.locator("#loading")).to_be_hidden()
+    expect(heard).to_have_text(f"{CUSTOMER}: 750 events, 11 Mar 2021 – 9 Apr 2021, UTC")
     expect(tab.locator("#stat-total")).to_have_text("750")
 
 

@@ -170,6 +170,21 @@ def test_customers_are_offered_as_one_types_and_taken_with_the_keyboard(tab: Tab
     expect(tab.locator("#result-title")).to_have_text(CUSTOMER)
 
 
+def test_what_is_typed_and_not_taken_does_not_stay_in_the_field(tab: Tab) -> None:
+    tab.open(customer=CUSTOMER)
+    expect(tab.locator("#result-title")).to_have_text(CUSTOMER)
+    tab.customer.press_sequentially("nobody begins so")
+    option = tab.page.get_by_role("option", name="No id begins with this")
+    expect(option).to_have_attribute("aria-disabled", "true")
+    tab.customer.press("ArrowDown")
+    tab.customer.press("Tab")
+    expect(option).to_be_hidden()
+    expect(tab.customer).to_have_value(CUSTOMER)
+    tab.customer.fill("Acme")
+    tab.customer.press("Enter")
+    expect(tab.locator("#panel-title")).to_have_text("No events of this customer")
+
+
 def test_the_keyboard_goes_from_bar_to_bar_and_hears_the_exact_count(tab: Tab) -> None:
     tab.open(customer=CUSTOMER, range="24h")
     plot = tab.page.get_by_role("slider")
