@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import CUSTOMER, NARROW, Open, Site, Tab
+from tests.browser.conftest import CUSTOMER, NARROW, Open, Scheme, Site, Tab
 
 pytestmark = pytest.mark.database
 
@@ -77,3 +77,29 @@ def test_on_paper_there_are_all_rows_and_nothing_to_press(tab: Tab) -> None:
     fits = "table => table.scrollHeight <= table.clientHeight"
     assert tab.page.get_by_role("region", name="Rows").evaluate(fits)
     assert tab.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_edge_of_a_field_stands_out_from_the_page(
+    new_tab: Open, site: Site, scheme: Scheme
+) -> None:
+    # WCAG 1.4.11, at which axe does not look.
+    tab = new_tab(site, scheme=scheme)
+    tab.open(customer=CUSTOMER)
+    page, edge = tab.locator("body, #customer").evaluate_all(
+        """([body, field]) => [
+            getComputedStyle(body).backgroundColor,
+            getComputedStyle(field).borderTopColor,
+        ].map(colour => colour.match(/\\d+/g).map(Number))"""
+    )
+    dark, light = sorted(map(luminance, (page, edge)))
+    assert (light + 0.05) / (dark + 0.05) >= 3
+
+
+def luminance(colour: list[int]) -> float:
+    """As WCAG has it: 0 for black, 1 for white."""
+    red, green, blue = (
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
+        for share in (part / 255 for part in colour)
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
