@@ -16,9 +16,7 @@ export function knownTypes({ summary, bars, types, isGrouped }) {
 
 export function drawStats({ unit, total, bars, types, previous, summary, isFilled }) {
   byId("stat-total").textContent = format.count(total);
-  byId("stat-change").textContent = previous
-    ? `${format.change(total, previous.total)}, before ${format.count(previous.total)}`
-    : scopeText(types);
+  byId("stat-change").textContent = previous ? changeText(total, previous.total) : scopeText(types);
   const best = busiestOf({ unit, bars, types, summary });
   byId("stat-busiest-name").textContent = `Busiest ${best.unit}`;
   byId("stat-busiest").textContent = best.count ? format.count(best.count) : "–";
@@ -38,6 +36,11 @@ function busiestOf({ unit, bars, types, summary }) {
   const bar = busiest(bars);
   const when = unit === "hour" ? (at) => `${format.hourSpan(at.start)} UTC` : (at) => format.span(at, unit);
   return { unit, count: bar?.count, when: bar ? when(bar) : "" };
+}
+
+function changeText(now, before) {
+  const change = format.change(now, before);
+  return before ? `${change}, before ${format.count(before)}` : change;
 }
 
 function scopeText(types) {
