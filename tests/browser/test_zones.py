@@ -162,6 +162,38 @@ def test_the_zone_is_chosen_and_stands_in_the_address(new_tab: Open, site: Site)
     expect(zone).to_have_value("Europe/Berlin")
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "shown"),
+    [
+        ("2021-03-04T23:00:00Z", "2021-03-05T22:30:00.000000Z", ("2021-03-05T00:00", "T23:30")),
+        (
+            "2021-03-05T08:00:00.250000+09:00",
+            "2021-03-05T22:30:15Z",
+            ("T00:00:00.25", "T23:30:15"),
+        ),
+    ],
+)
+def test_dates_may_stand_in_a_link_as_the_api_writes_instants(
+    tab: Tab, site: Site, start: str, end: str, shown: tuple[str, str]
+) -> None:
+    tab.open(customer=CUSTOMER, start=start, end=end, timezone="Europe/Berlin")
+    expect(tab.locator("#stat-total")).to_have_text(
+        str(site.buckets(CUSTOMER, start=start, end=end)["total"])
+    )
+    for name, text in zip(("start", "end"), shown, strict=True):
+        assert tab.locator(f"#{name}").input_value().endswith(text)
+
+
+def test_an_instant_that_the_clocks_show_twice_is_not_taken_for_the_other(tab: Tab) -> None:
+    tab.open(
+        customer=CUSTOMER,
+        start="2020-10-25T01:30:00Z",  # 02:30, as an hour before
+        end="2021-03-05T00:00:00Z",
+        timezone="Europe/Berlin",
+    )
+    expect(tab.locator("#dates-error")).to_have_text("Give both dates.")
+
+
 def test_a_zone_that_is_none_is_as_if_it_were_not_there(tab: Tab) -> None:
     tab.open(customer=CUSTOMER, timezone="+05:30")
     expect(tab.locator("#result-window")).to_have_text("11 Mar 2021 – 9 Apr 2021, UTC")
