@@ -171,6 +171,25 @@ def test_a_page_with_many_cut_hours_ends_early_and_its_total_is_of_the_whole_win
     assert [(len(page.periods), page.total) for page in pages] == [(399, days), (51, days)]
 
 
+def test_a_page_with_many_events_in_cut_hours_ends_early(
+    service: EventService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("events.periods.MOST_CUT_EVENTS", 6)
+    days = 7
+    events = [
+        event(f"t-{day}-{minute}", timestamp=HOUR_ZERO + day * DAY + 18 * HOUR + minute * MINUTE)
+        for day in range(days)
+        for minute in (15, 45)
+    ]
+    service.ingest(events)
+    query = BucketQuery("acme", Window(HOUR_ZERO, HOUR_ZERO + days * DAY))
+    pages = all_pages(service, query, Calendar(Unit.DAY, KOLKATA))
+    # The two events of each hour that a midnight cuts are looked at once, though they are of two
+    # days: a page of three days begins three such hours.
+    assert [len(page.periods) for page in pages] == [3, 2, 2, 1]
+    assert {page.total for page in pages} == {len(events)}
+
+
 def test_all_of_time_is_a_window_and_misses_no_event(service: EventService) -> None:
     last = LATEST - MICROSECOND
     service.ingest([event("t-0"), event("t-1", timestamp=last), event("t-2", timestamp=LATEST)])
