@@ -271,6 +271,35 @@ def test_a_summary_of_a_window_says_only_what_lies_in_it(service: EventService) 
     )
 
 
+def test_a_summary_looks_at_the_counters_and_at_the_events_of_two_hours(
+    service: EventService, spy: SpyStore
+) -> None:
+    service.ingest([event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY) for day in range(10)])
+    spy.calls.clear()
+    service.summary("acme", ALL_TIME)
+    assert spy.names() == ["day_counts", "stored_events", "stored_events"]
+    first, last = (Window(at, at + HOUR) for at in (HOUR_ZERO, HOUR_ZERO + 9 * DAY))
+    assert [arguments[1] for _, arguments in spy.calls[1:]] == [first, last]
+
+
+def test_a_summary_looks_past_many_voided_events(service: EventService) -> None:
+    seconds = timedelta(seconds=1)
+    events = [event(f"t-{place}", timestamp=HOUR_ZERO + place * seconds) for place in range(1_001)]
+    service.ingest(events)
+    service.void([each for each in events if each != events[500]], reason="wrong")
+    found = service.summary("acme", ALL_TIME)
+    assert found.total == 1
+    assert found.first_event_at == found.last_event_at == events[500].timestamp
+
+
+def test_a_summary_tells_the_first_of_the_busiest_hours(service: EventService) -> None:
+    hours = (0, 5, 5, 30, 30, 31)
+    service.ingest(
+        [event(f"t-{place}", timestamp=HOUR_ZERO + at * HOUR) for place, at in enumerate(hours)]
+    )
+    assert service.summary("acme", ALL_TIME).busiest == BucketCount(HOUR_ZERO + 5 * HOUR, 2)
+
+
 def test_a_summary_of_nobody_is_empty_and_looks_at_no_event(
     service: EventService, spy: SpyStore
 ) -> None:
