@@ -157,6 +157,25 @@ def test_hours_that_midnights_cut_are_counted_all_at_once_and_only_where_there_a
     assert spy.calls[1] == ("count_events", ("acme", cut))
 
 
+@pytest.mark.parametrize("unit", Unit)
+def test_an_export_of_more_counters_than_are_held_at_a_time_is_one_page(
+    service: EventService, unit: Unit
+) -> None:
+    # 600 counters of types: not all are held together, and what is does not end with a day's last.
+    service.ingest(
+        [
+            event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY + 18.75 * HOUR, event_type=kind)
+            for day in range(200)
+            for kind in "abc"
+        ]
+    )
+    window = Window(HOUR_ZERO, HOUR_ZERO + 200 * DAY)
+    query = BucketQuery("acme", window, is_grouped=True)
+    assert tuple(service.all_buckets(query)) == service.buckets(query).buckets
+    calendar = Calendar(unit, KOLKATA)
+    assert tuple(service.all_periods(query, calendar)) == service.periods(query, calendar).periods
+
+
 def test_a_page_with_many_cut_hours_ends_early_and_its_total_is_of_the_whole_window(
     service: EventService,
 ) -> None:
