@@ -26,6 +26,9 @@ _HOUR_24 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]24:")
 _SPACE_FOR_PLUS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+ [0-9]{2}(?::?[0-9]{2})?")
 #: dateutil reads `GMT+3` as POSIX does, three hours behind; most who write it mean ahead.
 _TWO_WAY_OFFSET = re.compile(r"(?:GMT|UTC|Z) ?[+-] ?[0-9]", re.IGNORECASE)
+#: What a machine's own files of zones have beside IANA's names: links to another zone on each, and
+#: zones with leap seconds, whose clocks are set 27 s late.
+_NOT_IANA = re.compile(r"localtime|posixrules|(?:posix|right)/.*", re.DOTALL)
 _EXAMPLE = "2021-03-01T00:10:05.657Z"
 #: Longer texts are no timestamps; without the bound a lenient parser reads megabytes.
 _LONGEST = 128
@@ -206,9 +209,12 @@ def _why_no_instant(text: str) -> str:
 
 def zone_named(name: str) -> tzinfo:
     """The IANA zone `name`; raises `InvalidInput` where there is none."""
+    no_zone = InvalidInput(
+        f"no time zone is named {name!r}: use an IANA name such as Europe/Berlin or UTC"
+    )
+    if _NOT_IANA.fullmatch(name):
+        raise no_zone
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        raise InvalidInput(
-            f"no time zone is named {name!r}: use an IANA name such as Europe/Berlin or UTC"
-        ) from exc
+        raise no_zone from exc

@@ -97,8 +97,7 @@ def _event_type(text: str) -> str:
 
 
 def _zone(text: object) -> tzinfo:
-    # `localtime` is another zone on each machine.
-    if not re.fullmatch(ZONE_PATTERN, str(text)) or text == "localtime":
+    if not re.fullmatch(ZONE_PATTERN, str(text)):
         raise ValueError("is no IANA time zone such as Europe/Berlin or UTC")
     try:
         return zone_named(str(text))

@@ -1,12 +1,8 @@
-"""What the commands about counts have in common: what may be asked, and a service to ask."""
+"""What the commands about counts have in common: what may be asked."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 
@@ -86,14 +82,3 @@ def asked(options: argparse.Namespace) -> Asked:
         is_filled=options.fill is not None,
     )
     return Asked(query, calendar)
-
-
-@contextmanager
-def until_nobody_reads() -> Iterator[None]:
-    """Whoever reads standard output may have enough of it, as `head` does."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is buffered still would fail again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,19 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from typing import Any
 
 from events.bootstrap import load_settings
 from events.commands import EXIT_OK, Commands
-from events.commands.asked import (
-    Asked,
-    add_question,
-    asked,
-    until_nobody_reads,
-)
+from events.commands.asked import Asked, add_question, asked
 from events.commands.chart import chart
 from events.commands.opened import opened_service
+from events.commands.output import standard_output
 from events.formats import Counts, count_object, csv_pieces
 from events.timestamps import format_timestamp
 
@@ -41,27 +36,26 @@ def add_to(commands: Commands) -> None:
 
 def _buckets(options: argparse.Namespace) -> int:
     question, settings = asked(options), load_settings()
-    with opened_service(settings) as service, until_nobody_reads():
+    with opened_service(settings) as service, standard_output() as output:
         counts = question.counts(service)
         if options.csv:
             for piece in csv_pieces(
                 counts, question.calendar, is_grouped=question.query.is_grouped
             ):
-                sys.stdout.buffer.write(piece)
+                output.write(piece)
         elif options.json:
             found = _as_json(question, counts)
             if settings.events_counts == "windowed":
                 found["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
-            sys.stdout.write(json.dumps(found) + "\n")
+            output.write(f"{json.dumps(found)}\n".encode())
         else:
-            encoding = sys.stdout.encoding or "utf-8"
             text = chart(
                 list(counts),
                 question.calendar,
                 columns=shutil.get_terminal_size((_COLUMNS, 24)).columns,
-                can_draw=_can_write("█▏", encoding),
+                can_draw=_can_write("█▏", output.encoding),
             )
-            sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            output.write(text.encode(output.encoding, "backslashreplace"))
     return EXIT_OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -38,14 +39,15 @@ def chart(
     total = sum(each.count for each in counts)
     most = max((row.count for row in rows), default=0)
     label_width = max(len("total"), *(len(row.label) for row in rows), 0)
-    kind_width = max((len(row.kind) for row in rows), default=0)
+    kind_width = max((_width(row.kind) for row in rows), default=0)
     number_width = len(f"{total:,}")
     # The texts, and two spaces or a mark between each two.
     before = label_width + 2 + (kind_width + 2 if kind_width else 0) + number_width + 2
     room = columns - before
     lines = []
     for row in rows:
-        kind = f"{row.kind:<{kind_width}}  " if kind_width else ""
+        gap = " " * (kind_width - _width(row.kind) + 2)
+        kind = f"{row.kind}{gap}" if kind_width else ""
         bar = _bar(row.count, most, room, can_draw=can_draw) if room >= _SHORTEST_BAR else ""
         line = f"{row.label:<{label_width}}{row.mark:<2}{kind}{row.count:>{number_width},}  {bar}"
         lines.append(line.rstrip())
@@ -80,6 +82,14 @@ def _label(calendar: Calendar | None, start: datetime) -> str:
         return hour_text(start)[:16].replace("T", " ") + "Z"
     day = local_text(calendar, start)[:10]
     return day[:7] if calendar.unit is Unit.MONTH else day
+
+
+def _width(text: str) -> int:
+    """Columns that a terminal gives a text: two for an ideograph, none for an accent put on it."""
+    return sum(
+        2 if unicodedata.east_asian_width(each) in "WF" else not unicodedata.combining(each)
+        for each in text
+    )
 
 
 def _bar(count: int, most: int, room: int, *, can_draw: bool) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from events.bootstrap import load_settings
 from events.commands import EXIT_OK, Commands, counted, say, shown
-from events.commands.asked import until_nobody_reads
+from events.commands.output import standard_output
 from events.fileingest import EXIT_INTERRUPTED, Interrupts
 from events.stream import check_installed
 from events.timestamps import format_timestamp
@@ -71,11 +71,11 @@ def _list(options: argparse.Namespace) -> int:
 
     found = (each for each in deadletters.letters(load_settings()) if options.reason in each.reason)
     number = 0
-    with until_nobody_reads():
+    with standard_output() as output:
         for letter in islice(found, options.limit):
             number += 1
             line = json.dumps(_as_json(letter)) if options.json else _as_line(letter)
-            sys.stdout.write(line + "\n")
+            output.write(f"{line}\n".encode(output.encoding, "backslashreplace"))
     if not options.json:
         say(counted(number, "dead letter"))
     return EXIT_OK

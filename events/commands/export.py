@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from events.commands import EXIT_OK, Commands, say
-from events.commands.asked import add_question, asked, until_nobody_reads
+from events.commands.asked import add_question, asked
 from events.commands.opened import opened_service
+from events.commands.output import standard_output, write_file
 from events.errors import InvalidInput
 from events.formats import encoded
 
@@ -44,27 +44,10 @@ def _export(options: argparse.Namespace) -> int:
             is_grouped=question.query.is_grouped,
         )
         if options.output is None:
-            with until_nobody_reads():
+            with standard_output() as output:
                 for piece in pieces:
-                    sys.stdout.buffer.write(piece)
+                    output.write(piece)
         else:
-            size = _write(options.output, pieces)
+            size = write_file(options.output, pieces)
             say(f"{options.output}: {size:,} bytes")
     return EXIT_OK
-
-
-def _write(path: Path, pieces: Iterator[bytes]) -> int:
-    """Under another name until it is whole: what is cut off must not be taken for all."""
-    partial = path.with_name(f"{path.name}.part")
-    size = 0
-    try:
-        try:
-            with partial.open("wb") as file:
-                for piece in pieces:
-                    size += file.write(piece)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as exc:
-        raise InvalidInput(f"{path} cannot be written: {exc.strerror}") from exc
-    return size

@@ -94,7 +94,7 @@ def test_an_export_to_a_file_is_there_once_it_is_whole(shell: Shell) -> None:
     assert (ran.code, ran.out) == (0, "")
     assert [json.loads(line) for line in shell.read("out.jsonl").splitlines()] == DAYS
     assert ran.err == f"out.jsonl: {len(shell.read('out.jsonl'))} bytes\n"
-    assert not shell.has("out.jsonl.part")
+    assert [each.name for each in shell.folder.iterdir()] == ["out.jsonl"]
 
     # The store is not there, and the file of before stays as it was.
     before = shell.read("out.jsonl")
@@ -102,7 +102,8 @@ def test_an_export_to_a_file_is_there_once_it_is_whole(shell: Shell) -> None:
         shell, "export", "acme", "--output", "out.jsonl", DYNAMODB_EVENTS_TABLE_NAME="no_such_table"
     )
     assert failed.code == 2
-    assert (shell.read("out.jsonl"), shell.has("out.jsonl.part")) == (before, False)
+    assert shell.read("out.jsonl") == before
+    assert [each.name for each in shell.folder.iterdir()] == ["out.jsonl"]
 
 
 def test_parquet_has_the_same_counts(shell: Shell) -> None:
@@ -141,3 +142,45 @@ def test_a_reader_that_has_enough_is_no_error(shell: Shell) -> None:
         "sys.exit(made.wait())\n"
     )
     assert shell.run("-c", script) == Ran(0, "", "")
+
+
+#: Runs a command whose output may have so many bytes: a disk that becomes full.
+CUT = (
+    "import resource, subprocess, sys\n"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\n"
+    "with open('cut', 'wb') as out:\n"
+    "    sys.exit(subprocess.run([sys.executable, '-m', 'events', *sys.argv[2:]], stdout=out)"
+    ".returncode)\n"
+)
+YEAR = ("acme", "--start", "2021-03-01", "--end", "2022-03-01", "--fill", "zero")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command", [("buckets",), ("buckets", "--json"), ("buckets", "--csv"), ("export",)]
+)
+def test_output_that_is_not_whole_is_an_error(
+    shell: Shell, command: tuple[str, ...], unbuffered: str
+) -> None:
+    settings = {"PYTHONUNBUFFERED": unbuffered}
+    ran = shell.run("-c", CUT, "20000", *command, *YEAR, settings=settings)
+    assert ran == Ran(2, "", "error: standard output cannot be written: File too large\n")
+
+
+def test_an_export_that_is_cut_off_leaves_the_file_of_before(shell: Shell) -> None:
+    shell.write("out.csv", "before")
+    ran = shell.run("-c", CUT, "20000", "export", *YEAR, "--output", "out.csv")
+    assert ran == Ran(2, "", "error: out.csv cannot be written: File too large\n")
+    assert shell.read("out.csv") == "before"
+    assert sorted(each.name for each in shell.folder.iterdir()) == ["cut", "out.csv"]
+
+
+def test_output_that_is_closed_is_an_error(shell: Shell) -> None:
+    script = (
+        "import os, subprocess, sys\n"
+        "sys.exit(subprocess.run([sys.executable, '-m', 'events', *sys.argv[1:]],\n"
+        "  preexec_fn=lambda: os.close(1)).returncode)\n"
+    )
+    for command in ("buckets", "export"):
+        ran = shell.run("-c", script, command, "acme")
+        assert ran == Ran(2, "", "error: standard output is closed\n")

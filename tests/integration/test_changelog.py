@@ -510,6 +510,16 @@ def test_after_counters_were_filled_past_the_list_followers_begin_anew(
     assert found[0].slot >= refusal.value.known_from
 
 
+def test_what_was_listed_in_the_minute_of_a_gap_does_not_seem_to_be_all_of_it(
+    client: DynamoDBClient, tables: Tables
+) -> None:
+    with opened(client, tables, make_changes=ChangeLog) as store:
+        store.create_tables()
+        now = datetime.now(UTC)
+        store._changes.note_gap()
+        assert store.changes.known_from().slot > now
+
+
 def test_a_change_goes_away_by_itself_after_five_weeks(
     store: DynamoStore, client: DynamoDBClient, tables: Tables
 ) -> None:

@@ -176,7 +176,10 @@ def test_days_are_csv_where_it_is_asked_for_and_its_pages_are_linked(api: Api) -
         ),
         (
             "window=day&timezone=localtime",
-            {"timezone": "is no IANA time zone such as Europe/Berlin or UTC"},
+            {
+                "timezone": "no time zone is named 'localtime': use an IANA name such as "
+                "Europe/Berlin or UTC"
+            },
         ),
         (
             "timezone=Europe/Berlin",

@@ -32,7 +32,7 @@ lively = st.datetimes(datetime(1840, 1, 2), datetime(2040, 1, 1)).map(  # noqa: 
 #: Clocks were set on these days.
 odd_days = st.sampled_from(
     ["1867-10-18", "1884-06-01", "1844-12-30", "1993-08-20", "2006-10-29", "2011-12-30",
-     "2018-11-04", "2021-03-14", "2021-03-28", "2021-10-31", "2021-11-07"]
+     "2018-11-04", "2019-02-17", "2021-03-14", "2021-03-28", "2021-10-31", "2021-11-07"]
 ).map(lambda text: datetime.fromisoformat(text).replace(tzinfo=HOUR_ZERO.tzinfo))  # fmt: skip
 moments = lively | st.builds(
     lambda day, seconds: day + timedelta(seconds=seconds), odd_days, st.integers(-90_000, 180_000)

@@ -45,6 +45,11 @@ def texts(unit: Unit, zone: str, start: str, end: str) -> list[str]:
             id="a midnight that exists twice",
         ),
         pytest.param(
+            Unit.DAY, "America/Sao_Paulo", "2019-02-16T02:00", "2019-02-17T03:01",
+            ["2019-02-16T00:00:00-02:00", "2019-02-17T00:00:00-03:00", "2019-02-18T00:00:00-03:00"],
+            id="clocks set back at midnight itself, into the day before",
+        ),
+        pytest.param(
             Unit.DAY, "America/St_Johns", "2006-10-29T02:30", "2006-10-30T03:30",
             ["2006-10-29T00:00:00-02:30", "2006-10-30T00:00:00-03:30"],
             id="clocks set back over midnight a minute after it",

@@ -68,6 +68,14 @@ def test_an_instant_from_which_on_all_is_known_begins_there(log: MemoryChanges) 
     assert page == ChangePage(SETTLED, ChangeCursor(START + 2 * MINUTE), has_more=False)
 
 
+def test_an_instant_at_which_the_list_began_gives_a_place_that_is_not_refused_afterwards() -> None:
+    began = START + 2 * MINUTE
+    log = MemoryChanges(known_from=began, settled_until=START + MINUTE)
+    page = changes(log, began, limit=10)
+    assert page == ChangePage((), ChangeCursor(began), has_more=False)
+    assert changes(log, page.next_cursor, limit=10) == page
+
+
 def test_where_all_is_read_a_page_is_empty_and_its_cursor_goes_on_later(
     log: MemoryChanges,
 ) -> None:

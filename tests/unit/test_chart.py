@@ -55,6 +55,17 @@ def test_each_type_has_a_line_and_what_is_invisible_in_it_is_written_out() -> No
     )
 
 
+def test_columns_stand_below_each_other_whatever_the_script_of_a_type() -> None:
+    # An accent that is a character of its own takes no column, each ideograph takes two.
+    bucket = BucketCount(HOUR_ZERO, 6, counts={"e\u0301": 1, "日本語": 2, "call": 3})
+    assert chart([bucket], None, columns=40) == (
+        "2021-03-01 00:00Z  e\u0301       1  ███▎\n"
+        "                   日本語  2  ██████▋\n"
+        "                   call    3  ██████████\n"
+        "total                      6  in 1 hour, UTC\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("unit", "label", "noun"),
     [

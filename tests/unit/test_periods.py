@@ -157,6 +157,25 @@ def test_hours_that_midnights_cut_are_counted_all_at_once_and_only_where_there_a
     assert spy.calls[1] == ("count_events", ("acme", cut))
 
 
+@pytest.mark.parametrize("unit", Unit)
+def test_an_export_of_more_counters_than_are_held_at_a_time_is_one_page(
+    service: EventService, unit: Unit
+) -> None:
+    # 600 counters of types: not all are held together, and what is does not end with a day's last.
+    service.ingest(
+        [
+            event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY + 18.75 * HOUR, event_type=kind)
+            for day in range(200)
+            for kind in "abc"
+        ]
+    )
+    window = Window(HOUR_ZERO, HOUR_ZERO + 200 * DAY)
+    query = BucketQuery("acme", window, is_grouped=True)
+    assert tuple(service.all_buckets(query)) == service.buckets(query).buckets
+    calendar = Calendar(unit, KOLKATA)
+    assert tuple(service.all_periods(query, calendar)) == service.periods(query, calendar).periods
+
+
 def test_a_page_with_many_cut_hours_ends_early_and_its_total_is_of_the_whole_window(
     service: EventService,
 ) -> None:
@@ -169,6 +188,25 @@ def test_a_page_with_many_cut_hours_ends_early_and_its_total_is_of_the_whole_win
     pages = all_pages(service, query, Calendar(Unit.DAY, KOLKATA))
     # The hour that a midnight cuts is of two days, the first of which has none of its events.
     assert [(len(page.periods), page.total) for page in pages] == [(399, days), (51, days)]
+
+
+def test_a_page_with_many_events_in_cut_hours_ends_early(
+    service: EventService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("events.periods.MOST_CUT_EVENTS", 6)
+    days = 7
+    events = [
+        event(f"t-{day}-{minute}", timestamp=HOUR_ZERO + day * DAY + 18 * HOUR + minute * MINUTE)
+        for day in range(days)
+        for minute in (15, 45)
+    ]
+    service.ingest(events)
+    query = BucketQuery("acme", Window(HOUR_ZERO, HOUR_ZERO + days * DAY))
+    pages = all_pages(service, query, Calendar(Unit.DAY, KOLKATA))
+    # The two events of each hour that a midnight cuts are looked at once, though they are of two
+    # days: a page of three days begins three such hours.
+    assert [len(page.periods) for page in pages] == [3, 2, 2, 1]
+    assert {page.total for page in pages} == {len(events)}
 
 
 def test_all_of_time_is_a_window_and_misses_no_event(service: EventService) -> None:
@@ -250,6 +288,35 @@ def test_a_summary_of_a_window_says_only_what_lies_in_it(service: EventService) 
         events[2].timestamp,
         BucketCount(HOUR_ZERO, 2, is_partial=True),
     )
+
+
+def test_a_summary_looks_at_the_counters_and_at_the_events_of_two_hours(
+    service: EventService, spy: SpyStore
+) -> None:
+    service.ingest([event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY) for day in range(10)])
+    spy.calls.clear()
+    service.summary("acme", ALL_TIME)
+    assert spy.names() == ["day_counts", "stored_events", "stored_events"]
+    first, last = (Window(at, at + HOUR) for at in (HOUR_ZERO, HOUR_ZERO + 9 * DAY))
+    assert [arguments[1] for _, arguments in spy.calls[1:]] == [first, last]
+
+
+def test_a_summary_looks_past_many_voided_events(service: EventService) -> None:
+    seconds = timedelta(seconds=1)
+    events = [event(f"t-{place}", timestamp=HOUR_ZERO + place * seconds) for place in range(1_001)]
+    service.ingest(events)
+    service.void([each for each in events if each != events[500]], reason="wrong")
+    found = service.summary("acme", ALL_TIME)
+    assert found.total == 1
+    assert found.first_event_at == found.last_event_at == events[500].timestamp
+
+
+def test_a_summary_tells_the_first_of_the_busiest_hours(service: EventService) -> None:
+    hours = (0, 5, 5, 30, 30, 31)
+    service.ingest(
+        [event(f"t-{place}", timestamp=HOUR_ZERO + at * HOUR) for place, at in enumerate(hours)]
+    )
+    assert service.summary("acme", ALL_TIME).busiest == BucketCount(HOUR_ZERO + 5 * HOUR, 2)
 
 
 def test_a_summary_of_nobody_is_empty_and_looks_at_no_event(
