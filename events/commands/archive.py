@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import time
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from events import logs
 from events.bootstrap import load_settings
 from events.commands import EXIT_OK, Commands, counted, port
+from events.commands.output import write_result
 from events.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -106,9 +106,9 @@ def _print(options: argparse.Namespace, done: Archived, seconds: float) -> None:
             "next_offsets": {str(each): at for each, at in sorted(done.next_offsets.items())},
             "seconds": round(seconds, 3),
         }
-        sys.stdout.write(json.dumps(numbers) + "\n")
+        write_result(json.dumps(numbers))
         return
-    sys.stdout.write(
+    write_result(
         f"{counted(done.archived, 'event')} archived, "
-        f"{counted(done.rejected, 'message')} rejected, in {counted(done.commits, 'commit')}\n"
+        f"{counted(done.rejected, 'message')} rejected, in {counted(done.commits, 'commit')}"
     )

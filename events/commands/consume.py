@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import os
-import sys
 from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from events import logs
 from events.bootstrap import load_settings, make_service
 from events.commands import EXIT_OK, Commands, counted, port
+from events.commands.output import write_result
 from events.fileingest import Interrupts
 from events.stream import check_installed
 
@@ -76,12 +76,10 @@ def _consume(options: argparse.Namespace) -> int:
                 "its state is at http://%s:%s/readyz", host, port
             ),
         )
-    sys.stdout.write(json.dumps(asdict(consumed)) if options.json else _sum(consumed))
-    sys.stdout.write("\n")
+    write_result(json.dumps(asdict(consumed)) if options.json else _sum(consumed))
     code = _EXIT_MISSING if consumed.missing else EXIT_OK
     if not consumed.has_left:
         # All is said and closed but the client of Kafka, which would wait for its broker.
-        sys.stdout.flush()
         os._exit(code)
     return code
 

@@ -18,6 +18,7 @@ from events.bootstrap import (
 )
 from events.commands import EXIT_DIFFERENT, EXIT_OK, Commands, counted, say
 from events.commands.opened import opened_service
+from events.commands.output import write_result
 from events.csvfile import Numbered, Rejection, read_records
 from events.errors import EventsError, InvalidEvent, InvalidInput
 from events.fileingest import RejectsFile
@@ -108,7 +109,7 @@ def _print_tally(
     }
     if options.json:
         path = str(rejects.path) if rejects.count else None
-        sys.stdout.write(json.dumps({"file": options.file, **numbers, "rejects_file": path}) + "\n")
+        write_result(json.dumps({"file": options.file, **numbers, "rejects_file": path}))
         return
     lines = [
         f"{'standard input' if options.file == '-' else options.file}: "
@@ -117,7 +118,7 @@ def _print_tally(
     ]
     if rejects.count:
         lines.append(f"  rejected rows with line and reason: {rejects.path}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    write_result("\n".join(lines))
 
 
 # --- erase ----------------------------------------------------------------------------------------
@@ -150,9 +151,7 @@ def _erase(options: argparse.Namespace) -> int:
         keys.forget(customer_id)
     finally:
         keys.close()
-    sys.stdout.write(
-        f"customer {customer_id}: {counted(erased, 'event')} erased, nothing is left\n"
-    )
+    write_result(f"customer {customer_id}: {counted(erased, 'event')} erased, nothing is left")
     return EXIT_OK
 
 

@@ -6,7 +6,6 @@ import argparse
 import base64
 import json
 import re
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from events.bootstrap import load_settings
 from events.commands import EXIT_OK, Commands, counted, say, shown
-from events.commands.output import standard_output
+from events.commands.output import standard_output, write_result
 from events.fileingest import EXIT_INTERRUPTED, Interrupts
 from events.stream import check_installed
 from events.timestamps import format_timestamp
@@ -93,9 +92,9 @@ def _replay(options: argparse.Namespace) -> int:
             is_stopping=lambda: interrupts.is_stopping,
         )
     if options.json:
-        sys.stdout.write(json.dumps(asdict(replayed)) + "\n")
+        write_result(json.dumps(asdict(replayed)))
     else:
-        sys.stdout.write(f"{counted(replayed.sent, 'message')} sent back\n")
+        write_result(f"{counted(replayed.sent, 'message')} sent back")
         if replayed.unsendable:
             say(
                 f"{counted(replayed.unsendable, 'letter')} cannot be sent: they are not whole, "

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from events.bootstrap import load_settings
+from events.commands.output import write_result
 from events.config import Settings
 from events.csvfile import Rejection, read_records
 from events.errors import EventsError, InvalidInput, StoreUnavailable
@@ -90,10 +91,14 @@ def run(options: argparse.Namespace, result: Result, destination: Destination) -
     if problem:
         _say(f"error: {problem}")
     has_begun = bool(result.read) or not problem
-    if options.json:
-        _print_json(options, result, rejects_path, code)
-    elif has_begun:
-        _print_summary(options, result, rejects_path, destination)
+    try:
+        if options.json:
+            _print_json(options, result, rejects_path, code)
+        elif has_begun:
+            _print_summary(options, result, rejects_path, destination)
+    except InvalidInput as exc:
+        _say(f"error: {exc}. Run again to be told, that is safe")
+        return EXIT_NOT_RUN
     return code
 
 
@@ -176,7 +181,7 @@ def _print_json(options: argparse.Namespace, result: Result, rejects_path: Path,
         "rows_per_second": _rate(result),
         "rejects_file": str(rejects_path) if result.rejected else None,
     }
-    sys.stdout.write(json.dumps(answer) + "\n")
+    write_result(json.dumps(answer))
 
 
 def _print_summary(
@@ -197,7 +202,7 @@ def _print_summary(
         )
     if result.rejected:
         lines.append(f"  rejected rows with line and reason: {rejects_path}")
-    sys.stdout.write("\n".join(lines) + "\n")
+    write_result("\n".join(lines))
 
 
 def _rate(result: Result) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from events.access import KeyStore
 from events.apikeys import ApiKey, Right, is_key_id, new_key
 from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_key_store
 from events.commands import EXIT_OK, Commands, say, shown
+from events.commands.output import write_result
 from events.errors import InvalidInput
 from events.parsing import check_customer_id
 from events.timestamps import format_timestamp, parse_instant
@@ -93,8 +93,12 @@ def _create(options: argparse.Namespace) -> int:
     with _opened(may_make_tables=True) as store:
         if not store.add(key):  # once in 36 ** 12 times
             raise InvalidInput(f"another key has the id {key.key_id}: run this again")
-    sys.stdout.write(f"{token}\n")
-    sys.stdout.flush()
+    try:
+        write_result(token)
+    except InvalidInput as exc:
+        raise InvalidInput(
+            f"{exc}: nobody saw the key that was made; python -m events keys revoke {key.key_id}"
+        ) from exc
     say(
         f"made key {key.key_id} ({key.name}): {_rights(key)}, {_scope(key)}, {_end(key)}. It is "
         "shown only this once: keep it where secrets are kept."
@@ -107,9 +111,9 @@ def _list(options: argparse.Namespace) -> int:
         keys = store.keys()
     now = datetime.now(UTC)
     if options.json:
-        sys.stdout.write(json.dumps([_as_json(key, now) for key in keys]) + "\n")
+        write_result(json.dumps([_as_json(key, now) for key in keys]))
     elif keys:
-        sys.stdout.write(_table([_COLUMNS, *(_row(key, now) for key in keys)]))
+        write_result(_table([_COLUMNS, *(_row(key, now) for key in keys)]))
     else:
         say("there is no key yet: make one with python -m events keys create")
     return EXIT_OK
@@ -192,9 +196,8 @@ def _second(at: datetime) -> str:
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "".join(
+    return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        + "\n"
         for row in rows
     )
 

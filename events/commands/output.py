@@ -61,6 +61,17 @@ def standard_output() -> Iterator[StandardOutput]:
         pass
 
 
+def write_result(text: str) -> None:
+    """
+    Lines on standard output, the last one ended too.
+
+    Raises:
+        InvalidInput: As `standard_output`.
+    """
+    with standard_output() as output:
+        output.write(f"{text}\n".encode(output.encoding, "backslashreplace"))
+
+
 def write_file(path: Path, pieces: Iterable[bytes]) -> int:
     """
     Under another name until it is whole: what is cut off must not be taken for all.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from typing import Any
 
 from events.commands import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, Commands, counted
 from events.commands.opened import opened_service
+from events.commands.output import write_result
 from events.models import Difference, Verification, Window
 from events.parsing import check_customer_id
 from events.timestamps import format_timestamp, parse_instant
@@ -51,7 +51,7 @@ def _verify(options: argparse.Namespace) -> int:
         )
     seconds = time.monotonic() - begin
     if options.json:
-        sys.stdout.write(json.dumps(_as_json(found, seconds)) + "\n")
+        write_result(json.dumps(_as_json(found, seconds)))
     else:
         _print_verification(found, seconds)
     return _exit_code(found)
@@ -75,9 +75,9 @@ def _window(options: argparse.Namespace) -> Window | None:
 
 def _print_difference(difference: Difference) -> None:
     kind = "all types" if difference.event_type is None else f"type {difference.event_type}"
-    sys.stdout.write(
+    write_result(
         f"customer {difference.customer_id}, hour {format_timestamp(difference.hour)}, {kind}: "
-        f"counter {difference.counter:,}, recount {difference.recount:,}\n"
+        f"counter {difference.counter:,}, recount {difference.recount:,}"
     )
 
 
@@ -111,7 +111,7 @@ def _print_verification(found: Verification, seconds: float) -> None:
         f"{counted(found.customers, 'customer')}, {counted(found.days, 'day')}, "
         f"{counted(found.events, 'event')} recounted in {seconds:.1f} s: {said}"
     )
-    sys.stdout.write("\n".join(lines) + "\n")
+    write_result("\n".join(lines))
 
 
 def _as_json(found: Verification, seconds: float) -> dict[str, Any]:

@@ -35,6 +35,16 @@ _REGISTRY = " customers"
 #: When what is put past the service came in.
 STAMP = "2021-06-01T00:00:00.000000Z"
 
+#: Runs a command whose standard output is on a disk that is full.
+ON_FULL_DISK = (
+    "import subprocess, sys\n"
+    "with open('/dev/full', 'wb') as out:\n"
+    "    sys.exit(subprocess.run([sys.executable, *sys.argv[1:]], stdout=out).returncode)\n"
+)
+needs_full_disk = pytest.mark.skipif(
+    not Path("/dev/full").is_char_device(), reason="there is no /dev/full"
+)
+
 #: Customer, event type, transaction, instant.
 Row = tuple[str, str, str, datetime]
 

@@ -23,6 +23,7 @@ import pytest
 from tests.e2e.conftest import (
     HEADER,
     INGEST,
+    ON_FULL_DISK,
     SAMPLE,
     Contents,
     Ran,
@@ -30,6 +31,7 @@ from tests.e2e.conftest import (
     Tables,
     contents_of,
     free_port,
+    needs_full_disk,
     rows_of,
 )
 
@@ -898,3 +900,23 @@ def test_a_file_dot_env_in_the_working_directory_sets_what_the_environment_does_
     assert tables.contents() == BOTH_GOOD
     assert other.code == 2
     assert other.err.startswith("error: the store at http://localhost:1 did not answer in time")
+
+
+@needs_full_disk
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_summary_that_cannot_be_told_is_an_error_and_all_is_stored(
+    shell: Shell, tables: Tables, options: tuple[str, ...], unbuffered: str
+) -> None:
+    shell.write("a.csv", "\n".join(GOOD_LINES))
+    settings = {"PYTHONUNBUFFERED": unbuffered}
+
+    ran = shell.run("-c", ON_FULL_DISK, INGEST, "a.csv", *options, settings=settings)
+
+    assert ran == Ran(
+        2,
+        "",
+        "error: standard output cannot be written: No space left on device. Run again to be told, "
+        "that is safe\n",
+    )
+    assert tables.contents() == BOTH_GOOD

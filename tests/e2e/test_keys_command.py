@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Ran, Shell, Tables, free_port
+from tests.e2e.conftest import ON_FULL_DISK, Ran, Shell, Tables, free_port, needs_full_disk
 
 pytestmark = pytest.mark.database
 
@@ -168,3 +168,16 @@ def test_a_database_that_is_not_there_is_said_soon(keys: Keys) -> None:
         ["revoke", "abcdefghij01"],
     ):
         refused(keys(*arguments), "error: the store at", "did not answer in time")
+
+
+@needs_full_disk
+def test_a_key_that_nobody_saw_is_named_so_that_it_can_be_revoked(keys: Keys) -> None:
+    command = ("-m", "events", "keys", "create", "--name", "lost", "--right", "read")
+    ran = keys.shell.run("-c", ON_FULL_DISK, *command)
+    (key,) = keys.listed()
+    assert ran == Ran(
+        2,
+        "",
+        "error: standard output cannot be written: No space left on device: nobody saw the key "
+        f"that was made; python -m events keys revoke {key['key_id']}\n",
+    )
