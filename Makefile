@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A file of tests runs whole on one of these processes, with servers of its own: a database in each.
+# Each process has servers of its own. It begins where the others' tests are far away, so that those
+# that compute run beside those that wait.
 JOBS ?= logical
-SIDE_BY_SIDE := -n $(JOBS) --maxprocesses 4 --dist loadfile
+SIDE_BY_SIDE := -n $(JOBS) --maxprocesses 4 --dist worksteal
 
 # A virtual environment that could not be finished does not stay.
 .DELETE_ON_ERROR:

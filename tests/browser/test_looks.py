@@ -80,20 +80,23 @@ def test_on_paper_there_are_all_rows_and_nothing_to_press(tab: Tab) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_edge_of_a_field_stands_out_from_the_page(
+def test_the_edges_of_fields_and_of_what_is_chosen_stand_out_from_the_page(
     new_tab: Open, site: Site, scheme: Scheme
 ) -> None:
     # WCAG 1.4.11, at which axe does not look.
     tab = new_tab(site, scheme=scheme)
     tab.open(customer=CUSTOMER)
-    page, edge = tab.locator("body, #customer").evaluate_all(
-        """([body, field]) => [
+    page, *edges = tab.locator("body, #customer, #ranges :checked + span").evaluate_all(
+        """([body, field, chosen]) => [
             getComputedStyle(body).backgroundColor,
             getComputedStyle(field).borderTopColor,
-        ].map(colour => colour.match(/\\d+/g).map(Number))"""
+            getComputedStyle(chosen).boxShadow,
+        ].map(colour => /rgb\\((\\d+), (\\d+), (\\d+)\\)/.exec(colour).slice(1).map(Number))"""
     )
-    dark, light = sorted(map(luminance, (page, edge)))
-    assert (light + 0.05) / (dark + 0.05) >= 3
+    assert len(edges) == 2
+    for edge in edges:
+        dark, light = sorted(map(luminance, (page, edge)))
+        assert (light + 0.05) / (dark + 0.05) >= 3
 
 
 def luminance(colour: list[int]) -> float:

@@ -30,7 +30,7 @@ SAMPLE = CHECKOUT / "resources" / "events.csv"
 HEADER = "customer_id,event_type,transaction_id,timestamp\n"
 TIMEOUT_SECONDS = 60.0
 #: Where a runtime or an unpacked DynamoDB Local lies is not for these tests to choose.
-_KEPT = ("PATH", "JAVA_HOME", "DYNAMODB_LOCAL_HOME")
+_KEPT = ("PATH", "JAVA_HOME", "JAVA_TOOL_OPTIONS", "DYNAMODB_LOCAL_HOME")
 _REGISTRY = " customers"
 #: When what is put past the service came in.
 STAMP = "2021-06-01T00:00:00.000000Z"

@@ -35,8 +35,6 @@ from jobs.session import opened_session
 from tests.e2e.conftest import Shell, Tables, free_port
 from tests.factories import environment_of
 
-#: Programs of a few seconds are over before the second compiler has anything to give.
-QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 #: With a fixed member the next process takes over at once from one that was killed.
 _QUICK = "session.timeout.ms=6000\nheartbeat.interval.ms=500\n"
 
@@ -240,11 +238,9 @@ def service(settings: Settings) -> Iterator[EventService]:
 def spark() -> Iterator[SparkSession]:
     """A session for the whole run: jobs that are started in this process use it too."""
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("JAVA_TOOL_OPTIONS", QUICK_JAVA)
-            # The session that is there is used by who opens one after that.
-            opened = ExitStack()
-            session = opened.enter_context(opened_session("tests", Settings()))
+        # The session that is there is used by who opens one after that.
+        opened = ExitStack()
+        session = opened.enter_context(opened_session("tests", Settings()))
         with opened:
             yield session
     except (InvalidInput, LocalServerError) as exc:

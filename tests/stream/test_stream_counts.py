@@ -26,7 +26,6 @@ from jobs.windowed import add_batch, make_table
 from tests.e2e.conftest import Shell, until
 from tests.factories import DAY, HOUR_ZERO, environment_of, event, many_events
 from tests.stream.archives import hourly, produce, rows_of
-from tests.stream.conftest import QUICK_JAVA
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 
@@ -207,7 +206,7 @@ def test_killed_at_any_moment_it_counts_every_event_once(shell: Shell, settings:
     produce(settings, [*events, *rng.sample(events, 300)])
     arguments = ["-m", "jobs.stream_counts", "--checkpoint", "checkpoint", "--most-a-batch", "75"]
     for _ in range(KILLS):
-        command = shell.start(*arguments, settings={"JAVA_TOOL_OPTIONS": QUICK_JAVA})
+        command = shell.start(*arguments)
         batches = rng.randrange(2)
         until(
             lambda: len(command.out.splitlines()) >= batches or not command.is_running(),  # noqa: B023 - called at once
