@@ -6,6 +6,8 @@ import { countIn, timeTicks, valueTicks } from "./series.js";
 
 const EDGE = Object.freeze({ top: 16, right: 4, bottom: 30 });
 const SLOTS_WITH_GAPS = 3;
+/** In pixels: whatever is more than nothing can be seen. */
+const LEAST_HEIGHT = 2;
 
 /**
  * A chart in a container that is a slider to the keyboard and to screen readers.
@@ -229,7 +231,13 @@ function layerPaths(frame, { bars, layers }, index) {
     let below = 0;
     for (const each of layers.slice(0, index)) below += countIn(bar, each);
     const isTop = below + value === bar.count;
-    const [x, y, base] = [frame.x(place) + gap / 2, frame.y(below + value), frame.y(below)];
+    let [y, base] = [frame.y(below + value), frame.y(below)];
+    if (frame.bottom - frame.y(bar.count) < LEAST_HEIGHT) {
+      // One layer stands for them all.
+      if (!isTop) continue;
+      [y, base] = [frame.bottom - LEAST_HEIGHT, frame.bottom];
+    }
+    const x = frame.x(place) + gap / 2;
     const kind = bar.isPartial || bar.isOpen ? "hatched" : "whole";
     paths[kind].push(block(x, y, slot - gap, base - y, isTop));
   }

@@ -67,6 +67,20 @@ def test_what_is_chosen_shows_in_colours_of_the_system_too(tab: Tab) -> None:
     assert tones == tab.locator("#plot path[class^=tone]").evaluate_all(fills)
 
 
+def test_one_event_beside_a_thousand_can_be_seen(tab: Tab, site: Site) -> None:
+    event = {"customer_id": "uneven", "event_type": "many", "timestamp": "2021-03-01T10:00:00Z"}
+    events = [{**event, "transaction_id": str(number)} for number in range(999)]
+    alone = {"event_type": "one", "transaction_id": "1", "timestamp": "2021-03-01T12:00:00Z"}
+    site.post([*events, {**event, **alone}])
+    tab.open(customer="uneven", range="24h")
+    expect(tab.locator("#stat-total")).to_have_text("1,000")
+    many, one = tab.locator("#plot path[class^=tone]").evaluate_all(
+        "layers => layers.map(layer => layer.getBBox().height)"
+    )
+    assert many > 100
+    assert one == pytest.approx(2, abs=0.1)
+
+
 def test_on_paper_there_are_all_rows_and_nothing_to_press(tab: Tab) -> None:
     tab.open(customer=CUSTOMER, compare="previous")
     expect(tab.locator("#stat-busiest")).to_have_text("2")
