@@ -132,7 +132,8 @@ class ChangeLog:
 
     def _list(self, key: Day, retry: RetryPolicy | None) -> None:
         # Again where the clock was set right meanwhile, by this answer or by one to another thread,
-        # and the slot was another.
+        # and the slot was another; or where the slot ended meanwhile: a table that had to be made
+        # first may be of the next one, and who begins to follow there would not see this.
         for _ in range(_MOST_LISTINGS):
             asked_at, began = self._slots.clock.local(), self._clock()
             slot = self._slots.holding(self._slots.clock.corrected(asked_at))
@@ -140,7 +141,7 @@ class ChangeLog:
             answer, listed = self._put(days, slot, retry)
             self._slots.learn(answer, asked_at)
             at = self._slots.clock.corrected(asked_at)
-            if self._slots.holding(at) == slot:
+            if slot == self._slots.holding(at) == self._slots.holding(self._slots.clock.now()):
                 until = slot + self._slots.length
                 for each in listed:
                     self._listings.add(each, Listing(until, began + (until - at).total_seconds()))
