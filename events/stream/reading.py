@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+from operator import methodcaller
 
 from confluent_kafka import Message as KafkaMessage
 
 from events.stream.messages import Headers, Message, as_headers
 
 log = logging.getLogger(__name__)
+
+#: Not called as a method is: where confluent-kafka 2.16 fails it gives a broken list as well as the
+#: error, and Python, at a call that it has specialized, believes the list and crashes.
+_read_headers = methodcaller("headers")
 
 
 def message_of(message: KafkaMessage) -> Message:
@@ -33,7 +38,7 @@ def _headers(message: KafkaMessage) -> Headers:
     and what is counted is the value.
     """
     try:
-        return as_headers(message.headers())  # type: ignore[arg-type] # read: a list of pairs
+        return as_headers(_read_headers(message))
     except (SystemError, UnicodeDecodeError):  # the first is how confluent-kafka 2.16 says it
         place = (message.topic(), message.partition(), message.offset())
         log.warning("the headers of a message are left out, a name is no UTF-8: %s %s:%s", *place)
