@@ -19,7 +19,7 @@ test: $(VENV)/.dev
 
 # Against a real Kafka, Iceberg and Spark; Spark needs a JDK 17 or 21 (JAVA_HOME, or `java` on PATH).
 test-stream: $(VENV)/.spark
-	$(BIN)/python -m pytest tests/stream $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest tests/stream
 
 check: $(VENV)/.spark
 	$(BIN)/ruff format --check .

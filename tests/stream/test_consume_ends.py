@@ -229,7 +229,10 @@ def test_told_to_stop_while_the_broker_is_away_it_ends(
     own, start_broker = own_broker
     with start_broker():
         Topics(own).send_events(many_events(10))
-        away = {"EVENTS_KAFKA_BOOTSTRAP_SERVERS": own.events_kafka_bootstrap_servers}
+        away = {
+            "EVENTS_KAFKA_BOOTSTRAP_SERVERS": own.events_kafka_bootstrap_servers,
+            "EVENTS_KAFKA_PROPERTIES_FILE": own.events_kafka_properties_file,
+        }
         command = start(shell, "--json", settings=away)
         until(lambda: tables.count() == 10)
     until(lambda: "Kafka does not answer" in command.err)
