@@ -47,7 +47,7 @@ def _buckets(options: argparse.Namespace) -> int:
             found = _as_json(question, counts)
             if settings.events_counts == "windowed":
                 found["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
-            output.write(f"{json.dumps(found)}\n".encode())
+            output.write_text(f"{json.dumps(found)}\n")
         else:
             text = chart(
                 list(counts),
@@ -55,7 +55,7 @@ def _buckets(options: argparse.Namespace) -> int:
                 columns=shutil.get_terminal_size((_COLUMNS, 24)).columns,
                 can_draw=_can_write("█▏", output.encoding),
             )
-            output.write(text.encode(output.encoding, "backslashreplace"))
+            output.write_text(text)
     return EXIT_OK
 
 

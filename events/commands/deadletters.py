@@ -74,7 +74,7 @@ def _list(options: argparse.Namespace) -> int:
         for letter in islice(found, options.limit):
             number += 1
             line = json.dumps(_as_json(letter)) if options.json else _as_line(letter)
-            output.write(f"{line}\n".encode(output.encoding, "backslashreplace"))
+            output.write_text(f"{line}\n")
     if not options.json:
         say(counted(number, "dead letter"))
     return EXIT_OK

@@ -30,6 +30,10 @@ class StandardOutput:
         except OSError as exc:
             raise _why(exc) from exc
 
+    def write_text(self, text: str) -> None:
+        """What the encoding lacks is written out."""
+        self.write(text.encode(self.encoding, "backslashreplace"))
+
     def flush(self) -> None:
         try:
             sys.stdout.flush()
@@ -69,7 +73,7 @@ def write_result(text: str) -> None:
         InvalidInput: As `standard_output`.
     """
     with standard_output() as output:
-        output.write(f"{text}\n".encode(output.encoding, "backslashreplace"))
+        output.write_text(f"{text}\n")
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> int:
