@@ -15,8 +15,8 @@ from events.local import dynamodb
 from events.service import EventService
 
 PATIENCE_SECONDS = 10.0
-#: Servers that live for a minute are over before the second compiler has anything to give: a
-#: quarter of all that the tests compute.
+#: Servers that live for a minute are over before the second compiler has anything to give: four
+#: files of integration tests took 23 % less processor time without it. Not measured of the others.
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 

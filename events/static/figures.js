@@ -78,7 +78,7 @@ export function makeTypeList({ toggle, chooseAll }) {
     const focused = document.activeElement?.dataset?.type;
     const chips = shown.map(([type, total]) => chip(type, total, toneOf.get(type)));
     const showAll = () => ((areAllShown = true), draw(known, types, layers));
-    if (isOver) chips.push(quiet(`${format.plural(all.length - shown.length, "more type")}`, showAll));
+    if (isOver) chips.push(quiet(format.plural(all.length - shown.length, "more type"), showAll));
     if (types.length) chips.push(quiet("All types", chooseAll));
     byId("types").replaceChildren(...chips);
     mark(types);
