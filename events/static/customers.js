@@ -49,6 +49,7 @@ export function makeCustomerField({ input, list, choose }) {
   }
 
   function offer(customers) {
+    const marked = options[active]?.customer_id;
     options = customers;
     list.replaceChildren(
       ...customers.map(({ customer_id: id, total }, index) =>
@@ -64,7 +65,8 @@ export function makeCustomerField({ input, list, choose }) {
       const nobody = input.value ? "No id begins with this" : "No customers yet";
       list.append(h("li", { class: "nobody", role: "option", "aria-disabled": "true", "aria-selected": "false" }, nobody));
     }
-    mark(-1);
+    // An answer that comes after the arrow keys takes nothing from under them.
+    mark(customers.findIndex(({ customer_id: id }) => id === marked));
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
   }

@@ -170,6 +170,27 @@ def test_customers_are_offered_as_one_types_and_taken_with_the_keyboard(tab: Tab
     expect(tab.locator("#result-title")).to_have_text(CUSTOMER)
 
 
+def test_a_customer_that_is_marked_stays_so_where_a_later_answer_has_it_too(tab: Tab) -> None:
+    tab.open()
+    expect(tab.locator("#panel-title")).to_have_text("Choose a customer")
+    held: list[Route] = []
+    tab.page.route("**/events/customers?prefix=acme*", lambda route: held.append(route))
+    tab.customer.focus()
+    option = tab.locator("#customers li").filter(has_text=CUSTOMER)
+    expect(option).to_be_visible()
+    with tab.page.expect_request("**/events/customers?prefix=acme*"):
+        tab.customer.press_sequentially("acme/")
+    for _ in range(tab.locator("#customers li").count()):
+        if option.get_attribute("aria-selected") == "false":
+            tab.customer.press("ArrowDown")
+    with tab.page.expect_response("**/events/customers?prefix=acme*"):
+        held[-1].continue_()
+    expect(tab.locator("#customers li")).to_have_count(1)
+    expect(option).to_have_attribute("aria-selected", "true")
+    tab.customer.press("Enter")
+    expect(tab.locator("#result-title")).to_have_text(CUSTOMER)
+
+
 def test_what_is_typed_and_not_taken_does_not_stay_in_the_field(tab: Tab) -> None:
     tab.open(customer=CUSTOMER)
     expect(tab.locator("#result-title")).to_have_text(CUSTOMER)
