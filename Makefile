@@ -2,42 +2,32 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Each process has servers of its own. It begins where the others' tests are far away, so that those
-# that compute run beside those that wait.
-JOBS ?= logical
-SIDE_BY_SIDE := -n $(JOBS) --maxprocesses 4 --dist worksteal
+# Workers share one DynamoDB Local; a worker that runs out of tests takes some of another's.
+JOBS ?= 4
+SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
+# How often each `kill -9` test of `make test-slow` kills.
+KILLS ?= 20
 
 # A virtual environment that could not be finished does not stay.
 .DELETE_ON_ERROR:
-.PHONY: run test test-stream check unit integration e2e browser bench lock clean
+.PHONY: run test test-slow check bench lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/python -m events run
 
+# What everyone runs: minutes, on Python and make alone.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
-# Against a real Kafka, Iceberg and Spark; Spark needs a JDK 17 or 21 (JAVA_HOME, or `java` on PATH).
-test-stream: $(VENV)/.spark
-	$(BIN)/python -m pytest tests/stream
+# The rest: the browser, Kafka, Iceberg, Spark, PostgreSQL, long kill loops. Needs chromium, a JDK
+# 17 or 21 (JAVA_HOME, or `java` on PATH) and PostgreSQL; `.ci/run` installs them.
+test-slow: $(VENV)/.spark
+	EVENTS_TEST_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist loadscope -m slow --kills $(KILLS) tests
 
 check: $(VENV)/.spark
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-
-unit: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/unit tests/property
-
-integration: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/integration
-
-e2e: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/e2e
-
-# The page in a real chromium; skipped with a reason where there is none.
-browser: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/browser
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

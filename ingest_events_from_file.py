@@ -9,11 +9,11 @@ from contextlib import closing, contextmanager
 from urllib.parse import urlsplit
 
 from events.bootstrap import SECONDS_TO_FIND_THE_STORE, make_service
-from events.commands import fromfile
+from events.cli import load as fromfile
 from events.config import Settings
-from events.fileingest import Interrupts, Sink
+from events.domain.timestamps import convert_to_iso_8601_utc
+from events.ingest.load import Interrupts, Sink
 from events.models import IngestResult
-from events.timestamps import convert_to_iso_8601_utc
 
 __all__ = ["convert_to_iso_8601_utc", "main"]
 

@@ -19,12 +19,12 @@ from confluent_kafka import Message as KafkaMessage
 from benchmarks.ingest import with_tables
 from benchmarks.measuring import CHECKOUT
 from events.config import Settings
+from events.kafka.clients import ensure_topics, make_consumer, make_producer
+from events.kafka.messages import encode
 from events.local import kafka
 from events.local.dynamodb import DynamoDBLocal
 from events.local.kafka import KafkaLocal
 from events.models import Event
-from events.stream.clients import ensure_topics, make_consumer, make_producer
-from events.stream.messages import encode
 
 _READ_AT_ONCE = 1_000
 _PATIENCE_SECONDS = 60.0

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 from events.config import Settings
-from events.stream.clients import make_producer
+from events.kafka.clients import make_producer
 from resources.make_events import Plan, lines
 
 #: Distinct events by customer, type and start of the UTC hour.

@@ -28,9 +28,9 @@ from benchmarks.measuring import (
 )
 from events.bootstrap import make_client, make_service, make_store
 from events.config import Settings
-from events.csvfile import Rejection, read_records
 from events.datamodels import Tables
-from events.lines import open_lines
+from events.ingest.csvrows import Rejection, read_records
+from events.ingest.source import open_lines
 from events.local.dynamodb import DynamoDBLocal
 from events.models import Event
 from resources.make_events import Plan

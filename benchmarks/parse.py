@@ -9,8 +9,8 @@ from collections import deque
 from pathlib import Path
 
 from benchmarks.measuring import interleaved, print_table, spread, write_events
-from events.csvfile import read_records
-from events.lines import open_lines
+from events.ingest.csvrows import read_records
+from events.ingest.source import open_lines
 from resources.make_events import Plan
 
 AIM_ROWS_PER_SECOND = 500_000

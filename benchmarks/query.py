@@ -23,9 +23,9 @@ from benchmarks.serving import api
 from events.bootstrap import make_client, make_service
 from events.config import Settings
 from events.datamodels import Tables
+from events.domain.windows import day_of
 from events.models import Event, Outcome, Window
 from events.service import EventService
-from events.windows import day_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -31,14 +31,14 @@ from benchmarks.watching import (
     quarters,
     resident_bytes,
 )
+from events.archive.catalog import open_catalog
+from events.archive.tables import NAMESPACE, RAW, REJECTED
 from events.bootstrap import make_service
 from events.config import Settings
-from events.local.server import free_port
+from events.domain.windows import ALL_TIME
+from events.kafka.clients import dead_letter_topic, ensure_topics
+from events.local.javaserver import free_port
 from events.models import BucketQuery
-from events.stream.catalogs import open_catalog
-from events.stream.clients import dead_letter_topic, ensure_topics
-from events.stream.tables import NAMESPACE, RAW, REJECTED
-from events.windows import ALL_TIME
 
 MESSAGES, RATE = 1_000_000, 1_200
 _QUICK_MESSAGES, _QUICK_RATE = 6_000, 300

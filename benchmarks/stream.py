@@ -29,11 +29,11 @@ from benchmarks.measuring import (
     write_events,
 )
 from events.config import Settings
+from events.domain.parsing import parse_message
 from events.local.dynamodb import DynamoDBLocal
-from events.local.server import free_port
-from events.parsing import parse_message
+from events.local.javaserver import free_port
 from jobs import recount
-from jobs.session import RAW, opened_session, table_name
+from jobs.lib.session import RAW, opened_session, table_name
 from resources.make_events import Plan
 
 _COLUMNS = ("customer_id", "event_type", "transaction_id", "timestamp")

@@ -2,6 +2,6 @@
 
 import sys
 
-from events.cli import main
+from events.cli.main import main
 
 sys.exit(main())

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
-from events import logs
-from events.api import (
-    auth,
-    buckets,
-    changes,
-    customers,
-    ingest,
-    middleware,
-    ops,
-    page,
-    problems,
-    stored,
-    summary,
-)
+from events import bootstrap
+from events.api import middleware, problems, security
 from events.api.bodies import Bodies
 from events.api.parameters import check_request
-from events.api.readiness import Readiness
-from events.api.sinks import check_sink, opened_sink
-from events.bootstrap import load_settings, make_service
+from events.api.routes import buckets, changes, customers, ingest, ops, summary
+from events.api.routes import events as stored
+from events.auth.keyring import KeyRing
 from events.config import Settings
 from events.errors import InvalidInput
-from events.server.binding import check_uvicorn
+from events.page import routes as page
+from events.service import EventService
+from events.telemetry import logs
+from events.telemetry.health import Readiness
 
 _DESCRIPTION = (
     "How many events each customer sent in each one-hour UTC bucket: exact, whatever came twice, "
@@ -37,19 +28,32 @@ _DESCRIPTION = (
 )
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(
+    settings: Settings,
+    *,
+    make_service: Callable[[Settings], EventService] = bootstrap.make_service,
+    make_key_ring: Callable[[Settings], KeyRing | None] = bootstrap.make_key_ring,
+) -> FastAPI:
     """
-    The application; it connects to nothing before it starts, and starts without the store.
+    Create the application. It connects to nothing before it starts, and starts without the store.
+
+    Args:
+        make_service: Makes the service when the application starts; closed when it stops.
+        make_key_ring: Makes what checks API keys, likewise; None where keys are off.
 
     Raises:
         InvalidInput: What `settings` need is not installed, or two of them do not go together.
     """
-    check_sink(settings)
+    bootstrap.check_sink(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.service = make_service(settings)
-        with auth.guard(app, settings), opened_sink(settings, app.state.service) as sink:
+        key_ring = make_key_ring(settings)
+        with (
+            security.guard(app, settings, key_ring),
+            bootstrap.open_sink(settings, app.state.service) as sink,
+        ):
             app.state.sink = sink
 
             def check() -> None:
@@ -93,8 +97,7 @@ def __getattr__(name: str) -> FastAPI:
     if name != "app":
         raise AttributeError(name)
     try:
-        settings = load_settings()
-        check_uvicorn(sys.argv, settings)
+        settings = bootstrap.load_settings()
         logs.configure(settings.events_log_format, settings.events_log_level)
         made = globals()["app"] = create_app(settings)
     except InvalidInput as exc:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import boto3
@@ -9,19 +11,22 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError
 from pydantic import ValidationError
 
-from events.access import KeyRing
-from events.bulk import BulkLoader
+from events.auth.keyring import KeyRing
+from events.auth.keystore import DynamoKeyStore
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
+from events.dynamodb.answers import RetryPolicy
+from events.dynamodb.bulk import BulkLoader
+from events.dynamodb.windowed import WindowedStore
 from events.errors import InvalidInput
-from events.keydao import DynamoKeyStore
+from events.kafka import check_installed
 from events.service import EventService
-from events.transactions import RetryPolicy
-from events.windowedstore import WindowedStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from events.kafka.producer import KafkaSink
 
 #: Threads in which requests of the API run (AnyIO's default); each may hold a connection.
 _REQUEST_THREADS = 40
@@ -146,3 +151,43 @@ def make_key_ring(settings: Settings) -> KeyRing | None:
         return None
     store = make_key_store(settings, patience_seconds=settings.events_store_patience_seconds)
     return KeyRing(store, cache_seconds=settings.events_api_keys_cache_seconds)
+
+
+def check_sink(settings: Settings) -> None:
+    """
+    Whether the sink that is set can take every request that the limits allow.
+
+    Raises:
+        InvalidInput: What it needs is not installed, or its queue is shorter than a request may
+            be: that one would be answered 503 however often it came.
+    """
+    if settings.events_ingest != "kafka":
+        return
+    check_installed()
+    if settings.events_kafka_max_messages < settings.events_max_events_per_request:
+        raise InvalidInput(
+            f"EVENTS_KAFKA_MAX_MESSAGES is {settings.events_kafka_max_messages:,}, and a request "
+            f"may have {settings.events_max_events_per_request:,} events "
+            "(EVENTS_MAX_EVENTS_PER_REQUEST): set it to as many at least"
+        )
+    # A message has an event's own key as well: that is never twice the event in a body.
+    if settings.events_kafka_max_bytes < 2 * settings.events_max_body_bytes:
+        raise InvalidInput(
+            f"EVENTS_KAFKA_MAX_BYTES is {settings.events_kafka_max_bytes:,}, and a body may have "
+            f"{settings.events_max_body_bytes:,} bytes (EVENTS_MAX_BODY_BYTES): set it to twice "
+            "as many at least"
+        )
+
+
+@contextmanager
+def open_sink(settings: Settings, service: EventService) -> Iterator[EventService | KafkaSink]:
+    """The sink that is set; closed at the end, but for the service."""
+    if settings.events_ingest == "store":
+        yield service
+        return
+    # Here, because it is not installed where nothing needs Kafka.
+    from events.kafka.producer import KafkaSink
+
+    patience_seconds = settings.events_store_patience_seconds
+    with closing(KafkaSink(settings, patience_seconds=patience_seconds)) as sink:
+        yield sink

@@ -282,9 +282,17 @@ class Settings(BaseSettings):
     def is_local(self) -> bool:
         """Whether the database is on this machine: its address is a loopback one."""
         host = urlsplit(self.dynamodb_endpoint_url).hostname or ""
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return host == "localhost" or is_loopback(host)
+
+
+def is_loopback(address: str) -> bool:
+    """
+    Whether an IP address belongs to this machine: 127.0.0.0/8 or ::1.
+
+    Host names and file paths are not addresses: False.
+    """
+    try:
+        # An IPv6 address may name its network interface: `fe80::1%eth0`.
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False

@@ -14,10 +14,6 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from events.calls import Calls, ConditionFailed
-from events.changefeed import ChangeFeed
-from events.changelog import ChangeLog
-from events.commits import Commits
 from events.datamodels import (
     EXPIRES_AT,
     REGISTRY,
@@ -33,10 +29,14 @@ from events.datamodels import (
     utc_now,
     was_repaired_at,
 )
+from events.dynamodb.answers import RetryPolicy
+from events.dynamodb.changefeed import ChangeFeed
+from events.dynamodb.changelog import ChangeLog
+from events.dynamodb.customers import LAST_KEY, Registry
+from events.dynamodb.requests import Calls, ConditionFailed
+from events.dynamodb.transactions import Commits
 from events.errors import InvalidWindow
 from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, Outcome, StoredEvent, Window
-from events.registry import LAST_KEY, Registry
-from events.transactions import RetryPolicy
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

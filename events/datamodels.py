@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from events.domain.rollups import day_increments
+from events.domain.timestamps import format_timestamp
+from events.domain.windows import LATEST, day_of, hour_of_day
 from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, StoredEvent, Window
-from events.rollups import day_increments
-from events.timestamps import format_timestamp
-from events.windows import LATEST, day_of, hour_of_day
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import (

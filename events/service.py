@@ -7,7 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Protocol
 
-from events import changes, counting, erasure, exports, lookup, periods, summaries, verification
+from events import verification
+from events.domain.windows import ALL_TIME
+from events.dynamodb import erasure
+from events.ingest.writer import Ticket, Writer
 from events.models import (
     BucketCount,
     BucketPage,
@@ -29,8 +32,9 @@ from events.models import (
     Verification,
     Window,
 )
-from events.windows import ALL_TIME
-from events.writer import Ticket, Writer
+from events.queries import buckets as counting
+from events.queries import changes, exports, lookup, periods
+from events.queries import summary as summaries
 
 _CUSTOMERS_AT_A_TIME = 8
 

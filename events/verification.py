@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, groupby
 from typing import Protocol
 
+from events.domain.rollups import day_increments
+from events.domain.windows import ALL_TIME, HOUR, LATEST, day_of, hour_of_day
 from events.models import DayCounts, Difference, Event, Verification, Window
-from events.rollups import day_increments
-from events.windows import ALL_TIME, HOUR, LATEST, day_of, hour_of_day
 
 #: How often hours are recounted whose counters move meanwhile, or which differ.
 _TRIES = 6

@@ -26,7 +26,7 @@ from pyspark.sql import SparkSession
 from events.bootstrap import load_settings
 from events.config import Settings
 from events.errors import EventsError, StoreUnavailable
-from jobs.session import HOURLY, RAW, REJECTED, WINDOWED, opened_session, table_name
+from jobs.lib.session import HOURLY, RAW, REJECTED, WINDOWED, opened_session, table_name
 
 EXIT_OK, EXIT_NOT_RUN = 0, 2
 

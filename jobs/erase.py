@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pyspark.sql import functions as f
 
 from events.bootstrap import load_settings
+from events.domain.parsing import check_customer_id
 from events.errors import EventsError, InvalidInput
-from events.parsing import check_customer_id
 from jobs.compact import compact
-from jobs.session import HOURLY, RAW, WINDOWED, opened_session, table_name
+from jobs.lib.session import HOURLY, RAW, WINDOWED, opened_session, table_name
 
 EXIT_OK, EXIT_NOT_RUN = 0, 2
 

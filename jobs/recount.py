@@ -22,12 +22,12 @@ from pyspark.sql import functions as f
 
 from events.bootstrap import load_settings, make_bulk_loader, make_service, make_store
 from events.config import Settings
+from events.domain.timestamps import format_timestamp, parse_instant
+from events.domain.windows import EARLIEST, LATEST, window_between
 from events.errors import EventsError, InvalidInput, StoreRefused
 from events.models import Difference, Event, Window
-from events.timestamps import format_timestamp, parse_instant
-from events.windows import EARLIEST, LATEST, window_between
-from jobs.comparing import Comparison, compare
-from jobs.counts import (
+from jobs.lib.compare import Comparison, compare
+from jobs.lib.frames import (
     distinct_events,
     event_of,
     hour_counts,
@@ -36,10 +36,10 @@ from jobs.counts import (
     micros_of,
     with_micros,
 )
-from jobs.loading import load
-from jobs.publishing import make_tables, publish
-from jobs.session import HOURLY, RAW, opened_session, table_name
-from jobs.windowed import restore
+from jobs.lib.load import load
+from jobs.lib.publish import make_tables, publish
+from jobs.lib.session import HOURLY, RAW, opened_session, table_name
+from jobs.lib.windowedcounts import restore
 
 EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
 

@@ -30,10 +30,10 @@ from pyspark.sql.streaming.query import StreamingQuery
 from events.bootstrap import load_settings
 from events.config import Settings
 from events.errors import EventsError, InvalidInput, StoreRefused
-from jobs.messages import messages
-from jobs.publishing import make_tables, publish
-from jobs.session import NAMESPACE, opened_session
-from jobs.windowed import add_batch, check_stream, make_table
+from jobs.lib.publish import make_tables, publish
+from jobs.lib.session import NAMESPACE, opened_session
+from jobs.lib.topic import messages
+from jobs.lib.windowedcounts import add_batch, check_stream, make_table
 
 EXIT_OK, EXIT_NOT_RUN = 0, 2
 

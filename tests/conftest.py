@@ -1,10 +1,13 @@
-"""What every test may ask for: a real DynamoDB Local, fresh tables on it, and a service."""
+"""What every test may ask for: DynamoDB Local, fresh tables on it, and a service."""
 
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,15 +16,89 @@ from events.config import Settings
 from events.dao import DynamoStore
 from events.local import dynamodb
 from events.service import EventService
+from tests.support.database import Database
 
 PATIENCE_SECONDS = 10.0
-#: Servers that live for a minute are over before the second compiler has anything to give: four
-#: files of integration tests took 23 % less processor time without it. Not measured of the others.
+#: Servers that run for a minute end before Java's second compiler pays for itself: four files of
+#: store tests took 23 % less processor time without it.
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+#: Folders whose tests all belong to the second tier, `make test-slow`.
+SLOW_FOLDERS = ("browser", "stream")
+_DATABASE = pytest.StashKey[dynamodb.DynamoDBLocal]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=3,
+        help="how often each kill -9 test kills (default: 3; the full tier uses more)",
+    )
 
 
 def pytest_configure() -> None:
     os.environ.setdefault("JAVA_TOOL_OPTIONS", QUICK_JAVA)
+    # A job that a shell starts in the background ignores SIGINT, and so would every child.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(root).parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
+
+
+# --- one DynamoDB Local for the whole run ---------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Start the database before the first xdist worker, and tell each worker its port."""
+    stash = node.config.stash
+    if _DATABASE not in stash:
+        server = _start_database()
+        if server is None:
+            return
+        stash[_DATABASE] = server
+        node.config.add_cleanup(server.stop)
+    server = stash[_DATABASE]
+    node.workerinput["database"] = (server.port, server.pid)
+
+
+def _start_database() -> dynamodb.DynamoDBLocal | None:
+    try:
+        return dynamodb.start()
+    except dynamodb.LocalServerError:
+        if os.environ.get("CI"):
+            raise
+        return None
+
+
+@pytest.fixture(scope="session")
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A DynamoDB Local in memory, shared by the whole run."""
+    if hasattr(request.config, "workerinput"):
+        shared = request.config.workerinput.get("database")
+        if shared is None:
+            pytest.skip("DynamoDB Local could not be fetched or started")
+        yield Database(*shared)
+        return
+    server = _start_database()
+    if server is None:
+        pytest.skip("DynamoDB Local could not be fetched or started")
+    with server:
+        yield Database(server.port, server.pid)
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often a kill test kills its subject."""
+    number: int = request.config.getoption("--kills")
+    return number
+
+
+# --- settings, tables, service --------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -32,22 +109,9 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Settings.model_config, "env_file", None)
 
 
-@pytest.fixture(scope="session")
-def database() -> Iterator[dynamodb.DynamoDBLocal]:
-    """A DynamoDB Local in memory on a free port, for the whole run."""
-    try:
-        server = dynamodb.start()
-    except dynamodb.LocalServerError as exc:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no DynamoDB Local: {exc}")
-    with server:
-        yield server
-
-
 @pytest.fixture
-def settings(database: dynamodb.DynamoDBLocal) -> Settings:
-    """Settings that name tables which nothing else uses."""
+def settings(database: Database) -> Settings:
+    """Settings with a table name that nothing else uses."""
     return Settings(
         dynamodb_endpoint_url=database.endpoint_url,
         dynamodb_events_table_name=f"t{uuid.uuid4().hex}",
@@ -56,7 +120,7 @@ def settings(database: dynamodb.DynamoDBLocal) -> Settings:
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[DynamoStore]:
-    """An empty store whose tables are there; they are dropped afterwards."""
+    """An empty store whose tables exist; they are dropped afterwards."""
     store = make_store(settings, patience_seconds=PATIENCE_SECONDS)
     store.create_tables()
     yield store

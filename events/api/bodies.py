@@ -15,8 +15,8 @@ from fastapi.responses import Response
 
 from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge, UnsupportedContent
 from events.config import Settings
+from events.domain.parsing import parse_json
 from events.errors import EventsError, InvalidInput
-from events.parsing import parse_json
 
 #: JSON of four megabytes can take a hundred as objects, and Python reads one at a time anyway.
 _READ_AT_A_TIME = 2

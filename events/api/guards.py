@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from events.addresses import is_loopback
 from events.api.problems import Busy, problem
+from events.config import is_loopback
 
 #: What proxies add; their clients may be anywhere.
 _SIGNS_OF_A_PROXY = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")

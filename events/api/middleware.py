@@ -10,10 +10,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from events.api.accesslog import Observed
 from events.api.guards import AtMost, LocalOnly
-from events.api.observed import Observed
 from events.config import Settings
-from events.logs import REQUEST_ID
+from events.telemetry.logs import REQUEST_ID
 
 _REQUEST_ID_HEADER = "X-Request-ID"
 _GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -24,11 +24,11 @@ from events.api.patterns import (
 )
 from events.api.problems import InvalidRequest
 from events.config import Settings
+from events.domain.parsing import check_customer_id, check_event_type
+from events.domain.timestamps import format_timestamp, parse_instant, zone_named
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
 from events.models import ChangeCursor
-from events.parsing import check_customer_id, check_event_type
 from events.service import EventService
-from events.timestamps import format_timestamp, parse_instant, zone_named
 
 MAX_BUCKETS, DEFAULT_BUCKETS = 10_000, 1_000
 MAX_CUSTOMERS, DEFAULT_CUSTOMERS = 1_000, 100

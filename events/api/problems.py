@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
-from events.access import NO_GOOD_KEY
+from events.auth.keyring import NO_GOOD_KEY
 from events.errors import (
     ChangesForgotten,
     EventsError,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from events.api.problems import InvalidRequest, TooLarge
+from events.domain.parsing import check_void_reason, parse_fields, parse_object
 from events.errors import InvalidEvent
 from events.models import MAX_PARTITION_KEY_BYTES, Event
-from events.parsing import check_void_reason, parse_fields, parse_object
 
 
 class Parsed(NamedTuple):

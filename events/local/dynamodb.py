@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from events.local import jars
-from events.local.server import (
+from events.local.javaserver import (
     LocalServer,
     LocalServerError,
     check_port,

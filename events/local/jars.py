@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from events.local.server import LocalServerError
+from events.local.javaserver import LocalServerError
 
 if sys.platform != "win32":
     import fcntl

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from events.local import jars
-from events.local.server import (
+from events.local.javaserver import (
     LocalServer,
     LocalServerError,
     check_port,

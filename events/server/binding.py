@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Sequence
-from pathlib import Path
 
-import uvicorn
-
-from events.addresses import is_loopback
-from events.config import Settings
+from events.config import Settings, is_loopback
 from events.errors import InvalidInput
 
 _BACKLOG = 2_048
@@ -35,23 +30,6 @@ def check_host(host: str, settings: Settings) -> None:
             f"{host or '(empty)'} is open to others: set EVENTS_API_KEYS=on and make a key with "
             "python -m events keys create, or leave --host out"
         )
-
-
-def check_uvicorn(arguments: Sequence[str], settings: Settings) -> None:
-    """
-    The same where `uvicorn events.app:app --host …` is how this process was started.
-
-    Args:
-        arguments: `sys.argv`.
-    """
-    program = Path(arguments[0])
-    if program.stem != "uvicorn" and (program.name, program.parent.name) != (
-        "__main__.py",
-        "uvicorn",
-    ):
-        return
-    context = uvicorn.main.make_context("uvicorn", list(arguments[1:]), resilient_parsing=True)
-    check_host(context.params["host"], settings)
 
 
 def bind(host: str, port: int) -> list[socket.socket]:

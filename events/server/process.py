@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
-from events.app import create_app
 from events.config import Settings
 from events.server.protocol import ImpatientProtocol
 
@@ -43,12 +43,13 @@ class Server(uvicorn.Server):
 
     def __init__(
         self,
+        app: FastAPI,
         settings: Settings,
         *,
         on_ready: Callable[[], None],
         on_second_signal: Callable[[int], None] = end_at_once,
     ) -> None:
-        self._app = create_app(settings)
+        self._app = app
         super().__init__(
             uvicorn.Config(
                 self._app,

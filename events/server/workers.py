@@ -18,13 +18,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 
+from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
 
-from events import logs
-from events.api.ops import MEASURES_FOLDER
+from events.api.routes.ops import MEASURES_FOLDER
 from events.config import Settings
 from events.errors import EventsError
 from events.server.process import FINISH_SECONDS, Server, end_at_once
+from events.telemetry import logs
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,11 @@ class WorkersError(EventsError):
 
 
 def run(
-    settings: Settings, sockets: Sequence[socket.socket], number: int, on_ready: Callable[[], None]
+    make_app: Callable[[Settings], FastAPI],
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    number: int,
+    on_ready: Callable[[], None],
 ) -> None:
     """
     Serve with several processes until told to stop; one that dies is replaced.
@@ -57,18 +62,20 @@ def run(
     with tempfile.TemporaryDirectory(prefix="events-measures-") as folder:
         # Read by prometheus_client when a worker imports it.
         os.environ[MEASURES_FOLDER] = folder
-        _Supervisor(settings, sockets, number, folder, on_ready).run()
+        _Supervisor(make_app, settings, sockets, number, folder, on_ready).run()
 
 
 class _Supervisor:
     def __init__(
         self,
+        make_app: Callable[[Settings], FastAPI],
         settings: Settings,
         sockets: Sequence[socket.socket],
         number: int,
         folder: str,
         on_ready: Callable[[], None],
     ) -> None:
+        self._make_app = make_app
         self._settings = settings
         self._sockets = list(sockets)
         self._number = number
@@ -102,7 +109,9 @@ class _Supervisor:
     def _start(self) -> None:
         ours, theirs = _SPAWN.Pipe(duplex=False)
         worker = _SPAWN.Process(
-            target=_work, args=(self._settings, self._sockets, theirs), name="events-worker"
+            target=_work,
+            args=(self._make_app, self._settings, self._sockets, theirs),
+            name="events-worker",
         )
         # A worker never sees a Ctrl-C, not even while it starts: it is for the parent to tell it.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -192,12 +201,22 @@ def _wakeups(on_signal: Callable[[int], None]) -> Iterator[socket.socket]:
 # --- in a worker ----------------------------------------------------------------------------------
 
 
-def _work(settings: Settings, sockets: list[socket.socket], parent: Connection) -> None:
+def _work(
+    make_app: Callable[[Settings], FastAPI],
+    settings: Settings,
+    sockets: list[socket.socket],
+    parent: Connection,
+) -> None:
     logs.configure(settings.events_log_format, settings.events_log_level)
     threading.Thread(target=_stop_without_parent, daemon=True).start()
     # Some managers send SIGTERM to all: what is said twice is no second signal here. The parent
     # kills those that are to end at once.
-    server = Server(settings, on_ready=lambda: parent.send(True), on_second_signal=lambda _: None)
+    server = Server(
+        make_app(settings),
+        settings,
+        on_ready=lambda: parent.send(True),
+        on_second_signal=lambda _: None,
+    )
     server.run(sockets)
     sys.exit(0 if server.started else 1)
 

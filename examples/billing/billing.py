@@ -16,9 +16,9 @@ from types import FrameType
 from typing import NoReturn
 
 from events.bootstrap import load_settings
+from events.domain.parsing import check_customer_id
+from events.domain.timestamps import format_timestamp, parse_instant
 from events.errors import EventsError, InvalidWindow
-from events.parsing import check_customer_id
-from events.timestamps import format_timestamp, parse_instant
 from examples.billing.buckets import Api
 from examples.billing.consuming import Biller
 from examples.billing.invoices import as_text, check_month, invoice, shown

@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from events.domain.parsing import parse_event
+from events.domain.timestamps import format_timestamp, parse_timestamp
 from events.errors import InvalidInput, StoreRefused, StoreUnavailable
 from events.models import Event
-from events.parsing import parse_event
-from events.timestamps import format_timestamp, parse_timestamp
 from examples.billing.ledger import Place
 
 _TIMEOUT_SECONDS = 60

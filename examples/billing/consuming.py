@@ -16,10 +16,10 @@ from confluent_kafka import (
 )
 
 from events.config import Settings
+from events.domain.parsing import parse_message
 from events.errors import EventsError, InvalidEvent, StoreRefused
+from events.kafka.clients import error_of, make_consumer
 from events.models import Event
-from events.parsing import parse_message
-from events.stream.clients import error_of, make_consumer
 from examples.billing.invoices import shown
 from examples.billing.ledger import BadMessage, Batch, Ledger
 

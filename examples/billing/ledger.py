@@ -31,9 +31,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
+from events.domain.timestamps import format_timestamp
 from events.errors import InvalidInput, StoreUnavailable
 from events.models import Event
-from events.timestamps import format_timestamp
 
 _METADATA = MetaData()
 #: Every event that was ever taken into account, for ever: what makes a repetition one.

@@ -17,8 +17,9 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from events.local.dynamodb import DynamoDBLocal
-from tests.e2e.conftest import Command, Shell, Tables, free_port, until
+from tests.support.database import Database
+from tests.support.shell import Command, Shell, free_port, until
+from tests.support.tables import Tables
 
 Json = dict[str, Any]
 Scheme = Literal["light", "dark"]
@@ -93,7 +94,7 @@ class Site:
 
 @contextmanager
 def _serving(
-    database: DynamoDBLocal, factory: pytest.TempPathFactory, **settings: str
+    database: Database, factory: pytest.TempPathFactory, **settings: str
 ) -> Iterator[Site]:
     tables = Tables(database.endpoint_url, f"t{uuid.uuid4().hex}")
     shell = Shell(
@@ -117,7 +118,7 @@ def _serving(
 
 
 @pytest.fixture(scope="package")
-def site(database: DynamoDBLocal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Keys are off; it holds the events of `acme`, which no test changes."""
     with _serving(database, tmp_path_factory) as site:
         site.post(events_of_acme()[:1_000])
@@ -125,9 +126,7 @@ def site(database: DynamoDBLocal, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="package")
-def guarded_site(
-    database: DynamoDBLocal, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+def guarded_site(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Keys are on; it holds the first ten events of `acme`."""
     with _serving(database, tmp_path_factory, EVENTS_API_KEYS="on") as site:
         site.post(events_of_acme()[:10], site.key("--name", "feed", "--right", "ingest"))

@@ -18,8 +18,6 @@ from playwright.sync_api import Route, expect
 from events.api.receipts import AcceptedReceipts
 from tests.browser.conftest import CUSTOMER, Open, Site, Tab
 
-pytestmark = pytest.mark.database
-
 _DROP = """([name, bytes]) => {
     const files = new DataTransfer();
     files.items.add(new File([new Uint8Array(bytes)], name));

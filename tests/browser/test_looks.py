@@ -10,8 +10,6 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import CUSTOMER, NARROW, Open, Scheme, Site, Tab
 
-pytestmark = pytest.mark.database
-
 SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 _HEIGHT = "element => element.clientHeight / parseFloat(getComputedStyle(element).lineHeight)"
 _BACKGROUNDS = "all => all.map(each => getComputedStyle(each).backgroundColor)"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import CUSTOMER, Tab
-
-pytestmark = pytest.mark.database
 
 MONTH = {"start": "2021-03-01", "end": "2021-04-01"}
 _IN_MARCH = "start=2021-03-01T00:00:00Z&end=2021-04-01T00:00:00Z"

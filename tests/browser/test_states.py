@@ -9,8 +9,6 @@ from playwright.sync_api import FilePayload, Route, expect
 
 from tests.browser.conftest import CUSTOMER, NARROW, WIDE, Open, Scheme, Site, Tab
 
-pytestmark = pytest.mark.database
-
 EVIL = [
     "<img src=x onerror=alert(1)>",
     '"><script>alert(2)</script>',

@@ -10,8 +10,6 @@ from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import CUSTOMER, FIRST, TYPES, Open, Site, Tab
 
-pytestmark = pytest.mark.database
-
 
 def total_of(tab: Tab) -> int:
     return int(tab.text("#stat-total").replace(",", ""))

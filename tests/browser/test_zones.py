@@ -8,11 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import expect
 
-from events import calendars
+from events.domain import calendars
 from events.models import Calendar, Unit, Window
 from tests.browser.conftest import CUSTOMER, FIRST, Json, Open, Site, Tab
-
-pytestmark = pytest.mark.database
 
 KOLKATA = "Asia/Kolkata"
 _BEGIN_OF_DAYS = """([zone, days]) => import("/static/zones.js").then(

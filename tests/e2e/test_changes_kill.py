@@ -11,20 +11,15 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-import pytest
-
-from events.changes import changes
 from events.dao import DynamoStore
-from events.local.dynamodb import DynamoDBLocal
+from events.domain.windows import ALL_TIME
 from events.models import ChangeCursor
+from events.queries.changes import changes
 from events.service import EventService
-from events.windows import ALL_TIME
-from tests.changeswriter import CUSTOMERS, GRACE, SLOT, make_store
-from tests.e2e.conftest import CHECKOUT
+from tests.support.changeswriter import CUSTOMERS, GRACE, SLOT, make_store
+from tests.support.database import Database
+from tests.support.shell import CHECKOUT
 
-pytestmark = pytest.mark.database
-
-KILLS = 20
 WRITERS = 3
 
 #: Customer and day → hour → count.
@@ -66,9 +61,16 @@ def counters(
     }
 
 
-def start_writer(database: DynamoDBLocal, table: str, seed: int) -> subprocess.Popen[bytes]:
+def start_writer(database: Database, table: str, seed: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.changeswriter", database.endpoint_url, table, str(seed)],
+        [
+            sys.executable,
+            "-m",
+            "tests.support.changeswriter",
+            database.endpoint_url,
+            table,
+            str(seed),
+        ],
         cwd=CHECKOUT,
         stdout=subprocess.PIPE,
     )
@@ -85,7 +87,7 @@ def kill(writer: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_follower_has_every_counter_right_after_writers_were_killed_at_any_moment(
-    database: DynamoDBLocal,
+    database: Database, kills: int
 ) -> None:
     table = f"t{uuid.uuid4().hex}"
     store = make_store(database.endpoint_url, table)
@@ -106,7 +108,7 @@ def test_a_follower_has_every_counter_right_after_writers_were_killed_at_any_mom
     thread.start()
     writers = [start_writer(database, table, seed) for seed in range(WRITERS)]
     try:
-        for number in range(KILLS):
+        for number in range(kills):
             place = number % WRITERS
             wait_for_batches(writers[place], rng.randint(1, 30))
             time.sleep(rng.uniform(0, 0.05))

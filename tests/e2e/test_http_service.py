@@ -23,9 +23,8 @@ import psutil
 import pytest
 
 from events.local import dynamodb
-from tests.e2e.conftest import Command, Row, Shell, Tables, contents_of, free_port, is_open, until
-
-pytestmark = pytest.mark.database
+from tests.support.shell import Command, Shell, free_port, is_open, until
+from tests.support.tables import Row, Tables, contents_of
 
 Json = dict[str, Any]
 HOUR_ZERO = datetime(2021, 3, 1, tzinfo=UTC)

@@ -18,23 +18,10 @@ import psutil
 import pytest
 
 from events.local import dynamodb
-from tests.e2e.conftest import (
-    CHECKOUT,
-    HEADER,
-    INGEST,
-    Command,
-    Contents,
-    Ran,
-    Shell,
-    Tables,
-    contents_of,
-    recounted,
-    rows_of,
-    until,
-)
-from tests.e2e.test_ingest_command import summary, untimed
-
-pytestmark = pytest.mark.database
+from tests.cli.test_ingest_command import summary, untimed
+from tests.support.database import Database
+from tests.support.shell import CHECKOUT, HEADER, INGEST, Command, Ran, Shell, until
+from tests.support.tables import Contents, Tables, contents_of, recounted, rows_of
 
 ROWS = 8_000
 STOPPED = "error: stopped before the end. What is counted below is stored; run again to go on\n"
@@ -67,7 +54,7 @@ def wait_until_stored(tables: Tables, number: int, command: Command) -> None:
     until(lambda: tables.count() >= number or not command.is_running())
 
 
-def wait_until_through(database: dynamodb.DynamoDBLocal) -> None:
+def wait_until_through(database: Database) -> None:
     """What a killed process had sent is done: the server has closed all that it left open."""
     server = psutil.Process(database.pid)
     until(
@@ -128,7 +115,7 @@ def test_a_clean_run_stores_what_an_independent_count_says(
 # Twenty runs and twenty reads of all there is: minutes on a machine that is busy.
 @pytest.mark.timeout(1_200)
 def test_killed_twenty_times_it_is_exact_each_time_and_the_next_run_ends_as_a_clean_one(
-    database: dynamodb.DynamoDBLocal, shell: Shell, tables: Tables, file: Path, expected: Contents
+    database: Database, shell: Shell, tables: Tables, file: Path, expected: Contents
 ) -> None:
     rng = random.Random("twenty kills")
     distinct = len(expected.events)
@@ -166,7 +153,7 @@ def test_killed_twenty_times_it_is_exact_each_time_and_the_next_run_ends_as_a_cl
 
 @pytest.mark.parametrize("share", [0.02, 0.25, 0.5, 0.7, 0.88])
 def test_killed_on_fresh_tables_it_is_exact_and_the_next_run_ends_as_a_clean_one(
-    database: dynamodb.DynamoDBLocal,
+    database: Database,
     shell: Shell,
     tables: Tables,
     file: Path,
@@ -266,7 +253,7 @@ class OwnDatabase:
 
 
 @pytest.fixture
-def own_database(database: dynamodb.DynamoDBLocal, tmp_path: Path) -> Iterator[OwnDatabase]:
+def own_database(database: Database, tmp_path: Path) -> Iterator[OwnDatabase]:
     del database  # where that one cannot run, this one cannot either: skipped for the same reason
     own = OwnDatabase(tmp_path / "data")
     yield own

@@ -1,6 +1,9 @@
-"""Properties are tried on the same examples in every run, so that a failure is no surprise."""
+"""Properties try the same examples in every run; the second tier tries other and more ones."""
+
+import os
 
 from hypothesis import settings
 
-settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=200)
-settings.load_profile("repeatable")
+settings.register_profile("quick", derandomize=True, deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=500, print_blob=True)
+settings.load_profile(os.environ.get("EVENTS_TEST_PROFILE", "quick"))

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
+from events.domain.windows import HOUR, LATEST
 from events.models import Event, Window
-from events.windows import HOUR, LATEST
 
 HOUR_ZERO = datetime(2021, 3, 1, tzinfo=UTC)
 

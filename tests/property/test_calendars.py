@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from events.calendars import period_at, periods
+from events.domain.calendars import period_at, periods
+from events.domain.windows import EARLIEST, LATEST
 from events.models import Calendar, Unit, Window
-from events.windows import EARLIEST, LATEST
 from tests.property.strategies import HOUR_ZERO, instants
 
 MICROSECOND = timedelta(microseconds=1)

@@ -6,10 +6,10 @@ from datetime import timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from events.csvfile import Numbered, Rejection, read_records
-from events.lines import BLOCK_BYTES, LineInput
+from events.domain.timestamps import format_timestamp
+from events.ingest.csvrows import Numbered, Rejection, read_records
+from events.ingest.source import BLOCK_BYTES, LineInput
 from events.models import Event
-from events.timestamps import format_timestamp
 from tests.property.strategies import HOUR_ZERO, ids
 
 HEADER = b"customer_id,event_type,transaction_id,timestamp"

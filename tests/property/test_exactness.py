@@ -19,8 +19,8 @@ from events.bootstrap import make_client, make_store
 from events.config import Settings
 from events.models import BucketQuery, Event, Outcome, Verification, Window
 from events.service import EventService, Store
-from tests.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, expected_contents
-from tests.fakes import BackDoor, DynamoBackDoor, MemoryStore
+from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, expected_contents
+from tests.support.fakes import BackDoor, DynamoBackDoor, MemoryStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -175,7 +175,6 @@ def client(settings: Settings) -> Iterator[DynamoDBClient]:
     client.close()
 
 
-@pytest.mark.database
 def test_any_deliveries_to_two_services_are_counted_exactly_by_dynamodb(
     settings: Settings, client: DynamoDBClient
 ) -> None:

@@ -12,9 +12,9 @@ from events.datamodels import (
     registry_key,
     registry_prefix,
 )
+from events.domain.parsing import parse_event
+from events.domain.windows import LATEST
 from events.models import Event, Window
-from events.parsing import parse_event
-from events.windows import LATEST
 from tests.property.strategies import HOUR_ZERO, NASTY, events, ids, windows
 
 #: Of so few pieces that other splits of one text come up again and again.

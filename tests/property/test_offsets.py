@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.stream.offsets import Offsets, Place
+from events.kafka.offsets import Offsets, Place
 
 #: What may happen to one partition: `take` after a gap, `done` of some place, `commit`.
 RUNS = st.lists(

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.calendars import period_at
+from events.domain.calendars import period_at
 from events.models import BucketQuery, Calendar, Event, PeriodCount, Unit, Window
 from events.service import EventService
-from tests.fakes import MemoryStore
 from tests.property.test_calendars import calendars, moments
+from tests.support.fakes import MemoryStore
 
 #: Within a few weeks of some moment, often on a quarter of an hour, where zones have midnights.
 offsets = st.one_of(

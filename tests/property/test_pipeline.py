@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.factories import many_events
-from tests.fakestream import FakeStore, Run, message_of
+from tests.support.factories import many_events
+from tests.support.fakestream import FakeStore, Run, message_of
 
 EVENTS = many_events(24)
 MOODS = st.lists(

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.datamodels import Tables, counter_key, keys_of, put_actions
+from events.domain.rollups import DayIncrements, day_increments
 from events.models import Event
-from events.rollups import DayIncrements, day_increments
 from tests.property.strategies import HOUR_ZERO, events_of_a_day
 
 

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from events.errors import InvalidEvent, InvalidWindow
-from events.timestamps import (
+from events.domain.timestamps import (
     convert_to_iso_8601_utc,
     format_timestamp,
     parse_instant,
     parse_timestamp,
 )
+from events.errors import InvalidEvent, InvalidWindow
 from tests.property.strategies import instants
 
 #: The rule of the design, written once more.

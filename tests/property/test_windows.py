@@ -6,9 +6,8 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from events.models import Window
-from events.timestamps import format_timestamp
-from events.windows import (
+from events.domain.timestamps import format_timestamp
+from events.domain.windows import (
     EARLIEST,
     HOUR,
     LATEST,
@@ -20,6 +19,7 @@ from events.windows import (
     slices,
     split,
 )
+from events.models import Window
 from tests.property.strategies import HOUR_ZERO, instants, short_windows, windows
 
 MICROSECOND = timedelta(microseconds=1)

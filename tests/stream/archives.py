@@ -11,8 +11,8 @@ from typing import Any
 from pyiceberg.catalog import load_catalog
 
 from events.config import Settings
+from events.kafka.clients import ensure_topics, make_producer
 from events.models import Event
-from events.stream.clients import ensure_topics, make_producer
 
 Place = tuple[int, int]
 

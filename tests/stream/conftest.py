@@ -17,23 +17,25 @@ from pyspark.sql import SparkSession
 from events.bootstrap import make_service
 from events.config import Settings
 from events.errors import InvalidInput
-from events.local import dynamodb, kafka
-from events.local.kafka import KafkaLocal
-from events.local.server import LocalServerError
-from events.models import Event
-from events.service import EventService
-from events.stream.clients import (
+from events.kafka.clients import (
     dead_letter_topic,
     ensure_topics,
     make_admin,
     make_consumer,
     make_producer,
 )
-from events.stream.messages import Message, Record, encode
-from events.stream.reading import message_of
-from jobs.session import opened_session
-from tests.e2e.conftest import Shell, Tables, free_port
-from tests.factories import environment_of
+from events.kafka.messages import Message, Record, encode
+from events.kafka.reading import message_of
+from events.local import kafka
+from events.local.javaserver import LocalServerError
+from events.local.kafka import KafkaLocal
+from events.models import Event
+from events.service import EventService
+from jobs.lib.session import opened_session
+from tests.support.database import Database
+from tests.support.factories import environment_of
+from tests.support.shell import Shell, free_port
+from tests.support.tables import Tables
 
 #: With a fixed member the next process takes over at once from one that was killed.
 _QUICK = "session.timeout.ms=6000\nheartbeat.interval.ms=500\n"
@@ -60,9 +62,7 @@ def broker() -> Iterator[kafka.KafkaLocal]:
 
 
 @pytest.fixture
-def settings(
-    database: dynamodb.DynamoDBLocal, broker: kafka.KafkaLocal, tmp_path: Path
-) -> Settings:
+def settings(database: Database, broker: kafka.KafkaLocal, tmp_path: Path) -> Settings:
     """Settings that name tables, topics, a group and an archive which nothing else uses."""
     name = uuid.uuid4().hex
     return Settings(

@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 
-from tests.e2e.conftest import free_port
+from tests.support.shell import free_port
 
 _SECONDS_TO_START = 60
 _USER = "bill"

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from events.config import Settings
+from events.kafka.consume import Consumed, consume
 from events.service import EventService
-from events.stream.consuming import Consumed, consume
 
 TIMEOUT_SECONDS = 60.0
 

@@ -19,18 +19,18 @@ from confluent_kafka.admin import AdminClient
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import CommitTableResponse
 
+from events.archive.archiver import Archived, Archiver
+from events.archive.catalog import Conflict, open_catalog
+from events.archive.positions import Position, position_of
+from events.archive.tables import RAW, ArchiveTable
+from events.archive.topic import MessagesMissing
 from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
+from events.kafka.clients import ensure_topics
 from events.local import kafka
-from events.stream.archive import Archived, Archiver
-from events.stream.catalogs import Conflict, open_catalog
-from events.stream.clients import ensure_topics
-from events.stream.positions import Position, position_of
-from events.stream.tables import RAW, ArchiveTable
-from events.stream.topics import MessagesMissing
-from tests.e2e.conftest import Shell, until
-from tests.factories import environment_of, many_events
 from tests.stream.archives import archived, places, produce, produce_in_transaction, rows_of
+from tests.support.factories import environment_of, many_events
+from tests.support.shell import Shell, until
 
 SEED = 7
 KILLS = 20

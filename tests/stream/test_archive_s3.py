@@ -10,13 +10,13 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from events.archive.archiver import Archiver
+from events.archive.catalog import open_catalog
 from events.config import Settings
 from events.errors import StoreUnavailable
 from events.models import Event
-from events.stream.archive import Archiver
-from events.stream.catalogs import open_catalog
-from tests.factories import many_events
 from tests.stream.archives import produce
+from tests.support.factories import many_events
 
 
 @pytest.fixture

@@ -20,16 +20,14 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from events.config import Settings
+from events.kafka.clients import ensure_topics, make_admin, make_producer
 from events.models import Event
 from events.service import EventService
-from events.stream.clients import ensure_topics, make_admin, make_producer
 from examples.billing.ledger import Batch, Ledger
-from tests.e2e.conftest import Command, Shell, free_port, until
-from tests.factories import HOUR, HOUR_ZERO, event, many_events, time_text
 from tests.stream import postgres
 from tests.stream.archives import produce_in_transaction
-
-pytestmark = pytest.mark.database
+from tests.support.factories import HOUR, HOUR_ZERO, event, many_events, time_text
+from tests.support.shell import Command, Shell, free_port, until
 
 BILLING = ("-m", "examples.billing")
 DATABASE = "billing.sqlite"

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError
 
 from events.config import Settings
 from events.errors import InvalidInput, StoreRefused, StoreUnavailable
-from events.stream.clients import (
+from events.kafka.clients import (
     dead_letter_topic,
     ensure_topics,
     error_of,

@@ -14,14 +14,14 @@ import pyarrow.parquet as parquet
 import pytest
 from pyspark.sql import SparkSession
 
+from events.archive.archiver import Archiver
+from events.archive.catalog import open_catalog
+from events.archive.tables import RAW, ArchiveTable
 from events.config import Settings
 from events.models import Event
-from events.stream.archive import Archiver
-from events.stream.catalogs import open_catalog
-from events.stream.tables import RAW, ArchiveTable
 from jobs import compact, erase
-from tests.factories import many_events
 from tests.stream.archives import archived, produce
+from tests.support.factories import many_events
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 

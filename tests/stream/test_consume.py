@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.e2e.conftest import Ran, Shell, Tables, contents_of, free_port
-from tests.factories import many_events
 from tests.stream.conftest import Topics
+from tests.support.factories import many_events
+from tests.support.shell import Ran, Shell, free_port
+from tests.support.tables import Tables, contents_of
 
 
 def consume(shell: Shell, *arguments: str) -> Ran:

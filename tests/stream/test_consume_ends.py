@@ -13,13 +13,14 @@ import pytest
 
 from events.config import Settings
 from events.errors import InvalidEvent, InvalidInput
+from events.kafka.messages import Message, Record, decode, read_letter
 from events.local.kafka import KafkaLocal
 from events.service import EventService
-from events.stream.messages import Message, Record, decode, read_letter
-from tests.e2e.conftest import Command, Shell, Tables, contents_of, free_port, until
-from tests.factories import many_events, stored_key
 from tests.stream.conftest import Topics
 from tests.stream.runs import running
+from tests.support.factories import many_events, stored_key
+from tests.support.shell import Command, Shell, free_port, until
+from tests.support.tables import Tables, contents_of
 
 Environment = Callable[..., Mapping[str, str]]
 OwnBroker = tuple[Settings, Callable[[], KafkaLocal]]

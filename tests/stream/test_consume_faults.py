@@ -16,16 +16,17 @@ from events.bootstrap import make_client
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables as TableNames
+from events.dynamodb.answers import RetryPolicy
+from events.kafka.clients import dead_letter_topic, properties
+from events.kafka.messages import Record, encode, read_letter
 from events.models import Event
 from events.service import EventService
-from events.stream.clients import dead_letter_topic, properties
-from events.stream.messages import Record, encode, read_letter
-from events.transactions import RetryPolicy
-from tests.e2e.conftest import Tables, contents_of, until
-from tests.factories import event, many_events
-from tests.integration.test_faults import PASSING_OF_WRITES, Line, Send, body_of, error
+from tests.store.test_faults import PASSING_OF_WRITES, Line, Send, body_of, error
 from tests.stream.conftest import Topics
 from tests.stream.runs import Running, running
+from tests.support.factories import event, many_events
+from tests.support.shell import until
+from tests.support.tables import Tables, contents_of
 
 NOTHING = {"read": 0, "counted": 0, "voided": 0, "dead_letters": 0}
 

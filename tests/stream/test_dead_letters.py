@@ -12,11 +12,11 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 
 from events.config import Settings
 from events.errors import InvalidEvent
-from events.stream.clients import properties
-from events.stream.messages import Message, Record, dead_letter, encode, shortened
-from tests.e2e.conftest import Ran, Shell
-from tests.factories import event
+from events.kafka.clients import properties
+from events.kafka.messages import Message, Record, dead_letter, encode, shortened
 from tests.stream.conftest import Topics
+from tests.support.factories import event
+from tests.support.shell import Ran, Shell
 
 NO_JSON = InvalidEvent(None, "is no JSON")
 NO_FIELD = InvalidEvent("timestamp", "is missing")

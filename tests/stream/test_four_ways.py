@@ -20,8 +20,9 @@ from events.bootstrap import make_client, make_store
 from events.config import Settings
 from events.datamodels import Tables
 from jobs import recount
-from tests.e2e.conftest import CHECKOUT, INGEST, Command, Row, Shell, free_port, rows_of, until
 from tests.stream.archives import rows_of as archived_rows_of
+from tests.support.shell import CHECKOUT, INGEST, Command, Shell, free_port, until
+from tests.support.tables import Row, rows_of
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
-from events.stream.gaps import Gaps
+from events.kafka.gaps import Gaps
 
 TOPIC = "events"
 UNKNOWN = "could not look for missing messages: _TIMED_OUT"
@@ -144,7 +144,7 @@ def test_where_the_group_is_not_known_the_first_message_is_where_it_begins(
     broker = Broker(committed={0: 0})
     broker.is_away = True
     gaps = gaps_of(broker, 0)
-    assert caplog.record_tuples == [("events.stream.gaps", logging.WARNING, UNKNOWN)]
+    assert caplog.record_tuples == [("events.kafka.gaps", logging.WARNING, UNKNOWN)]
     broker.begins, broker.is_away = {0: 8}, False
     gaps.came(0, 8)
     gaps.came(0, 12)

@@ -14,16 +14,17 @@ from fastapi.testclient import TestClient
 from events.app import create_app
 from events.config import Settings
 from events.errors import InvalidInput, StoreUnavailable
+from events.kafka.messages import encode
+from events.kafka.producer import KafkaSink
 from events.local.kafka import KafkaLocal
 from events.models import Event, Outcome
 from events.service import EventService
-from events.stream.messages import encode
-from events.stream.producer import KafkaSink
-from tests.e2e.conftest import Tables, contents_of, free_port, until
-from tests.factories import event, many_events, time_text
-from tests.served import client_of
 from tests.stream.conftest import Topics
 from tests.stream.runs import running
+from tests.support.factories import event, many_events, time_text
+from tests.support.served import client_of
+from tests.support.shell import free_port, until
+from tests.support.tables import Tables, contents_of
 
 
 @contextmanager

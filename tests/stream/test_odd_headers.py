@@ -8,7 +8,7 @@ from pathlib import Path
 import confluent_kafka
 
 from events.config import Settings
-from events.stream.messages import Message, Record
+from events.kafka.messages import Message, Record
 from tests.stream.conftest import Topics
 
 #: Of rd_kafka_vtype_t (rdkafka.h).

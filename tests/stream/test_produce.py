@@ -7,10 +7,10 @@ import json
 import signal
 from typing import Any
 
-from events.stream.messages import encode
-from tests.e2e.conftest import HEADER, Ran, Shell, until
-from tests.factories import many_events
+from events.kafka.messages import encode
 from tests.stream.conftest import Topics
+from tests.support.factories import many_events
+from tests.support.shell import HEADER, Ran, Shell, until
 
 EVENTS = many_events(2_500, customers=50)
 ROWS = "".join(

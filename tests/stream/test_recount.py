@@ -12,19 +12,19 @@ import pytest
 from pyiceberg.catalog import Catalog
 from pyspark.sql import SparkSession
 
+from events.archive.archiver import Archiver
+from events.archive.catalog import open_catalog
 from events.bootstrap import make_bulk_loader, make_client, make_service
 from events.config import Settings
 from events.dao import DynamoStore
+from events.domain.timestamps import format_timestamp
 from events.errors import StoreRefused
 from events.models import Event
 from events.service import EventService
-from events.stream.archive import Archiver
-from events.stream.catalogs import open_catalog
-from events.timestamps import format_timestamp
 from jobs import recount
-from jobs.session import opened_session
-from tests.factories import DAY, HOUR, HOUR_ZERO, event, many_events
+from jobs.lib.session import opened_session
 from tests.stream.archives import hourly, produce, rows_of
+from tests.support.factories import DAY, HOUR, HOUR_ZERO, event, many_events
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 

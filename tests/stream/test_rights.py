@@ -13,11 +13,11 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from events.config import Settings
 from events.errors import StoreRefused
+from events.kafka import deadletters
+from events.kafka.clients import dead_letter_topic, ensure_topics, make_admin
+from events.kafka.health import check_topic
 from events.local import kafka
-from events.stream import deadletters
-from events.stream.clients import dead_letter_topic, ensure_topics, make_admin
-from events.stream.health import check_topic
-from tests.e2e.conftest import until
+from tests.support.shell import until
 
 _AUTHORIZER = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as f
 
+from events.archive.archiver import Archiver
 from events.bootstrap import make_store
 from events.config import Settings
+from events.domain.windows import hour_of_day
 from events.models import DayCounts
-from events.stream.archive import Archiver
-from events.windows import hour_of_day
 from jobs import recount, stream_counts
-from jobs.counts import micros_of
-from jobs.session import opened_session
-from jobs.windowed import add_batch, make_table
-from tests.e2e.conftest import Shell, until
-from tests.factories import DAY, HOUR_ZERO, environment_of, event, many_events
+from jobs.lib.frames import micros_of
+from jobs.lib.session import opened_session
+from jobs.lib.windowedcounts import add_batch, make_table
 from tests.stream.archives import hourly, produce, rows_of
+from tests.support.factories import DAY, HOUR_ZERO, environment_of, event, many_events
+from tests.support.shell import Shell, until
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 

@@ -9,11 +9,11 @@ from datetime import datetime
 
 import pytest
 
-from events.access import ANYONE, NO_GOOD_KEY, Caller, KeyRing
-from events.apikeys import ApiKey, Right
+from events.auth.keyring import ANYONE, NO_GOOD_KEY, Caller, KeyRing
+from events.auth.keys import ApiKey, Right
 from events.errors import NotAllowed, NotAuthenticated, StoreUnavailable
-from tests.factories import HOUR, HOUR_ZERO, MICROSECOND
-from tests.fakekeys import MemoryKeyStore, a_key, with_other_secret
+from tests.support.factories import HOUR, HOUR_ZERO, MICROSECOND
+from tests.support.fakekeys import MemoryKeyStore, a_key, with_other_secret
 
 READ, INGEST, ADMIN = Right.READ, Right.INGEST, Right.ADMIN
 

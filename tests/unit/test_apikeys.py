@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from events.apikeys import ApiKey, Right, is_good, is_key_id, key_id_of
+from events.auth.keys import ApiKey, Right, is_good, is_key_id, key_id_of
 from events.errors import InvalidInput
-from tests.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND
-from tests.fakekeys import a_key, with_other_secret
+from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND
+from tests.support.fakekeys import a_key, with_other_secret
 
 TOKEN = "events_abcdefghij01_" + "A_-" * 14 + "z"
 

@@ -11,13 +11,13 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 from fastapi.testclient import TestClient
 
-from events.access import KeyRing
 from events.api import problems
-from events.api.auth import CallerDep, allowed, guard
-from events.apikeys import ApiKey, Right
+from events.api.security import CallerDep, allowed, guard
+from events.auth.keyring import KeyRing
+from events.auth.keys import ApiKey, Right
 from events.config import Settings
-from tests.factories import HOUR_ZERO
-from tests.fakekeys import MemoryKeyStore, a_key
+from tests.support.factories import HOUR_ZERO
+from tests.support.fakekeys import MemoryKeyStore, a_key
 
 Answer = dict[str, list[str]]
 
@@ -54,9 +54,8 @@ def subject_with(settings: Settings, *, is_on: bool = True) -> Subject:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with guard(app, settings):
-            if is_on:
-                app.state.key_ring = KeyRing(store, cache_seconds=60, now=lambda: HOUR_ZERO)
+        key_ring = KeyRing(store, cache_seconds=60, now=lambda: HOUR_ZERO) if is_on else None
+        with guard(app, settings, key_ring):
             yield
 
     app = FastAPI(lifespan=lifespan)

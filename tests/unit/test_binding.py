@@ -8,7 +8,7 @@ import pytest
 
 from events.config import Settings
 from events.errors import InvalidInput
-from events.server.binding import bind, check_host, check_uvicorn
+from events.server.binding import bind, check_host
 
 OFF, ON = Settings(), Settings(events_api_keys="on")
 
@@ -38,35 +38,6 @@ def test_with_keys_it_may_be(host: str) -> None:
 def test_a_host_that_is_not_there_is_said(host: str) -> None:
     with pytest.raises(InvalidInput, match="there is no such host"):
         check_host(host, OFF)
-
-
-@pytest.mark.parametrize("program", ["/x/bin/uvicorn", "uvicorn.exe", "/x/uvicorn/__main__.py"])
-@pytest.mark.parametrize(
-    "arguments", [["--host", "0.0.0.0"], ["--host=0.0.0.0"], ["--port", "80", "--host", "::"]]
-)
-def test_uvicorn_s_own_command_line_is_held_to_that(program: str, arguments: list[str]) -> None:
-    with pytest.raises(InvalidInput, match="open to others"):
-        check_uvicorn([program, "events.app:app", *arguments], OFF)
-    check_uvicorn([program, "events.app:app", *arguments], ON)
-
-
-def test_so_is_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UVICORN_HOST", "0.0.0.0")
-    with pytest.raises(InvalidInput, match="open to others"):
-        check_uvicorn(["uvicorn", "events.app:app"], OFF)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["uvicorn", "events.app:app"],
-        ["uvicorn", "events.app:app", "--host", "localhost"],
-        ["pytest", "--host", "0.0.0.0"],
-        ["/x/events/__main__.py", "serve", "--host", "0.0.0.0"],
-    ],
-)
-def test_other_programs_and_hosts_are_let_be(arguments: list[str]) -> None:
-    check_uvicorn(arguments, OFF)
 
 
 def test_a_port_is_bound_at_each_address_and_a_taken_one_is_said() -> None:

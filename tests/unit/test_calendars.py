@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.calendars import local_text, period_at, periods
+from events.domain.calendars import local_text, period_at, periods
+from events.domain.windows import ALL_TIME, EARLIEST, LATEST
 from events.models import Calendar, Unit, Window
-from events.windows import ALL_TIME, EARLIEST, LATEST
 
 
 def texts(unit: Unit, zone: str, start: str, end: str) -> list[str]:

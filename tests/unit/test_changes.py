@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from events.changes import changes
 from events.errors import ChangesForgotten, InvalidWindow
 from events.models import Change, ChangeCursor, ChangePage
-from tests.fakes import FIRST_INGESTED_AT as START
-from tests.fakes import MemoryChanges
+from events.queries.changes import changes
+from tests.support.fakes import FIRST_INGESTED_AT as START
+from tests.support.fakes import MemoryChanges
 
 MINUTE = timedelta(minutes=1)
 

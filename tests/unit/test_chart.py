@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.calendars import period_at
-from events.commands.chart import chart
+from events.cli.chart import chart
+from events.domain.calendars import period_at
 from events.models import BucketCount, Calendar, PeriodCount, Unit
-from tests.factories import DAY, HOUR, HOUR_ZERO
+from tests.support.factories import DAY, HOUR, HOUR_ZERO
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOURS = [

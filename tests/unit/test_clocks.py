@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from events.clocks import StoreClock
+from events.dynamodb.clocks import StoreClock
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

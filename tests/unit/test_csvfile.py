@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.csvfile import Numbered, Rejection, read_records
 from events.errors import InvalidInput
-from events.lines import BLOCK_BYTES, LONGEST_LINE_BYTES, LineInput, open_lines
+from events.ingest.csvrows import Numbered, Rejection, read_records
+from events.ingest.source import BLOCK_BYTES, LONGEST_LINE_BYTES, LineInput, open_lines
 from events.models import Event
 
 TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)

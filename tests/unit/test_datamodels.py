@@ -24,10 +24,10 @@ from events.datamodels import (
     registry_prefix,
     repair_expressions,
 )
+from events.domain.parsing import check_customer_id
+from events.domain.timestamps import format_timestamp
 from events.errors import InvalidEvent
 from events.models import DayCounts, Event, Window
-from events.parsing import check_customer_id
-from events.timestamps import format_timestamp
 
 HOUR_ZERO = datetime(2021, 3, 1, tzinfo=UTC)
 NOW = datetime(2021, 3, 5, 12, 30, 0, 250_000, tzinfo=UTC)

@@ -9,8 +9,9 @@ from typing import Any
 import yaml  # type: ignore[import-untyped] # comes without types
 
 from benchmarks import cost
-from events import datamodels, keydao
-from tests.permissions import DOCUMENT, policies, rights_of
+from events import datamodels
+from events.auth import keystore as keydao
+from tests.support.permissions import DOCUMENT, policies, rights_of
 
 CHECKOUT = Path(__file__).parents[2]
 TEMPLATE = CHECKOUT / "deploy" / "tables.yaml"

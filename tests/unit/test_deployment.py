@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped] # comes without types
 
-from events.api.ops import router
-from events.cli import _parser
+from events.api.routes.ops import router
+from events.cli.main import _parser
 from events.config import Settings
 from events.server.process import FINISH_SECONDS
 
@@ -87,7 +87,7 @@ def test_the_proxy_agrees_with_the_service() -> None:
 
 def test_each_measure_is_explained_and_each_probe() -> None:
     text = (CHECKOUT / "docs" / "running.md").read_text(encoding="utf-8")
-    metrics = (CHECKOUT / "events" / "metrics.py").read_text(encoding="utf-8")
+    metrics = (CHECKOUT / "events" / "telemetry" / "metrics.py").read_text(encoding="utf-8")
     names = re.findall(r'"(events_\w+)"', metrics)
     assert names
     assert [name for name in names if f"| `{name}` |" not in text] == []

@@ -11,20 +11,12 @@ from events.errors import InvalidInput
 from examples.billing import invoices
 from examples.billing.invoices import Invoice, Line, as_text, check_month, invoice
 from examples.billing.prices import Prices, read_prices
-from tests.unit.test_layers import CHECKOUT, imports_of, is_in
+from tests.unit.test_layers import CHECKOUT, imports, layers_of
 
 EXAMPLES = sorted((CHECKOUT / "examples").rglob("*.py"))
 TABLE = CHECKOUT / "examples" / "billing" / "prices.toml"
-#: What an example may take of the service: pure files, settings, and the clients of the bus.
-OFFERED = {
-    "events.bootstrap",
-    "events.config",
-    "events.errors",
-    "events.models",
-    "events.parsing",
-    "events.stream.clients",
-    "events.timestamps",
-}
+#: Layers of the service that an example may import.
+OFFERED = {"bootstrap", "config", "errors", "models", "domain", "kafka"}
 
 
 def prices(**by_type: str) -> Prices:
@@ -32,9 +24,9 @@ def prices(**by_type: str) -> Prices:
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: str(file.relative_to(CHECKOUT)))
-def test_an_example_knows_nothing_of_the_service_below_its_edges(file: Path) -> None:
-    assert {each for each in imports_of(file) if is_in(each, ["events"])} <= OFFERED
-    assert [each for each in imports_of(file) if is_in(each, ["boto3", "botocore", "tests"])] == []
+def test_examples_import_only_the_public_layers(file: Path) -> None:
+    assert layers_of(imports(file)) <= OFFERED
+    assert not {name.split(".")[0] for name in imports(file)} & {"boto3", "botocore", "tests"}
 
 
 def test_of_the_assembly_an_example_takes_the_settings_alone() -> None:

@@ -13,7 +13,7 @@ import jgo
 import pytest
 
 from events.local import jars
-from events.local.server import LocalServerError
+from events.local.javaserver import LocalServerError
 
 
 class _Artifact:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from events.listings import Listing, Listings
+from events.dynamodb.listings import Listing, Listings
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 DAY = ("acme", "2021-03-01")

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events import logs
-from events.logs import REQUEST_ID, JsonLines, TextLines, escape
+from events.telemetry import logs
+from events.telemetry.logs import REQUEST_ID, JsonLines, TextLines, escape
 
 AT = 1_614_557_405.25
 AT_TEXT = "2021-03-01T00:10:05.250000Z"

@@ -14,8 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from events.app import create_app
 from events.config import Settings
-from events.logs import REQUEST_ID
-from tests.served import client_of
+from events.telemetry.logs import REQUEST_ID
+from tests.support.served import client_of
 
 SECURE = {
     "x-content-type-options": "nosniff",

@@ -14,7 +14,7 @@ from starlette.types import Message
 
 from events.app import create_app
 from events.config import Settings
-from tests.served import client_of
+from tests.support.served import client_of
 
 FIELDS = ("method", "route", "path", "status", "bytes_out", "client", "key_id")
 BUCKETS = "/events/customers/{customer_id}/buckets"
@@ -49,7 +49,7 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [
         {name: record.__dict__[name] for name in FIELDS}
         for record in caplog.records
-        if record.name == "events.api.observed"
+        if record.name == "events.api.accesslog"
     ]
 
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from events.api.problems import Problem
 from events.app import create_app
 from events.config import Settings
-from tests.served import as_served
+from tests.support.served import as_served
 
 Json = dict[str, Any]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from events.commands.output import write_file
+from events.cli.output import write_file
 from events.errors import InvalidInput
 
 

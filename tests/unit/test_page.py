@@ -9,12 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from events.api.middleware import SECURITY_HEADERS
-from events.api.page import FILES, PAGE_POLICY
 from events.app import create_app
 from events.config import Settings
-from tests.served import as_served
+from events.page.routes import FILES, PAGE_POLICY
+from tests.support.served import as_served
 
-STATIC = Path(__file__).parents[2] / "events" / "static"
+STATIC = Path(__file__).parents[2] / "events" / "page" / "static"
 
 
 @pytest.fixture

@@ -12,16 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from events.datamodels import event_key
-from events.errors import (
-    EventsError,
-    InvalidEvent,
-    InvalidInput,
-    InvalidWindow,
-    StoreRefused,
-    StoreUnavailable,
-)
-from events.models import Event
-from events.parsing import (
+from events.domain.parsing import (
     COLUMNS,
     check_customer_id,
     check_event_type,
@@ -33,6 +24,15 @@ from events.parsing import (
     parse_object,
     row_parser,
 )
+from events.errors import (
+    EventsError,
+    InvalidEvent,
+    InvalidInput,
+    InvalidWindow,
+    StoreRefused,
+    StoreUnavailable,
+)
+from events.models import Event
 
 TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)
 TEXT = "2021-03-01T10:00:00Z"

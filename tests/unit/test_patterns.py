@@ -17,10 +17,10 @@ from events.api.patterns import (
     SINCE_PATTERN,
     TIMESTAMP_PATTERN,
 )
+from events.domain.parsing import check_event_type
+from events.domain.timestamps import parse_instant, parse_timestamp
 from events.errors import InvalidEvent, InvalidWindow
 from events.models import ChangeCursor
-from events.parsing import check_event_type
-from events.timestamps import parse_instant, parse_timestamp
 
 #: Every character that one of Unicode's or Python's rules takes for white space, and neighbours.
 _ODD = st.sampled_from(

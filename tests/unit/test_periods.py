@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.calendars import period_at, periods
+from events.domain.calendars import period_at, periods
+from events.domain.windows import ALL_TIME, LATEST
 from events.errors import InvalidWindow
 from events.models import (
     BucketCount,
@@ -24,11 +25,10 @@ from events.models import (
     Unit,
     Window,
 )
-from events.periods import MOST_CUT_HOURS
+from events.queries.periods import MOST_CUT_HOURS
 from events.service import EventService
-from events.windows import ALL_TIME, LATEST
-from tests.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, event, many_events
-from tests.fakes import FIRST_INGESTED_AT, MemoryStore, SpyStore
+from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, event, many_events
+from tests.support.fakes import FIRST_INGESTED_AT, MemoryStore, SpyStore
 
 MINUTE = timedelta(minutes=1)
 KOLKATA = ZoneInfo("Asia/Kolkata")
@@ -193,7 +193,7 @@ def test_a_page_with_many_cut_hours_ends_early_and_its_total_is_of_the_whole_win
 def test_a_page_with_many_events_in_cut_hours_ends_early(
     service: EventService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("events.periods.MOST_CUT_EVENTS", 6)
+    monkeypatch.setattr("events.queries.periods.MOST_CUT_EVENTS", 6)
     days = 7
     events = [
         event(f"t-{day}-{minute}", timestamp=HOUR_ZERO + day * DAY + 18 * HOUR + minute * MINUTE)

@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
+from events.kafka.messages import Message
+from events.kafka.pipeline import Waiting
 from events.models import Outcome
-from events.stream.messages import Message
-from events.stream.pipeline import Waiting
-from tests.factories import event, many_events
-from tests.fakestream import FakeStore, Run, message_of
+from tests.support.factories import event, many_events
+from tests.support.fakestream import FakeStore, Run, message_of
 
 REFUSED = "the store refuses this event, and takes others"
 
@@ -159,7 +159,7 @@ def test_of_a_partition_that_was_handed_over_nothing_is_held_or_tried() -> None:
 def test_that_the_store_takes_nothing_is_said_once_and_that_it_does_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, "events.stream")
+    caplog.set_level(logging.INFO, "events.kafka")
     store = FakeStore(mood="away")
     run = Run(store)
     run.take(message_of(each, at) for at, each in enumerate(many_events(8)))

@@ -32,15 +32,15 @@ from events.errors import (
 
 #: What a class without a line of its own answers, deliberately through its base.
 THROUGH_THEIR_BASE = {
-    "events.calls.NoTable": 500,
-    "events.local.server.LocalServerError": 500,
-    "events.local.run.RunError": 500,
-    "events.stream.sender.QueueIsFull": 503,
-    "events.stream.sender.TooLargeForKafka": 500,
+    "events.dynamodb.requests.NoTable": 500,
+    "events.local.javaserver.LocalServerError": 500,
+    "events.cli.run.RunError": 500,
+    "events.kafka.sender.QueueIsFull": 503,
+    "events.kafka.sender.TooLargeForKafka": 500,
     "events.server.workers.WorkersError": 500,
     # Of commands alone: they never reach an answer.
-    "events.stream.catalogs.Conflict": 503,
-    "events.stream.topics.MessagesMissing": 500,
+    "events.archive.catalog.Conflict": 503,
+    "events.archive.topic.MessagesMissing": 500,
 }
 
 

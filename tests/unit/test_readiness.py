@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import pytest
 from fastapi import FastAPI
 
-from events.api.readiness import Readiness
 from events.app import create_app
 from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
-from tests.served import client_of
+from events.telemetry.health import Readiness
+from tests.support.served import client_of
 
 
 class HangingCheck:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from events.domain.rollups import DayIncrements, day_increments
 from events.models import Event
-from events.rollups import DayIncrements, day_increments
 
 HOUR_ZERO = datetime(2021, 3, 1, tzinfo=UTC)
 

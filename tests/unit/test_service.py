@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from events.counting import MAX_FILLED_HOURS
+from events.domain.windows import EARLIEST, LATEST
 from events.errors import InvalidWindow, StoreUnavailable
 from events.models import (
     BucketCount,
@@ -23,9 +23,9 @@ from events.models import (
     Verification,
     Window,
 )
+from events.queries.buckets import MAX_FILLED_HOURS
 from events.service import EventService
-from events.windows import EARLIEST, LATEST
-from tests.factories import (
+from tests.support.factories import (
     DAY,
     HOUR,
     HOUR_ZERO,
@@ -34,7 +34,7 @@ from tests.factories import (
     expected_contents,
     many_events,
 )
-from tests.fakes import FIRST_INGESTED_AT, MemoryStore, SpyStore
+from tests.support.fakes import FIRST_INGESTED_AT, MemoryStore, SpyStore
 
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 MINUTE = timedelta(minutes=1)

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from events.slots import Slots
-from tests.factories import HOUR_ZERO
+from events.dynamodb.slots import Slots
+from tests.support.factories import HOUR_ZERO
 
 SECOND = timedelta(seconds=1)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from events.app import create_app
-from events.cli import main
+from events.cli.main import main
 from events.config import Settings
 from events.errors import InvalidInput
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from events.errors import InvalidEvent
-from events.stream.messages import (
+from events.kafka.messages import (
     Headers,
     Letter,
     Message,
@@ -16,7 +16,7 @@ from events.stream.messages import (
     read_letter,
     shortened,
 )
-from tests.factories import event
+from tests.support.factories import event
 
 VALUE = (
     b'{"customer_id":"acme","event_type":"api_call","transaction_id":"t-0",'

@@ -5,14 +5,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.errors import InvalidEvent, InvalidInput, InvalidWindow
-from events.timestamps import (
+from events.domain.timestamps import (
     convert_to_iso_8601_utc,
     format_timestamp,
     parse_instant,
     parse_timestamp,
     zone_named,
 )
+from events.errors import InvalidEvent, InvalidInput, InvalidWindow
 
 AT = datetime(2021, 3, 1, 0, 10, 5, 657_000, tzinfo=UTC)
 TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from events.transactions import (
+from events.dynamodb.answers import (
     Answer,
     Cancellation,
     RetryPolicy,

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from events import commands
-from events.commands import verify
+from events import cli
+from events.cli import verify
 from events.models import Difference, Verification
 
 DIFFERENCE = Difference("c", datetime(2021, 3, 1, tzinfo=UTC), None, counter=2, recount=1)
@@ -15,14 +15,14 @@ UNSETTLED = (("c", "2021-03-01"),)
 @pytest.mark.parametrize(
     ("found", "code"),
     [
-        (Verification(customers=1, days=1, events=3), commands.EXIT_OK),
-        (Verification(), commands.EXIT_OK),
-        (Verification(differences=(DIFFERENCE,)), commands.EXIT_DIFFERENT),
-        (Verification(differences=(DIFFERENCE,), repaired=1), commands.EXIT_DIFFERENT),
-        (Verification(foreign=(("c", "x"),)), commands.EXIT_DIFFERENT),
-        (Verification(unlisted=("c",)), commands.EXIT_DIFFERENT),
-        (Verification(unsettled=UNSETTLED), commands.EXIT_NOT_RUN),
-        (Verification(unsettled=UNSETTLED, unlisted=("c",)), commands.EXIT_DIFFERENT),
+        (Verification(customers=1, days=1, events=3), cli.EXIT_OK),
+        (Verification(), cli.EXIT_OK),
+        (Verification(differences=(DIFFERENCE,)), cli.EXIT_DIFFERENT),
+        (Verification(differences=(DIFFERENCE,), repaired=1), cli.EXIT_DIFFERENT),
+        (Verification(foreign=(("c", "x"),)), cli.EXIT_DIFFERENT),
+        (Verification(unlisted=("c",)), cli.EXIT_DIFFERENT),
+        (Verification(unsettled=UNSETTLED), cli.EXIT_NOT_RUN),
+        (Verification(unsettled=UNSETTLED, unlisted=("c",)), cli.EXIT_DIFFERENT),
     ],
 )
 def test_the_exit_code_says_whether_something_differs_or_could_not_be_judged(

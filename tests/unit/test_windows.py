@@ -4,9 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from events.errors import InvalidWindow
-from events.models import Window
-from events.windows import (
+from events.domain.windows import (
     EARLIEST,
     HOUR,
     LATEST,
@@ -20,6 +18,8 @@ from events.windows import (
     split,
     window_between,
 )
+from events.errors import InvalidWindow
+from events.models import Window
 
 HOUR_ZERO = datetime(2021, 3, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

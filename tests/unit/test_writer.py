@@ -12,10 +12,10 @@ from functools import partial
 import pytest
 
 from events.errors import StoreRefused, StoreUnavailable
+from events.ingest.writer import Writer
 from events.models import MAX_ACTIONS, Event, Outcome
-from events.writer import Writer
-from tests.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, event, many_events
-from tests.fakes import MemoryStore
+from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, event, many_events
+from tests.support.fakes import MemoryStore
 
 #: A ticket that is never settled hangs.
 pytestmark = pytest.mark.timeout(60)

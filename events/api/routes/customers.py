@@ -1,0 +1,74 @@
+"""The customers there are."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, Field
+
+from events.api.parameters import CustomerParameters, Service, SettingsOfApp, encode_cursor
+from events.api.problems import responses
+from events.api.security import REFUSALS, allowed
+from events.api.windowed import WINDOWED_HEADER, windowed_headers
+from events.auth.keys import Right
+from events.domain.windows import EARLIEST, LATEST, window_between
+
+router = APIRouter(tags=["counts"])
+
+
+class Customer(BaseModel):
+    """A customer and the number of its events in the window asked."""
+
+    customer_id: str = Field(examples=["9d698ace49b14eaed7cc1ac64afef255"])
+    total: int = Field(ge=0, examples=[3419])
+
+
+class Customers(BaseModel):
+    """One page of customers, in byte order of their ids."""
+
+    customers: list[Customer]
+    next: str | None = Field(
+        description="Send it as `cursor` for the next page; null on the last.", examples=[None]
+    )
+
+
+@router.get(
+    "/events/customers",
+    dependencies=[Depends(allowed(Right.READ, about="all"))],
+    summary="Customers with their totals",
+    responses={
+        200: {"description": "The customers.", "headers": WINDOWED_HEADER},
+        **responses(
+            HTTPStatus.BAD_REQUEST,
+            *REFUSALS,
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ),
+    },
+)
+def list_customers(
+    service: Service,
+    settings: SettingsOfApp,
+    parameters: Annotated[CustomerParameters, Query()],
+    response: Response,
+) -> Customers:
+    """
+    Every customer that ever sent an event, with the number of its events in a window.
+
+    One without events in the window is listed with 0.
+    """
+    page = service.customers(
+        window=window_between(parameters.start or EARLIEST, parameters.end or LATEST),
+        prefix=parameters.prefix,
+        after=parameters.cursor,
+        limit=parameters.limit,
+    )
+    response.headers.update(windowed_headers(settings))
+    return Customers(
+        customers=[
+            Customer(customer_id=each.customer_id, total=each.total) for each in page.customers
+        ],
+        next=None if page.next_customer is None else encode_cursor(page.next_customer),
+    )

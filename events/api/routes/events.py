@@ -1,0 +1,142 @@
+"""One customer's stored events: looked up, and erased."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+
+from events.api.parameters import (
+    CustomerId,
+    EventParameters,
+    Service,
+    encode_cursor,
+)
+from events.api.problems import responses
+from events.api.security import REFUSALS, KeyRingDep, allowed
+from events.auth.keys import Right
+from events.domain.timestamps import format_timestamp
+from events.domain.windows import EARLIEST, LATEST, window_between
+from events.models import EventQuery, StoredEvent
+
+router = APIRouter(tags=["events"])
+
+#: Erased by one request: about a second's work.
+_EVENTS_A_STEP = 5_000
+
+
+class EventOut(TypedDict):
+    """A stored event, and what is known of it."""
+
+    customer_id: str
+    event_type: str
+    transaction_id: str
+    timestamp: str
+    ingested_at: str
+    voided_at: Annotated[
+        str | None, Field(description="Since when it is not counted; null if it is counted.")
+    ]
+    void_reason: str | None
+
+
+class Events(BaseModel):
+    """One page of stored events, in order of time."""
+
+    events: list[EventOut]
+    next: str | None = Field(
+        description="Send it as `cursor` for the next page; null on the last. A page may be short, "
+        "also empty, and not be the last, where a filter leaves most events out.",
+        examples=[None],
+    )
+
+
+class Erased(BaseModel):
+    """What one step of an erasure did."""
+
+    events: int = Field(ge=0, description="Events that this request erased.", examples=[5000])
+    is_complete: bool = Field(
+        description="Nothing of the customer is left. Until then send the request again.",
+        examples=[False],
+    )
+    wait_seconds: float = Field(
+        ge=0, description="How long to wait before the next request.", examples=[0.0]
+    )
+
+
+_ERRORS = (
+    HTTPStatus.BAD_REQUEST,
+    *REFUSALS,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+
+
+@router.get(
+    "/events/customers/{customer_id:id}/events",
+    summary="Stored events",
+    dependencies=[Depends(allowed(Right.READ, about="customer"))],
+    response_model=Events,
+    responses=responses(*_ERRORS),
+)
+def get_events(
+    service: Service, customer_id: CustomerId, parameters: Annotated[EventParameters, Query()]
+) -> Events:
+    """
+    The events of a customer as they are stored, voided ones too, oldest or newest first.
+
+    With `transaction_id` it finds an event by that id. The cost follows the events in the range.
+    """
+    page = service.events(
+        EventQuery(
+            customer_id=customer_id,
+            window=window_between(parameters.start or EARLIEST, parameters.end or LATEST),
+            event_types=frozenset(parameters.event_type),
+            transaction_id=parameters.transaction_id,
+            is_newest_first=parameters.order == "newest",
+            limit=parameters.limit,
+            after=parameters.cursor,
+        )
+    )
+    return Events(
+        events=[_event(stored) for stored in page.events],
+        next=None if page.next_after is None else encode_cursor(page.next_after),
+    )
+
+
+def _event(stored: StoredEvent) -> EventOut:
+    event = stored.event
+    return {
+        "customer_id": event.customer_id,
+        "event_type": event.event_type,
+        "transaction_id": event.transaction_id,
+        "timestamp": format_timestamp(event.timestamp),
+        "ingested_at": format_timestamp(stored.ingested_at),
+        "voided_at": format_timestamp(stored.voided_at) if stored.voided_at else None,
+        "void_reason": stored.void_reason,
+    }
+
+
+@router.delete(
+    "/events/customers/{customer_id:id}/events",
+    summary="Erase a customer",
+    dependencies=[Depends(allowed(Right.ADMIN, about="customer"))],
+    response_model=Erased,
+    responses=responses(*_ERRORS),
+)
+def erase_customer(service: Service, key_ring: KeyRingDep, customer_id: CustomerId) -> Erased:
+    """
+    Erase all that is stored of a customer, step by step: events, voided ones too, counts, and in
+    the end the API keys that are bound to it.
+
+    Send it again until `is_complete`; it takes at least 40 seconds, in which every process learns
+    of it. Any step may be cut off. First stop those who send events of the customer.
+    """
+    step = service.erase(customer_id, max_events=_EVENTS_A_STEP)
+    if step.is_complete and key_ring is not None:
+        key_ring.forget(customer_id)
+    return Erased(
+        events=step.events, is_complete=step.is_complete, wait_seconds=round(step.wait_seconds, 3)
+    )

@@ -1,0 +1,60 @@
+"""What there is of one customer, at a glance."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Depends, Query
+
+from events.api.parameters import CustomerId, RangeParameters, Service
+from events.api.problems import responses
+from events.api.schemas import Bucket, CustomerSummary
+from events.api.security import REFUSALS, allowed
+from events.auth.keys import Right
+from events.domain.timestamps import format_timestamp
+from events.domain.windows import EARLIEST, LATEST, window_between
+from events.queries.formats import bucket_object
+
+router = APIRouter(tags=["counts"])
+
+
+@router.get(
+    "/events/customers/{customer_id:id}/summary",
+    dependencies=[Depends(allowed(Right.READ, about="customer"))],
+    summary="One customer at a glance",
+    responses=responses(
+        HTTPStatus.BAD_REQUEST,
+        *REFUSALS,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+)
+def get_summary(
+    service: Service, customer_id: CustomerId, parameters: Annotated[RangeParameters, Query()]
+) -> CustomerSummary:
+    """
+    Total, counts by type, first and last event and the busiest hour of a customer.
+
+    From the counters: its cost follows the days with events, not the events held.
+    """
+    found = service.summary(
+        customer_id, window_between(parameters.start or EARLIEST, parameters.end or LATEST)
+    )
+    busiest = None if found.busiest is None else bucket_object(found.busiest)
+    return CustomerSummary(
+        customer_id=customer_id,
+        start=_text(parameters.start),
+        end=_text(parameters.end),
+        total=found.total,
+        by_type=dict(found.by_type),
+        first_event_at=_text(found.first_event_at),
+        last_event_at=_text(found.last_event_at),
+        busiest_hour=cast("Bucket | None", busiest),
+        last_ingested_at=_text(found.last_ingested_at),
+    )
+
+
+def _text(at: datetime | None) -> str | None:
+    return None if at is None else format_timestamp(at)

@@ -1,0 +1,1 @@
+"""The Iceberg archive of the raw events."""

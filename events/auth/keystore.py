@@ -1,0 +1,186 @@
+"""API keys on DynamoDB, in a table of their own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from events.auth.keys import ApiKey, Right
+from events.domain.timestamps import format_timestamp
+from events.dynamodb.answers import RetryPolicy
+from events.dynamodb.requests import Calls, ConditionFailed, NoTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import (
+        AttributeValueTypeDef,
+        CreateTableInputTypeDef,
+    )
+
+log = logging.getLogger(__name__)
+
+
+class DynamoKeyStore:
+    """
+    Keys in one table; safe to use from many threads.
+
+    Args:
+        client: Made for one attempt a call (`total_max_attempts=1`): the retries are ours.
+            Closed with the store.
+        events_table: The table's name adds `_api_keys` to it.
+        retry: For each single request.
+        may_make_tables: Whether `add` makes the table where there is none. Nothing else ever does:
+            without it there are no keys.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        events_table: str,
+        *,
+        retry: RetryPolicy,
+        may_make_tables: bool,
+    ) -> None:
+        self._client = client
+        self._table = f"{events_table}_api_keys"
+        # Calls of its own: lost or empty, this table says nothing of those of the events.
+        definitions = (definition(self._table),)
+        self._calls = Calls(
+            client, definitions, retry, on_tables_made=_nothing, may_make_tables=False
+        )
+        self._making_calls = Calls(
+            client, definitions, retry, on_tables_made=_nothing, may_make_tables=may_make_tables
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get(self, key_id: str) -> ApiKey | None:
+        try:
+            answer = self._calls.one(
+                self._client.get_item,
+                TableName=self._table,
+                Key={"key_id": {"S": key_id}},
+                ConsistentRead=True,
+            )
+        except NoTable:
+            log.warning(
+                "there is no API key yet (no table %s): make one with "
+                "python -m events keys create --name NAME --right read",
+                self._table,
+            )
+            return None
+        return _key_of(answer["Item"]) if "Item" in answer else None
+
+    def add(self, key: ApiKey) -> bool:
+        """Keep a new key; False, and nothing is changed, if another one has its id."""
+        try:
+            self._making_calls.one(
+                self._client.put_item,
+                TableName=self._table,
+                Item=_item(key),
+                ConditionExpression="attribute_not_exists(key_id)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ConditionFailed as exc:
+            # After a lost answer it is this very write that is there.
+            return _key_of(exc.item) == key
+        return True
+
+    def keys(self) -> list[ApiKey]:
+        """All keys, oldest first."""
+        found: list[ApiKey] = []
+        request: dict[str, Any] = {"TableName": self._table, "ConsistentRead": True}
+        while True:
+            try:
+                page = self._calls.one(self._client.scan, **request)
+            except NoTable:
+                return []
+            found += map(_key_of, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return sorted(found, key=lambda key: (key.created_at, key.key_id))
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def revoke(self, key_id: str, at: datetime) -> ApiKey | None:
+        """
+        Take a key back, for ever; one that was revoked keeps the time of that.
+
+        Returns:
+            The key as it is now; None where there is no such key.
+        """
+        try:
+            answer = self._calls.one(
+                self._client.update_item,
+                TableName=self._table,
+                Key={"key_id": {"S": key_id}},
+                UpdateExpression="SET revoked_at = :at",
+                # Without the first part it would make a key that has nothing but an id.
+                ConditionExpression="attribute_exists(key_id) AND attribute_not_exists(revoked_at)",
+                ExpressionAttributeValues={":at": {"S": format_timestamp(at)}},
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except NoTable:
+            return None
+        except ConditionFailed as exc:
+            # Revoked before, perhaps by this very request, whose answer was lost.
+            return _key_of(exc.item) if exc.item else None
+        return _key_of(answer["Attributes"])
+
+    def forget(self, customer_id: str) -> None:
+        """Delete every key that is bound to this customer."""
+        for key in self.keys():
+            if key.customer_id == customer_id:
+                self._calls.one(
+                    self._client.delete_item,
+                    TableName=self._table,
+                    Key={"key_id": {"S": key.key_id}},
+                )
+
+
+def _nothing() -> None:
+    """Nothing is remembered of a table before it was made."""
+
+
+def definition(table: str) -> CreateTableInputTypeDef:
+    return {
+        "TableName": table,
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [{"AttributeName": "key_id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "key_id", "AttributeType": "S"}],
+    }
+
+
+def _item(key: ApiKey) -> Mapping[str, AttributeValueTypeDef]:
+    item: dict[str, AttributeValueTypeDef] = {
+        "key_id": {"S": key.key_id},
+        "name": {"S": key.name},
+        "rights": {"SS": sorted(right.value for right in key.rights)},
+        "digest": {"S": key.digest},
+        "created_at": {"S": format_timestamp(key.created_at)},
+    }
+    if key.customer_id is not None:
+        item["customer_id"] = {"S": key.customer_id}
+    for name, at in (("expires_at", key.expires_at), ("revoked_at", key.revoked_at)):
+        if at is not None:
+            item[name] = {"S": format_timestamp(at)}
+    return item
+
+
+def _key_of(item: Mapping[str, Any]) -> ApiKey:
+    return ApiKey(
+        key_id=item["key_id"]["S"],
+        name=item["name"]["S"],
+        rights=frozenset(map(Right, item["rights"]["SS"])),
+        customer_id=item["customer_id"]["S"] if "customer_id" in item else None,
+        digest=item["digest"]["S"],
+        created_at=_time(item["created_at"]["S"]),
+        expires_at=_time(item["expires_at"]["S"]) if "expires_at" in item else None,
+        revoked_at=_time(item["revoked_at"]["S"]) if "revoked_at" in item else None,
+    )
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,1 @@
+"""From a file or stream of rows to grouped transactions."""

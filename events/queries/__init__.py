@@ -1,0 +1,1 @@
+"""What a question answers: buckets, periods, summaries, stored events, changes."""

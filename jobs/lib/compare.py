@@ -1,0 +1,141 @@
+"""A recount of the archive against the counters of the store, both ways."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Protocol
+
+from events.domain.windows import HOUR, LATEST, day_of, floor_hour, hour_of_day
+from events.models import DayCounts, Difference, Event, StoredEvent, Window
+from jobs.lib.frames import HourCount
+
+_PAGE_SIZE = 1_000
+#: Event type (None: all of them), hour.
+_Place = tuple[str | None, datetime]
+
+
+class Store(Protocol):
+    """What a comparison reads, strongly consistent."""
+
+    def day_counts(
+        self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
+    ) -> Iterator[DayCounts]:
+        """Counters of the days from first to last, both included."""
+
+    def stored_customers(self) -> Iterator[str]:
+        """Every customer with an item in any table, once."""
+
+    def stored_events(
+        self,
+        customer_id: str,
+        window: Window,
+        *,
+        after: str | None,
+        is_newest_first: bool,
+        page_size: int,
+    ) -> Iterator[tuple[str, StoredEvent | None]]:
+        """All events stored in a window, voided ones too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """
+    What a comparison found.
+
+    `voided` counts events of the archive that were voided since: the counters leave them out, and
+    rightly so.
+    """
+
+    customers: int = 0
+    events: int = 0
+    voided: int = 0
+    differences: tuple[Difference, ...] = ()
+
+
+def compare(
+    recount: Iterable[HourCount],
+    store: Store,
+    window: Window,
+    archived: Callable[[Sequence[Event]], Collection[Event]],
+) -> Comparison:
+    """
+    Every counter of these whole days against the recount.
+
+    Args:
+        recount: Of all customers, those of one after the other.
+        archived: Which of some events are in the archive.
+    """
+    seen: set[str] = set()
+    events = 0
+    differences: list[Difference] = []
+    for customer_id, group in groupby(recount, lambda each: each.customer_id):
+        seen.add(customer_id)
+        counted: Counter[_Place] = Counter()
+        for each in group:
+            events += each.count
+            counted[None, each.hour] += each.count
+            counted[each.event_type, each.hour] += each.count
+        differences += _differences(customer_id, counted, store, window)
+    for customer_id in store.stored_customers():
+        if customer_id not in seen:
+            found = _differences(customer_id, Counter(), store, window)
+            seen.update([customer_id] if found else [])
+            differences += found
+    voided = archived(_voided(store, differences))
+    left = tuple(_without(voided, differences))
+    return Comparison(len(seen), events, len(voided), left)
+
+
+def _differences(
+    customer_id: str, recount: Counter[_Place], store: Store, window: Window
+) -> list[Difference]:
+    last = day_of(max(window.start, window.end - timedelta(microseconds=1)))
+    counters: dict[_Place, int] = {
+        (counts.event_type, hour_of_day(counts.day, hour)): count
+        for by_type in (False, True)
+        for counts in store.day_counts(customer_id, day_of(window.start), last, by_type=by_type)
+        for hour, count in counts.hours.items()
+    }
+    return [
+        Difference(customer_id, hour, event_type, counters.get((event_type, hour), 0), number)
+        for event_type, hour in sorted(
+            {*recount, *counters}, key=lambda place: (place[1], place[0] or "")
+        )
+        for number in [recount[event_type, hour]]
+        if counters.get((event_type, hour), 0) != number
+    ]
+
+
+def _voided(store: Store, differences: Iterable[Difference]) -> list[Event]:
+    """The voided events of the hours whose counters hold less than the archive."""
+    hours = sorted(
+        {(each.customer_id, each.hour) for each in differences if each.counter < each.recount}
+    )
+    return [
+        stored.event
+        for customer_id, hour in hours
+        for _, stored in store.stored_events(
+            customer_id,
+            Window(hour, hour + HOUR if LATEST - hour > HOUR else LATEST),
+            after=None,
+            is_newest_first=False,
+            page_size=_PAGE_SIZE,
+        )
+        if stored is not None and stored.voided_at is not None
+    ]
+
+
+def _without(voided: Collection[Event], differences: Iterable[Difference]) -> Iterator[Difference]:
+    """The differences that voided events do not explain."""
+    number: Counter[tuple[str, datetime, str | None]] = Counter()
+    for each in voided:
+        for event_type in (None, each.event_type):
+            number[each.customer_id, floor_hour(each.timestamp), event_type] += 1
+    for difference in differences:
+        left_out = number[difference.customer_id, difference.hour, difference.event_type]
+        if difference.counter != difference.recount - left_out:
+            yield difference

@@ -1,0 +1,49 @@
+"""Events and counts of the archive into empty tables of DynamoDB, written by Spark's workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from events.bootstrap import make_bulk_loader
+from events.config import Settings
+from jobs.lib.frames import by_customer_and_day, day_counts, event_of, hour_count_of, with_micros
+
+
+def load(
+    events: DataFrame, counts: DataFrame, settings: Settings, at: datetime, *, has_events: bool
+) -> None:
+    """
+    Put customers, then events if they are wanted, then counters; each as often as you like.
+
+    In this order, so that wherever it is cut off no event is of a customer that is not listed.
+    """
+    plain = settings.model_dump()
+    customers = counts.select("customer_id").distinct()
+    customers.foreachPartition(partial(_put_customers, plain, at))
+    if has_events:
+        with_micros(events).foreachPartition(partial(_put_events, plain, at))
+    by_customer_and_day(counts).foreachPartition(partial(_put_counts, plain, at))
+
+
+# These run where Spark's workers are: each makes a client of its own.
+
+
+def _put_customers(plain: dict[str, Any], at: datetime, rows: Iterable[Any]) -> None:
+    with closing(make_bulk_loader(Settings(**plain))) as loader:
+        loader.put_customers((row["customer_id"] for row in rows), at)
+
+
+def _put_events(plain: dict[str, Any], at: datetime, rows: Iterable[Any]) -> None:
+    with closing(make_bulk_loader(Settings(**plain))) as loader:
+        loader.put_events(map(event_of, rows), at)
+
+
+def _put_counts(plain: dict[str, Any], at: datetime, rows: Iterable[Any]) -> None:
+    with closing(make_bulk_loader(Settings(**plain))) as loader:
+        loader.put_counts(day_counts(map(hour_count_of, rows)), at)

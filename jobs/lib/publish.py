@@ -1,0 +1,47 @@
+"""Windowed counts to where the query API reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from events.bootstrap import make_bulk_loader
+from events.config import Settings
+from jobs.lib.frames import by_customer_and_day, day_counts, hour_count_of
+from jobs.lib.session import WINDOWED, table_name
+
+
+def make_tables(settings: Settings) -> None:
+    """Make the tables in DynamoDB where they are not there."""
+    with closing(make_bulk_loader(settings, is_windowed=True)) as loader:
+        loader.create_tables()
+
+
+def publish(spark: SparkSession, settings: Settings, touched: DataFrame) -> None:
+    """
+    Put the counts of every hour that these counts are of, as the table has them now.
+
+    The numbers themselves and no differences: the same once more is the same.
+    """
+    hours = touched.select("customer_id", "hour").distinct()
+    counts = spark.table(table_name(settings, WINDOWED)).join(
+        hours, ["customer_id", "hour"], "left_semi"
+    )
+    by_customer_and_day(counts).foreachPartition(
+        partial(_put, settings.model_dump(), datetime.now(UTC))
+    )
+
+
+def _put(plain: dict[str, Any], at: datetime, rows: Iterable[Any]) -> None:
+    listed: set[str] = set()
+    with closing(make_bulk_loader(Settings(**plain), is_windowed=True)) as loader:
+        for counts in day_counts(map(hour_count_of, rows)):
+            if counts.customer_id not in listed:
+                loader.put_customers([counts.customer_id], at)
+                listed.add(counts.customer_id)
+            loader.set_hours([counts], at)

@@ -1,0 +1,60 @@
+"""A topic as a stream of events, read with the parser that files and HTTP come through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from events.config import Settings
+from events.domain.parsing import parse_message
+from events.errors import InvalidEvent
+from jobs.lib.frames import micros_of
+
+#: Rows that no event could be made of have a reason, and nothing else.
+_COLUMNS = (
+    "customer_id STRING, event_type STRING, transaction_id STRING, micros BIGINT, reason STRING"
+)
+
+
+def messages(
+    spark: SparkSession, settings: Settings, *, most_a_batch: int, options: Mapping[str, str]
+) -> DataFrame:
+    """
+    The topic from its beginning: columns of an event, `sent` and `reason`.
+
+    Args:
+        most_a_batch: Messages that one batch reads at most.
+        options: For Spark's Kafka source: `kafka.security.protocol` and the like.
+    """
+    source = (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", settings.events_kafka_bootstrap_servers)
+        .option("subscribe", settings.events_kafka_topic)
+        .option("startingOffsets", "earliest")
+        # Where messages are gone that were not read, it stops.
+        .option("failOnDataLoss", "true")
+        .option("maxOffsetsPerTrigger", str(most_a_batch))
+    )
+    for name, value in options.items():
+        source = source.option(name, value)
+    # Not by Arrow: Spark wants pandas for that, which nothing else here needs.
+    parse = f.udf(_row, _COLUMNS, useArrow=False)
+    parsed = source.load().select(parse("value").alias("parsed"), f.col("timestamp").alias("sent"))
+    return parsed.select(
+        "parsed.customer_id",
+        "parsed.event_type",
+        "parsed.transaction_id",
+        f.timestamp_micros("parsed.micros").alias("timestamp"),
+        "parsed.reason",
+        "sent",
+    )
+
+
+def _row(value: bytes | None) -> tuple[str | None, str | None, str | None, int | None, str | None]:
+    try:
+        event = parse_message(value or b"")
+    except InvalidEvent as exc:
+        return None, None, None, None, str(exc)
+    return *event[:3], micros_of(event.timestamp), None

@@ -1,0 +1,102 @@
+"""Counts of one batch of a stream, added to the windowed counts once."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, SparkSession
+
+from events.config import Settings
+from events.errors import StoreRefused
+from events.models import Window
+from jobs.lib.frames import hourly_counts, micros_of
+from jobs.lib.session import HOURLY, WINDOWED, table_name
+
+#: The stream whose batches are in the table: another one's batches have the same numbers.
+STREAM = "events.kafka-id"
+_COLUMNS = "customer_id STRING, event_type STRING, hour TIMESTAMP, count BIGINT, batch_id BIGINT"
+#: Of hours that a recount has put there: before every batch.
+NO_BATCH = -1
+
+
+def make_table(spark: SparkSession, settings: Settings) -> None:
+    spark.sql(
+        f"CREATE TABLE IF NOT EXISTS {table_name(settings, WINDOWED)} ({_COLUMNS}) "
+        "USING iceberg PARTITIONED BY (days(hour))"
+    )
+
+
+def check_stream(spark: SparkSession, settings: Settings, stream_id: str) -> None:
+    """
+    Make the table this stream's, if it is nobody's yet.
+
+    Raises:
+        StoreRefused: It is another stream's: of another checkpoint.
+    """
+    name = table_name(settings, WINDOWED)
+    found = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()}
+    if found.get(STREAM, stream_id) != stream_id:
+        raise StoreRefused(
+            f"the table {name} has the counts of another checkpoint: name that one, or drop the "
+            "table and count anew from the beginning of the topic"
+        )
+    if STREAM not in found:
+        spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('{STREAM}' = '{stream_id}')")
+
+
+def add_batch(
+    spark: SparkSession, settings: Settings, events: DataFrame, batch_id: int
+) -> DataFrame:
+    """
+    Add the counts of a batch's events, in one commit.
+
+    Each hour that a batch adds to takes the batch's number in the same commit. So when a batch
+    comes again, because the process was killed before Spark had noted it as done, no hour takes it
+    twice.
+
+    Returns:
+        The counts of the batch.
+    """
+    # Computed here and once: in a MERGE Spark does not see that something is cached, and computes
+    # the batch again, which doubles the numbers of its state.
+    counts = hourly_counts(events).localCheckpoint()
+    if counts.isEmpty():
+        return counts
+    counts.createOrReplaceTempView("added")
+    spark.sql(
+        f"""
+        MERGE INTO {table_name(settings, WINDOWED)} held
+        USING (SELECT *, CAST({batch_id} AS BIGINT) AS batch_id FROM added) added
+        ON held.customer_id = added.customer_id
+            AND held.event_type = added.event_type
+            AND held.hour = added.hour
+        WHEN MATCHED AND held.batch_id < added.batch_id THEN
+            UPDATE SET count = held.count + added.count, batch_id = added.batch_id
+        WHEN NOT MATCHED THEN INSERT *
+        """  # noqa: S608 - a name that was checked and a number
+    )
+    return counts
+
+
+def restore(spark: SparkSession, settings: Settings, window: Window) -> None:
+    """
+    Put the recount of a window in the place of windowed counts that differ or are not there.
+
+    For hours that the stream has passed: it adds nothing to them any more.
+    """
+    # A view on a table cannot be merged from (Spark 4.1.1: "No plan for TableReference").
+    spark.sql(
+        f"""
+        MERGE INTO {table_name(settings, WINDOWED)} held
+        USING (
+            SELECT customer_id, event_type, hour, count, CAST({NO_BATCH} AS BIGINT) AS batch_id
+            FROM {table_name(settings, HOURLY)}
+            WHERE hour >= timestamp_micros({micros_of(window.start)})
+                AND hour < timestamp_micros({micros_of(window.end)})
+        ) recounted
+        ON held.customer_id = recounted.customer_id
+            AND held.event_type = recounted.event_type
+            AND held.hour = recounted.hour
+        WHEN MATCHED AND held.count <> recounted.count THEN
+            UPDATE SET count = recounted.count
+        WHEN NOT MATCHED THEN INSERT *
+        """  # noqa: S608 - names that were checked and numbers
+    )

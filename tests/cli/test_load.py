@@ -1,0 +1,417 @@
+"""A CSV input through the service: memory, failures in the middle, and being told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import cast
+
+import pytest
+
+from events.bootstrap import make_client
+from events.config import Settings
+from events.dao import DynamoStore
+from events.errors import InvalidInput, StoreUnavailable
+from events.ingest.csvrows import Numbered, Rejection
+from events.ingest.load import Interrupted, Interrupts, Records, RejectsFile, ingest_records
+from events.ingest.writer import Ticket
+from events.models import Event, IngestResult, Outcome
+from events.service import EventService
+from tests.support.factories import Contents, event, expected_contents, many_events
+from tests.support.fakes import DynamoBackDoor, SpyStore
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+def numbered(events: Sequence[Event]) -> Iterator[Numbered]:
+    return iter(enumerate(events, 1))
+
+
+def ingest(
+    records: Records,
+    service: object,
+    *,
+    interrupts: Interrupts | None = None,
+    on_rejection: Callable[[Rejection], None] = lambda _: None,
+    on_progress: Callable[[IngestResult], None] = lambda _: None,
+) -> tuple[IngestResult, Exception | None]:
+    """The result, its time left out, and what was raised."""
+    result = IngestResult()
+    problem: Exception | None = None
+    try:
+        ingest_records(
+            records,
+            cast("EventService | None", service),
+            interrupts=interrupts or Interrupts(),
+            on_rejection=on_rejection,
+            on_progress=on_progress,
+            result=result,
+        )
+    except (InvalidInput, Interrupted, StoreUnavailable) as exc:
+        problem = exc
+    assert result.seconds > 0
+    result.seconds = 0
+    return result, problem
+
+
+@pytest.fixture
+def tables(settings: Settings, store: DynamoStore) -> Iterator[DynamoBackDoor]:
+    """The back door to the tables of `store`."""
+    del store  # made before, dropped after
+    client = make_client(settings)
+    yield DynamoBackDoor(client, settings.dynamodb_events_table_name)
+    client.close()
+
+
+@pytest.fixture
+def failing_service(store: DynamoStore) -> Iterator[Callable[[int], EventService]]:
+    """Makes a service whose store answers so many writes, and none after."""
+    services = []
+
+    def make(writes: int) -> EventService:
+        left = iter(range(writes))
+
+        def before(name: str) -> None:
+            if name == "write" and next(left, None) is None:
+                raise StoreUnavailable("gone")
+
+        services.append(EventService(SpyStore(store, before), write_threads=1))
+        return services[-1]
+
+    yield make
+    for each in services:
+        each.drain()
+
+
+# --- what is counted ------------------------------------------------------------------------------
+
+
+def test_every_row_gets_its_place_in_the_result(
+    service: EventService, tables: DynamoBackDoor
+) -> None:
+    events = many_events(2_345, customers=3)
+    rejections = [Rejection(9_000 + number, "is bad", "row") for number in range(3)]
+    again = [(10_000 + place, each) for place, each in enumerate(events[:100])]
+    records: list[Numbered | Rejection] = [
+        *rejections[:1],
+        *enumerate(events, 1),
+        *rejections[1:],
+        *again,
+    ]
+    rejected: list[Rejection] = []
+    shown: list[int] = []
+
+    result, problem = ingest(
+        iter(records),
+        service,
+        on_rejection=rejected.append,
+        on_progress=lambda result: shown.append(result.read),
+    )
+
+    assert problem is None
+    assert result == IngestResult(read=2_448, inserted=2_345, duplicates=100, rejected=3)
+    assert rejected == rejections
+    assert shown[:2] == [1_000, 2_000]
+    assert shown[-1] == 2_448
+    assert tables.contents() == expected_contents(events)
+
+
+@pytest.mark.parametrize("number", [0, 1, 999, 1_000, 1_001, 2_000])
+def test_any_number_of_rows_is_read_to_the_last(
+    service: EventService, tables: DynamoBackDoor, number: int
+) -> None:
+    events = many_events(number)
+
+    result, problem = ingest(numbered(events), service)
+
+    assert (result, problem) == (IngestResult(read=number, inserted=number), None)
+    assert tables.contents() == expected_contents(events)
+
+
+def test_without_a_service_rows_are_only_read(tables: DynamoBackDoor) -> None:
+    rejection = Rejection(9, "is bad", "row")
+    rejected: list[Rejection] = []
+
+    result, problem = ingest(
+        iter([(1, event()), rejection, (10, event())]), None, on_rejection=rejected.append
+    )
+
+    assert (result, problem) == (IngestResult(read=3, rejected=1), None)
+    assert rejected == [rejection]
+    assert tables.contents() == Contents()
+
+
+def test_input_that_ends_in_an_error_keeps_what_came_before(
+    service: EventService, tables: DynamoBackDoor
+) -> None:
+    events = many_events(1_500)
+
+    def records() -> Iterator[Numbered]:
+        yield from numbered(events)
+        raise InvalidInput("cut off")
+
+    result, problem = ingest(records(), service)
+
+    assert isinstance(problem, InvalidInput)
+    assert str(problem) == "cut off"
+    assert result == IngestResult(read=1_500, inserted=1_500)
+    assert tables.contents() == expected_contents(events)
+
+
+@pytest.mark.parametrize("writes", [0, 1, 20, 45])
+def test_a_store_that_fails_in_the_middle_leaves_a_result_that_is_what_is_stored(
+    failing_service: Callable[[int], EventService], tables: DynamoBackDoor, writes: int
+) -> None:
+    events = many_events(3_000, customers=50, hours=2)
+
+    result, problem = ingest(numbered(events), failing_service(writes))
+
+    contents = tables.contents()
+    assert isinstance(problem, StoreUnavailable)
+    assert str(problem) == "gone"
+    assert result == IngestResult(read=result.read, inserted=len(contents.events))
+    assert result.read > result.inserted
+    assert (result.inserted > 0) == (writes > 0)
+    by_key = {each: expected_contents([each]).events[0] for each in events}
+    stored = set(contents.events)
+    assert (
+        contents.counters
+        == expected_contents(each for each in events if by_key[each] in stored).counters
+    )
+
+
+def test_after_a_failure_the_rest_is_not_sent(
+    store: DynamoStore,
+) -> None:
+    attempts = []
+
+    def before(name: str) -> None:
+        if name == "write":
+            attempts.append(name)
+            time.sleep(0.05)  # stands for the patience with which a store is asked
+            raise StoreUnavailable("gone")
+
+    service = EventService(SpyStore(store, before), write_threads=1)
+    _, problem = ingest(numbered(many_events(3_000, customers=500, hours=1)), service)
+    service.drain()
+
+    assert isinstance(problem, StoreUnavailable)
+    # Hundreds of attempts, one after another, would take hundreds of times the patience.
+    assert len(attempts) < 10
+
+
+# --- how much is under way ------------------------------------------------------------------------
+
+
+class RecordingService:
+    """Stands for a service: notes what is submitted, and settles it when it is waited for."""
+
+    def __init__(self) -> None:
+        self.outstanding = 0
+        self.submitted = 0
+
+    def submit(self, events: Sequence[Event]) -> Ticket:
+        self.outstanding += 1
+        self.submitted += len(events)
+        return _LazyTicket(len(events), self)
+
+    def drop_waiting(self) -> None:
+        raise AssertionError("nothing went wrong")
+
+    def drain(self) -> None:
+        raise AssertionError("nothing went wrong")
+
+
+class _LazyTicket(Ticket):
+    def __init__(self, size: int, service: RecordingService) -> None:
+        super().__init__(size)
+        self._service = service
+
+    def wait(self, timeout_seconds: float | None = None) -> list[Outcome]:
+        self._service.outstanding -= 1
+        for place in range(len(self.outcomes)):
+            self.settle(place, Outcome.INSERTED)
+        return super().wait(timeout_seconds)
+
+
+def test_at_most_twenty_chunks_of_a_thousand_are_under_way_however_long_the_input() -> None:
+    service = RecordingService()
+    outstanding: list[int] = []
+    ahead: list[int] = []
+    one = event()
+
+    def records() -> Iterator[Numbered]:
+        for line in range(1, 100_001):
+            outstanding.append(service.outstanding)
+            ahead.append(line - service.submitted)
+            yield line, one
+
+    result, problem = ingest(records(), service)
+
+    assert (result, problem) == (IngestResult(read=100_000, inserted=100_000), None)
+    assert max(outstanding) == 20
+    # Read and not yet submitted: one chunk.
+    assert max(ahead) == 1_000
+    assert service.outstanding == 0
+
+
+# --- told to stop ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handled() -> Iterator[list[int]]:
+    """Signals that reach the handlers of before; those of pytest are put back."""
+    seen: list[int] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        seen.append(number)
+
+    old = [signal.signal(number, handle) for number in SIGNALS]
+    yield seen
+    for number, each in zip(SIGNALS, old, strict=True):
+        signal.signal(number, each)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_it_reads_interrupts_at_once(
+    handled: list[int], number: signal.Signals
+) -> None:
+    reached = []
+    with Interrupts() as interrupts:
+        with pytest.raises(Interrupted), interrupts.waiting():  # noqa: PT012 - the block is the subject
+            signal.raise_signal(number)
+            reached.append("after")
+        with pytest.raises(Interrupted):
+            interrupts.check()
+
+    assert reached == []
+    assert handled == []
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_it_does_not_read_is_kept_until_the_next_check(
+    handled: list[int], number: signal.Signals
+) -> None:
+    reached = []
+    with Interrupts() as interrupts:
+        with interrupts.waiting():
+            pass
+        signal.raise_signal(number)
+        reached.append("after")
+        with pytest.raises(Interrupted):
+            interrupts.check()
+        with pytest.raises(Interrupted), interrupts.waiting():
+            reached.append("reading")
+
+    assert reached == ["after"]
+    assert handled == []
+
+
+def test_without_a_signal_nothing_is_interrupted() -> None:
+    with Interrupts() as interrupts:
+        interrupts.check()
+        with interrupts.waiting():
+            interrupts.check()
+
+
+@pytest.mark.usefixtures("handled")
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_the_ways_of_before_are_put_back(*, is_failing: bool) -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    inside: list[object] = []
+    try:
+        with Interrupts():
+            inside = [signal.getsignal(number) for number in SIGNALS]
+            if is_failing:
+                raise InvalidInput("no")
+    except InvalidInput:
+        pass
+
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert not {*inside} & {*before}
+
+
+@pytest.mark.usefixtures("handled")
+def test_a_signal_while_it_waits_for_the_store_interrupts_the_wait() -> None:
+    waited: list[int] = []
+
+    class Hanging(Ticket):
+        def wait(self, timeout_seconds: float | None = None) -> list[Outcome]:
+            signal.raise_signal(signal.SIGINT)
+            assert timeout_seconds is None
+            waited.append(len(self.outcomes))
+            return []
+
+    class Service(RecordingService):
+        def submit(self, events: Sequence[Event]) -> Ticket:
+            return Hanging(len(events))
+
+        def drop_waiting(self) -> None:
+            pass
+
+        def drain(self) -> None:
+            pass
+
+    with Interrupts() as interrupts:
+        result, problem = ingest(numbered([event()]), Service(), interrupts=interrupts)
+
+    assert isinstance(problem, Interrupted)
+    assert result == IngestResult(read=1)
+    assert waited == []
+
+
+@pytest.mark.usefixtures("handled")
+@pytest.mark.parametrize("is_reading", [False, True])
+def test_told_to_stop_the_result_is_what_is_stored(
+    service: EventService, tables: DynamoBackDoor, *, is_reading: bool
+) -> None:
+    events = many_events(30_000, hours=24 * 5)
+
+    def records() -> Iterator[Numbered]:
+        for line, each in numbered(events):
+            if is_reading and line == 5_500:
+                signal.raise_signal(signal.SIGINT)
+            yield line, each
+
+    def show(result: IngestResult) -> None:
+        if not is_reading and result.read == 5_000:
+            signal.raise_signal(signal.SIGINT)
+
+    with Interrupts() as interrupts:
+        result, problem = ingest(records(), service, interrupts=interrupts, on_progress=show)
+
+    contents = tables.contents()
+    assert isinstance(problem, Interrupted)
+    # What was read of the next chunk is in the result, and not known to be stored.
+    read = 5_499 if is_reading else 5_000
+    assert result == IngestResult(read=read, inserted=len(contents.events))
+    assert result.inserted <= 5_000
+    stored = set(contents.events)
+    assert (
+        contents.counters
+        == expected_contents(
+            each for each in events[:5_000] if expected_contents([each]).events[0] in stored
+        ).counters
+    )
+
+
+# --- the rejects file -----------------------------------------------------------------------------
+
+
+def test_only_a_file_that_this_run_made_is_taken_away(tmp_path: Path) -> None:
+    # As with `--rejects /dev/null`, which root could delete for the whole machine.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with RejectsFile(pipe, "a.csv"):
+            pass
+    finally:
+        os.close(reader)
+
+    assert stat.S_ISFIFO(pipe.stat().st_mode)

@@ -1,0 +1,418 @@
+"""`python -m events serve`: started, stopped, and stopped while it is busy."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+
+from events.server.protocol import ImpatientProtocol
+from tests.support.shell import Command, Ran, Shell, free_port, is_open, until
+
+DAY = "/events/customers/acme/buckets?start=2021-03-01&end=2021-03-02"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+def ask(port: int, path: str) -> Answer:
+    """One request on a connection of its own."""
+    try:
+        answer = urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20)
+    except urllib.error.HTTPError as exc:
+        answer = exc
+    with answer:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        body = answer.read().decode()
+    is_json = "json" in headers["content-type"]
+    return Answer(answer.status, headers, json.loads(body) if is_json else body)
+
+
+def started(shell: Shell, port: int, *arguments: str, **settings: str) -> Command:
+    """A server that answers."""
+    command = shell.start(
+        "-m", "events", "serve", "--port", str(port), *arguments, settings=settings
+    )
+    until(lambda: "The API answers at" in command.err or not command.is_running())
+    assert command.is_running(), command.err
+    return command
+
+
+def records(command: Command) -> list[dict[str, Any]]:
+    """Its log: every line is a JSON object."""
+    return [json.loads(line) for line in command.err.splitlines()]
+
+
+def end_well(command: Command, number: signal.Signals = signal.SIGTERM) -> Ran:
+    processes = [psutil.Process(command.process.pid), *command.children()]
+    command.signal(number)
+    ran = command.ended(timeout_seconds=20)
+    until(lambda: not any(each.is_running() for each in processes), timeout_seconds=5)
+    return ran
+
+
+class SlowStore(ThreadingHTTPServer):
+    """A store that has nothing, and says so when it is released."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _SlowStoreHandler)
+        self.asked = threading.Event()
+        self.released = threading.Event()
+        self.says = 200, b'{"Items": [], "Count": 0, "ScannedCount": 0}'
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _SlowStoreHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: SlowStore
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.set()
+        self.server.released.wait(30)
+        status, body = self.server.says
+        self.send_response(status)
+        self.send_header("x-amzn-requestid", "1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with suppress(ConnectionError):
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+        pass
+
+
+@pytest.fixture
+def store() -> Iterator[SlowStore]:
+    with _serving(SlowStore()) as store:
+        yield store
+
+
+@contextmanager
+def _serving(store: SlowStore) -> Iterator[SlowStore]:
+    thread = threading.Thread(target=store.serve_forever, args=(0.01,))
+    thread.start()
+    yield store
+    store.released.set()
+    store.shutdown()
+    thread.join()
+    store.server_close()
+
+
+@pytest.fixture
+def lone_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell for what needs no database."""
+    shell = Shell(tmp_path_factory.mktemp("serve") / "here", {})
+    yield shell
+    shell.end()
+
+
+# --- one process ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_answers_and_stops_in_good_order(shell: Shell, number: signal.Signals) -> None:
+    port = free_port()
+    command = started(shell, port)
+    # The first time it makes the tables, which may take longer than a probe waits.
+    until(lambda: ask(port, "/readyz").status == 200)
+    answers = [ask(port, path) for path in ("/readyz", DAY)]
+    ran = end_well(command, number)
+    # Afterwards: the line of a request is written once its answer is on its way.
+    lines = records(command)
+
+    assert [each.status for each in answers] == [200, 200]
+    assert answers[1].body["total"] == 0
+    assert (ran.code, ran.out, is_open(port)) == (0, "", False)
+    assert [each["message"] for each in lines if "answers at" in each["message"]] == [
+        f"The API answers at http://127.0.0.1:{port}; /openapi.json describes it. SIGTERM or "
+        "Ctrl-C stops it."
+    ]
+    asked = [each for each in lines if each["logger"] == "events.api.accesslog"]
+    assert [(each["route"], each["status"], each["request_id"]) for each in asked[-2:]] == [
+        ("/readyz", 200, answers[0].headers["x-request-id"]),
+        ("/events/customers/{customer_id}/buckets", 200, answers[1].headers["x-request-id"]),
+    ]
+
+
+def test_what_is_under_way_when_it_is_told_to_stop_is_answered(
+    lone_shell: Shell, store: SlowStore
+) -> None:
+    port = free_port()
+    command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, port, DAY)
+        assert store.asked.wait(10)
+        command.signal(signal.SIGTERM)
+        until(lambda: not is_open(port), timeout_seconds=5)
+        assert command.is_running()
+        store.released.set()
+        assert (answer.result().status, answer.result().body["total"]) == (200, 0)
+    assert command.ended(timeout_seconds=10).code == 0
+
+
+def test_it_is_not_ready_while_it_drains_and_still_answers(
+    lone_shell: Shell, store: SlowStore
+) -> None:
+    port = free_port()
+    store.released.set()
+    command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url, EVENTS_DRAIN_SECONDS="1.5")
+    before = ask(port, "/readyz").status
+    begin = time.monotonic()
+    command.signal(signal.SIGTERM)
+    time.sleep(0.1)
+    ready, answer = ask(port, "/readyz"), ask(port, DAY)
+    code = command.ended(timeout_seconds=10).code
+
+    assert (before, ready.status, ready.body["title"]) == (200, 503, "The server is stopping")
+    assert (answer.status, code) == (200, 0)
+    assert 1.5 <= time.monotonic() - begin < 8
+
+
+def test_a_second_signal_ends_it_at_once(lone_shell: Shell, store: SlowStore) -> None:
+    port = free_port()
+    command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, port, DAY)
+        assert store.asked.wait(10)
+        command.signal(signal.SIGTERM)
+        until(lambda: not is_open(port), timeout_seconds=5)
+        command.signal(signal.SIGTERM)
+        code = command.ended(timeout_seconds=3).code
+        with pytest.raises(OSError, match=r"."):
+            answer.result()
+    assert code == 128 + signal.SIGTERM
+
+
+def test_answers_of_every_kind_are_safe_and_a_silent_client_is_not_waited_for(
+    lone_shell: Shell, store: SlowStore
+) -> None:
+    port = free_port()
+    store.released.set()
+    store.says = 400, b'{"__type": "x#AccessDeniedException", "message": "hidden_table"}'
+    # At any level of the log it is said that it is ready.
+    command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url, EVENTS_LOG_LEVEL="error")
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+        begin = time.monotonic()
+        answers = [ask(port, path) for path in ("/livez", "/nope", DAY)]
+        head = urllib.request.Request(f"http://127.0.0.1:{port}/livez", method="HEAD")
+        with urllib.request.urlopen(head, timeout=5) as answered:
+            headed = answered.status, answered.read(), answered.headers["content-length"]
+        with suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
+        seconds = time.monotonic() - begin
+    end_well(command)
+
+    assert [each.status for each in answers] == [200, 404, 500]
+    for each in answers:
+        assert re.fullmatch("[0-9a-f]{32}", each.headers["x-request-id"])
+        assert each.headers["x-content-type-options"] == "nosniff"
+        assert each.headers["cache-control"] == "no-store"
+        assert "server" not in each.headers
+    assert "hidden" not in str(answers)
+    assert headed == (200, b"", "15")
+    assert abs(seconds - ImpatientProtocol.head_timeout_seconds) < 2
+
+
+def test_a_client_that_went_away_is_logged_as_such(lone_shell: Shell, store: SlowStore) -> None:
+    port = free_port()
+    command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(f"GET {DAY} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert store.asked.wait(10)
+    time.sleep(0.1)
+    store.released.set()
+    end_well(command)
+
+    asked = [each for each in records(command) if each["logger"] == "events.api.accesslog"]
+    assert [each["status"] for each in asked] == [499]
+
+
+# --- what it refuses ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("-m", "events", "serve", "--host", "0.0.0.0"), 2),
+        (("-m", "events", "serve", "--host", "::", "--workers", "2"), 2),
+        # uvicorn's own code for an application that cannot be loaded.
+        (("-m", "uvicorn", "events.app:app", "--host", "0.0.0.0"), 1),
+    ],
+)
+def test_without_keys_it_does_not_open_to_others(
+    lone_shell: Shell, arguments: tuple[str, ...], code: int
+) -> None:
+    port = free_port()
+
+    ran = lone_shell.run(*arguments, "--port", str(port))
+
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err.startswith("error: API keys are off (EVENTS_API_KEYS), so only this machine ")
+    assert ran.err.count("\n") == 1
+    assert not is_open(port)
+
+
+def test_a_port_that_is_taken_is_said(lone_shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ran = lone_shell.run("-m", "events", "serve", "--port", str(port))
+
+    assert ran == Ran(
+        2,
+        "",
+        f"error: port {port} is taken by another program: stop that, or choose another with "
+        "--port\n",
+    )
+
+
+def test_no_workers_are_too_few(lone_shell: Shell) -> None:
+    ran = lone_shell.run("-m", "events", "serve", "--workers", "0")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines()[-1] == (
+        "python -m events serve: error: argument --workers: '0': give a number from 1 to 64"
+    )
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+
+def workers_of(command: Command) -> set[int]:
+    """Not the tracker of shared resources, which Python starts beside them."""
+    found = set()
+    for each in command.children():
+        with suppress(psutil.NoSuchProcess):
+            if "spawn_main" in " ".join(each.cmdline()):
+                found.add(each.pid)
+    return found
+
+
+def livez_counted(port: int) -> float:
+    found = re.findall(
+        r'^events_http_requests_total\{method="GET",route="/livez",status="200"\} (.+)$',
+        ask(port, "/metrics").body,
+        re.MULTILINE,
+    )
+    return sum(map(float, found))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_kept_connection_is_answered_at_once(lone_shell: Shell, workers: str) -> None:
+    port = free_port()
+    started(lone_shell, port, "--workers", workers)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    seconds = []
+    for _ in range(50):
+        begin = time.monotonic()
+        connection.request("GET", "/livez")
+        connection.getresponse().read()
+        seconds.append(time.monotonic() - begin)
+    connection.close()
+    # A delayed acknowledgement takes 40 ms.
+    assert sorted(seconds)[25] < 0.03
+
+
+def test_workers_share_the_port_and_the_measures_and_one_that_dies_is_replaced(
+    shell: Shell,
+) -> None:
+    port = free_port()
+    shell.settings["TMPDIR"] = str(shell.folder)
+    command = started(shell, port, "--workers", "2")
+    first = workers_of(command)
+    for _ in range(20):
+        assert ask(port, "/livez").status == 200
+    counted = [livez_counted(port) for _ in range(4)]
+    answer = ask(port, DAY)
+
+    killed = min(first)
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: len(workers_of(command) - {killed}) == 2, timeout_seconds=10)
+    second = workers_of(command)
+    for _ in range(20):
+        assert ask(port, "/livez").status == 200
+    counted.append(livez_counted(port))
+    ran = end_well(command, signal.SIGINT)
+
+    assert (len(first), len(second), len(first & second)) == (2, 2, 1)
+    assert counted == [20, 20, 20, 20, 40]
+    assert (answer.status, answer.body["total"]) == (200, 0)
+    assert (ran.code, ran.out, is_open(port)) == (0, "", False)
+    assert [
+        each["message"] for each in records(command) if "takes its place" in each["message"]
+    ] == [f"worker {killed} ended with code -9; another takes its place"]
+    # Its own folder of measures is gone with it.
+    assert list(shell.folder.iterdir()) == []
+
+
+def test_workers_whose_parent_was_killed_end(lone_shell: Shell, store: SlowStore) -> None:
+    port = free_port()
+    command = started(lone_shell, port, "--workers", "2", DYNAMODB_ENDPOINT_URL=store.url)
+    workers = [psutil.Process(pid) for pid in workers_of(command)]
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, port, DAY)
+        assert store.asked.wait(10)
+        command.signal(signal.SIGKILL)
+        until(lambda: not is_open(port), timeout_seconds=5)
+        store.released.set()
+        assert answer.result().status == 200
+    until(lambda: not any(each.is_running() for each in workers), timeout_seconds=10)
+
+
+def test_what_workers_have_under_way_when_told_to_stop_is_answered(
+    lone_shell: Shell, store: SlowStore
+) -> None:
+    port = free_port()
+    command = started(lone_shell, port, "--workers", "2", DYNAMODB_ENDPOINT_URL=store.url)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, port, DAY)
+        assert store.asked.wait(10)
+        # As a terminal, or a manager that tells all of them, does: twice to each worker.
+        for pid in workers_of(command):
+            os.kill(pid, signal.SIGTERM)
+        command.signal(signal.SIGTERM)
+        until(lambda: not is_open(port), timeout_seconds=5)
+        store.released.set()
+        assert answer.result().status == 200
+    assert command.ended(timeout_seconds=10).code == 0
+
+
+def test_a_second_signal_ends_workers_at_once(lone_shell: Shell, store: SlowStore) -> None:
+    port = free_port()
+    lone_shell.settings["TMPDIR"] = str(lone_shell.folder)
+    command = started(lone_shell, port, "--workers", "2", DYNAMODB_ENDPOINT_URL=store.url)
+    workers = [psutil.Process(pid) for pid in workers_of(command)]
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, port, DAY)
+        assert store.asked.wait(10)
+        command.signal(signal.SIGINT)
+        until(lambda: not is_open(port), timeout_seconds=5)
+        command.signal(signal.SIGINT)
+        code = command.ended(timeout_seconds=3).code
+        with pytest.raises(OSError, match=r"."):
+            answer.result()
+    until(lambda: not any(each.is_running() for each in workers), timeout_seconds=5)
+    assert (code, list(lone_shell.folder.iterdir())) == (128 + signal.SIGINT, [])

@@ -1,0 +1,254 @@
+"""What every store of keys does, in memory and on DynamoDB; and the table that it is kept in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import cast
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import ConnectionClosedError
+from botocore.httpsession import URLLib3Session
+
+from events.auth.keyring import KeyStore
+from events.auth.keys import Right, is_good
+from events.auth.keystore import DynamoKeyStore
+from events.bootstrap import make_client, make_key_store
+from events.config import Settings
+from events.dynamodb.answers import RetryPolicy
+from events.errors import StoreRefused, StoreUnavailable
+from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND
+from tests.support.fakekeys import MemoryKeyStore, a_key
+
+
+def table_of(settings: Settings) -> str:
+    return f"{settings.dynamodb_events_table_name}_api_keys"
+
+
+@pytest.fixture
+def dynamo(settings: Settings) -> Iterator[DynamoKeyStore]:
+    """A store that may make its table, which is not there yet."""
+    store = make_key_store(settings, patience_seconds=10, may_make_tables=True)
+    yield store
+    store.close()
+    client = make_client(settings)
+    with suppress(client.exceptions.ResourceNotFoundException):
+        client.delete_table(TableName=table_of(settings))
+    client.close()
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def store(request: pytest.FixtureRequest) -> KeyStore:
+    if request.param == "memory":
+        return MemoryKeyStore()
+    found: KeyStore = request.getfixturevalue("dynamo")
+    return found
+
+
+# --- every store ----------------------------------------------------------------------------------
+
+
+def test_a_key_comes_back_as_it_was_added(store: KeyStore) -> None:
+    for _, key in (
+        a_key(),
+        a_key(rights=list(Right), name="日本 😀", customer_id="a/b é", created_at=HOUR_ZERO + DAY),
+        a_key(expires_at=HOUR_ZERO + MICROSECOND),
+    ):
+        assert store.add(key)
+        assert store.get(key.key_id) == key
+
+
+def test_a_token_is_good_with_what_was_kept(store: KeyStore) -> None:
+    token, key = a_key()
+    store.add(key)
+    found = store.get(key.key_id)
+    assert found
+    assert is_good(found, token, HOUR_ZERO)
+
+
+def test_an_unknown_id_has_no_key(store: KeyStore) -> None:
+    assert store.get("abcdefghij01") is None
+    store.add(a_key()[1])
+    assert store.get("abcdefghij01") is None
+
+
+def test_adding_again_changes_nothing_and_another_key_never_takes_its_place(
+    store: KeyStore,
+) -> None:
+    _, key = a_key()
+    other = replace(a_key(name="another")[1], key_id=key.key_id)
+    assert [store.add(key), store.add(key), store.add(other)] == [True, True, False]
+    assert store.keys() == [key]
+
+
+def test_a_revoked_key_is_not_good_again_by_adding_it_once_more(store: KeyStore) -> None:
+    _, key = a_key()
+    store.add(key)
+    store.revoke(key.key_id, HOUR_ZERO + HOUR)
+    assert not store.add(key)
+    assert store.keys() == [replace(key, revoked_at=HOUR_ZERO + HOUR)]
+
+
+def test_keys_are_listed_oldest_first(store: KeyStore) -> None:
+    assert store.keys() == []
+    made = [a_key(created_at=HOUR_ZERO + place * HOUR)[1] for place in (2, 0, 3, 1)]
+    for key in made:
+        store.add(key)
+    assert store.keys() == [made[1], made[3], made[0], made[2]]
+
+
+def test_a_key_is_revoked_once_and_keeps_the_time_of_that(store: KeyStore) -> None:
+    _, key = a_key(customer_id="acme", expires_at=HOUR_ZERO + DAY)
+    _, other = a_key(created_at=HOUR_ZERO + HOUR)
+    store.add(key)
+    store.add(other)
+    revoked = replace(key, revoked_at=HOUR_ZERO + HOUR)
+    assert store.revoke(key.key_id, HOUR_ZERO + HOUR) == revoked
+    assert store.revoke(key.key_id, HOUR_ZERO + 2 * HOUR) == revoked
+    assert store.keys() == [revoked, other]
+
+
+def test_to_revoke_an_unknown_key_makes_none(store: KeyStore) -> None:
+    assert store.revoke("abcdefghij01", HOUR_ZERO) is None
+    store.add(a_key()[1])
+    assert store.revoke("abcdefghij01", HOUR_ZERO) is None
+    assert len(store.keys()) == 1
+
+
+# --- on DynamoDB ----------------------------------------------------------------------------------
+
+
+def is_there(settings: Settings) -> bool:
+    client = make_client(settings)
+    try:
+        client.describe_table(TableName=table_of(settings))
+    except client.exceptions.ResourceNotFoundException:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def test_only_adding_a_key_makes_the_table(
+    dynamo: DynamoKeyStore, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert dynamo.get("abcdefghij01") is None
+    assert "there is no API key yet" in caplog.text
+    assert "python -m events keys create" in caplog.text
+    assert dynamo.keys() == []
+    assert dynamo.revoke("abcdefghij01", HOUR_ZERO) is None
+    assert not is_there(settings)
+    dynamo.add(a_key()[1])
+    assert is_there(settings)
+
+
+def test_who_may_not_make_the_table_makes_none(settings: Settings) -> None:
+    store = make_key_store(settings, patience_seconds=0)
+    with pytest.raises(StoreRefused, match=table_of(settings)):
+        store.add(a_key()[1])
+    store.close()
+    assert not is_there(settings)
+
+
+def test_it_is_made_beside_tables_that_hold_events_and_paid_by_request(
+    dynamo: DynamoKeyStore, settings: Settings
+) -> None:
+    dynamo.add(a_key()[1])
+    client = make_client(settings)
+    table = client.describe_table(TableName=table_of(settings))["Table"]
+    client.close()
+    assert table["KeySchema"] == [{"AttributeName": "key_id", "KeyType": "HASH"}]
+    assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_the_table_holds_a_digest_and_neither_token_nor_secret(
+    dynamo: DynamoKeyStore, settings: Settings
+) -> None:
+    token, key = a_key(
+        rights=[Right.READ, Right.ADMIN], customer_id="acme", expires_at=HOUR_ZERO + DAY
+    )
+    dynamo.add(key)
+    dynamo.revoke(key.key_id, HOUR_ZERO + HOUR)
+    client = make_client(settings)
+    (item,) = client.scan(TableName=table_of(settings))["Items"]
+    client.close()
+    assert item == {
+        "key_id": {"S": key.key_id},
+        "name": {"S": "a test"},
+        "rights": {"SS": ["admin", "read"]},
+        "customer_id": {"S": "acme"},
+        "digest": {"S": key.digest},
+        "created_at": {"S": "2021-03-01T00:00:00.000000Z"},
+        "expires_at": {"S": "2021-03-02T00:00:00.000000Z"},
+        "revoked_at": {"S": "2021-03-01T01:00:00.000000Z"},
+    }
+    assert token[20:] not in str(item)
+
+
+def test_a_list_of_many_pages_is_whole(dynamo: DynamoKeyStore) -> None:
+    # A page has at most 1 MB; so large an id is the only part of a key that may be long.
+    made = [
+        a_key(customer_id="x" * 2_048, created_at=HOUR_ZERO + place * MICROSECOND)[1]
+        for place in range(600)
+    ]
+    for key in made:
+        assert dynamo.add(key)
+    assert dynamo.keys() == made
+
+
+@contextmanager
+def losing_the_first_answer(settings: Settings, operation: str) -> Iterator[DynamoKeyStore]:
+    """A store whose first such request is done, and its answer lost."""
+    client = make_client(settings)
+    session = URLLib3Session()
+    sent: list[int] = []
+
+    def strike(request: AWSPreparedRequest, **_: object) -> None:
+        if not sent:
+            sent.append(session.send(request).status_code)
+            raise ConnectionClosedError(endpoint_url=request.url, error="injected")
+
+    name = f"before-send.dynamodb.{operation}"
+    # botocore's type knows no handler of that event.
+    client.meta.events.register(name, cast("Callable[..., None]", strike))
+    yield DynamoKeyStore(
+        client,
+        settings.dynamodb_events_table_name,
+        retry=RetryPolicy(10),
+        may_make_tables=False,
+    )
+    assert sent == [200]
+    client.close()
+    session.close()
+
+
+def test_a_key_whose_answer_was_lost_is_added(dynamo: DynamoKeyStore, settings: Settings) -> None:
+    dynamo.add(a_key()[1])
+    _, key = a_key(created_at=HOUR_ZERO + HOUR)
+    with losing_the_first_answer(settings, "PutItem") as store:
+        assert store.add(key)
+    assert dynamo.keys()[1:] == [key]
+
+
+def test_a_key_whose_answer_was_lost_is_revoked(dynamo: DynamoKeyStore, settings: Settings) -> None:
+    _, key = a_key()
+    dynamo.add(key)
+    with losing_the_first_answer(settings, "UpdateItem") as store:
+        assert store.revoke(key.key_id, HOUR_ZERO) == replace(key, revoked_at=HOUR_ZERO)
+
+
+def test_a_store_that_is_not_there_is_said_to_be_unavailable() -> None:
+    store = make_key_store(Settings(dynamodb_endpoint_url="http://127.0.0.1:9"), patience_seconds=0)
+    for ask in (
+        lambda: store.get("abcdefghij01"),
+        store.keys,
+        lambda: store.add(a_key()[1]),
+        lambda: store.revoke("abcdefghij01", HOUR_ZERO),
+    ):
+        with pytest.raises(StoreUnavailable):
+            ask()
+    store.close()

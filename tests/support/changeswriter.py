@@ -1,0 +1,57 @@
+"""
+A program that writes until it is killed: `python -m tests.changeswriter URL TABLE SEED`.
+
+It prints a dot for each batch that is written.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from datetime import timedelta
+from functools import partial
+
+from events.bootstrap import make_client
+from events.config import Settings
+from events.dao import DynamoStore
+from events.datamodels import Tables
+from events.dynamodb.answers import RetryPolicy
+from events.dynamodb.changelog import ChangeLog
+from events.service import EventService
+from tests.support.factories import many_events
+
+#: Slots that a test need not wait for long; all that share a table have the same.
+SLOT = timedelta(seconds=0.5)
+GRACE = timedelta(seconds=3)
+#: So many that a day is seldom changed twice: the next change would make a missed one good.
+CUSTOMERS, DAYS = 60, 20
+
+
+def make_store(url: str, table: str) -> DynamoStore:
+    settings = Settings(dynamodb_endpoint_url=url, dynamodb_events_table_name=table)
+    return DynamoStore(
+        make_client(settings),
+        Tables.named(table),
+        retry=RetryPolicy(30),
+        make_changes=partial(ChangeLog, slot=SLOT, grace=GRACE),
+    )
+
+
+def main(url: str, table: str, seed: int) -> None:
+    rng = random.Random(seed)
+    service = EventService(make_store(url, table), write_threads=4)
+    while True:
+        # Of some sorts, so that some come twice, from others too.
+        sort = rng.randrange(60)
+        events = many_events(30, seed=sort, customers=CUSTOMERS, hours=24 * DAYS)
+        chosen = rng.sample(events, rng.randint(1, 8))
+        if rng.random() < 0.1:
+            service.void(chosen, reason="a test")
+        else:
+            service.ingest(chosen)
+        sys.stdout.write(".")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
