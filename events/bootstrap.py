@@ -16,7 +16,7 @@ from events.auth.keystore import DynamoKeyStore
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
-from events.dynamodb.answers import RetryPolicy
+from events.domain.retries import RetryPolicy
 from events.dynamodb.bulk import BulkLoader
 from events.dynamodb.windowed import WindowedStore
 from events.errors import InvalidInput

@@ -29,7 +29,7 @@ from events.datamodels import (
     utc_now,
     was_repaired_at,
 )
-from events.dynamodb.answers import RetryPolicy
+from events.domain.retries import RetryPolicy
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.customers import LAST_KEY, Registry

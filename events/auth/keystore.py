@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from events.auth.keys import ApiKey, Right
+from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp
-from events.dynamodb.answers import RetryPolicy
 from events.dynamodb.requests import Calls, ConditionFailed, NoTable
 
 if TYPE_CHECKING:

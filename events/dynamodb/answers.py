@@ -1,16 +1,10 @@
-"""What a store's answer to a write means, and how long to go on trying."""
+"""What an error answer of DynamoDB means."""
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
-
-#: A client token names the same write for ten minutes (API Reference, TransactWriteItems,
-#: ClientRequestToken). A resend after that would take its own events for duplicates.
-LONGEST_PATIENCE_SECONDS = 540.0
 
 #: The longest that one request can be on its way: the client's two time-outs, and some more.
 LONGEST_REQUEST_SECONDS = 20.0
@@ -116,46 +110,3 @@ def judge_cancellation(
     if not (failed or is_busy or refused or is_day_gone):
         refused.append("no reason given")
     return Cancellation(tuple(failed), is_busy, tuple(refused), is_day_gone)
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """
-    How long to go on trying, and how long to wait between attempts.
-
-    The wait is drawn evenly from 0 to a bound that doubles from `base_seconds` to `cap_seconds`
-    ("full jitter", AWS Architecture Blog, "Exponential Backoff And Jitter").
-
-    Args:
-        patience_seconds: No attempt begins later than this after the first; at most 540.
-    """
-
-    patience_seconds: float
-    base_seconds: float = 0.05
-    cap_seconds: float = 2.0
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    draw: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.patience_seconds <= LONGEST_PATIENCE_SECONDS:
-            raise ValueError(
-                f"patience is {self.patience_seconds} s; it must be from 0 to "
-                f"{LONGEST_PATIENCE_SECONDS:g} s, as long as a client token is remembered"
-            )
-
-    def attempts(self) -> Iterator[int]:
-        """Numbers of attempts from 1; waits before each but the first, ends with the patience."""
-        deadline = self.clock() + self.patience_seconds
-        bound = self.base_seconds
-        attempt = 1
-        while True:
-            yield attempt
-            wait = self.draw() * bound
-            if self.clock() + wait > deadline:
-                return
-            self.sleep(wait)
-            if self.clock() > deadline:  # overslept: a closed laptop, a stopped process
-                return
-            bound = min(2 * bound, self.cap_seconds)
-            attempt += 1

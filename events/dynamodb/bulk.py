@@ -20,8 +20,8 @@ from events.datamodels import (
     set_hours_expressions,
     utc_now,
 )
+from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp
-from events.dynamodb.answers import RetryPolicy
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.requests import Calls, ConditionFailed
 from events.errors import StoreRefused

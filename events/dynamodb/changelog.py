@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from events.datamodels import Tables, change_gap_item, change_item
-from events.dynamodb.answers import RetryPolicy
+from events.domain.retries import RetryPolicy
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.listings import Day, Listing, Listings
 from events.dynamodb.requests import Calls

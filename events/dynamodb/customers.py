@@ -19,8 +19,9 @@ from events.datamodels import (
     registry_key,
     registry_prefix,
 )
+from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp
-from events.dynamodb.answers import LONGEST_REQUEST_SECONDS, RetryPolicy
+from events.dynamodb.answers import LONGEST_REQUEST_SECONDS
 from events.dynamodb.requests import Calls, ConditionFailed
 
 if TYPE_CHECKING:

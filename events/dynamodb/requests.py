@@ -14,7 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from events.dynamodb.answers import Answer, RetryPolicy, judge_error
+from events.domain.retries import RetryPolicy
+from events.dynamodb.answers import Answer, judge_error
 from events.dynamodb.tables import AlreadyThere, NotThere, TableMaker
 from events.errors import StoreRefused, StoreUnavailable
 from events.telemetry import metrics

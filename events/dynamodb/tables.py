@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from events.dynamodb.answers import RetryPolicy
+from events.domain.retries import RetryPolicy
 from events.errors import StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:

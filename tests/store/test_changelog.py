@@ -23,9 +23,9 @@ from events.bootstrap import make_client
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import CHANGE_SHARDS, EXPIRES_AT, REGISTRY, Tables, registry_key, utc_now
+from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import ALL_TIME
-from events.dynamodb.answers import RetryPolicy
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.customers import Registry
 from events.dynamodb.erasure import erase

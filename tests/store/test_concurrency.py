@@ -23,7 +23,7 @@ from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
 from events.domain.parsing import row_parser
-from events.dynamodb.answers import RetryPolicy
+from events.domain.retries import RetryPolicy
 from events.models import Difference, Event, Outcome, Verification
 from events.service import EventService
 from tests.support.factories import HOUR, HOUR_ZERO, event, expected_contents, many_events

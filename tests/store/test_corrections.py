@@ -16,8 +16,8 @@ from events.bootstrap import make_client
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
+from events.domain.retries import RetryPolicy
 from events.domain.windows import ALL_TIME
-from events.dynamodb.answers import RetryPolicy
 from events.dynamodb.customers import Registry
 from events.dynamodb.erasure import erase
 from events.models import (

@@ -17,13 +17,8 @@ from events.bootstrap import make_client
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
-from events.dynamodb.answers import (
-    Answer,
-    Cancellation,
-    RetryPolicy,
-    judge_cancellation,
-    judge_error,
-)
+from events.domain.retries import RetryPolicy
+from events.dynamodb.answers import Answer, Cancellation, judge_cancellation, judge_error
 from events.errors import StoreRefused
 from events.models import Outcome
 from tests.support.factories import event

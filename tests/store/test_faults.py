@@ -28,7 +28,7 @@ from events.bootstrap import make_client, make_store
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
-from events.dynamodb.answers import RetryPolicy
+from events.domain.retries import RetryPolicy
 from events.errors import StoreRefused, StoreUnavailable
 from events.models import DayCounts, Event, Outcome, Window
 from events.service import EventService
@@ -326,7 +326,7 @@ def scene(settings: Settings, clients: list[DynamoDBClient]) -> Iterator[Scene]:
             cap_seconds=1,
             sleep=clock.sleep,
             clock=clock,
-            draw=random.Random(1).random,
+            jitter=random.Random(1).random,
         ),
     )
     yield scene
@@ -591,7 +591,7 @@ def test_a_throttle_among_duplicates_is_waited_for(
     settings: Settings, clients: list[DynamoDBClient]
 ) -> None:
     waits: list[float] = []
-    scene = make_scene(settings, clients, RetryPolicy(10, sleep=waits.append, draw=lambda: 1.0))
+    scene = make_scene(settings, clients, RetryPolicy(10, sleep=waits.append, jitter=lambda: 1.0))
     events = many_events(6)
     scene.store.write(events[:2])
     line = scene.strike(faults={"mixed": mixed_reasons}, strikes=1)

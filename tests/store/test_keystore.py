@@ -18,7 +18,7 @@ from events.auth.keys import Right, is_good
 from events.auth.keystore import DynamoKeyStore
 from events.bootstrap import make_client, make_key_store
 from events.config import Settings
-from events.dynamodb.answers import RetryPolicy
+from events.domain.retries import RetryPolicy
 from events.errors import StoreRefused, StoreUnavailable
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND
 from tests.support.fakekeys import MemoryKeyStore, a_key

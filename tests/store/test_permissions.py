@@ -19,8 +19,8 @@ from events.cli import main as cli
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
+from events.domain.retries import RetryPolicy
 from events.domain.windows import LATEST
-from events.dynamodb.answers import RetryPolicy
 from events.dynamodb.customers import Registry
 from events.models import ChangeCursor
 from events.service import EventService

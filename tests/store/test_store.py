@@ -15,8 +15,8 @@ from events.bootstrap import make_client
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
+from events.domain.retries import RetryPolicy
 from events.domain.windows import EARLIEST, LATEST
-from events.dynamodb.answers import RetryPolicy
 from events.models import DayCounts, Event, Outcome, Window
 from tests.support.database import Database
 from tests.support.factories import (

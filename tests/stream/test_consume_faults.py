@@ -16,7 +16,7 @@ from events.bootstrap import make_client
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables as TableNames
-from events.dynamodb.answers import RetryPolicy
+from events.domain.retries import RetryPolicy
 from events.kafka.clients import dead_letter_topic, properties
 from events.kafka.messages import Record, encode, read_letter
 from events.models import Event

@@ -15,7 +15,7 @@ from events.bootstrap import make_client
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
-from events.dynamodb.answers import RetryPolicy
+from events.domain.retries import RetryPolicy
 from events.dynamodb.changelog import ChangeLog
 from events.service import EventService
 from tests.support.factories import many_events

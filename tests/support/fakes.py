@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from events.dao import DynamoStore
 from events.datamodels import Tables
-from events.dynamodb.answers import RetryPolicy
+from events.domain.retries import RetryPolicy
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.customers import Registry
 from events.errors import InvalidWindow
