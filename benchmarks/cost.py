@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from events.datamodels import Tables, keys_of, put_actions
+from events.datamodels import Tables, keys_of
+from events.dynamodb.expressions import put_actions
 from events.models import MAX_ACTIONS, Event
 
 #: On demand, standard class, US East (N. Virginia), after the cut of November 2024; in dollars.

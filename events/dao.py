@@ -15,24 +15,26 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from events.datamodels import (
-    EXPIRES_AT,
     REGISTRY,
     Tables,
     counter_bounds,
     counter_key,
     day_counts_of,
-    delete_counter_expressions,
     event_of,
     key_bounds,
-    repair_expressions,
     stored_event_of,
-    utc_now,
-    was_repaired_at,
 )
 from events.domain.retries import RetryPolicy
+from events.domain.timestamps import utc_now
 from events.dynamodb.changefeed import ChangeFeed
+from events.dynamodb.changeitems import EXPIRES_AT
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.customers import LAST_KEY, Registry
+from events.dynamodb.expressions import (
+    repair_expressions,
+    unchanged_expressions,
+    was_repaired_at,
+)
 from events.dynamodb.requests import Calls, ConditionFailed
 from events.dynamodb.transactions import Commits
 from events.errors import InvalidWindow
@@ -149,7 +151,7 @@ class DynamoStore:
 
     def delete_counter(self, seen: DayCounts) -> bool:
         """Delete a counter item that is still what was seen; False if it has moved."""
-        condition, values = delete_counter_expressions(seen)
+        condition, values = unchanged_expressions(seen)
         try:
             self._calls.one(
                 self._client.delete_item,

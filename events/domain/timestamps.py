@@ -159,6 +159,10 @@ def _parse_freely(text: str) -> datetime:
     return first
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 def format_timestamp(at: datetime) -> str:
     """`at` in UTC as 27 characters, `2021-03-01T00:10:05.657000Z`; their order is time's order."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"

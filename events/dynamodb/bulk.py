@@ -10,19 +10,18 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from events.datamodels import (
-    EXPIRES_AT,
     Tables,
     counter_item,
     counter_key,
     event_item,
     event_key,
     registry_item,
-    set_hours_expressions,
-    utc_now,
 )
 from events.domain.retries import RetryPolicy
-from events.domain.timestamps import format_timestamp
+from events.domain.timestamps import format_timestamp, utc_now
+from events.dynamodb.changeitems import EXPIRES_AT
 from events.dynamodb.changelog import ChangeLog
+from events.dynamodb.expressions import set_hours_expressions
 from events.dynamodb.requests import Calls, ConditionFailed
 from events.errors import StoreRefused
 from events.models import DayCounts, Event

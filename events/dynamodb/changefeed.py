@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from events.datamodels import (
+from events.dynamodb.changeitems import (
     CHANGE_GAP_KEY,
     CHANGE_SHARDS,
     change_bounds,

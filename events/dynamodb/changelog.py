@@ -9,9 +9,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from events.datamodels import Tables, change_gap_item, change_item
+from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
 from events.dynamodb.changefeed import ChangeFeed
+from events.dynamodb.changeitems import change_gap_item, change_item
 from events.dynamodb.listings import Day, Listing, Listings
 from events.dynamodb.requests import Calls
 from events.dynamodb.slots import GRACE, KEPT, SLOT, Slots

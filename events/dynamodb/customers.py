@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from events.datamodels import (
     REGISTRY,
     Tables,
-    changes_forgotten_until,
-    erasing_since,
     registry_item,
     registry_key,
     registry_prefix,
@@ -182,7 +180,7 @@ class Registry:
             )
         except ConditionFailed:
             return None
-        return erasing_since(answer["Attributes"])
+        return datetime.fromisoformat(answer["Attributes"]["erasing_since"]["S"])
 
     def seconds_to_wait(self, since: datetime) -> float:
         """How long until a customer marked at `since` may be taken off; 0 is now."""
@@ -219,7 +217,8 @@ class Registry:
         item = self._item(customer_id)
         if item.get("erasing_since") != {"S": format_timestamp(since)}:
             return None
-        return changes_forgotten_until(item)
+        until = item.get("changes_forgotten_until")
+        return None if until is None else datetime.fromisoformat(until["S"])
 
     def note_changes_forgotten(self, customer_id: str, since: datetime, until: datetime) -> None:
         """Note that for the next step; where the mark is gone, that one begins anew."""

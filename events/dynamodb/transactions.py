@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from events.datamodels import Tables, delete_actions, is_voided, keys_of, put_actions, void_actions
+from events.datamodels import Tables, is_voided, keys_of
 from events.domain.retries import RetryPolicy
 from events.domain.windows import day_of
 from events.dynamodb.answers import Answer, judge_cancellation
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.customers import Registry
+from events.dynamodb.expressions import delete_actions, put_actions, void_actions
 from events.dynamodb.requests import (
     UNKNOWN_OUTCOME,
     Calls,

@@ -6,8 +6,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.datamodels import Tables, counter_key, keys_of, put_actions
+from events.datamodels import Tables, counter_key, keys_of
 from events.domain.rollups import DayIncrements, day_increments
+from events.dynamodb.expressions import put_actions
 from events.models import Event
 from tests.property.strategies import HOUR_ZERO, events_of_a_day
 

@@ -22,10 +22,11 @@ from botocore.exceptions import ReadTimeoutError
 from events.bootstrap import make_client
 from events.config import Settings
 from events.dao import DynamoStore
-from events.datamodels import CHANGE_SHARDS, EXPIRES_AT, REGISTRY, Tables, registry_key, utc_now
+from events.datamodels import REGISTRY, Tables, registry_key
 from events.domain.retries import RetryPolicy
-from events.domain.timestamps import format_timestamp
+from events.domain.timestamps import format_timestamp, utc_now
 from events.domain.windows import ALL_TIME
+from events.dynamodb.changeitems import CHANGE_SHARDS, EXPIRES_AT
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.customers import Registry
 from events.dynamodb.erasure import erase

@@ -18,14 +18,13 @@ from events.datamodels import (
     event_of,
     key_bounds,
     keys_of,
-    put_actions,
     registry_item,
     registry_key,
     registry_prefix,
-    repair_expressions,
 )
 from events.domain.parsing import check_customer_id
 from events.domain.timestamps import format_timestamp
+from events.dynamodb.expressions import put_actions, repair_expressions
 from events.errors import InvalidEvent
 from events.models import DayCounts, Event, Window
 
@@ -276,7 +275,7 @@ SEEN = DayCounts("c", "2021-03-01", None, {0: 5, 7: 2, 9: 4}, EARLIER)
 )
 def test_an_item_that_something_else_wrote_is_no_counter(key: str, hours: dict[str, Any]) -> None:
     with pytest.raises(
-        ValueError, match=r"no counter|no number|invalid literal|isoformat|out of range"
+        ValueError, match=r"not a counter|not a number|invalid literal|isoformat|out of range"
     ):
         day_counts_of({"customer_id": {"S": "c"}, "counter_key": {"S": key}, **hours})
 

@@ -11,6 +11,7 @@ import yaml  # type: ignore[import-untyped] # comes without types
 from benchmarks import cost
 from events import datamodels
 from events.auth import keystore as keydao
+from events.dynamodb.changeitems import EXPIRES_AT
 from tests.support.permissions import DOCUMENT, policies, rights_of
 
 CHECKOUT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ CARE: dict[str, Any] = {
 }
 #: Of the list of changes: what is lost of it is read anew from the counters.
 CARE_OF_CHANGES: dict[str, Any] = {
-    "TimeToLiveSpecification": {"AttributeName": datamodels.EXPIRES_AT, "Enabled": True},
+    "TimeToLiveSpecification": {"AttributeName": EXPIRES_AT, "Enabled": True},
     "DeletionProtectionEnabled": True,
     "SSESpecification": {"SSEEnabled": True},
 }
@@ -47,7 +48,7 @@ def operations_called() -> set[str]:
 
 def actions_in_transactions() -> set[str]:
     """The rights that the parts of transactions need."""
-    source = (CHECKOUT / "events" / "datamodels.py").read_text(encoding="utf-8")
+    source = (CHECKOUT / "events" / "dynamodb" / "expressions.py").read_text(encoding="utf-8")
     kinds = {
         key.value
         for node in ast.walk(ast.parse(source))
