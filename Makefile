@@ -10,7 +10,7 @@ KILLS ?= 20
 
 # A virtual environment that could not be finished does not stay.
 .DELETE_ON_ERROR:
-.PHONY: run test test-slow check bench lock clean
+.PHONY: run test test-slow check docs bench lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/python -m events run
@@ -28,6 +28,11 @@ check: $(VENV)/.spark
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The pages that are generated from the code.
+docs: $(VENV)/.runtime
+	$(BIN)/python -m events settings > docs/settings.md
+	$(BIN)/python -m events settings --env > .env.example
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from events.bootstrap import SECONDS_TO_FIND_THE_STORE, make_service
 from events.cli import load as fromfile
-from events.config import Settings
+from events.config import INGEST_PATIENCE_SECONDS, Settings
 from events.domain.timestamps import convert_to_iso_8601_utc
 from events.ingest.load import Interrupts, Sink
 from events.models import IngestResult
@@ -26,8 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def open_store(settings: Settings, interrupts: Interrupts) -> Iterator[Sink]:
         if options.workers:
             settings = settings.model_copy(update={"events_write_threads": options.workers})
-        patience_seconds = settings.events_ingest_patience_seconds
-        with closing(make_service(settings, patience_seconds=patience_seconds)) as service:
+        with closing(make_service(settings, patience_seconds=options.patience)) as service:
             # A store that nobody started is said soon, not after the whole patience.
             with interrupts.waiting():
                 service.create_tables(patience_seconds=SECONDS_TO_FIND_THE_STORE)
@@ -60,7 +59,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="transactions under way at a time, 1 to 64 (default: EVENTS_WRITE_THREADS)",
     )
+    parser.add_argument(
+        "--patience",
+        type=_patience,
+        default=INGEST_PATIENCE_SECONDS,
+        metavar="SECONDS",
+        help="how long to retry a store that does not answer, 0 to 540 (default: "
+        f"{INGEST_PATIENCE_SECONDS:g})",
+    )
     return parser
+
+
+def _patience(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= 540:
+        raise argparse.ArgumentTypeError(f"{text!r}: give seconds from 0 to 540")
+    return seconds
 
 
 def _workers(text: str) -> int:

@@ -45,7 +45,7 @@ def stream_settings(server: DynamoDBLocal, bus: KafkaLocal, folder: Path) -> Set
             "events_kafka_bootstrap_servers": bus.bootstrap_servers,
             "events_kafka_topic": f"events-{name}",
             "events_kafka_group": f"group-{name}",
-            "events_iceberg_folder": str(folder / name),
+            "events_iceberg_catalog": str(folder / f"c{name}"),
         }
     )
 

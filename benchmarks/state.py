@@ -34,13 +34,13 @@ def run(*, is_quick: bool) -> None:
         folder = Path(name)
         settings = Settings(
             events_kafka_bootstrap_servers=broker.bootstrap_servers,
-            events_iceberg_folder=str(folder / "iceberg"),
+            events_iceberg_catalog=str(folder / "iceberg"),
         )
         path = folder / "events.csv"
         write_events(path, Plan(rows=rows, days=_DAYS))
         bus.send(settings, events_of(path))
         *batches, total = _run_job(settings, folder / "checkpoint", most_a_batch)
-        settings = settings.model_copy(update={"events_iceberg_folder": str(folder / "again")})
+        settings = settings.model_copy(update={"events_iceberg_catalog": str(folder / "again")})
         *large, _ = _run_job(settings, folder / "another", rows)
     _print(rows, most_a_batch, batches, total["total"])
     seconds = sum(each["seconds"] for each in large)

@@ -28,6 +28,7 @@ from benchmarks.measuring import (
     spread,
     write_events,
 )
+from events.archive.archiver import MAX_ROWS
 from events.config import Settings
 from events.domain.parsing import parse_message
 from events.local.dynamodb import DynamoDBLocal
@@ -135,15 +136,15 @@ def _compare_archive(settings: Settings, folder: Path, *, rows: int, rounds: int
 
     def archive() -> float:
         nonlocal archived
-        place = str(folder / uuid.uuid4().hex)
-        archived = settings.model_copy(update={"events_iceberg_folder": place})
+        catalog = str(folder / f"c{uuid.uuid4().hex}")
+        archived = settings.model_copy(update={"events_iceberg_catalog": catalog})
         done = bus.run_command(archived, "events", "archive", "--until-end", "--json")
         _expect(done.said["archived"], rows)
         processor.append(done.processor_seconds / rows * _MICROS)
         return rows / float(done.said["seconds"])
 
     def bare() -> float:
-        writer = _Parquet(folder / uuid.uuid4().hex, settings.events_archive_rows)
+        writer = _Parquet(folder / uuid.uuid4().hex, MAX_ROWS)
         begin = time.perf_counter()
         _expect(bus.read_all(settings, writer.add), rows)
         writer.write()
@@ -188,7 +189,7 @@ class _Parquet:
 
 def _bytes(settings: Settings) -> int:
     """Of the data files, without the metadata."""
-    files = Path(settings.events_iceberg_folder).rglob("*.parquet")
+    files = Path(settings.iceberg_folder).rglob("*.parquet")
     return sum(each.stat().st_size for each in files)
 
 

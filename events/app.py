@@ -79,7 +79,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.bodies = Bodies(settings)
+    app.state.bodies = Bodies(settings.events_max_body_bytes)
     for each in (buckets, customers, ops):
         app.include_router(each.router)
     if settings.events_counts == "exact":

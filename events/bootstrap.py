@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from events.auth.keyring import KeyRing
 from events.auth.keystore import DynamoKeyStore
-from events.config import Settings
+from events.config import INGEST_PATIENCE_SECONDS, Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Threads in which requests of the API run (AnyIO's default); each may hold a connection.
 _REQUEST_THREADS = 40
+#: Threads per process that count raw events of busy hours.
+_READ_THREADS = 8
 #: How long a command looks for its store before it says that there is none.
 SECONDS_TO_FIND_THE_STORE = 3
 #: Key id and secret for a database on this machine; it takes letters and digits only.
@@ -66,9 +68,7 @@ def make_client(settings: Settings) -> DynamoDBClient:
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=2,
         read_timeout=10,
-        max_pool_connections=(
-            _REQUEST_THREADS + settings.events_write_threads + settings.events_read_threads
-        ),
+        max_pool_connections=_REQUEST_THREADS + settings.events_write_threads + _READ_THREADS,
         tcp_keepalive=True,
         # Our own code makes every request; checking each again takes longer than sending it.
         parameter_validation=False,
@@ -104,7 +104,7 @@ def make_store(
         make_client(settings),
         tables,
         retry=RetryPolicy(patience_seconds),
-        readers=settings.events_read_threads,
+        readers=_READ_THREADS,
         may_make_tables=may_make_tables,
     )
 
@@ -130,7 +130,7 @@ def make_bulk_loader(settings: Settings, *, is_windowed: bool = False) -> BulkLo
     return BulkLoader(
         make_client(settings),
         windowed_tables(settings) if is_windowed else named,
-        retry=RetryPolicy(settings.events_ingest_patience_seconds),
+        retry=RetryPolicy(INGEST_PATIENCE_SECONDS),
     )
 
 
@@ -150,7 +150,7 @@ def make_key_ring(settings: Settings) -> KeyRing | None:
     if not settings.are_api_keys_on:
         return None
     store = make_key_store(settings, patience_seconds=settings.events_store_patience_seconds)
-    return KeyRing(store, cache_seconds=settings.events_api_keys_cache_seconds)
+    return KeyRing(store)
 
 
 def check_sink(settings: Settings) -> None:
@@ -164,12 +164,6 @@ def check_sink(settings: Settings) -> None:
     if settings.events_ingest != "kafka":
         return
     check_installed()
-    if settings.events_kafka_max_messages < settings.events_max_events_per_request:
-        raise InvalidInput(
-            f"EVENTS_KAFKA_MAX_MESSAGES is {settings.events_kafka_max_messages:,}, and a request "
-            f"may have {settings.events_max_events_per_request:,} events "
-            "(EVENTS_MAX_EVENTS_PER_REQUEST): set it to as many at least"
-        )
     # A message has an event's own key as well: that is never twice the event in a body.
     if settings.events_kafka_max_bytes < 2 * settings.events_max_body_bytes:
         raise InvalidInput(

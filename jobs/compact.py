@@ -92,7 +92,7 @@ def compact(
     spark: SparkSession, settings: Settings, table: str, *, keep_days: float
 ) -> dict[str, Any]:
     """Look after one table; returns what was done to it."""
-    catalog = settings.events_iceberg_catalog
+    catalog = settings.iceberg_catalog_name
     name = table_name(settings, table)
     now = datetime.now(UTC)
 

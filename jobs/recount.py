@@ -21,7 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from events.bootstrap import load_settings, make_bulk_loader, make_service, make_store
-from events.config import Settings
+from events.config import INGEST_PATIENCE_SECONDS, Settings
 from events.domain.timestamps import format_timestamp, parse_instant
 from events.domain.windows import EARLIEST, LATEST, window_between
 from events.errors import EventsError, InvalidInput, StoreRefused
@@ -197,7 +197,7 @@ def _total(counts: DataFrame) -> int:
 def _compared(
     spark: SparkSession, events: DataFrame, counts: DataFrame, settings: Settings, window: Window
 ) -> Comparison:
-    patience_seconds = settings.events_ingest_patience_seconds
+    patience_seconds = INGEST_PATIENCE_SECONDS
     with closing(
         make_store(settings, patience_seconds=patience_seconds, may_make_tables=False)
     ) as store:

@@ -120,7 +120,7 @@ def _seconds(text: str) -> int:
 
 
 def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -> int:
-    spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {settings.events_iceberg_catalog}.{NAMESPACE}")
+    spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {settings.iceberg_catalog_name}.{NAMESPACE}")
     make_table(spark, settings)
     if options.to_dynamodb:
         make_tables(settings)

@@ -14,10 +14,13 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge, UnsupportedContent
-from events.config import Settings
 from events.domain.parsing import parse_json
 from events.errors import EventsError, InvalidInput
 
+#: Bytes of all request bodies in memory, per process; more requests are answered 503.
+MAX_BUFFERED_BYTES = 67_108_864
+#: How long a client may take to send a body.
+TIMEOUT_SECONDS = 30.0
 #: JSON of four megabytes can take a hundred as objects, and Python reads one at a time anyway.
 _READ_AT_A_TIME = 2
 #: Requests that wait for the store at a time, in threads of their own: questions have the others.
@@ -39,10 +42,16 @@ class Bodies:
     memory.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._most_bytes = settings.events_max_body_bytes
-        self._most_bytes_together = settings.events_max_buffered_bytes
-        self._timeout_seconds = settings.events_body_timeout_seconds
+    def __init__(
+        self,
+        max_bytes: int,
+        *,
+        max_buffered_bytes: int = MAX_BUFFERED_BYTES,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._most_bytes = max_bytes
+        self._most_bytes_together = max_buffered_bytes
+        self._timeout_seconds = timeout_seconds
         self._bytes_held = 0
         self._reading = threading.BoundedSemaphore(_READ_AT_A_TIME)
         self.threads = CapacityLimiter(_THREADS)

@@ -15,6 +15,8 @@ from events.api.guards import AtMost, LocalOnly
 from events.config import Settings
 from events.telemetry.logs import REQUEST_ID
 
+#: Concurrent requests per process; more are answered 503.
+MAX_REQUESTS = 1_000
 _REQUEST_ID_HEADER = "X-Request-ID"
 _GOOD_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Answers are data of one caller: no page, no frame, no cache.
@@ -31,7 +33,7 @@ def install(app: FastAPI, settings: Settings) -> None:
     origins = settings.events_cors_origins.split()
     # From the inside out. What fails here is answered with the 500 of `problems`.
     app.add_middleware(HeadAsGet)
-    app.add_middleware(AtMost, requests=settings.events_max_requests)
+    app.add_middleware(AtMost, requests=MAX_REQUESTS)
     if not settings.are_api_keys_on:
         app.add_middleware(LocalOnly, origins=origins)
     build = app.build_middleware_stack

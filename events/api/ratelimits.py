@@ -17,6 +17,8 @@ from limits.strategies import FixedWindowRateLimiter
 from events.config import Settings
 from events.errors import TooManyRequests
 
+#: Requests without a valid API key per address and process.
+WRONG_KEYS_RATE = "60/minute"
 #: Windows that one limit counts at a time: about 5 MB.
 MOST_WINDOWS = 20_000
 #: One subscriber has at least this much of IPv6, and may ask from any address in it.
@@ -135,7 +137,7 @@ class RateLimits:
             RateLimit(settings.events_rate_per_address, "requests from one address"),
             RateLimit(settings.events_rate_per_key, "requests with one API key"),
             RateLimit(
-                settings.events_rate_of_wrong_keys,
+                WRONG_KEYS_RATE,
                 "requests without a good API key from one address",
             ),
         )

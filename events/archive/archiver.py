@@ -30,6 +30,8 @@ from events.telemetry import metrics
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
+#: Messages in memory after which a commit is made.
+MAX_ROWS = 100_000
 #: How often it looks for new partitions, and whether Kafka is there when nothing comes.
 _LOOK_SECONDS = 30.0
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -54,6 +56,7 @@ class Archiver:
         is_until_end: Stop when all is archived that the topic had at the start.
         is_gap_accepted: Go on after messages that the topic no longer has.
         patience_seconds: How long a failure may last; None is for ever.
+        max_rows: Commit after this many messages.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Archiver:
         is_until_end: bool = False,
         is_gap_accepted: bool = False,
         patience_seconds: float | None = None,
+        max_rows: int = MAX_ROWS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +75,7 @@ class Archiver:
         self._is_until_end = is_until_end
         self._is_gap_accepted = is_gap_accepted
         self._patience_seconds = patience_seconds
+        self._max_rows = max_rows
         self._now = now
         self._clock = clock
         self._stop = threading.Event()
@@ -159,7 +164,7 @@ class Archiver:
                     self._well_at = at
                 is_over = self._stop.is_set() or (self._is_until_end and reader.is_at_end)
                 is_old = at - begun >= self._settings.events_archive_seconds
-                is_large = len(batch) >= self._settings.events_archive_rows or batch.is_full
+                is_large = len(batch) >= self._max_rows or batch.is_full
                 if batch and (is_over or is_old or is_large):
                     # Marks of transactions too: they may be deleted, and are no gap then.
                     offsets = {**position.next_offsets, **reader.next_offsets}

@@ -58,7 +58,7 @@ def open_catalog(settings: Settings) -> Catalog:
         InvalidInput: pyiceberg's configuration cannot be used.
         StoreUnavailable: The catalog does not answer.
     """
-    name = settings.events_iceberg_catalog
+    name = settings.iceberg_catalog_name
     try:
         # Read anew: pyiceberg itself has what was there when it was imported.
         configuration = Config().get_catalog_config(name)
@@ -72,8 +72,8 @@ def open_catalog(settings: Settings) -> Catalog:
                 raise InvalidInput(
                     f"pyiceberg's configuration of the catalog {name}: {exc}"
                 ) from exc
-    folder = Path(settings.events_iceberg_folder).absolute()
-    with naming_errors(f"the catalog in {settings.events_iceberg_folder}"):
+    folder = Path(settings.iceberg_folder).absolute()
+    with naming_errors(f"the catalog in {settings.iceberg_folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         return load_catalog(
             name,

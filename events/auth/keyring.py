@@ -12,6 +12,8 @@ from typing import Protocol
 from events.auth.keys import ApiKey, Right, is_good, key_id_of
 from events.errors import NotAllowed, NotAuthenticated
 
+#: Seconds for which a valid key is not looked up again, and a revoked one may still work.
+CACHE_SECONDS = 5.0
 #: One message for every cause: which part of a key is wrong helps only those who try keys.
 NO_GOOD_KEY = "send a good API key in the header Authorization: Bearer events_…"
 
@@ -108,7 +110,7 @@ class KeyRing:
         self,
         store: KeyStore,
         *,
-        cache_seconds: float,
+        cache_seconds: float = CACHE_SECONDS,
         most_cached: int = 10_000,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,

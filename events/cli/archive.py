@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from events.bootstrap import load_settings
 from events.cli import EXIT_OK, Commands, counted, port
 from events.cli.output import write_result
+from events.config import INGEST_PATIENCE_SECONDS
 from events.errors import InvalidInput
 from events.telemetry import logs
 
@@ -74,7 +75,7 @@ def _archive(options: argparse.Namespace) -> int:
         is_until_end=options.until_end,
         is_gap_accepted=options.accept_gap,
         # A service waits for what it needs; a run that has an end says that it cannot reach it.
-        patience_seconds=settings.events_ingest_patience_seconds if options.until_end else None,
+        patience_seconds=INGEST_PATIENCE_SECONDS if options.until_end else None,
     )
     _stop_on_signals(archiver)
     begin = time.monotonic()

@@ -19,6 +19,7 @@ from events.bootstrap import (
 from events.cli import EXIT_DIFFERENT, EXIT_OK, Commands, counted, say
 from events.cli.output import write_result
 from events.cli.service import opened_service
+from events.config import INGEST_PATIENCE_SECONDS
 from events.domain.parsing import check_customer_id, check_void_reason
 from events.errors import EventsError, InvalidEvent, InvalidInput
 from events.ingest.csvrows import Numbered, Rejection, read_records
@@ -146,7 +147,7 @@ def _erase(options: argparse.Namespace) -> int:
                     "in learns of it"
                 )
             time.sleep(min(step.wait_seconds, 5.0))
-    keys = make_key_store(settings, patience_seconds=settings.events_ingest_patience_seconds)
+    keys = make_key_store(settings, patience_seconds=INGEST_PATIENCE_SECONDS)
     try:
         keys.forget(customer_id)
     finally:

@@ -62,7 +62,7 @@ def add_to(commands: Commands) -> None:
         "revoke",
         help="take a key back, for ever",
         description="Take a key back, for ever. A running service stops taking it within "
-        "EVENTS_API_KEYS_CACHE_SECONDS.",
+        "5 seconds.",
     )
     revoke.set_defaults(command=_revoke, is_service=False)
     revoke.add_argument("key_id", metavar="KEY_ID", help="as `keys list` shows it")
@@ -145,7 +145,7 @@ def _opened(*, may_make_tables: bool = False) -> Iterator[KeyStore]:
     store = make_key_store(
         settings,
         # Somebody waits at a terminal, and running it again is safe.
-        patience_seconds=min(SECONDS_TO_FIND_THE_STORE, settings.events_ingest_patience_seconds),
+        patience_seconds=SECONDS_TO_FIND_THE_STORE,
         may_make_tables=may_make_tables,
     )
     try:

@@ -26,6 +26,7 @@ from events.cli import (
     produce,
     say,
     serve,
+    settings,
     verify,
 )
 from events.errors import EventsError
@@ -106,4 +107,5 @@ def _parser() -> argparse.ArgumentParser:
     corrections.add_to(commands)
     keys.add_to(commands)
     archive.add_to(commands)
+    settings.add_to(commands)
     return parser

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from events.bootstrap import SECONDS_TO_FIND_THE_STORE
 from events.cli import Commands
 from events.cli import load as fromfile
-from events.config import Settings
+from events.config import INGEST_PATIENCE_SECONDS, Settings
 from events.ingest.load import Interrupts, Sink
 from events.kafka import check_installed
 from events.models import Outcome
@@ -69,7 +69,7 @@ def _open_kafka(settings: Settings, interrupts: Interrupts) -> Iterator[Sink]:
         ensure_topics(
             settings, settings.events_kafka_topic, timeout_seconds=SECONDS_TO_FIND_THE_STORE
         )
-    patience_seconds = settings.events_ingest_patience_seconds
+    patience_seconds = INGEST_PATIENCE_SECONDS
     sink = KafkaSink(settings, patience_seconds=patience_seconds, is_waiting_for_room=True)
     with closing(sink):
         yield sink

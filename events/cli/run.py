@@ -95,7 +95,6 @@ def _serve(settings: Settings, port: int, started: ExitStack) -> None:
 
     server = server_process.Server(
         create_app(settings),
-        settings,
         on_ready=lambda: _say(_welcome(port)),
         on_second_signal=end_at_once,
     )

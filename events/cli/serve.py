@@ -30,6 +30,14 @@ def add_to(commands: Commands) -> None:
     )
     serve.add_argument("--port", type=port, default=8800, help="default: 8800")
     serve.add_argument("--workers", type=_workers, default=1, help="processes (default: 1)")
+    serve.add_argument(
+        "--drain",
+        type=_drain,
+        default=0.0,
+        metavar="SECONDS",
+        help="after SIGTERM, keep serving this long while /readyz answers 503, so that load "
+        "balancers polling it stop sending requests; 0 to 300 (default: 0)",
+    )
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -51,11 +59,28 @@ def _serve(options: argparse.Namespace) -> int:
         log.info(welcome)
 
     if options.workers > 1:
-        workers.run(create_app, settings, sockets, options.workers, on_ready)
+        workers.run(
+            create_app,
+            settings,
+            sockets,
+            options.workers,
+            on_ready,
+            drain_seconds=options.drain,
+        )
         return EXIT_OK
-    server = process.Server(create_app(settings), settings, on_ready=on_ready)
+    server = process.Server(create_app(settings), drain_seconds=options.drain, on_ready=on_ready)
     server.run(sockets)
     return EXIT_OK if server.started else EXIT_NOT_RUN
+
+
+def _drain(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= 300:
+        raise argparse.ArgumentTypeError(f"{text!r}: give seconds from 0 to 300")
+    return seconds
 
 
 def _workers(text: str) -> int:

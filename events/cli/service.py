@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_service
 from events.cli import say
-from events.config import Settings
+from events.config import INGEST_PATIENCE_SECONDS, Settings
 from events.service import EventService
 
 
@@ -20,11 +20,12 @@ def opened_service(settings: Settings | None = None) -> Iterator[EventService]:
     proof on empty tables.
     """
     settings = settings or load_settings()
-    patience_seconds = settings.events_ingest_patience_seconds
-    service = make_service(settings, patience_seconds=patience_seconds, may_make_tables=False)
+    service = make_service(
+        settings, patience_seconds=INGEST_PATIENCE_SECONDS, may_make_tables=False
+    )
     try:
         # A store that is not there is said soon, not after the whole patience.
-        service.check(patience_seconds=min(SECONDS_TO_FIND_THE_STORE, patience_seconds))
+        service.check(patience_seconds=SECONDS_TO_FIND_THE_STORE)
         if settings.events_counts == "windowed":
             say(
                 "the counts are windowed: an event that came more than "

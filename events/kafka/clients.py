@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 #: Added to the topic's name for the messages that no event could be made of.
 DEAD_LETTER_SUFFIX = ".dead-letter"
+#: Partitions of a new topic.
+PARTITIONS = 12
 _SECONDS_TO_MAKE_TOPICS = 30.0
 _FETCH_AGAIN_MILLISECONDS = 10
 
@@ -96,7 +98,10 @@ def _made(kind: Callable[[dict[str, Any]], _Client], configuration: dict[str, An
 
 
 def ensure_topics(
-    settings: Settings, *names: str, timeout_seconds: float = _SECONDS_TO_MAKE_TOPICS
+    settings: Settings,
+    *names: str,
+    timeout_seconds: float = _SECONDS_TO_MAKE_TOPICS,
+    partitions: int = PARTITIONS,
 ) -> None:
     """
     Make topics that are not there; those that are stay as they are.
@@ -108,7 +113,7 @@ def ensure_topics(
     admin = make_admin(settings)
     topics = [
         # -1 is what the broker is set to (KIP-464).
-        NewTopic(name, num_partitions=settings.events_kafka_partitions, replication_factor=-1)
+        NewTopic(name, num_partitions=partitions, replication_factor=-1)
         for name in _missing(admin, names, timeout_seconds)
     ]
     if not topics:

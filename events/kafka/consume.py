@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from events.config import Settings
+from events.config import INGEST_PATIENCE_SECONDS, Settings
 from events.errors import StoreUnavailable
 from events.kafka import admin as groups
 from events.kafka.backoff import Backoff
@@ -27,6 +27,14 @@ log = logging.getLogger(__name__)
 
 #: A loop that has not turned for so long hangs.
 _LONGEST_TURN_SECONDS = 120.0
+#: Events in one batch.
+BATCH_EVENTS = 500
+#: How long a batch waits to fill.
+_BATCH_SECONDS = 0.2
+#: Messages that are read but not yet committed; then the partitions are paused.
+MAX_MESSAGES = 10_000
+#: Larger messages go to the dead-letter topic unparsed. The longest valid event takes 8,192 bytes.
+_MAX_MESSAGE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,9 @@ def consume(
     is_stopping: Callable[[], bool],
     is_until_end: bool = False,
     is_from_beginning: bool = False,
+    patience_seconds: float = INGEST_PATIENCE_SECONDS,
+    batch_events: int = BATCH_EVENTS,
+    max_messages: int = MAX_MESSAGES,
     on_address: Callable[[str, int], None] = lambda _host, _port: None,
 ) -> Consumed:
     """
@@ -68,6 +79,9 @@ def consume(
         is_stopping: Asked at all times.
         is_until_end: Stop at the ends that the partitions had when it began.
         is_from_beginning: Put the group back to the beginning first.
+        patience_seconds: With `is_until_end`, how long to retry a store or broker that fails.
+        batch_events: Maximum events per batch.
+        max_messages: Maximum messages that are read but not yet committed.
         on_address: Called with the host and port of the status page.
 
     Raises:
@@ -76,7 +90,6 @@ def consume(
             ingest.
     """
     begin = time.monotonic()
-    patience = settings.events_ingest_patience_seconds
     with ExitStack() as opened:
         # What was handed over and is not under way comes again: nobody waits for it.
         opened.callback(service.drop_waiting)
@@ -88,11 +101,11 @@ def consume(
             service.submit,
             letters.send,
             offsets,
-            batch_events=settings.events_kafka_batch_events,
-            batch_seconds=settings.events_kafka_batch_seconds,
-            max_message_bytes=settings.events_kafka_max_message_bytes,
+            batch_events=batch_events,
+            batch_seconds=_BATCH_SECONDS,
+            max_message_bytes=_MAX_MESSAGE_BYTES,
         )
-        consumer = CountConsumer(settings, pipeline, offsets, letters)
+        consumer = CountConsumer(settings, pipeline, offsets, letters, max_messages=max_messages)
         is_topic_there = TopicCheck(settings, settings.events_kafka_topic)
         checks = Checks({"store": service.check, "kafka": is_topic_there})
         opened.callback(checks.close)
@@ -126,10 +139,10 @@ def consume(
             prepare,
             is_stopping=is_stopping,
             on_turn=state.turn,
-            patience_seconds=patience if is_until_end else None,
+            patience_seconds=patience_seconds if is_until_end else None,
         )
         if not is_stopping():
-            consumer.run(is_stopping=is_stopping, ends=ends, patience_seconds=patience)
+            consumer.run(is_stopping=is_stopping, ends=ends, patience_seconds=patience_seconds)
     outcomes = pipeline.outcomes
     return Consumed(
         consumer.read,

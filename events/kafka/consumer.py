@@ -50,10 +50,16 @@ class CountConsumer:
     """
 
     def __init__(
-        self, settings: Settings, pipeline: Pipeline, offsets: Offsets, letters: Letters
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        offsets: Offsets,
+        letters: Letters,
+        *,
+        max_messages: int,
     ) -> None:
         self._topic = settings.events_kafka_topic
-        self._most_open = settings.events_kafka_max_messages
+        self._most_open = max_messages
         self._most_bytes = settings.events_kafka_max_bytes
         self._pipeline = pipeline
         self._offsets = offsets

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from events.config import Settings
+from events.config import INGEST_PATIENCE_SECONDS, Settings
 from events.errors import EventsError, InvalidInput, StoreUnavailable
 from events.kafka import admin as groups
 from events.kafka.clients import dead_letter_topic, error_of, make_consumer
@@ -72,7 +72,7 @@ def replay(
     """
     topic = dead_letter_topic(settings)
     group = f"{settings.events_kafka_group}{REPLAY_SUFFIX}"
-    patience_seconds = settings.events_ingest_patience_seconds
+    patience_seconds = INGEST_PATIENCE_SECONDS
     sender = Sender(settings, patience_seconds=patience_seconds, **ANY_LENGTH)
     with closing(_reader(settings, group)) as reader:
         bounds = groups.bounds(settings, topic)

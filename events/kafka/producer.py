@@ -15,7 +15,7 @@ from events.kafka.backoff import Backoff
 from events.kafka.clients import dead_letter_topic, ensure_topics
 from events.kafka.health import TopicCheck
 from events.kafka.messages import encode
-from events.kafka.sender import QueueIsFull, Sender
+from events.kafka.sender import MAX_QUEUED_MESSAGES, QueueIsFull, Sender
 from events.models import Event, Outcome
 from events.telemetry import metrics
 
@@ -38,17 +38,28 @@ class KafkaSink:
         patience_seconds: How long to wait for an acknowledgement.
         is_waiting_for_room: `submit` waits while the queue is full, for as long; without it such
             events fail at once.
+        max_messages: Maximum events in the queue.
     """
 
     def __init__(
-        self, settings: Settings, *, patience_seconds: float, is_waiting_for_room: bool = False
+        self,
+        settings: Settings,
+        *,
+        patience_seconds: float,
+        is_waiting_for_room: bool = False,
+        max_messages: int = MAX_QUEUED_MESSAGES,
     ) -> None:
         self._settings = settings
         self._topic = settings.events_kafka_topic
         self._patience_seconds = max(patience_seconds, _LEAST_PATIENCE_SECONDS)
         self._is_waiting_for_room = is_waiting_for_room
-        self._most_waiting = settings.events_kafka_max_messages
-        self._sender = Sender(settings, patience_seconds=self._patience_seconds, **{"linger.ms": 5})
+        self._most_waiting = max_messages
+        self._sender = Sender(
+            settings,
+            patience_seconds=self._patience_seconds,
+            max_messages=max_messages,
+            **{"linger.ms": 5},
+        )
         self._is_topic_there = TopicCheck(settings, self._topic)
         self._lock = threading.Lock()
         self._is_idle = threading.Condition(self._lock)

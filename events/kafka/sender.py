@@ -19,6 +19,8 @@ OnDone = Callable[[EventsError | None], None]
 
 #: More than a broker takes by default, so that it is asked and not the client.
 _LARGEST_BYTES = 100_000_000
+#: Messages that wait for Kafka in one process.
+MAX_QUEUED_MESSAGES = 10_000
 #: Of a sender of messages that are not ours, and of any length.
 ANY_LENGTH: Mapping[str, int] = MappingProxyType(
     {
@@ -48,13 +50,21 @@ class Sender:
     Args:
         patience_seconds: What is not acknowledged within it fails, and may be in Kafka
             nevertheless; None waits for ever.
+        max_messages: Maximum messages in the queue.
         more: Further properties of librdkafka.
     """
 
-    def __init__(self, settings: Settings, *, patience_seconds: float | None, **more: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        patience_seconds: float | None,
+        max_messages: int = MAX_QUEUED_MESSAGES,
+        **more: Any,
+    ) -> None:
         self._settings = settings
         self._properties = {
-            "queue.buffering.max.messages": settings.events_kafka_max_messages,
+            "queue.buffering.max.messages": max_messages,
             "queue.buffering.max.kbytes": max(settings.events_kafka_max_bytes // 1024, 1),
             # 0 is no end.
             "message.timeout.ms": 0

@@ -11,9 +11,10 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from events.config import Settings
 from events.server.protocol import ImpatientProtocol
 
+#: Idle time of a connection between two requests: longer than a proxy or load balancer in front.
+KEEP_ALIVE_SECONDS = 75
 #: How long requests under way may take once nothing more is taken in.
 FINISH_SECONDS = 30
 #: What a shell says of a program that a signal ended.
@@ -33,7 +34,7 @@ class Server(uvicorn.Server):
     """
     An API on sockets that listen already.
 
-    The first SIGTERM or SIGINT makes `/readyz` say 503. After the settings' drain time no
+    The first SIGTERM or SIGINT makes `/readyz` say 503. After the drain time no
     connection is taken any more, and what is under way is finished.
 
     Args:
@@ -44,8 +45,8 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         app: FastAPI,
-        settings: Settings,
         *,
+        drain_seconds: float = 0,
         on_ready: Callable[[], None],
         on_second_signal: Callable[[int], None] = end_at_once,
     ) -> None:
@@ -59,11 +60,11 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_keep_alive=settings.events_keep_alive_seconds,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=FINISH_SECONDS,
             )
         )
-        self._drain_seconds = settings.events_drain_seconds
+        self._drain_seconds = drain_seconds
         self._on_ready = on_ready
         self._on_second_signal = on_second_signal
         self._stop_at: float | None = None

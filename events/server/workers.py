@@ -48,6 +48,8 @@ def run(
     sockets: Sequence[socket.socket],
     number: int,
     on_ready: Callable[[], None],
+    *,
+    drain_seconds: float = 0,
 ) -> None:
     """
     Serve with several processes until told to stop; one that dies is replaced.
@@ -62,7 +64,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="events-measures-") as folder:
         # Read by prometheus_client when a worker imports it.
         os.environ[MEASURES_FOLDER] = folder
-        _Supervisor(make_app, settings, sockets, number, folder, on_ready).run()
+        _Supervisor(make_app, settings, sockets, number, folder, on_ready, drain_seconds).run()
 
 
 class _Supervisor:
@@ -74,7 +76,9 @@ class _Supervisor:
         number: int,
         folder: str,
         on_ready: Callable[[], None],
+        drain_seconds: float,
     ) -> None:
+        self._drain_seconds = drain_seconds
         self._make_app = make_app
         self._settings = settings
         self._sockets = list(sockets)
@@ -110,7 +114,7 @@ class _Supervisor:
         ours, theirs = _SPAWN.Pipe(duplex=False)
         worker = _SPAWN.Process(
             target=_work,
-            args=(self._make_app, self._settings, self._sockets, theirs),
+            args=(self._make_app, self._settings, self._sockets, theirs, self._drain_seconds),
             name="events-worker",
         )
         # A worker never sees a Ctrl-C, not even while it starts: it is for the parent to tell it.
@@ -168,7 +172,7 @@ class _Supervisor:
         # Held here too, they would take connections that nobody accepts.
         for each in self._sockets:
             each.close()
-        deadline = time.monotonic() + _PATIENCE_SECONDS + self._settings.events_drain_seconds
+        deadline = time.monotonic() + _PATIENCE_SECONDS + self._drain_seconds
         for worker in self._workers:
             worker.join(max(0, deadline - time.monotonic()))
             if worker.exitcode is None:
@@ -206,6 +210,7 @@ def _work(
     settings: Settings,
     sockets: list[socket.socket],
     parent: Connection,
+    drain_seconds: float,
 ) -> None:
     logs.configure(settings.events_log_format, settings.events_log_level)
     threading.Thread(target=_stop_without_parent, daemon=True).start()
@@ -213,7 +218,7 @@ def _work(
     # kills those that are to end at once.
     server = Server(
         make_app(settings),
-        settings,
+        drain_seconds=drain_seconds,
         on_ready=lambda: parent.send(True),
         on_second_signal=lambda _: None,
     )

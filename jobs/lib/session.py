@@ -49,7 +49,7 @@ def opened_session(name: str, settings: Settings) -> Iterator[SparkSession]:
     catalog = _catalog(settings)
     if session.conf.get(next(iter(catalog)), None) is None:
         # Spark's own client does not make it.
-        Path(settings.events_iceberg_folder).mkdir(parents=True, exist_ok=True)
+        Path(settings.iceberg_folder).mkdir(parents=True, exist_ok=True)
         for key, value in catalog.items():
             session.conf.set(key, value)
     try:
@@ -61,7 +61,7 @@ def opened_session(name: str, settings: Settings) -> Iterator[SparkSession]:
 
 def table_name(settings: Settings, table: str) -> str:
     """A table of the archive, as Spark's SQL names it."""
-    return f"{settings.events_iceberg_catalog}.{NAMESPACE}.{table}"
+    return f"{settings.iceberg_catalog_name}.{NAMESPACE}.{table}"
 
 
 def _start(name: str) -> SparkSession:
@@ -87,8 +87,8 @@ def _on_this_machine() -> Mapping[str, str]:
 
 def _catalog(settings: Settings) -> Mapping[str, str]:
     """The catalog that `archive` makes on this machine, as Spark reads it."""
-    folder = Path(settings.events_iceberg_folder).absolute()
-    prefix = f"spark.sql.catalog.{settings.events_iceberg_catalog}"
+    folder = Path(settings.iceberg_folder).absolute()
+    prefix = f"spark.sql.catalog.{settings.iceberg_catalog_name}"
     return {
         prefix: "org.apache.iceberg.spark.SparkCatalog",
         f"{prefix}.type": "jdbc",

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -14,11 +15,12 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
+from events.api.ratelimits import RateLimit
 from events.app import create_app
-from events.auth.keyring import NO_GOOD_KEY
+from events.auth.keyring import NO_GOOD_KEY, KeyRing
 from events.auth.keys import Right
 from events.auth.keystore import DynamoKeyStore
-from events.bootstrap import make_client, make_key_store
+from events.bootstrap import make_client, make_key_ring, make_key_store
 from events.config import Settings
 from tests.support.database import Database
 from tests.support.factories import event
@@ -166,10 +168,21 @@ class Api(NamedTuple):
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Api]:
-    app = create_app(settings)
+def serving(
+    settings: Settings, *, wrong_keys_rate: str = "", cache_seconds: float = 5
+) -> Iterator[Api]:
+    def key_ring(settings: Settings) -> KeyRing | None:
+        ring = make_key_ring(settings)
+        if ring is not None:
+            ring._cache_seconds = cache_seconds
+        return ring
+
+    app = create_app(settings, make_key_ring=key_ring)
     store = make_key_store(settings, patience_seconds=10, may_make_tables=True)
     with TestClient(as_served(app), raise_server_exceptions=False) as client:
+        app.state.rate_limits = replace(
+            app.state.rate_limits, of_wrong_keys=RateLimit(wrong_keys_rate, "requests")
+        )
         app.state.service.create_tables()
         app.state.service.ingest([event("t-1", customer_id=ITS_CUSTOMER)])
         yield Api(client, store)
@@ -191,7 +204,6 @@ def guarded(database: Database, **settings: Any) -> Settings:
             "events_api_keys": "on",
             "events_rate_per_key": "",
             "events_rate_per_address": "",
-            "events_rate_of_wrong_keys": "",
             **settings,
         }
     )
@@ -344,8 +356,7 @@ def test_an_address_that_is_not_there_needs_no_key(api: Api) -> None:
 
 
 def test_two_keys_of_one_customer_both_work_until_one_is_revoked(database: Database) -> None:
-    settings = guarded(database, events_api_keys_cache_seconds=0.2)
-    with serving(settings) as api:
+    with serving(guarded(database), cache_seconds=0.2) as api:
         old, new = (api.key(Right.READ, customer_id=ITS_CUSTOMER) for _ in range(2))
         assert [api.get(BUCKETS, each).status_code for each in (old, new)] == [200, 200]
         revoked = time.monotonic()
@@ -358,7 +369,7 @@ def test_two_keys_of_one_customer_both_work_until_one_is_revoked(database: Datab
 def test_without_a_cache_a_key_is_refused_as_soon_as_it_is_revoked(
     database: Database,
 ) -> None:
-    with serving(guarded(database, events_api_keys_cache_seconds=0)) as api:
+    with serving(guarded(database), cache_seconds=0) as api:
         token = api.key(Right.READ)
         assert api.get(BUCKETS, token).status_code == 200
         api.store.revoke(token[7:19], datetime.now(UTC))
@@ -456,10 +467,7 @@ def test_an_address_may_send_as_many_as_its_limit_says_and_probes_are_not_counte
 
 
 def test_wrong_keys_are_limited_and_good_ones_do_not_count(database: Database) -> None:
-    settings = guarded(
-        database, events_rate_of_wrong_keys="3/hour", events_api_keys_cache_seconds=60
-    )
-    with serving(settings) as api:
+    with serving(guarded(database), wrong_keys_rate="3/hour", cache_seconds=60) as api:
         token, later = api.key(Right.READ), api.key(Right.READ)
         for _ in range(5):
             assert api.get(BUCKETS, token).status_code == 200
@@ -467,8 +475,7 @@ def test_wrong_keys_are_limited_and_good_ones_do_not_count(database: Database) -
         assert [api.get(BUCKETS, each).status_code for each in wrong] == [401] * 3
         for each in wrong:
             assert limited(api.get(BUCKETS, each), 3_600) == (
-                "no more requests without a good API key from one address than 3/hour: wait as "
-                "long as Retry-After says"
+                "no more requests than 3/hour: wait as long as Retry-After says"
             )
         # A good key that is known goes on; one that the store would have to be asked for waits.
         assert api.get(BUCKETS, token).status_code == 200

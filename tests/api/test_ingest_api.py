@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
+from events.api.bodies import Bodies
 from events.bootstrap import make_client
 from events.config import Settings
 from events.models import Event
@@ -365,13 +366,13 @@ def test_a_body_over_the_limit_is_a_413_also_after_unzipping(
 def test_as_many_events_as_the_limit_are_taken_and_one_more_is_a_413(
     database: Database,
 ) -> None:
-    with serving_with(database, events_max_events_per_request=5) as (api, tables):
-        events = many_events(6)
+    with serving_with(database) as (api, tables):
+        events = many_events(1_001)
         response = send(api, *events)
         assert response.status_code == 413
-        assert "5 events" in response.json()["detail"]
+        assert "1,000 events" in response.json()["detail"]
         assert tables.contents() == expected_contents([])
-        assert send(api, *events[:5]).json()["inserted"] == 5
+        assert send(api, *events[:1_000]).json()["inserted"] == 1_000
 
 
 def test_bodies_that_come_together_share_their_memory(database: Database) -> None:
@@ -379,9 +380,8 @@ def test_bodies_that_come_together_share_their_memory(database: Database) -> Non
     with serving_with(
         database,
         events_max_body_bytes=1_000_000,
-        events_max_buffered_bytes=1_048_576,
-        events_body_timeout_seconds=0.5,
     ) as (api, tables):
+        api.app.state.bodies = Bodies(1_000_000, max_buffered_bytes=1_048_576)
         begun, go_on = threading.Event(), threading.Event()
 
         def slowly() -> Iterator[bytes]:

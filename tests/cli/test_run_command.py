@@ -351,11 +351,11 @@ def test_uvicorn_with_wrong_settings_prints_one_clear_line(shell: Shell) -> None
 
     ran = shell.run(
         *("-m", "uvicorn", "events.app:app", "--port", str(port)),
-        settings={"EVENTS_READ_THREADS": "0"},
+        settings={"EVENTS_WRITE_THREADS": "0"},
     )
 
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        "error: settings (environment or .env): EVENTS_READ_THREADS is '0': Input should be "
+        "error: settings (environment or .env): EVENTS_WRITE_THREADS is '0': Input should be "
         "greater than or equal to 1\n"
     )

@@ -265,7 +265,6 @@ def test_a_store_that_does_not_answer_is_said_soon(shell: Shell) -> None:
 def test_a_store_that_does_not_answer_is_said_within_its_patience(shell: Shell) -> None:
     port = free_port()
     shell.settings["DYNAMODB_ENDPOINT_URL"] = f"http://localhost:{port}"
-    shell.settings["EVENTS_INGEST_PATIENCE_SECONDS"] = "1"
 
     ran = verify(shell, "--json")
 

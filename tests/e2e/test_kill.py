@@ -338,8 +338,7 @@ def test_a_database_that_stays_away_ends_the_run_and_a_later_one_ends_exact(
     file: Path,
     expected: Contents,
 ) -> None:
-    own_shell.settings["EVENTS_INGEST_PATIENCE_SECONDS"] = "2"
-    command = own_shell.start(INGEST, file)
+    command = own_shell.start(INGEST, file, "--patience", "2")
     wait_until_stored(own_tables, len(expected.events) // 5, command)
     own_database.stop()
     begin = time.monotonic()

@@ -81,7 +81,6 @@ def served(database: Database) -> Iterator[Served]:
         # This is one client, with many requests.
         events_rate_per_key="",
         events_rate_per_address="",
-        events_rate_of_wrong_keys="",
     )
     token, key = new_key(
         name="schemathesis",

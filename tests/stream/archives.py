@@ -15,16 +15,23 @@ from events.kafka.clients import ensure_topics, make_producer
 from events.models import Event
 
 Place = tuple[int, int]
+#: Of the topics that the tests make.
+PARTITIONS = 3
 
 
 def message_of(event: Event) -> bytes:
     return json.dumps({**event._asdict(), "timestamp": event.timestamp.isoformat()}).encode()
 
 
-def produce(settings: Settings, values: Iterable[bytes | Event | None]) -> None:
+def produce(
+    settings: Settings,
+    values: Iterable[bytes | Event | None],
+    *,
+    partitions: int = PARTITIONS,
+) -> None:
     """Send messages, and wait until all are acknowledged; the topic is made if need be."""
     topic = settings.events_kafka_topic
-    ensure_topics(settings, topic)
+    ensure_topics(settings, topic, partitions=partitions)
     producer = make_producer(settings)
     for number, value in enumerate(values):
         text = message_of(value) if isinstance(value, Event) else value
@@ -36,7 +43,7 @@ def produce(settings: Settings, values: Iterable[bytes | Event | None]) -> None:
 
 def produce_in_transaction(settings: Settings, events: Iterable[Event]) -> None:
     """Send events that are there once the mark behind them is; the topic is made if need be."""
-    ensure_topics(settings, settings.events_kafka_topic)
+    ensure_topics(settings, settings.events_kafka_topic, partitions=1)
     producer = make_producer(settings, **{"transactional.id": settings.events_kafka_topic})
     producer.init_transactions(30)
     producer.begin_transaction()
@@ -47,9 +54,9 @@ def produce_in_transaction(settings: Settings, events: Iterable[Event]) -> None:
 
 def rows_of(settings: Settings, table: str) -> list[dict[str, Any]]:
     """The rows of a table of the archive; none where it is not there."""
-    folder = settings.events_iceberg_folder
+    folder = settings.iceberg_folder
     with load_catalog(
-        settings.events_iceberg_catalog,
+        settings.iceberg_catalog_name,
         type="sql",
         uri=f"sqlite:///{folder}/catalog.db",
         warehouse=f"file://{folder}/warehouse",

@@ -37,6 +37,8 @@ from tests.support.factories import environment_of
 from tests.support.shell import Shell, free_port
 from tests.support.tables import Tables
 
+PARTITIONS = 3
+
 #: With a fixed member the next process takes over at once from one that was killed.
 _QUICK = "session.timeout.ms=6000\nheartbeat.interval.ms=500\n"
 
@@ -70,10 +72,8 @@ def settings(database: Database, broker: kafka.KafkaLocal, tmp_path: Path) -> Se
         dynamodb_events_table_name=f"t{name}",
         events_kafka_bootstrap_servers=broker.bootstrap_servers,
         events_kafka_topic=f"events-{name}",
-        events_kafka_partitions=3,
         events_kafka_group=f"group-{name}",
-        events_iceberg_folder=str(tmp_path / "iceberg"),
-        events_iceberg_catalog=f"c{name}",
+        events_iceberg_catalog=str(tmp_path / "iceberg" / f"c{name}"),
     )
 
 
@@ -84,7 +84,7 @@ class Topics:
         self.settings = settings
         self.events = settings.events_kafka_topic
         self.dead_letters = dead_letter_topic(settings)
-        ensure_topics(settings, self.events, self.dead_letters)
+        ensure_topics(settings, self.events, self.dead_letters, partitions=PARTITIONS)
 
     def send(self, records: Sequence[Record], *, partition: int | None = None, **more: Any) -> None:
         """Send records, and wait until all are acknowledged; `more` is for the producer."""
@@ -151,10 +151,7 @@ class Topics:
     def committed(self) -> dict[int, int]:
         """By partition, what the group has committed."""
         consumer = make_consumer(self.settings, group=self.settings.events_kafka_group)
-        asked = [
-            TopicPartition(self.events, number)
-            for number in range(self.settings.events_kafka_partitions)
-        ]
+        asked = [TopicPartition(self.events, number) for number in range(PARTITIONS)]
         try:
             found = consumer.committed(asked, timeout=30)
         except KafkaException:  # the group's coordinator is not there yet
@@ -212,7 +209,6 @@ def environment(settings: Settings, tmp_path: Path) -> Callable[..., Mapping[str
             "EVENTS_KAFKA_BOOTSTRAP_SERVERS": settings.events_kafka_bootstrap_servers,
             "EVENTS_KAFKA_TOPIC": settings.events_kafka_topic,
             "EVENTS_KAFKA_GROUP": settings.events_kafka_group,
-            "EVENTS_KAFKA_PARTITIONS": str(settings.events_kafka_partitions),
             "EVENTS_KAFKA_PROPERTIES_FILE": str(properties),
         }
 

@@ -44,10 +44,8 @@ def shell(tmp_path: Path, settings: Settings) -> Iterator[Shell]:
     shell.end()
 
 
-def archive(settings: Settings, *, is_gap_accepted: bool = False) -> Archived:
-    return Archiver(
-        settings, is_until_end=True, is_gap_accepted=is_gap_accepted, patience_seconds=30
-    ).run()
+def archive(settings: Settings, **more: Any) -> Archived:
+    return Archiver(settings, is_until_end=True, patience_seconds=30, **more).run()
 
 
 def counted(done: Archived) -> tuple[int, int]:
@@ -91,8 +89,7 @@ def test_a_batch_without_a_single_event_moves_the_position_too(settings: Setting
 
 def test_commits_are_as_large_as_the_settings_say(settings: Settings) -> None:
     produce(settings, many_events(30))
-    small = settings.model_copy(update={"events_archive_rows": 1})
-    done = archive(small)
+    done = archive(settings, max_rows=1)
     assert done.archived == 30
     assert done.commits >= 1
     assert archived(settings).total() == 30
@@ -127,7 +124,7 @@ def test_killed_at_any_moment_it_neither_loses_nor_repeats_a_message(
     produce(
         settings, [b"no event" if place % 97 == 0 else each for place, each in enumerate(events)]
     )
-    shell.settings.update(EVENTS_ARCHIVE_ROWS="1", EVENTS_ARCHIVE_SECONDS="0.1")
+    shell.settings["EVENTS_ARCHIVE_SECONDS"] = "0.1"
     expected = Counter(each for place, each in enumerate(events) if place % 97)
 
     for number in range(KILLS):
@@ -152,8 +149,8 @@ def test_killed_at_any_moment_it_neither_loses_nor_repeats_a_message(
 def test_two_at_a_time_on_one_table_archive_every_message_once(settings: Settings) -> None:
     events = many_events(300, customers=20)
     produce(settings, events)
-    often = settings.model_copy(update={"events_archive_rows": 1, "events_archive_seconds": 0.1})
-    archivers = [Archiver(often, patience_seconds=60) for _ in range(2)]
+    often = settings.model_copy(update={"events_archive_seconds": 0.1})
+    archivers = [Archiver(often, patience_seconds=60, max_rows=1) for _ in range(2)]
     threads = [threading.Thread(target=each.run) for each in archivers]
     for thread in threads:
         thread.start()
@@ -226,7 +223,7 @@ def test_told_to_stop_it_commits_what_it_has_read(shell: Shell, settings: Settin
     produce(settings, many_events(10))
     command = shell.start("-m", "events", "archive", "--json")
     # The age of a commit is a minute by default: nothing but the signal can make it.
-    until(lambda: "raw" in str(list(Path(settings.events_iceberg_folder).rglob("raw"))))
+    until(lambda: "raw" in str(list(Path(settings.iceberg_folder).rglob("raw"))))
     time.sleep(2)
     command.signal(signal.SIGTERM)
     ran = command.ended()
@@ -286,11 +283,11 @@ def test_a_position_that_is_no_position_is_refused() -> None:
 # --- what is missing ------------------------------------------------------------------------------
 
 
-def delete_before(settings: Settings, end: int) -> None:
+def delete_before(settings: Settings, end: int, *, partitions: int = 1) -> None:
     admin = AdminClient({"bootstrap.servers": settings.events_kafka_bootstrap_servers})
     places = [
         TopicPartition(settings.events_kafka_topic, partition, end)
-        for partition in range(settings.events_kafka_partitions)
+        for partition in range(partitions)
     ]
     for future in admin.delete_records(places).values():
         future.result()
@@ -299,8 +296,7 @@ def delete_before(settings: Settings, end: int) -> None:
 def test_messages_that_were_deleted_before_they_were_read_stop_it_and_are_named(
     settings: Settings,
 ) -> None:
-    settings = settings.model_copy(update={"events_kafka_partitions": 1})
-    produce(settings, many_events(5))
+    produce(settings, many_events(5), partitions=1)
     archive(settings)
     later = many_events(6, seed=1)
     produce(settings, later)
@@ -321,7 +317,6 @@ def test_messages_that_were_deleted_before_they_were_read_stop_it_and_are_named(
 def test_the_mark_of_a_transaction_that_was_deleted_is_no_message_that_is_missing(
     settings: Settings,
 ) -> None:
-    settings = settings.model_copy(update={"events_kafka_partitions": 1})
     produce_in_transaction(settings, many_events(3))
     assert counted(archive(settings)) == (3, 0)
     delete_before(settings, 4)
@@ -388,7 +383,7 @@ def test_a_catalog_that_cannot_be_reached_is_waited_for_and_then_said(
 ) -> None:
     file = tmp_path / "a-file"
     file.write_text("no folder", encoding="utf-8")
-    nowhere = settings.model_copy(update={"events_iceberg_folder": str(file)})
+    nowhere = settings.model_copy(update={"events_iceberg_catalog": f"{file}/events"})
     with pytest.raises(StoreUnavailable):
         Archiver(nowhere, is_until_end=True, patience_seconds=0).run()
 

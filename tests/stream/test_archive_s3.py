@@ -39,8 +39,8 @@ def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def settings(settings: Settings, object_store: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """As pyiceberg's documentation has it: a catalog of that name in the environment."""
-    prefix = f"PYICEBERG_CATALOG__{settings.events_iceberg_catalog.upper()}__"
-    folder = settings.events_iceberg_folder
+    prefix = f"PYICEBERG_CATALOG__{settings.iceberg_catalog_name.upper()}__"
+    folder = settings.iceberg_folder
     for name, value in {
         "TYPE": "sql",
         "URI": f"sqlite:///{folder}.db",
@@ -84,7 +84,7 @@ def test_the_archive_in_an_object_store_has_every_message_once(settings: Setting
 def test_an_object_store_that_refuses_is_said_and_nothing_of_it_repeated(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefix = f"PYICEBERG_CATALOG__{settings.events_iceberg_catalog.upper()}__"
+    prefix = f"PYICEBERG_CATALOG__{settings.iceberg_catalog_name.upper()}__"
     monkeypatch.setenv(f"{prefix}WAREHOUSE", "s3://no-such-bucket/warehouse")
     produce(settings, many_events(1))
     with pytest.raises(StoreUnavailable) as caught:

@@ -57,7 +57,7 @@ def test_rows_and_position_outlive_compaction_expiry_and_the_removal_of_orphans(
     position = ArchiveTable(catalog, RAW).position(settings.events_kafka_topic)
 
     # Every file is old, so that each one nothing refers to goes; of those one is planted.
-    folder = Path(settings.events_iceberg_folder)
+    folder = Path(settings.iceberg_folder)
     (planted,) = [file.parent for file in folder.rglob("*.parquet") if "/raw/" in str(file)][:1]
     orphan = planted / "of-a-process-that-was-killed.parquet"
     orphan.write_bytes(b"PAR1")
@@ -94,10 +94,10 @@ def test_a_compaction_under_an_archiver_that_runs_makes_it_neither_lose_nor_repe
     settings: Settings, spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del spark
-    often = settings.model_copy(update={"events_archive_rows": 1, "events_archive_seconds": 0.1})
+    often = settings.model_copy(update={"events_archive_seconds": 0.1})
     events = many_events(20)
     produce(settings, events)
-    archiver = Archiver(often, patience_seconds=60)
+    archiver = Archiver(often, patience_seconds=60, max_rows=1)
     thread = threading.Thread(target=archiver.run)
     thread.start()
     try:
@@ -124,9 +124,7 @@ def test_an_erased_customer_is_in_no_file_of_the_archive(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines == [{"table": "raw", "rows_erased": 10}]
     assert archived(settings) == Counter(kept)
-    left = [
-        parquet.read_table(file) for file in Path(settings.events_iceberg_folder).rglob("*.parquet")
-    ]
+    left = [parquet.read_table(file) for file in Path(settings.iceberg_folder).rglob("*.parquet")]
     names = {name for table in left for name in table.column("customer_id").to_pylist()}
     assert names == {"customer-0"}
 

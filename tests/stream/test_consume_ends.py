@@ -59,7 +59,7 @@ def test_killed_again_and_again_nothing_is_committed_too_early_and_the_end_is_ex
 ) -> None:
     rng = random.Random("kills")
     # A member with a name of its own takes its partitions back at once.
-    member = {**environment("one"), "EVENTS_KAFKA_BATCH_EVENTS": "20", "EVENTS_WRITE_THREADS": "1"}
+    member = {**environment("one"), "EVENTS_WRITE_THREADS": "1"}
     events = many_events(5_000, customers=40)
     bad = [Record(topics.events, b"bad", value) for value in (b"{", None, b"[]")]
     for first in range(0, 5_000, 500):
@@ -92,7 +92,7 @@ def test_killed_again_and_again_nothing_is_committed_too_early_and_the_end_is_ex
 def test_three_members_share_the_partitions_while_they_come_go_and_die(
     shell: Shell, tables: Tables, topics: Topics
 ) -> None:
-    slow = {"EVENTS_KAFKA_BATCH_EVENTS": "20", "EVENTS_WRITE_THREADS": "1"}
+    slow = {"EVENTS_WRITE_THREADS": "1"}
     events = many_events(5_000, customers=60)
     topics.send_events(events[:4_000])
     first = start(shell, "--json", settings=slow)
@@ -180,7 +180,6 @@ def test_a_job_that_the_store_takes_nothing_of_ends_with_an_error(
         "--until-end",
         settings={
             "DYNAMODB_ENDPOINT_URL": "http://127.0.0.1:1",
-            "EVENTS_INGEST_PATIENCE_SECONDS": "1",
             "EVENTS_STORE_PATIENCE_SECONDS": "0.5",
         },
     ).ended()
@@ -197,8 +196,7 @@ def test_a_broker_that_is_away_for_a_while_costs_nothing(
         with start_broker():
             topics = Topics(own)
             topics.send_events(events[:1_000])
-            small = own.model_copy(update={"events_kafka_batch_events": 20})
-            run = opened.enter_context(running(small, service))
+            run = opened.enter_context(running(own, service, batch_events=20))
             until(lambda: tables.count() > 100)
         until(lambda: "kafka" in run.problems())
         with start_broker():

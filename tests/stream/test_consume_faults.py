@@ -227,13 +227,10 @@ def test_a_letter_that_is_larger_than_its_topic_takes_is_sent_without_what_is_to
 def test_no_more_is_read_while_enough_is_open(
     settings: Settings, service: EventService, line: Line, tables: Tables, topics: Topics
 ) -> None:
-    small = settings.model_copy(
-        update={"events_kafka_max_messages": 200, "events_kafka_batch_events": 50}
-    )
     events = many_events(3_000, customers=5)
     topics.send_events(events)
     line.faults = {"away": PASSING_OF_WRITES["no connection"]}
-    with running(small, service) as run:
+    with running(settings, service, max_messages=200, batch_events=50) as run:
         until(lambda: run.measure("events_kafka_paused") == 1)
         # With the ends of the three partitions.
         assert 200 <= run.measure("events_kafka_open_messages") <= 203
@@ -255,14 +252,11 @@ def test_messages_that_are_deleted_while_it_reads_are_missed(
     topics: Topics,
     before: int,
 ) -> None:
-    small = settings.model_copy(
-        update={"events_kafka_max_messages": 200, "events_kafka_batch_events": 50}
-    )
     events = many_events(3_000, customers=5)
     topics.send_events(events, partition=0)
     line.faults = {"away": PASSING_OF_WRITES["no connection"]}
     measure = 'events_kafka_missing_messages_total{partition="0"}'
-    with running(small, service) as run:
+    with running(settings, service, max_messages=200, batch_events=50) as run:
         until(lambda: run.measure("events_kafka_paused") == 1)
         others = run.measure(measure)
         topics.delete(0, before=before)

@@ -155,7 +155,6 @@ def test_four_ways_give_the_same_counts_and_they_are_right(
 
     archive = {
         "EVENTS_ICEBERG_CATALOG": settings.events_iceberg_catalog,
-        "EVENTS_ICEBERG_FOLDER": settings.events_iceberg_folder,
     }
     ran = shell.run("-m", "events", "archive", "--until-end", "--json", settings=archive)
     assert json.loads(ran.out)["archived"] == ROWS, ran.err

@@ -71,7 +71,7 @@ def test_a_dry_run_sends_nothing_and_needs_no_broker(shell: Shell, topics: Topic
 
 def test_a_small_queue_slows_it_and_loses_nothing(shell: Shell, topics: Topics) -> None:
     shell.write("events.csv", HEADER + ROWS)
-    settings = {"EVENTS_KAFKA_MAX_MESSAGES": "50"}
+    settings = {"EVENTS_KAFKA_MAX_BYTES": "8192"}
     ran = shell.run("-m", "events", "produce", "events.csv", "--json", settings=settings)
     assert (ran.code, sum_of(ran)["accepted"]) == (0, 2_500)
     assert len(topics.read(topics.events)) == 2_500

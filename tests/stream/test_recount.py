@@ -287,7 +287,7 @@ def test_spark_and_pyiceberg_read_each_other_s_tables(
     catalog: Catalog = open_catalog(settings)
     assert sorted(catalog.list_tables("events")) == [("events", "hourly_counts"), ("events", "raw")]
     catalog.close()
-    assert spark.table(f"{settings.events_iceberg_catalog}.events.raw").count() == 10
+    assert spark.table(f"{settings.iceberg_catalog_name}.events.raw").count() == 10
 
 
 def test_a_day_of_long_ago_is_the_day_that_was_asked_for(settings: Settings, job: Job) -> None:
@@ -303,7 +303,7 @@ def test_a_day_of_long_ago_is_the_day_that_was_asked_for(settings: Settings, job
 
 def test_an_error_of_spark_is_not_taken_for_a_difference(settings: Settings, job: Job) -> None:
     archive(settings, many_events(3))
-    for each in Path(settings.events_iceberg_folder).rglob("*.parquet"):
+    for each in Path(settings.iceberg_folder).rglob("*.parquet"):
         each.unlink()
     code, said = job("--compare")
     assert code == 2

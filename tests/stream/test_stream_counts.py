@@ -86,7 +86,7 @@ def test_what_comes_in_time_is_counted_once_over_several_runs(settings: Settings
 def test_a_batch_that_comes_again_adds_nothing(settings: Settings) -> None:
     first, second = many_events(20), many_events(10, seed=1)
     with opened_session("tests", settings) as session:
-        session.sql(f"CREATE NAMESPACE IF NOT EXISTS {settings.events_iceberg_catalog}.events")
+        session.sql(f"CREATE NAMESPACE IF NOT EXISTS {settings.iceberg_catalog_name}.events")
         make_table(session, settings)
         batches = [
             session.createDataFrame(

@@ -16,7 +16,6 @@ from fastapi.responses import Response
 from events.api.bodies import Bodies, in_thread
 from events.api.problems import Busy, InvalidRequest
 from events.api.taken import take_correction, take_events
-from events.config import Settings
 from events.errors import EventsError
 
 REQUEST = Request({"type": "http", "headers": []})
@@ -25,7 +24,7 @@ TWICE = '{"a": 1, "a": 2}'
 
 
 def read(text: str, take: Callable[[object], object]) -> object:
-    return Bodies(Settings()).read(REQUEST, text.encode(), take)
+    return Bodies(4_194_304).read(REQUEST, text.encode(), take)
 
 
 def watching(
@@ -77,7 +76,7 @@ def test_a_refusal_of_what_is_no_json_says_where() -> None:
 
 
 def test_a_request_whose_turn_never_came_is_told_to_come_again() -> None:
-    bodies = Bodies(Settings())
+    bodies = Bodies(4_194_304)
     bodies.threads.total_tokens = 1
     app = SimpleNamespace(state=SimpleNamespace(bodies=bodies))
     request = cast("Request", SimpleNamespace(app=app))

@@ -12,6 +12,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
+from events.api.guards import AtMost
 from events.app import create_app
 from events.config import Settings
 from events.telemetry.logs import REQUEST_ID
@@ -259,10 +260,10 @@ def test_with_keys_any_machine_is_answered() -> None:
 class Nested:
     """A client that asks again while its first request is being answered."""
 
-    def __init__(self, settings: Settings) -> None:
-        app = create_app(settings)
+    def __init__(self, max_requests: int) -> None:
+        app = create_app(Settings())
         self.inner: dict[str, Any] = {}
-        client = client_of(app)
+        client = client_of(AtMost(app, max_requests))
 
         @app.get("/outer")
         def get_outer() -> str:
@@ -275,7 +276,7 @@ class Nested:
 
 
 def test_more_requests_than_may_be_under_way_are_told_to_come_again() -> None:
-    nested = Nested(Settings(events_max_requests=1))
+    nested = Nested(1)
     busy = nested.inner["/openapi.json"]
     assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
     assert busy.json() == {
@@ -294,7 +295,7 @@ def test_more_requests_than_may_be_under_way_are_told_to_come_again() -> None:
 
 
 def test_as_many_as_may_be_are_answered() -> None:
-    assert Nested(Settings(events_max_requests=2)).inner["/openapi.json"].status_code == 200
+    assert Nested(2).inner["/openapi.json"].status_code == 200
 
 
 # --- CORS -----------------------------------------------------------------------------------------

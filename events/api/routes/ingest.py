@@ -30,6 +30,8 @@ router = APIRouter(tags=["events"])
 #: The store's own patience is over sooner, unless others are in line before this request.
 _LONGER_THAN_THE_STORE_SECONDS = 15.0
 _REJECTED = "rejected"
+#: Maximum events in one request.
+MAX_EVENTS = 1_000
 
 
 class EventIn(BaseModel):
@@ -152,10 +154,9 @@ async def post_events(
     A service that runs with `EVENTS_INGEST=kafka` answers 202 and `accepted` instead: durable, and
     counted a little later.
     """
-    most = settings.events_max_events_per_request
 
     def work(seconds: float) -> Response:
-        parsed = read_json(request, body, lambda document: take_events(document, most))
+        parsed = read_json(request, body, lambda document: take_events(document, MAX_EVENTS))
         caller.check_each(Right.INGEST, parsed.customers)
         if not parsed.events:
             return _nothing_acceptable(parsed)
@@ -205,10 +206,11 @@ async def void_events(
     Each stays stored with the time and the reason, so that a late retry of it answers `voided` and
     does not bring it back. After 503 send the same again.
     """
-    most = settings.events_max_events_per_request
 
     def work(seconds: float) -> Response:
-        reason, parsed = read_json(request, body, lambda document: take_correction(document, most))
+        reason, parsed = read_json(
+            request, body, lambda document: take_correction(document, MAX_EVENTS)
+        )
         caller.check_each(Right.ADMIN, parsed.customers)
         if not parsed.events:
             return _nothing_acceptable(parsed)
