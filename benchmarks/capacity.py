@@ -12,10 +12,10 @@ from events.models import MAX_ACTIONS
 
 class Figure(NamedTuple):
     """
-    What is reckoned with.
+    One assumption of the capacity tables.
 
     Args:
-        source: Where it was measured or looked up. `assumed` begins one that was not: put your own.
+        source: Where the value was measured or looked up; `assumed` means neither.
     """
 
     value: float
@@ -23,43 +23,43 @@ class Figure(NamedTuple):
     source: str
 
 
-#: The table to change. Everything below follows from it.
+#: Edit these; every table follows from them.
 FIGURES = {
     "consume": Figure(
         15_000,
-        "events/s of one process, its processor alone",
-        "66 µs of processor an event, benchmarks/README.md",
+        "events/s of one process, limited by its CPU",
+        "66 µs of CPU per event, benchmarks/README.md",
     ),
     "round trip": Figure(0.010, "s, one transaction on AWS", "assumed; docs/aws.md"),
-    "threads": Figure(4, "transactions under way in a process", "EVENTS_WRITE_THREADS"),
-    "events in a transaction": Figure(16, "events of one customer and day", "assumed"),
-    "event types": Figure(2, "in such a transaction", "assumed"),
+    "threads": Figure(4, "concurrent transactions per process", "EVENTS_WRITE_THREADS"),
+    "events in a transaction": Figure(16, "events of one customer and day in a transaction", "assumed"),
+    "event types": Figure(2, "types in such a transaction", "assumed"),
     "archive": Figure(33_000, "events/s of the one process", "benchmarks/README.md"),
     "recount": Figure(
-        87_000, "events/s of one core", "half of what two cores did, benchmarks/README.md"
+        87_000, "events/s of one core", "half of the rate on two cores, benchmarks/README.md"
     ),
     "streaming": Figure(
-        6_000, "events/s of one core", "half of what two cores did, benchmarks/README.md"
+        6_000, "events/s of one core", "half of the rate on two cores, benchmarks/README.md"
     ),
     "billing": Figure(6_000, "events/s of one process, SQLite", "one run of 100,000, 2 busy cores"),
-    "bytes on the bus": Figure(
-        212, "of one event, key and value, not compressed", "an event of resources/events.csv"
+    "bytes in Kafka": Figure(
+        212, "per event, key and value, uncompressed", "an event of resources/events.csv"
     ),
     "bytes in the archive": Figure(
-        31, "of one event, Parquet", "benchmarks/README.md, before compaction"
+        31, "per event, Parquet", "benchmarks/README.md, before compaction"
     ),
     "copies": Figure(3, "of each message in Kafka", "replication.factor"),
-    "days on the bus": Figure(7, "days", "Kafka's default, log.retention.hours"),
+    "days in Kafka": Figure(7, "days", "Kafka's default, log.retention.hours"),
     "peak": Figure(3, "times the mean", "assumed"),
-    "headroom": Figure(0.5, "of a consumer is used at the peak", "so that it catches up"),
+    "headroom": Figure(0.5, "share of a consumer used at the peak", "chosen, to catch up after an outage"),
     "core hour": Figure(0.05, "dollars", "assumed"),
     "gigabyte month": Figure(0.023, "dollars, object storage", "assumed"),
 }
-#: Partitions come in steps of this, which 2, 3, 4, 6 and 12 consumers share evenly.
+#: The number of partitions is a multiple of this: 2, 3, 4, 6 and 12 consumers share it evenly.
 _STEP = 12
 #: Default quota of a table on AWS (docs/aws.md, Limits).
 _TABLE_UNITS = 40_000
-#: What an event takes of its own table; the rest is the counters'.
+#: Write units of an event in the events table; the rest are in the counters' table.
 _EVENT_UNITS = 2
 
 _THREADS = (4, 16, 64)
@@ -75,21 +75,21 @@ def value(name: str) -> float:
     return FIGURES[name].value
 
 
-# --- what follows ---------------------------------------------------------------------------------
+# --- formulas -------------------------------------------------------------------------------------
 
 
 def peak(events_a_day: float) -> float:
-    """Events a second."""
+    """Peak events per second."""
     return events_a_day / _DAY_SECONDS * value("peak")
 
 
 def consumer_rate(events: float, threads: float) -> float:
     """
-    Events/s of one `consume` on AWS: its processor, or its transactions, whichever is less.
+    Events/s of one `consume` on AWS, limited by its CPU or by its transactions.
 
     Args:
-        events: In a transaction.
-        threads: Transactions under way.
+        events: Events per transaction.
+        threads: Concurrent transactions.
     """
     return min(value("consume"), threads / value("round trip") * events)
 
@@ -100,7 +100,7 @@ def consumers(events_a_day: float) -> int:
 
 
 def partitions(events_a_day: float) -> int:
-    """One for each consumer at least, in whole steps: adding some later moves customers."""
+    """At least one per consumer, rounded up: adding partitions later moves customers."""
     return max(1, math.ceil(consumers(events_a_day) / _STEP)) * _STEP
 
 
@@ -113,7 +113,7 @@ def streaming_cores(events_a_day: float) -> int:
 
 
 def dollars_a_million(path: str) -> float:
-    """Of a path that only computes; without what it keeps."""
+    """Compute cost of a path, without storage."""
     return _MILLION / value(path) / _HOUR_SECONDS * value("core hour")
 
 
@@ -128,11 +128,11 @@ def _figures() -> Iterator[str]:
 
 
 def _loads() -> Iterator[str]:
-    bus, archive = value("bytes on the bus"), value("bytes in the archive")
-    kept = value("copies") * value("days on the bus")
+    bus, archive = value("bytes in Kafka"), value("bytes in the archive")
+    kept = value("copies") * value("days in Kafka")
     yield (
-        "| events a day | mean, events/s | peak, events/s | on the bus a day "
-        "| all copies on the brokers | archive a month |"
+        "| events per day | mean, events/s | peak, events/s | Kafka per day "
+        "| on the brokers, all copies | archive per month |"
     )
     yield "|---|---|---|---|---|---|"
     for load in _LOADS:
@@ -145,8 +145,8 @@ def _loads() -> Iterator[str]:
 def _transactions() -> Iterator[str]:
     types = int(value("event types"))
     yield (
-        "| events in a transaction | write units an event | a million events "
-        + "".join(f"| events/s, {threads} under way " for threads in _THREADS)
+        "| events per transaction | write units per event | a million events "
+        + "".join(f"| events/s, {threads} concurrent " for threads in _THREADS)
         + "|"
     )
     yield "|---" * (3 + len(_THREADS)) + "|"
@@ -160,9 +160,9 @@ def _transactions() -> Iterator[str]:
 def _exact() -> Iterator[str]:
     event_bytes = cost.stored_bytes()
     yield (
-        "| events a day | `consume` processes | partitions | write units/s at the peak "
-        "| of the events' table's default quota | writes, each day "
-        "| keeping the events of a month, each month |"
+        "| events per day | `consume` processes | partitions | write units/s at the peak "
+        "| share of the events table's default quota | writes per day "
+        "| storing one month's events, per month |"
     )
     yield "|---|---|---|---|---|---|---|"
     for load in _LOADS:
@@ -179,8 +179,8 @@ def _exact() -> Iterator[str]:
 def _others() -> Iterator[str]:
     archive_bytes = value("bytes in the archive")
     yield (
-        "| events a day | of one `archive` process, mean and peak | cores for streaming windows "
-        "| core hours to recount a day | core hours to recount a month | archive kept, each month |"
+        "| events per day | load of one `archive` process, mean and peak | cores for streaming counts "
+        "| core hours to recount a day | core hours to recount a month | archive storage per month |"
     )
     yield "|---|---|---|---|---|---|"
     for load in _LOADS:
@@ -202,41 +202,41 @@ def _paths() -> Iterator[str]:
     for row in (
         (
             "count: `consume`",
-            "for ever, by the event itself",
+            "forever, by the event itself",
             "of any age",
             "at every moment",
             "DynamoDB alone",
-            f"${exact:.2f}, and ${kept:.3f} a month",
+            f"${exact:.2f}, and ${kept:.3f} per month",
         ),
         (
-            "keep: `archive`",
-            "none: a row for each message",
+            "archive: `archive`",
+            "none: one row per message",
             "of any age",
             "each message once",
-            "its position, in the table's own commit",
-            f"${dollars_a_million('archive'):.4f}, and ${archived:.4f} a month",
+            "offsets, in the table's commit",
+            f"${dollars_a_million('archive'):.4f}, and ${archived:.4f} per month",
         ),
         (
             "recount: `jobs.recount`",
-            "for ever, over all that is archived",
+            "forever, over the whole archive",
             "of any age, at the next run",
-            "for what is archived: the referee",
+            "for archived events: the reference for all others",
             "none",
-            f"${dollars_a_million('recount'):.5f} each time",
+            f"${dollars_a_million('recount'):.5f} per recount",
         ),
         (
-            "windows: `jobs.stream_counts`",
+            "stream: `jobs.stream_counts`",
             "within the watermark",
-            "within the watermark; later ones are not counted, and their number is said",
-            "within the watermark, and says that it is bounded",
-            "checkpoint: the distinct events of two watermarks and a batch or two",
+            "within the watermark; later ones are not counted, but reported",
+            "within the watermark",
+            "a checkpoint with the distinct events of two watermarks",
             f"${dollars_a_million('streaming'):.4f}",
         ),
         (
             "bill: `examples.billing`",
-            "for ever, by a hash in SQL",
+            "forever, by a hash in SQL",
             "of any age",
-            "at every moment; reconciled to the unit",
+            "at every moment; reconciled with the counts",
             "its SQL database",
             f"${dollars_a_million('billing'):.4f}, and the database",
         ),
@@ -244,7 +244,7 @@ def _paths() -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-#: By the name that stands before each in docs/scale.md.
+#: By the name in the comment before each table in docs/scale.md.
 _TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "paths": _paths,
     "loads": _loads,
@@ -256,7 +256,7 @@ _TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
 
 
 def tables() -> dict[str, str]:
-    """Each table, in Markdown, by its name."""
+    """All tables in Markdown, by name."""
     return {name: "\n".join(lines()) for name, lines in _TABLES.items()}
 
 
