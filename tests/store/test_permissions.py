@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-API = "The API: questions, and events taken in"
+API = "The API: queries and ingest"
 CORRECTIONS = "The API: voiding and erasing"
 DAY = "start=2021-03-01T00:30:00Z&end=2021-03-02T00:00:00Z"
 
@@ -284,4 +284,4 @@ def test_making_the_tables_asks_for_what_its_policy_allows(
     # The key itself is the right of the command.
     assert found["_api_keys"] == {"CreateTable", "DescribeTable", "PutItem"}
     found["_api_keys"] -= {"PutItem"}
-    assert found == allowed_by("Making the tables")
+    assert found == allowed_by("Creating the tables")

@@ -86,7 +86,7 @@ def test_the_proxy_agrees_with_the_service() -> None:
 
 
 def test_each_measure_is_explained_and_each_probe() -> None:
-    text = (CHECKOUT / "docs" / "running.md").read_text(encoding="utf-8")
+    text = (CHECKOUT / "docs" / "operations.md").read_text(encoding="utf-8")
     metrics = (CHECKOUT / "events" / "telemetry" / "metrics.py").read_text(encoding="utf-8")
     names = re.findall(r'"(events_\w+)"', metrics)
     assert names
