@@ -75,3 +75,7 @@ def test_every_route_is_in_the_page_about_http() -> None:
 @pytest.mark.parametrize("page", sorted(DOCS.glob("decisions/*.md")), ids=name_of)
 def test_a_decision_fits_one_page(page: Path) -> None:
     assert len(page.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_the_readme_has_at_most_130_lines() -> None:
+    assert len((CHECKOUT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
