@@ -32,7 +32,9 @@ FIGURES = {
     ),
     "round trip": Figure(0.010, "s, one transaction on AWS", "assumed; docs/aws.md"),
     "threads": Figure(4, "concurrent transactions per process", "EVENTS_WRITE_THREADS"),
-    "events in a transaction": Figure(16, "events of one customer and day in a transaction", "assumed"),
+    "events in a transaction": Figure(
+        16, "events of one customer and day in a transaction", "assumed"
+    ),
     "event types": Figure(2, "types in such a transaction", "assumed"),
     "archive": Figure(33_000, "events/s of the one process", "benchmarks/README.md"),
     "recount": Figure(
@@ -51,7 +53,9 @@ FIGURES = {
     "copies": Figure(3, "of each message in Kafka", "replication.factor"),
     "days in Kafka": Figure(7, "days", "Kafka's default, log.retention.hours"),
     "peak": Figure(3, "times the mean", "assumed"),
-    "headroom": Figure(0.5, "share of a consumer used at the peak", "chosen, to catch up after an outage"),
+    "headroom": Figure(
+        0.5, "share of a consumer used at the peak", "chosen, to catch up after an outage"
+    ),
     "core hour": Figure(0.05, "dollars", "assumed"),
     "gigabyte month": Figure(0.023, "dollars, object storage", "assumed"),
 }
@@ -179,8 +183,8 @@ def _exact() -> Iterator[str]:
 def _others() -> Iterator[str]:
     archive_bytes = value("bytes in the archive")
     yield (
-        "| events per day | load of one `archive` process, mean and peak | cores for streaming counts "
-        "| core hours to recount a day | core hours to recount a month | archive storage per month |"
+        "| events per day | load of the `archive` process, mean, peak | cores for streaming counts "
+        "| core hours to recount a day | core hours to recount a month | archive per month |"
     )
     yield "|---|---|---|---|---|---|"
     for load in _LOADS:
