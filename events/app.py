@@ -67,7 +67,7 @@ def create_app(
 
     app = FastAPI(
         title="Usage events",
-        version="0.1.0",
+        version="0.2.0",
         description=_DESCRIPTION,
         lifespan=lifespan,
         dependencies=[Depends(check_request)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,10 @@ def test_a_decision_fits_one_page(page: Path) -> None:
 
 def test_the_readme_has_at_most_130_lines() -> None:
     assert len((CHECKOUT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_the_changelog_starts_with_the_current_version() -> None:
+    text = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    newest = re.findall(r"^## (\S+)$", text, re.MULTILINE)[0]
+    assert {newest, create_app(Settings()).version} == {project["version"]}
