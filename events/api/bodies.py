@@ -1,4 +1,4 @@
-"""Bodies of requests: received within limits of size, time and memory, unzipped, read as JSON."""
+"""Bodies of requests: received within limits of size, time and memory, unzipped."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge, UnsupportedContent
-from events.domain.parsing import parse_json
-from events.errors import EventsError, InvalidInput
 
 #: Bytes of all request bodies in memory, per process; more requests are answered 503.
 MAX_BUFFERED_BYTES = 67_108_864
 #: How long a client may take to send a body.
 TIMEOUT_SECONDS = 30.0
-#: JSON of four megabytes can take a hundred as objects, and Python reads one at a time anyway.
+#: Four megabytes of JSON can become 170 as objects, and Python parses one at a time anyway.
 _READ_AT_A_TIME = 2
 #: Requests that wait for the store at a time, in threads of their own: questions have the others.
 _THREADS = 64
@@ -31,6 +29,7 @@ _GZIP = 31  # zlib's "window bits" for a gzip header and trailer
 _MOST_MEMBERS = 100
 
 
+JSON, CSV = "application/json", "text/csv"
 Taken = TypeVar("Taken")
 
 
@@ -56,17 +55,17 @@ class Bodies:
         self._reading = threading.BoundedSemaphore(_READ_AT_A_TIME)
         self.threads = CapacityLimiter(_THREADS)
 
-    async def receive(self, request: Request) -> AsyncIterator[bytes]:
+    async def receive(self, request: Request, *media_types: str) -> AsyncIterator[bytes]:
         """
         The body as it was sent; yields once, and counts its bytes as held until it goes on.
 
         Raises:
-            UnsupportedContent: It is neither JSON nor gzip of it.
+            UnsupportedContent: It is none of these types, nor gzip of one.
             TooLarge: It is longer than one body may be.
             BodyTooSlow: It did not arrive in time.
             Busy: All bodies together are longer than they may be.
         """
-        _check_kind(request)
+        _check_type(request, media_types)
         announced = request.headers.get("content-length", "0")
         if not announced.isdecimal() or int(announced[:18]) > self._most_bytes:
             raise self._too_large()
@@ -93,31 +92,21 @@ class Bodies:
         finally:
             self._bytes_held -= size
 
-    def read(self, request: Request, body: bytes, take: Callable[[object], Taken]) -> Taken:
+    def read(self, request: Request, body: bytes, take: Callable[[bytes], Taken]) -> Taken:
         """
-        What `take` makes of the JSON document that a body holds.
+        What `take` makes of the text that a body holds.
 
-        The document itself can take twenty times as much memory as its text: only here there are
-        any, and only a few at a time. So `take` must keep nothing of it but texts.
+        Parsed events take more memory than their text: only a few bodies are read at a time.
 
         Raises:
-            InvalidRequest: It is cut off, no gzip, or no JSON.
-            TooLarge: It is too long once unzipped; no more than that is ever unzipped.
+            InvalidRequest: The gzip data is invalid or cut off.
+            TooLarge: The text is too long once unzipped; no more than that is ever unzipped.
             EventsError: As `take` does.
         """
         with self._reading:
-            try:
-                if request.headers.get("content-encoding", "").lower() == "gzip":
-                    body = self._unzipped(body)
-                return take(parse_json(body))
-            except InvalidInput as exc:
-                refusal: EventsError = InvalidRequest("body", str(exc))
-            except EventsError as exc:
-                refusal = exc
-            # It lives until the answer is sent, and its frames and causes would keep the document.
-            refusal.__cause__ = refusal.__context__ = None
-            refusal.__traceback__ = None
-        raise refusal
+            if request.headers.get("content-encoding", "").lower() == "gzip":
+                body = self._unzipped(body)
+            return take(body)
 
     def _unzipped(self, body: bytes) -> bytes:
         parts: list[bytes] = []
@@ -148,18 +137,20 @@ class Bodies:
         )
 
 
-def _check_kind(request: Request) -> None:
-    media_type, *parameters = (
-        part.strip().lower() for part in request.headers.get("content-type", "").split(";")
-    )
-    if media_type != "application/json":
-        raise UnsupportedContent("send JSON, and the header Content-Type: application/json")
+def media_type_of(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
+    if media_type_of(request) not in media_types:
+        raise UnsupportedContent(f"send the header Content-Type: {' or '.join(media_types)}")
+    _, *parameters = request.headers["content-type"].lower().split(";")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8"):
-            raise UnsupportedContent("send JSON in UTF-8, which needs no charset")
+            raise UnsupportedContent("send the body in UTF-8")
     if request.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip"):
-        raise UnsupportedContent("of content encodings only gzip is understood")
+        raise UnsupportedContent("the only Content-Encoding supported is gzip")
 
 
 async def in_thread(
@@ -187,17 +178,21 @@ async def in_thread(
     return await to_thread.run_sync(begun, limiter=bodies.threads)
 
 
-async def _receive(request: Request) -> AsyncIterator[bytes]:
-    bodies: Bodies = request.app.state.bodies
-    async for body in bodies.receive(request):
-        yield body
+def _receives(*media_types: str) -> Callable[[Request], AsyncIterator[bytes]]:
+    async def receive(request: Request) -> AsyncIterator[bytes]:
+        bodies: Bodies = request.app.state.bodies
+        async for body in bodies.receive(request, *media_types):
+            yield body
+
+    return receive
 
 
-#: The body as it was sent; `read_json` takes from it what is needed, in the thread of the route.
-Body = Annotated[bytes, Depends(_receive)]
+#: The body as it was sent; `read_body` unzips it in the thread of the route.
+JsonBody = Annotated[bytes, Depends(_receives(JSON))]
+Body = Annotated[bytes, Depends(_receives(JSON, CSV))]
 
 
-def read_json(request: Request, body: bytes, take: Callable[[object], Taken]) -> Taken:
-    """What `take` makes of the JSON document that a body holds; see `Bodies.read`."""
+def read_body(request: Request, body: bytes, take: Callable[[bytes], Taken]) -> Taken:
+    """What `take` makes of the text that a body holds; see `Bodies.read`."""
     bodies: Bodies = request.app.state.bodies
     return bodies.read(request, body, take)

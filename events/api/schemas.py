@@ -1,11 +1,13 @@
-"""How answers about counts look."""
+"""Bodies of requests and answers."""
 
 from __future__ import annotations
 
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+
+from events.domain.parsing import MAX_REASON_CHARACTERS
 
 _Count = Annotated[int, Field(ge=0, examples=[2499])]
 _ByType = Annotated[
@@ -144,3 +146,150 @@ class CustomerSummary(BaseModel):
         description="The hour with the most events, of equal ones the first; null without events."
     )
     last_ingested_at: _LastIngestedAt
+
+
+# --- events sent, and their receipts --------------------------------------------------------------
+
+EXAMPLE_EVENT = {
+    "customer_id": "9d698ace49b14eaed7cc1ac64afef255",
+    "event_type": "page_view",
+    "transaction_id": "0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c",
+    "timestamp": "2021-03-01T00:10:05.657Z",
+}
+
+
+class EventIn(BaseModel):
+    """One usage event. Two events are the same when all four fields are equal."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    customer_id: str = Field(
+        min_length=1,
+        description="No control characters, no white space at either end, at most 2,048 bytes of "
+        "UTF-8. Case-sensitive.",
+        examples=[EXAMPLE_EVENT["customer_id"]],
+    )
+    event_type: str = Field(
+        min_length=1,
+        description="Same characters as `customer_id`. `event_type` and `transaction_id` together "
+        "have at most 995 bytes of UTF-8; `%` and `-` in `event_type` count as three bytes.",
+        examples=[EXAMPLE_EVENT["event_type"]],
+    )
+    transaction_id: str = Field(
+        min_length=1,
+        description="Same characters as `customer_id`.",
+        examples=[EXAMPLE_EVENT["transaction_id"]],
+    )
+    timestamp: str = Field(
+        description="When the event happened: RFC 3339 with an offset, kept to the microsecond.",
+        examples=[EXAMPLE_EVENT["timestamp"]],
+    )
+
+
+class EventsIn(BaseModel):
+    """Events to store and count."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    events: list[EventIn] = Field(min_length=1, description="At most 1,000 by default.")
+
+
+class VoidIn(BaseModel):
+    """Events to void, and the reason."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(
+        min_length=1,
+        max_length=MAX_REASON_CHARACTERS,
+        description="Stored with each event.",
+        examples=["sent by a test"],
+    )
+    events: list[EventIn] = Field(min_length=1, description="At most 1,000 by default.")
+
+
+_Index = Annotated[int, Field(ge=0, description="Position of the event in the request, from 0.")]
+_Line = Annotated[
+    int, Field(ge=1, description="Line of the row in a CSV body, from 1; absent for JSON.")
+]
+_Error = Annotated[
+    str,
+    Field(
+        description="Why the event was rejected.",
+        examples=["timestamp: has no offset from UTC, such as Z or +01:00"],
+    ),
+]
+
+
+class Receipt(TypedDict):
+    """The result for one event."""
+
+    # A dictionary, not a model: an answer may have a thousand, and dictionaries take a tenth of
+    # the time.
+    index: _Index
+    line: NotRequired[_Line]
+    status: Annotated[
+        Literal["inserted", "duplicate", "voided", "rejected"],
+        Field(
+            description="`inserted`: stored and counted. `duplicate`: stored and counted before. "
+            "`voided`: voided before, and not counted again. `rejected`: see `error`."
+        ),
+    ]
+    error: NotRequired[_Error]
+
+
+class Receipts(BaseModel):
+    """One receipt for each event of the request, in the same order."""
+
+    inserted: int = Field(ge=0, examples=[2])
+    duplicates: int = Field(ge=0, examples=[1])
+    voided: int = Field(ge=0, examples=[0])
+    rejected: int = Field(ge=0, examples=[0])
+    results: list[Receipt]
+
+
+class AcceptedReceipt(TypedDict):
+    """The result for one event that was sent to Kafka."""
+
+    index: _Index
+    line: NotRequired[_Line]
+    status: Annotated[
+        Literal["accepted", "rejected"],
+        Field(
+            description="`accepted`: Kafka stored the event; it is counted when it is consumed, "
+            "unless it is a duplicate. `rejected`: see `error`."
+        ),
+    ]
+    error: NotRequired[_Error]
+
+
+class AcceptedReceipts(BaseModel):
+    """One receipt for each event that was sent to Kafka, in the order of the request."""
+
+    accepted: int = Field(ge=0, examples=[3])
+    rejected: int = Field(ge=0, examples=[0])
+    results: list[AcceptedReceipt]
+
+
+class VoidReceipt(TypedDict):
+    """The result for one event of a correction."""
+
+    index: _Index
+    status: Annotated[
+        Literal["voided", "already_voided", "not_found", "rejected"],
+        Field(
+            description="`voided`: by this request. `already_voided`: by an earlier request. "
+            "`not_found`: no such event is stored. `rejected`: see `error`."
+        ),
+    ]
+    error: NotRequired[_Error]
+
+
+class VoidReceipts(BaseModel):
+    """One receipt for each event of the correction, in the same order."""
+
+    voided: int = Field(ge=0, examples=[2])
+    already_voided: int = Field(ge=0, examples=[0])
+    not_found: int = Field(ge=0, examples=[0])
+    rejected: int = Field(ge=0, examples=[0])
+    results: list[VoidReceipt]

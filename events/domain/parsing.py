@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from functools import lru_cache, partial
 from operator import itemgetter
+from typing import TypeVar
+
+import msgspec
 
 from events.domain.timestamps import parse_timestamp
 from events.errors import InvalidEvent, InvalidInput
 from events.models import MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, Event
+
+T = TypeVar("T")
 
 COLUMNS = ("customer_id", "event_type", "transaction_id", "timestamp")
 
@@ -23,15 +27,14 @@ MAX_REASON_CHARACTERS = 500
 _LONGEST_SHOWN = 100
 #: Control characters (Unicode's Cc), and halves of a pair, which JSON can name and UTF-8 cannot.
 _NOT_IN_IDS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-#: What JSON calls the types that `json.loads` makes.
-_JSON_NAMES: dict[type, str] = {
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    list: "an array",
-    dict: "an object",
-    str: "a string",
-    type(None): "null",
+#: Types of JSON values by their first character; any other character begins a number.
+_JSON_TYPES = {
+    "{": "an object",
+    "[": "an array",
+    '"': "a string",
+    "t": "a boolean",
+    "f": "a boolean",
+    "n": "null",
 }
 
 
@@ -196,118 +199,135 @@ def _why_no_header(names: Sequence[str]) -> str:
     return f"the header {' and '.join(parts)}; the columns are {','.join(COLUMNS)}"
 
 
-class _RepeatedField(dict[str, object]):
-    """A JSON object with a field given twice, of which `json` alone would keep the last."""
-
-    def __init__(self, fields: dict[str, object], name: str) -> None:
-        super().__init__(fields)
-        self.name = name
+# --- JSON -----------------------------------------------------------------------------------------
 
 
-def parse_json(text: bytes) -> object:
+class _Fields(msgspec.Struct, forbid_unknown_fields=True):
+    customer_id: str
+    event_type: str
+    transaction_id: str
+    timestamp: str
+
+
+_event_decoder = msgspec.json.Decoder(_Fields)
+_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
+#: Quotes of an event: its four names and four values, if no value has an escaped quote.
+_QUOTES = 16
+#: An escape sequence: group 1 is any but half of a surrogate pair.
+_ESCAPE = re.compile(
+    rb"(\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u(?![dD][89a-fA-F])|\\[^u])|\\u[dD][89a-fA-F].."
+)
+#: Half of a surrogate pair, encoded as if it were a character: not valid UTF-8.
+_NOT_UTF8 = b"\xed\xa0\x80"
+
+
+def parse_message(text: bytes) -> Event:
     """
-    What a JSON document holds.
-
-    Stricter than `json.loads`: UTF-8 alone, no NaN or Infinity; an object with a field twice is
-    kept, and refused where it is looked at.
+    Parse an event from a JSON object in UTF-8.
 
     Raises:
-        InvalidInput: It is no JSON; says where.
+        InvalidEvent: The JSON is invalid, a field is missing, unknown, repeated or not a string,
+            or `parse_event` refuses a value.
     """
     try:
-        return json.loads(text.decode(), object_pairs_hook=_fields, parse_constant=_refuse_constant)
-    except UnicodeDecodeError as exc:
-        raise InvalidInput(f"is not valid UTF-8 at byte {exc.start + 1}") from exc
-    except json.JSONDecodeError as exc:
-        raise InvalidInput(
-            f"is no JSON: {exc.msg} at line {exc.lineno}, column {exc.colno}"
-        ) from exc
-    except RecursionError as exc:
-        raise InvalidInput("is nested too deeply") from exc
-    except ValueError as exc:  # a constant, or a number of thousands of digits
-        raise InvalidInput(f"is no JSON: {exc}") from exc
-
-
-def _fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:  # there may be hundreds of thousands: each is looked at once
-            if name in seen:
-                return _RepeatedField(fields, name)
-            seen.add(name)
-    return fields
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def parse_fields(
-    document: object, required: Sequence[str], optional: Sequence[str] = ()
-) -> Mapping[str, object]:
-    """
-    The fields of a JSON object, of these names alone.
-
-    Raises:
-        InvalidEvent: It is no object, or a field is missing, unknown or there twice.
-    """
-    if not isinstance(document, dict):
-        raise InvalidEvent(None, f"is {json_name(document)}, not an object")
-    if isinstance(document, _RepeatedField):
-        # Halves of a pair, which are in no UTF-8, cannot be in an answer either.
-        name = document.name[:_LONGEST_SHOWN].encode("utf-8", "backslashreplace").decode()
-        raise InvalidEvent(name, "is given twice")
-    for name in required:
-        if name not in document:
-            raise InvalidEvent(name, "is missing")
-    for name in document:
-        if name not in required and name not in optional:
-            raise InvalidEvent(None, f"has an unknown field {name[:_LONGEST_SHOWN]!r}")
-    return document
-
-
-def json_name(value: object) -> str:
-    """What JSON calls the type of a value."""
-    return _JSON_NAMES.get(type(value), "an object")
-
-
-def parse_message(value: bytes) -> Event:
-    """
-    The event that a message of Kafka holds: a JSON object in UTF-8.
-
-    Raises:
-        InvalidEvent: It is no JSON, or `parse_object` finds no event in it.
-    """
-    try:
-        document = parse_json(value)
-    except InvalidInput as exc:
-        raise InvalidEvent(None, str(exc)) from exc
-    return parse_object(document)
-
-
-def parse_object(document: object) -> Event:
-    """
-    The event that a JSON object names.
-
-    Raises:
-        InvalidEvent: It is no object, or a field is missing, unknown, there twice, not a string,
-            or wrong in itself.
-    """
-    fields = parse_fields(document, COLUMNS)
-    texts = []
-    for name in COLUMNS:
-        value = fields[name]
-        if not isinstance(value, str):
-            raise InvalidEvent(name, f"is {json_name(value)}, not a string")
-        texts.append(value)
+        fields = _event_decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        texts = _checked_texts(text)  # names what is wrong
+    else:
+        if text.count(b'"') != _QUOTES:  # an escaped quote, or a repeated field
+            _checked_texts(text)
+        texts = (fields.customer_id, fields.event_type, fields.transaction_id, fields.timestamp)
     return parse_event(*texts)
 
 
-def check_void_reason(text: object) -> str:
-    """`text` if it can be the reason of a correction; raises `InvalidEvent`."""
-    if not isinstance(text, str):
-        raise InvalidEvent("reason", f"is {json_name(text)}, not a string")
+def _checked_texts(text: bytes) -> tuple[str, str, str, str]:
+    fields = parse_fields(text, COLUMNS)
+    customer_id, event_type, transaction_id, timestamp = (
+        _string(name, fields[name]) for name in COLUMNS
+    )
+    return customer_id, event_type, transaction_id, timestamp
+
+
+def parse_fields(text: bytes, names: Sequence[str]) -> dict[str, bytes]:
+    """
+    Split a JSON object with exactly these fields into the JSON of its values.
+
+    Raises:
+        InvalidEvent: The JSON is invalid or not an object, or a field is missing, unknown or
+            repeated.
+    """
+    fields = {name: bytes(value) for name, value in _decode(_object_decoder, text).items()}
+    for name in names:
+        if name not in fields:
+            raise InvalidEvent(name, "is missing")
+    for name in fields:
+        if name not in names:
+            raise InvalidEvent(None, f"has an unknown field {name[:_LONGEST_SHOWN]!r}")
+    # msgspec keeps the last value of a repeated field; the names of the others left their quotes.
+    if text.count(b'"') != sum(2 + value.count(b'"') for value in fields.values()):
+        raise InvalidEvent(None, "has a field twice")
+    return fields
+
+
+def parse_array(text: bytes) -> list[bytes]:
+    """Split a JSON array into the JSON of its elements; raises `InvalidEvent`."""
+    return [bytes(element) for element in _decode(_array_decoder, text)]
+
+
+def claimed_customer(text: bytes) -> str | None:
+    """The customer that a JSON object names, even if the object is not a valid event."""
+    try:
+        return _string("customer_id", bytes(_decode(_object_decoder, text)["customer_id"]))
+    except (InvalidEvent, KeyError):
+        return None
+
+
+def _decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
+    try:
+        try:
+            return decoder.decode(text)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            # msgspec refuses half of a surrogate pair ("\\ud83d", a text cut inside an emoji)
+            # anywhere in the text. Only the event that holds it is to be rejected.
+            return decoder.decode(_ESCAPE.sub(lambda match: match[1] or _NOT_UTF8, text))
+    except msgspec.ValidationError as exc:
+        expected = "an object" if decoder is _object_decoder else "an array"
+        raise InvalidEvent(None, f"is {_json_type(text)}, not {expected}") from exc
+    except msgspec.DecodeError as exc:
+        reason = str(exc).removeprefix("JSON is malformed: ")
+        raise InvalidEvent(None, f"is not valid JSON: {reason[:1].lower()}{reason[1:]}") from exc
+    except UnicodeDecodeError as exc:
+        raise InvalidEvent(None, "is not valid UTF-8") from exc
+    except RecursionError as exc:
+        raise InvalidEvent(None, "is nested too deeply") from exc
+
+
+def _string(field: str, text: bytes) -> str:
+    try:
+        return msgspec.json.decode(text, type=str)
+    except msgspec.ValidationError as exc:
+        raise InvalidEvent(field, f"is {_json_type(text)}, not a string") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise InvalidEvent(field, "is not valid UTF-8") from exc
+
+
+def _json_type(text: bytes) -> str:
+    return _JSON_TYPES.get(text.lstrip(b" \t\r\n")[:1].decode("latin-1"), "a number")
+
+
+# --- corrections ----------------------------------------------------------------------------------
+
+
+def parse_void_reason(text: bytes) -> str:
+    """The reason of a correction from its JSON; raises `InvalidEvent`."""
+    return check_void_reason(_string("reason", text))
+
+
+def check_void_reason(text: str) -> str:
+    """Return `text` if it is a valid reason for a correction; raises `InvalidEvent`."""
     _check_id("reason", text)
     if len(text) > MAX_REASON_CHARACTERS:
         raise InvalidEvent(

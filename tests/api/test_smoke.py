@@ -9,7 +9,7 @@ from fastapi.routing import iter_route_contexts
 
 from events.config import Settings
 from events.dao import DynamoStore
-from tests.support.api import AT, DAY_ONE, Api, bucket, serving, settled
+from tests.support.api import AT, DAY_ONE, Api, bucket, errors_of, serving, settled
 from tests.support.factories import HOUR, HOUR_ZERO, event
 
 EVENTS = [
@@ -60,6 +60,9 @@ def test_stored_events(api: Api) -> None:
     assert [row["transaction_id"] for row in page["events"]] == ["t-3", "t-2"]
     page = api.get(f"/events/customers/acme/events?order=newest&cursor={page['next']}").json()
     assert [row["transaction_id"] for row in page["events"]] == ["t-1"]
+    for cursor in ("eA", "eHh4" * 800):  # not keys of this range
+        response = api.get(f"/events/customers/acme/events?cursor={cursor}")
+        assert set(errors_of(response)) == {"cursor"}
 
 
 def test_erase(api: Api) -> None:

@@ -289,7 +289,8 @@ class MemoryStore:
     ) -> Iterator[tuple[str, StoredEvent | None]]:
         assert page_size > 0
         if after is not None and not (
-            time_text(window.start) < after < time_text(window.end) or window.end == _END_OF_TIME
+            time_text(window.start) < after
+            and (after < time_text(window.end) or window.end == _END_OF_TIME)
         ):
             raise InvalidWindow("is no place in this window: use `next` as it was given", "cursor")
         return (

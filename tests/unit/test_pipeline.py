@@ -51,9 +51,7 @@ def test_what_is_no_event_is_done_once_its_letter_is_acknowledged() -> None:
     run = Run(FakeStore(), are_letters_taken=False)
     run.take([Message("events", 0, 0, value=b"{"), message_of(event(), 1)])
     run.steps(4)
-    assert [why for _, why in run.letters] == [
-        "is no JSON: Expecting property name enclosed in double quotes at line 1, column 2"
-    ]
+    assert [why for _, why in run.letters] == ["is not valid JSON: input data was truncated"]
     assert run.offsets.uncommitted() == {}
     run.acknowledge()
     assert run.offsets.uncommitted() == {0: 2}

@@ -56,11 +56,9 @@ def test_the_value_counts_whatever_the_key_is(key: bytes | None) -> None:
 
 def test_a_message_that_holds_no_event_says_why() -> None:
     assert why_not(None).startswith("has no value (a tombstone)")
-    assert why_not(b"").startswith("is no JSON")
-    assert why_not(b"{") == (
-        "is no JSON: Expecting property name enclosed in double quotes at line 1, column 2"
-    )
-    assert why_not(b'{"customer_id":"\xff"}') == "is not valid UTF-8 at byte 17"
+    assert why_not(b"").startswith("is not valid JSON")
+    assert why_not(b"{") == ("is not valid JSON: input data was truncated")
+    assert why_not(b'{"customer_id":"\xff"}') == "event_type: is missing"
     assert why_not(b"[]") == "is an array, not an object"
     assert why_not(b"{}") == "customer_id: is missing"
     assert why_not(VALUE[:-1] + b',"x":1}') == "has an unknown field 'x'"
