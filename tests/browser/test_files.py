@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from playwright.sync_api import Route, expect
 
-from events.api.receipts import AcceptedReceipts
+from events.api.schemas import AcceptedReceipts
 from tests.browser.conftest import CUSTOMER, Open, Site, Tab
 
 _DROP = """([name, bytes]) => {
