@@ -1,15 +1,19 @@
-// The public API, and the key that goes with each request.
+// Requests to the public API, and the API key that they carry.
 
 const KEY = "events.api-key";
-const MOST_BUCKETS = 10_000;
-/** More than one, as the newest may be voided. */
-const MOST_EVENTS = 20;
+const MAX_BUCKETS = 10_000;
+/** More than one, because the newest may be voided. */
+const MAX_EVENTS = 20;
 
-/** An answer that is no good one. `status` 0: there was none. */
+/** A request that failed. `status` 0: no response, or one that could not be read. */
 export class ApiError extends Error {
   constructor(status, title, detail, errors = [], retryAfterSeconds = null) {
     super(detail);
     Object.assign(this, { status, title, detail, errors, retryAfterSeconds });
+  }
+
+  get isAboutKey() {
+    return this.status === 401 || this.status === 403;
   }
 }
 
@@ -30,11 +34,12 @@ export function bucketsPath(customer, parameters) {
 /**
  * The parameters of the buckets route.
  *
- * @param unit How long a bucket is; days, weeks and months are those of `zone`.
- * @param types Only these; none: all.
+ * @param range `{start, end}` as ISO 8601 text.
+ * @param unit The size of a bucket. Days, weeks and months are those of `zone`.
+ * @param types Only these event types; empty for all.
  */
-export function bucketParameters(window, { unit, zone, types, isGrouped }) {
-  const query = new URLSearchParams({ start: window.start, end: window.end });
+export function bucketParameters(range, { unit, zone, types, isGrouped }) {
+  const query = new URLSearchParams({ start: range.start, end: range.end });
   if (unit !== "hour") query.set("window", unit);
   if (unit !== "hour" && zone !== "UTC") query.set("timezone", zone);
   for (const type of types) query.append("event_type", type);
@@ -43,20 +48,17 @@ export function bucketParameters(window, { unit, zone, types, isGrouped }) {
 }
 
 /**
- * All buckets of a window.
+ * All buckets of a range, from as many pages as the service needs.
  *
- * One request, unless there are more than 10,000, or the service counts so many raw events for
- * midnights within UTC hours that it ends a page early.
- *
- * @param isFilled Those without events too.
+ * @param isFilled Whether to include buckets without events.
  */
-export async function getBuckets(customer, window, options, isFilled, signal) {
-  const query = bucketParameters(window, options);
+export async function getBuckets(customer, range, options, isFilled, signal) {
+  const query = bucketParameters(range, options);
   if (isFilled) query.set("fill", "zero");
-  query.set("limit", MOST_BUCKETS);
+  query.set("limit", MAX_BUCKETS);
   const first = await get(bucketsPath(customer, query), signal);
   const buckets = [...first.buckets];
-  for (let next = first.next; next; ) {
+  for (let { next } = first; next; ) {
     query.set("cursor", next);
     const page = await get(bucketsPath(customer, query), signal);
     buckets.push(...page.buckets);
@@ -65,15 +67,15 @@ export async function getBuckets(customer, window, options, isFilled, signal) {
   return { total: first.total, lastIngestedAt: first.last_ingested_at, buckets };
 }
 
-/** The same as CSV, all pages in one text with one header. */
-export async function getCsv(customer, window, options) {
-  const query = bucketParameters(window, options);
-  query.set("limit", MOST_BUCKETS);
+/** All buckets with events of a range as CSV, with one header. */
+export async function getCsv(customer, range, options) {
+  const query = bucketParameters(range, options);
+  query.set("limit", MAX_BUCKETS);
   query.set("format", "csv");
   let text = "";
   for (let path = bucketsPath(customer, query); path; ) {
     const response = await request(path);
-    const page = await contentOf(response, "text");
+    const page = await read(response, "text");
     text += text ? page.slice(page.indexOf("\n") + 1) : page;
     const next = /<\?([^>]*)>/.exec(response.headers.get("Link") ?? "");
     path = next ? bucketsPath(customer, next[1]) : null;
@@ -81,15 +83,15 @@ export async function getCsv(customer, window, options) {
   return text;
 }
 
-/** The newest (or oldest) stored events, voided ones too. */
+/** The newest (or oldest) stored events, including voided ones. */
 export async function getEvents(customer, order, signal) {
-  const query = new URLSearchParams({ order, limit: MOST_EVENTS });
+  const query = new URLSearchParams({ order, limit: MAX_EVENTS });
   return (await get(`${customerPath(customer)}/events?${query}`, signal)).events;
 }
 
-/** A customer at a glance, in a window; null: all there is. */
-export async function getSummary(customer, window, signal) {
-  const query = window ? `?${new URLSearchParams(window)}` : "";
+/** The summary of a customer in a range, or of all time if the range is null. */
+export async function getSummary(customer, range, signal) {
+  const query = range ? `?${new URLSearchParams(range)}` : "";
   return get(`${customerPath(customer)}/summary${query}`, signal);
 }
 
@@ -98,19 +100,15 @@ export async function getCustomers(prefix, limit, signal) {
   return (await get(`/events/customers?${query}`, signal)).customers;
 }
 
-/** The receipts of one chunk; throws `ApiError` where the whole of it was refused. */
+/** Send events; the receipts, or an `ApiError` if the service stored none of them. */
 export async function postEvents(events, signal) {
-  const response = await request("/events", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ events }),
-    signal,
-  });
-  return contentOf(response, "json");
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify({ events });
+  return read(await request("/events", { method: "POST", headers, body, signal }), "json");
 }
 
 async function get(path, signal) {
-  return contentOf(await request(path, { signal }), "json");
+  return read(await request(path, { signal }), "json");
 }
 
 async function request(path, options = {}) {
@@ -121,30 +119,29 @@ async function request(path, options = {}) {
     response = await fetch(path, { ...options, headers, cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "The service cannot be reached", "Is it running? Is the network up?");
+    throw new ApiError(0, "Cannot reach the service", "Check that it is running and that this computer is online.");
   }
-  if (!response.ok) throw await problemOf(response);
+  if (!response.ok) throw await errorOf(response);
   return response;
 }
 
-/** @param kind `json` or `text`. An answer that breaks off, or is no such thing, is as good as none. */
-async function contentOf(response, kind) {
+/** @param format `json` or `text`. */
+async function read(response, format) {
   try {
-    return await response[kind]();
+    return await response[format]();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "The answer cannot be read", "It broke off, or something on the way gave another.");
+    throw new ApiError(0, "Invalid response", "The response was cut off, or it did not come from this service.");
   }
 }
 
-async function problemOf(response) {
+async function errorOf(response) {
   const seconds = Number(response.headers.get("Retry-After")) || null;
   try {
-    const problem = await response.json();
-    const { title, detail, errors = [] } = problem;
+    const { title, detail, errors = [] } = await response.json();
     return new ApiError(response.status, title, detail, errors, seconds);
   } catch {
-    // A proxy's page; nothing in it is for the reader.
-    return new ApiError(response.status, `Answer ${response.status}`, response.statusText, [], seconds);
+    // Not the service's own answer, for example a proxy's HTML page: do not show its content.
+    return new ApiError(response.status, `Unexpected response (${response.status})`, response.statusText, [], seconds);
   }
 }

@@ -168,9 +168,3 @@ function whyNotFour(cells) {
 function shown(text) {
   return text.length > LONGEST_ROW_SHOWN ? text.slice(0, LONGEST_ROW_SHOWN) : text;
 }
-
-/** Rows as CSV text; a cell is quoted where it must be. */
-export function toCsv(rows) {
-  const cell = (value) => (/[",\r\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
-  return rows.map((row) => `${row.map(cell).join(",")}\r\n`).join("");
-}

@@ -1,15 +1,19 @@
-// Elements made by name. Text is always text: nothing here ever reads markup.
+// Create and find elements. Text is always inserted as text, never parsed as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes and children; `null` children are left out. */
+/** An HTML element. Attributes that are null, undefined or false and children that are null are left out. */
 export function h(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
 }
 
-/** The same in SVG. */
+/** An SVG element. */
 export function svg(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
+}
+
+export function button(text, onclick, className = null) {
+  return h("button", { type: "button", class: className, onclick }, text);
 }
 
 export function byId(id) {

@@ -1,6 +1,6 @@
-// Numbers and times as people read them. Times are shown as UTC would be: give local ones for a zone.
+// Numbers and times as text. Times are formatted as UTC: pass local times for another zone.
 
-import { DAY, HOUR } from "./series.js";
+import { DAY, HOUR } from "./ranges.js";
 
 const number = new Intl.NumberFormat("en-US");
 const small = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 2 });
@@ -16,7 +16,7 @@ const clock = inUtc({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const exactClock = inUtc({ hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 export const count = (value) => number.format(value);
-/** Of few events among many hours it says more than 0. */
+/** With two digits below 1, so that a few events in many hours do not average to 0. */
 export const average = (value) => (value < 1 ? small.format(value) : number.format(Math.round(value * 10) / 10));
 export const shortCount = (value) => (value < 10_000 ? number.format(value) : compact.format(value));
 export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
@@ -26,37 +26,43 @@ export function tick(at, step) {
   return { day: shortDay, month, year }[step].format(at);
 }
 
-/** The time of one bar, by its own clocks. */
-export function span({ local: { start, end } }, unit) {
+/** The time that a bar covers. */
+export function barTime({ local: { start, end } }, unit) {
   if (unit === "hour") return `${longDay.format(start)}, ${clock.format(start)}–${clock.format(end)}`;
   if (unit === "day") return longDay.format(start);
   if (unit === "month") return longMonth.format(start);
   return `${plainDay.format(start)} – ${plainDay.format(end - DAY)}`;
 }
 
+/** The time that names a row of the table. */
 export function rowTime({ local: { start } }, unit) {
   if (unit === "month") return month.format(start);
-  return unit === "hour" ? `${plainDay.format(start)}, ${clock.format(start)}` : plainDay.format(start);
+  return unit === "hour" ? instant(start) : plainDay.format(start);
 }
 
-/** From where to where, by the clocks of the window's zone. */
-export function windowText({ local: { start, end } }) {
-  const isDays = start % DAY === 0 && end % DAY === 0;
-  if (isDays) {
-    const last = end - DAY;
-    return start === last ? longDay.format(start) : `${plainDay.format(start)} – ${plainDay.format(last)}`;
-  }
-  return `${instant(start)} – ${instant(end)}`;
+/** Start and end of a range, in its zone. Whole days include the last day. */
+export function rangeText({ local: { start, end } }) {
+  if (start % DAY || end % DAY) return `${instant(start)} – ${instant(end)}`;
+  const last = end - DAY;
+  return start === last ? longDay.format(start) : `${plainDay.format(start)} – ${plainDay.format(last)}`;
 }
 
-export const instant = (at) => `${plainDay.format(at)}, ${clock.format(at)}`;
+const instant = (at) => `${plainDay.format(at)}, ${clock.format(at)}`;
 export const exact = (at) => `${plainDay.format(at)}, ${exactClock.format(at)} UTC`;
-export const hourSpan = (start) => `${plainDay.format(start)}, ${clock.format(start)}–${clock.format(start + HOUR)}`;
+export const hourText = (start) => `${instant(start)}–${clock.format(start + HOUR)} UTC`;
 
-/** By how much a number changed, with its sign. */
+/** The change from one count to another in percent, with its sign. */
 export function change(now, before) {
   if (before === 0) return now === 0 ? "no change" : "none before";
   const percent = ((now - before) / before) * 100;
-  const shown = Math.abs(percent) >= 100 ? Math.round(percent) : Math.round(percent * 10) / 10;
-  return `${shown > 0 ? "+" : shown < 0 ? "−" : "±"}${number.format(Math.abs(shown))} %`;
+  const rounded = Math.abs(percent) >= 100 ? Math.round(percent) : Math.round(percent * 10) / 10;
+  return `${rounded > 0 ? "+" : rounded < 0 ? "−" : "±"}${number.format(Math.abs(rounded))}%`;
+}
+
+export const capitalized = (text) => text[0].toUpperCase() + text.slice(1);
+
+/** Text of the API as a sentence: with a capital letter and a full stop. */
+export function sentence(text) {
+  const whole = capitalized(text || "the service gave no reason");
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }

@@ -1,13 +1,14 @@
-// What is looked at, as the address says it: a link shows the same view to someone else.
+// The state of the page: what the reader chose. The URL holds all of it, so a link shows the same view.
 
 import { fromLocal, isZone, toLocal } from "./zones.js";
 
-export const RANGES = ["24h", "7d", "30d", "all", "own"];
-export const BARS = ["auto", "hour", "day", "week", "month"];
+const RANGES = ["24h", "7d", "30d", "all", "own"];
+const INTERVALS = ["auto", "hour", "day", "week", "month"];
 
-/** As the service writes instants, as far as a browser reads them. */
-const INSTANT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3}0*)?(Z|[+-]\d{2}:\d{2})$/;
+/** A timestamp as the API writes it, with at most three decimals: `Date` has no more. */
+const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3}0*)?(Z|[+-]\d{2}:\d{2})$/;
 
+/** `range` "own": the dates in `start` and `end`, as the form shows them. `types`: none means all. */
 const DEFAULTS = Object.freeze({
   customer: "",
   range: "30d",
@@ -20,26 +21,25 @@ const DEFAULTS = Object.freeze({
   compare: false,
 });
 
-/** The view that a query string names; what it says wrongly is as if it were not there. */
+/** Read the state from a query string; invalid values count as missing. */
 export function readState(search) {
   const query = new URLSearchParams(search);
-  const oneOf = (name, allowed, otherwise = DEFAULTS[name]) =>
-    allowed.includes(query.get(name)) ? query.get(name) : otherwise;
+  const oneOf = (name, allowed, fallback = DEFAULTS[name]) => (allowed.includes(query.get(name)) ? query.get(name) : fallback);
   const timezone = isZone(query.get("timezone") ?? "") ? query.get("timezone") : DEFAULTS.timezone;
   return Object.freeze({
     customer: query.get("customer") ?? "",
     range: oneOf("range", RANGES, query.has("start") && query.has("end") ? "own" : DEFAULTS.range),
-    start: asTyped(query.get("start") ?? "", timezone),
-    end: asTyped(query.get("end") ?? "", timezone),
+    start: toFieldValue(query.get("start") ?? "", timezone),
+    end: toFieldValue(query.get("end") ?? "", timezone),
     timezone,
     types: Object.freeze([...new Set(query.getAll("event_type"))].filter(Boolean)),
     view: oneOf("view", ["stacked", "total"]),
-    bars: oneOf("bars", BARS),
+    bars: oneOf("bars", INTERVALS),
     compare: query.get("compare") === "previous",
   });
 }
 
-/** The shortest query string that names a view. */
+/** The shortest query string that holds the state. */
 export function writeState(state) {
   const query = new URLSearchParams();
   for (const name of ["customer", "range", "start", "end", "timezone", "view", "bars"]) {
@@ -52,16 +52,13 @@ export function writeState(state) {
   return text ? `?${text}` : "";
 }
 
-export function changed(state, change) {
-  return Object.freeze({ ...state, ...change });
-}
-
-/** As the fields of the page show it: of a date its midnight, of an instant the clocks of the zone. */
-function asTyped(text, zone) {
+/** The local time that a `datetime-local` field shows for a date (its midnight) or a timestamp. */
+function toFieldValue(text, zone) {
   if (/^\d{4}-\d{2}-\d{2}$/.test(text)) return `${text}T00:00`;
-  const at = INSTANT.test(text) ? Date.parse(text) : NaN;
+  const at = TIMESTAMP.test(text) ? Date.parse(text) : NaN;
   if (Number.isNaN(at)) return text;
   const local = toLocal(at, zone);
-  // Of a time that comes twice no field can say which.
+  // A field cannot say which one of a local time that occurs twice: keep the timestamp, which is
+  // then reported as invalid.
   return fromLocal(local, zone) === at ? new Date(local).toISOString().replace(/(:00)?\.000Z$|Z$/, "") : text;
 }

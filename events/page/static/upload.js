@@ -11,24 +11,28 @@ const WORTH_ANOTHER_TRY = new Set([0, 408, 429, 502, 503, 504]);
 const LONGEST_WAIT_SECONDS = 30;
 const MOST_CUSTOMERS = 5;
 
+export function newProgress() {
+  return { bytes: 0, rows: 0, inserted: 0, duplicates: 0, voided: 0, accepted: 0, rejected: [], customers: new Set(), retries: 0, waitSeconds: 0, hasAnswer: false };
+}
+
 /**
  * Send a file.
  *
  * @param onChange Called with the receipts so far, and `waitSeconds` while it waits; `isAsked`: as an
  *   answer said, not because there was none.
- * @param needKey Called where a key is needed; resolves when there is a new one.
+ * @param waitForKey Called where a key is needed; resolves when there is a new one.
  * @returns The receipts; throws where it cannot go on (`receipts` of the error has what was done).
  */
-export async function sendFile(file, { signal, onChange, needKey }) {
-  const receipts = { bytes: 0, read: 0, inserted: 0, duplicates: 0, voided: 0, accepted: 0, rejected: [], customers: new Set(), again: 0, waitSeconds: 0, isAsked: false };
+export async function sendFile(file, { signal, onChange, waitForKey }) {
+  const receipts = newProgress();
   const tell = () => onChange(receipts);
-  const send = (chunk) => sendChunk(chunk, receipts, { signal, tell, needKey });
+  const send = (chunk) => sendChunk(chunk, receipts, { signal, tell, waitForKey });
   let chunk = [];
   let size = 0;
   try {
     for await (const row of readRows(file, (bytes) => (receipts.bytes = bytes))) {
       signal.throwIfAborted();
-      receipts.read += 1;
+      receipts.rows += 1;
       if (row.reason) {
         receipts.rejected.push(row);
         continue;
@@ -58,7 +62,7 @@ async function sendChunk(chunk, receipts, to) {
       return;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) await Promise.race([to.needKey(error), stopped(to.signal)]);
+      if (error.status === 401) await Promise.race([to.waitForKey(error), stopped(to.signal)]);
       else if (error.status === 413 && chunk.length > 1) {
         const half = Math.ceil(chunk.length / 2);
         await sendChunk(chunk.slice(0, half), receipts, to);
@@ -70,8 +74,8 @@ async function sendChunk(chunk, receipts, to) {
         return;
       } else if (!WORTH_ANOTHER_TRY.has(error.status)) throw error;
       else {
-        receipts.again += 1;
-        receipts.isAsked = error.status !== 0;
+        receipts.retries += 1;
+        receipts.hasAnswer = error.status !== 0;
         await wait(error.retryAfterSeconds ?? Math.min(2 ** tries, LONGEST_WAIT_SECONDS), receipts, to);
       }
     }

@@ -1,30 +1,27 @@
-// The field that chooses a time zone: UTC, that of this browser, or another by its name.
+// The field for the time zone: UTC, the browser's zone, or another zone by name.
 
 import { byId, h, show } from "./dom.js";
-import { isZone, ownZone, spelled, zoneNames } from "./zones.js";
+import { browserZone, isZone, properName, zoneNames } from "./zones.js";
 
 const OTHER = "other";
 
-/**
- * @param choose Called with the name of the zone chosen.
- * @returns `draw`, which shows the zone that is looked at.
- */
+/** @param choose Called with the name of the chosen zone. */
 export function makeZoneField({ choose }) {
   const [select, form, name, error] = ["zone", "other-zone", "zone-name", "zone-error"].map(byId);
-  let drawn = "UTC";
+  let current = "UTC";
 
   function draw(zone) {
-    drawn = zone;
-    const own = ownZone();
-    const options = [...new Set(["UTC", own, zone])].map((each) =>
-      h("option", { value: each }, each === own && own !== "UTC" ? `${each} (yours)` : each),
+    current = zone;
+    const own = browserZone();
+    const options = [...new Set(["UTC", own, zone])].map((value) =>
+      h("option", { value }, value === own && own !== "UTC" ? `${value} (yours)` : value),
     );
-    select.replaceChildren(...options, h("option", { value: OTHER }, "Another…"));
+    select.replaceChildren(...options, h("option", { value: OTHER }, "Other…"));
     select.value = zone;
     show(form, false);
   }
 
-  function askName() {
+  function openForm() {
     if (!byId("zone-names").children.length) byId("zone-names").append(...zoneNames().map((value) => h("option", { value })));
     name.value = "";
     show(error, false);
@@ -33,16 +30,16 @@ export function makeZoneField({ choose }) {
   }
 
   select.addEventListener("change", () => {
-    if (select.value === OTHER) askName();
-    else if (select.value === drawn) show(form, false);
+    if (select.value === OTHER) openForm();
+    else if (select.value === current) show(form, false);
     else choose(select.value);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = name.value.trim();
-    if (isZone(text)) choose(spelled(text));
+    if (isZone(text)) choose(properName(text));
     else {
-      error.textContent = "No zone has this name. Write it like Europe/Berlin.";
+      error.textContent = "Unknown time zone. Enter a name such as Europe/Berlin.";
       show(error, true);
     }
   });

@@ -1,12 +1,13 @@
-// The clocks of a zone, for what is typed and for where a range begins; what is counted is the API's.
+// Conversion between instants and the local times of a time zone. Only for what the reader enters and
+// for where a range starts: the API does all counting by day, week and month.
 
 const DAY = 86_400_000;
 const NAME = /^[A-Za-z][A-Za-z0-9_+-]*(\/[A-Za-z0-9_+-]+){0,2}$/;
-const SHOWN = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
-const clocks = new Map();
+const FIELDS = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const formatters = new Map();
 
-/** The zone of this browser. */
-export function ownZone() {
+/** The time zone of this browser. */
+export function browserZone() {
   const name = new Intl.DateTimeFormat().resolvedOptions().timeZone;
   return name && isZone(name) && canonical(name) !== "UTC" ? name : "UTC";
 }
@@ -14,16 +15,16 @@ export function ownZone() {
 export function isZone(name) {
   if (!NAME.test(name)) return false;
   try {
-    clockOf(name);
+    formatterOf(name);
     return true;
   } catch {
     return false;
   }
 }
 
-/** A zone's name as the service takes it: browsers take any case. */
-export function spelled(name) {
-  const same = [canonical(name), ...zoneNames()].find((each) => each.toLowerCase() === name.toLowerCase());
+/** A zone's name in the case that the service accepts; browsers accept any case. */
+export function properName(name) {
+  const same = [canonical(name), ...zoneNames()].find((other) => other.toLowerCase() === name.toLowerCase());
   return same ?? (name === name.toLowerCase() ? canonical(name) : name);
 }
 
@@ -32,23 +33,23 @@ export function zoneNames() {
 }
 
 function canonical(name) {
-  return clockOf(name).resolvedOptions().timeZone;
+  return formatterOf(name).resolvedOptions().timeZone;
 }
 
-/** What the clocks of a zone show at an instant, as if it were UTC. */
+/** The local time at an instant, as a number that reads as UTC. */
 export function toLocal(at, zone) {
   if (zone === "UTC") return at;
-  const shown = Object.fromEntries(clockOf(zone).formatToParts(at).map(({ type, value }) => [type, value]));
-  const { year, month, day, hour, minute, second } = shown;
-  const whole = Date.parse(`${year.padStart(4, "0")}-${month}-${day}T${hour}:${minute}:${second}Z`);
-  return whole + (((at % 1_000) + 1_000) % 1_000);
+  const parts = Object.fromEntries(formatterOf(zone).formatToParts(at).map(({ type, value }) => [type, value]));
+  const { year, month, day, hour, minute, second } = parts;
+  const seconds = Date.parse(`${year.padStart(4, "0")}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  return seconds + (((at % 1_000) + 1_000) % 1_000);
 }
 
 /**
- * The instant at which the clocks of a zone show this.
+ * The instant of a local time.
  *
- * A time that comes twice is its first one; for one that is left out, the instant at which it
- * would have been, had the clocks not been set.
+ * The first of two if the local time occurs twice. If clocks skip it, the instant it would be had
+ * they not been moved.
  */
 export function fromLocal(local, zone) {
   if (zone === "UTC") return local;
@@ -57,7 +58,7 @@ export function fromLocal(local, zone) {
   return [early, late].find((at) => toLocal(at, zone) === local) ?? early;
 }
 
-function clockOf(zone) {
-  if (!clocks.has(zone)) clocks.set(zone, new Intl.DateTimeFormat("en-GB", { timeZone: zone, ...SHOWN }));
-  return clocks.get(zone);
+function formatterOf(zone) {
+  if (!formatters.has(zone)) formatters.set(zone, new Intl.DateTimeFormat("en-GB", { timeZone: zone, ...FIELDS }));
+  return formatters.get(zone);
 }

@@ -1,0 +1,75 @@
+// The result of a view: heading, numbers, chart, event types and table.
+
+import { TOTAL, layersOf, ranked, totalsByType } from "./bars.js";
+import { makeChart } from "./chart.js";
+import { byId, show } from "./dom.js";
+import * as format from "./format.js";
+import { showResult } from "./panels.js";
+import { isLive } from "./queries.js";
+import { chartNote, drawStats, makeTypeList, typesOf } from "./stats.js";
+import { drawTable } from "./table.js";
+
+/** @param go Called with a change of the state. `getTypes` returns the chosen types. */
+export function makeResult({ go, getTypes }) {
+  const chart = makeChart(byId("plot"), byId("tip"));
+  const typeList = makeTypeList({
+    toggle(type) {
+      const types = getTypes();
+      go({ types: types.includes(type) ? types.filter((other) => other !== type) : [...types, type] });
+    },
+    chooseAll: () => go({ types: [] }),
+  });
+  /** What the chart shows; null if nothing is drawn. */
+  let view = null;
+
+  /** @param data What `queryChart` and `queryDetails` returned. */
+  function draw(data, state) {
+    const { unit, bars, previous, types } = data;
+    const all = typesOf(data) ?? ranked(totalsByType(bars));
+    const layers = state.view === "stacked" ? layersOf(all, types) : [TOTAL];
+    view = { unit, zone: unit === "hour" ? "UTC" : data.zone, bars, layers, previous: previous?.bars ?? null };
+    showResult();
+    byId("result-title").textContent = byId("result-title").title = state.customer;
+    byId("result-range").textContent = `${format.rangeText(data.range)}, ${data.zone}`;
+    show(byId("empty"), data.total === 0);
+    chart.draw(view);
+    byId("chart-note").textContent = chartNote(data, state.bars);
+    drawTable(view);
+    drawDetails(data);
+  }
+
+  /** Draw only what the details of `data` change. */
+  function drawDetails(data) {
+    drawFreshness(data);
+    drawStats(data);
+    const known = typesOf(data);
+    if (known) typeList.draw(known, data.types, view.layers);
+    // If the range has events of other types only, its newest event is no help.
+    show(byId("to-newest"), data.summary ? data.summary.total === 0 : !data.types.length);
+  }
+
+  /** @param problem Why the data may be out of date; empty if it is not. */
+  function drawFreshness(data, problem = "") {
+    const element = byId("freshness");
+    const updated = data.lastIngestedAt ? `last updated ${format.exact(Date.parse(data.lastIngestedAt))}` : "no updates in this range";
+    element.dataset.state = problem ? "problem" : isLive(data) ? "live" : "still";
+    element.textContent = problem || (isLive(data) ? `Live, ${updated}` : format.capitalized(updated));
+  }
+
+  function clear() {
+    view = null;
+    chart.clear();
+    typeList.collapse();
+  }
+
+  return {
+    draw,
+    drawDetails,
+    drawFreshness,
+    clear,
+    markTypes: typeList.mark,
+    isShown: () => view !== null,
+    layers: () => view.layers,
+    picture: chart.picture,
+  };
+}
