@@ -14,11 +14,10 @@ from pydantic import ValidationError
 from events.auth.keyring import KeyRing
 from events.auth.keystore import DynamoKeyStore
 from events.config import INGEST_PATIENCE_SECONDS, Settings
-from events.dao import DynamoStore
+from events.dao import DynamoStore, WindowedStore
 from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
 from events.dynamodb.bulk import BulkLoader
-from events.dynamodb.windowed import WindowedStore
 from events.errors import InvalidInput
 from events.kafka import check_installed
 from events.service import EventService

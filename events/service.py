@@ -1,4 +1,4 @@
-"""Use cases: take events in, correct them, count them, look them up, prove the counts."""
+"""The use cases: ingest, void and erase events; count them, look them up, prove the counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Protocol
 
 from events import verification
 from events.domain.windows import ALL_TIME
-from events.dynamodb import erasure
 from events.ingest.writer import Ticket, Writer
 from events.models import (
     BucketCount,
@@ -36,29 +35,43 @@ from events.queries import buckets as counting
 from events.queries import changes, exports, lookup, periods
 from events.queries import summary as summaries
 
-_CUSTOMERS_AT_A_TIME = 8
+_TOTALS_AT_A_TIME = 8
 
 
-class Store(counting.Store, lookup.Store, erasure.Store, verification.Store, Protocol):
+class Store(counting.Store, lookup.Store, verification.Store, Protocol):
     """What the use cases need of a database. Every read is strongly consistent."""
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
         """
         Store and count distinct events of one customer and UTC day, each at most once for ever.
 
-        Whatever fails, counters and stored events agree at every moment.
+        At every moment, whatever fails, the counters equal the stored events.
         """
 
     def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
         """
-        Take such events out of the counts, and keep them stored as voided.
+        Stop counting such events and keep them stored as voided.
 
-        Whatever fails, counters and stored events agree at every moment.
+        At every moment, whatever fails, the counters equal the stored events.
+        """
+
+    def erase(self, customer_id: str, *, max_events: int) -> Erasure:
+        """
+        Delete some of a customer's data; repeat until it is complete.
+
+        Any step may be cut off, and steps may run at the same time. After each step the counters
+        equal the events that are left.
+
+        Args:
+            max_events: About how many events one step deletes, at least 1.
+
+        Raises:
+            StoreUnavailable: Repeat the call.
         """
 
     @property
     def changes(self) -> changes.Log:
-        """Which days' counters changed."""
+        """The log of days whose counters changed."""
 
     def announce(self, days: Sequence[tuple[str, str]]) -> None:
         """
@@ -68,23 +81,27 @@ class Store(counting.Store, lookup.Store, erasure.Store, verification.Store, Pro
         """
 
     def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
-        """Listed customers with this prefix, in byte order, from the one after `after` on."""
+        """Registered customers with this prefix in byte order, starting after the id `after`."""
 
     def check(self, *, patience_seconds: float = 0) -> None:
         """
-        One cheap read, by default asked once; raises `StoreUnavailable` or `StoreRefused`.
+        Run one cheap read, by default without retries.
+
+        Raises:
+            StoreUnavailable: The store did not answer within `patience_seconds`.
+            StoreRefused: The store answered with an error that a retry does not change.
         """
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None:
         """
-        Make what tables are not there, and wait until they can be used.
+        Create missing tables and wait until they can be used.
 
         Args:
-            patience_seconds: How long to go on asking; None is the store's own.
+            patience_seconds: How long to retry each request; None uses the store's own value.
         """
 
     def close(self) -> None:
-        """Let go of threads and connections."""
+        """Release threads and connections."""
 
 
 class EventService:
@@ -93,7 +110,7 @@ class EventService:
 
     Args:
         store: Closed with the service.
-        write_threads: Transactions in flight at a time.
+        write_threads: How many transactions may be in flight at the same time.
     """
 
     def __init__(self, store: Store, *, write_threads: int) -> None:
@@ -101,30 +118,29 @@ class EventService:
         self._writer = Writer(
             store.write, store.void, threads=write_threads, announce=store.announce
         )
-        self._listing = ThreadPoolExecutor(_CUSTOMERS_AT_A_TIME, thread_name_prefix="list")
+        self._totals = ThreadPoolExecutor(_TOTALS_AT_A_TIME, thread_name_prefix="totals")
 
     def close(self) -> None:
-        """Finish what was submitted, then let go of everything."""
+        """Write what was submitted, then close the store."""
         self._writer.close()
-        self._listing.shutdown()
+        self._totals.shutdown()
         self._store.close()
 
     def check(self, *, patience_seconds: float = 0) -> None:
-        """One cheap read of the store; raises `StoreUnavailable` or `StoreRefused`."""
+        """Run one cheap read of the store; see `Store.check`."""
         self._store.check(patience_seconds=patience_seconds)
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None:
-        """Make what tables are not there, and wait until they can be used."""
+        """Create missing tables; see `Store.create_tables`."""
         self._store.create_tables(patience_seconds=patience_seconds)
 
     # --- writing ----------------------------------------------------------------------------------
 
     def submit(self, events: Sequence[Event]) -> Ticket:
         """
-        Begin to store and count events; the ticket's `wait` gives the receipt of each.
+        Start to store and count events; the result's `wait` returns the receipts.
 
-        Events of any customers and days, in any order, also ones stored long ago: those are
-        duplicates, for ever.
+        The events may be of any customers and days, in any order, and of any age.
         """
         return self._writer.submit(events)
 
@@ -135,15 +151,15 @@ class EventService:
         Store and count events.
 
         Args:
-            timeout_seconds: After this the store counts as unavailable; None waits for ever.
+            timeout_seconds: How long to wait for the store; None waits for ever.
 
         Returns:
-            The outcome of each, in order. When this returns, all are durable, counted, and seen
-            by the next read.
+            The outcome of each event, in order. All events are then durable, counted and visible
+            to the next read.
 
         Raises:
-            StoreUnavailable: Some may not be stored; the same call again is safe.
-            StoreRefused: The store will not take some of them.
+            StoreUnavailable: Some events may not be stored; repeating the call is safe.
+            StoreRefused: The store refuses some of the events.
         """
         return self.submit(events).wait(timeout_seconds)
 
@@ -151,65 +167,66 @@ class EventService:
         self, events: Sequence[Event], *, reason: str, timeout_seconds: float | None = None
     ) -> list[Outcome]:
         """
-        Take stored events out of the counts, for good: a late retry does not bring them back.
+        Stop counting stored events, permanently: a late retry does not bring them back.
 
         Args:
-            timeout_seconds: As for `ingest`.
+            timeout_seconds: How long to wait for the store; None waits for ever.
 
         Returns:
-            The outcome of each, in order. When this returns, none of them is counted. An event
-            that is not stored leaves no trace: if it comes later, it is counted.
+            The outcome of each event, in order. None of them is counted any more. An event that
+            was not stored leaves no trace: if it is sent later, it counts.
 
         Raises:
-            StoreUnavailable: Some may be counted still; the same call again is safe.
-            StoreRefused: The store will not void some of them.
+            StoreUnavailable: Some events may still count; repeating the call is safe.
+            StoreRefused: The store refuses to void some of the events.
         """
         return self._writer.submit(events, void_reason=reason).wait(timeout_seconds)
 
     def erase(self, customer_id: str, *, max_events: int) -> Erasure:
-        """Erase some of what is stored of a customer; see `erasure.erase`."""
-        return erasure.erase(self._store, customer_id, max_events=max_events)
+        """Delete some of a customer's data; repeat until it is complete. See `Store.erase`."""
+        return self._store.erase(customer_id, max_events=max_events)
 
     def drain(self) -> None:
-        """Return when all that was submitted is answered."""
+        """Return when everything submitted has its receipts."""
         self._writer.drain()
 
     def drop_waiting(self) -> None:
-        """Do not send what is submitted and not under way yet; those tickets fail."""
+        """Fail what is submitted but not yet in flight, instead of sending it."""
         self._writer.drop_waiting()
 
     # --- counting ---------------------------------------------------------------------------------
 
     def buckets(self, query: BucketQuery) -> BucketPage:
-        """A customer's events by UTC hour; see `counting.buckets`."""
+        """A customer's events by UTC hour; see `buckets.buckets`."""
         return counting.buckets(self._store, query)
 
     def periods(self, query: BucketQuery, calendar: Calendar) -> PeriodPage:
-        """The same by day, week or month of a zone; see `periods.periods`."""
+        """A customer's events by day, week or month of a time zone; see `periods.periods`."""
         return periods.periods(self._store, query, calendar)
 
     def all_buckets(self, query: BucketQuery) -> Iterator[BucketCount]:
-        """All of a window by UTC hour, one after the other; see `exports.buckets`."""
+        """All hours of a range, one after the other; see `exports.buckets`."""
         return exports.buckets(self._store, query)
 
     def all_periods(self, query: BucketQuery, calendar: Calendar) -> Iterator[PeriodCount]:
-        """The same by day, week or month of a zone; see `exports.periods`."""
+        """All periods of a range, one after the other; see `exports.periods`."""
         return exports.periods(self._store, query, calendar)
 
     def summary(self, customer_id: str, window: Window) -> Summary:
-        """What there is of a customer in a window; see `summaries.summary`."""
+        """Totals and extremes of a customer's events in a range; see `summary.summary`."""
         return summaries.summary(self._store, customer_id, window)
 
     def customers(
         self, *, window: Window = ALL_TIME, prefix: str = "", after: str | None = None, limit: int
     ) -> CustomerPage:
         """
-        Customers in byte order of their ids, each with the number of its events in a window.
+        Customers in byte order of their ids, each with its number of events in a range.
 
-        A customer without events in the window is listed with 0.
+        Includes customers with 0 events in the range. Runs one count per customer on the page,
+        eight at a time: the cost follows `limit` and the days in the range.
 
         Args:
-            after: The id that the page before ended with; None is the first page.
+            after: The last id of the previous page; None gives the first page.
         """
         names = self._store.customers(prefix=prefix, after=after, limit=limit + 1)
         page = names[:limit]
@@ -217,18 +234,18 @@ class EventService:
         def total(customer_id: str) -> CustomerTotal:
             return CustomerTotal(customer_id, counting.total(self._store, customer_id, window))
 
-        totals = tuple(self._listing.map(total, page))
+        totals = tuple(self._totals.map(total, page))
         return CustomerPage(totals, page[-1] if len(names) > limit else None)
 
     def events(self, query: EventQuery) -> EventPage:
-        """A customer's stored events, voided ones too; see `lookup.find`."""
+        """A customer's stored events, including voided ones; see `lookup.find`."""
         return lookup.find(self._store, query)
 
     def changes(self, since: ChangeCursor | datetime | None, *, limit: int) -> ChangePage:
         """Days whose counters may have changed since a point; see `changes.changes`."""
         return changes.changes(self._store.changes, since, limit=limit)
 
-    # --- proving ----------------------------------------------------------------------------------
+    # --- proof ------------------------------------------------------------------------------------
 
     def verify(
         self,
@@ -238,7 +255,7 @@ class EventService:
         is_repairing: bool = False,
         on_difference: Callable[[Difference], None] = lambda _: None,
     ) -> Verification:
-        """Recount the raw events and compare; see `verification.verify`."""
+        """Recount the raw events and compare the counters; see `verification.verify`."""
         return verification.verify(
             self._store,
             customer_id=customer_id,

@@ -1,156 +1,169 @@
-"""Erasing a customer: step by step, each of which leaves counters and events in agreement."""
+"""Erase a customer in steps; after each step the counters equal the events left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from itertools import groupby
-from typing import Protocol
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any
 
+from events.datamodels import HOURS, Tables, event_of, is_voided
 from events.domain.rollups import fitting
-from events.models import DayCounts, Erasure, Event, StoredEvent
+from events.dynamodb.changefeed import ChangeFeed
+from events.dynamodb.customers import LAST_KEY, Registry
+from events.dynamodb.requests import Calls, ConditionFailed
+from events.dynamodb.transactions import Commits
+from events.models import Erasure, Event
 
-#: Looked at before they are erased; a customer that is written to keeps no step for long.
-_EVENTS_AT_A_TIME = 1_000
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    Item = Mapping[str, Any]
+
+#: Read before they are deleted. Few, so that no item is deleted long after it was read.
+_EVENTS_PER_READ = 1_000
+#: Minutes of the change log that one step searches; a few seconds' work.
+_CHANGE_SLOTS_PER_STEP = 4_000
 
 
-class Store(Protocol):
-    """What an erasure needs of a database. Every read is strongly consistent."""
+class Eraser:
+    """Deletes a customer from all tables; safe to use from many threads."""
 
-    def first_stored(
-        self, customer_id: str, number: int
-    ) -> Sequence[tuple[str, StoredEvent | None]]:
-        """The first items with their keys, in order of keys; None for what is no event."""
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        calls: Calls,
+        tables: Tables,
+        *,
+        registry: Registry,
+        changes: ChangeFeed,
+        transactions: Commits,
+    ) -> None:
+        self._client = client
+        self._calls = calls
+        self._tables = tables
+        self._registry = registry
+        self._changes = changes
+        self._transactions = transactions
 
-    def delete(self, events: Sequence[Event]) -> int:
+    def erase(self, customer_id: str, *, max_events: int) -> Erasure:
         """
-        Delete distinct events of one customer and UTC day and take them out of the counts.
+        Run one step of an erasure; see `service.Store.erase`.
 
-        Returns:
-            How many; those that are not stored, or voided, are left as they are.
+        No state is kept between steps except the mark on the customer's registry item.
         """
-
-    def delete_voided(self, customer_id: str, key: str) -> None:
-        """Delete a voided event; whatever else has this key by now stays."""
-
-    def delete_foreign(self, customer_id: str, key: str) -> None:
-        """Delete an item of the events' table whose key no event can have."""
-
-    def all_counters(self, customer_id: str) -> Iterator[DayCounts | str]:
-        """Every counter item; the key of one that is no counter, as it is."""
-
-    def delete_counter(self, seen: DayCounts) -> bool:
-        """Delete a counter item that is still what was seen; False if it has moved."""
-
-    def delete_foreign_counter(self, customer_id: str, key: str) -> None:
-        """Delete an item of the counters' table that is no counter."""
-
-    def is_listed(self, customer_id: str) -> bool:
-        """Whether the registry of customers has this one."""
-
-    def begin_erasure(self, customer_id: str, *, is_listed: bool) -> datetime | None:
-        """
-        Mark a customer as being erased; a mark that is there stays.
-
-        Args:
-            is_listed: Mark it only if it is listed still; else list it for that.
-
-        Returns:
-            The time of the mark; None if it is not listed any more.
-        """
-
-    def seconds_to_wait(self, since: datetime) -> float:
-        """How long until every write that began before the mark has ended."""
-
-    def forget_changes(self, customer_id: str, since: datetime) -> bool:
-        """
-        Take a customer marked at `since` off the list of changes, some of it each time.
-
-        Returns:
-            Whether nothing of it is left there.
-        """
-
-    def finish_erasure(self, customer_id: str, since: datetime) -> bool:
-        """Take a customer off the list; False if something was written since the mark."""
-
-
-def erase(store: Store, customer_id: str, *, max_events: int) -> Erasure:
-    """
-    One step of erasing a customer: call it again, after its `wait_seconds`, until it is complete.
-
-    Nothing has to be remembered between steps, and any of them may be cut off. Questions asked
-    meanwhile are answered with what is left, exactly. While events of the customer keep arriving
-    it is never complete: first stop those who send them.
-
-    Args:
-        max_events: About how many events one step erases, from 1 on.
-
-    Raises:
-        StoreUnavailable: The same call again goes on.
-    """
-    is_something_left = not _is_nothing_left(store, customer_id)
-    if not is_something_left and not store.is_listed(customer_id):
-        return Erasure(0, is_complete=True)
-    # Where nothing is left, another one may be erasing it, and take it off the list just now.
-    since = store.begin_erasure(customer_id, is_listed=not is_something_left)
-    if since is None:
-        return Erasure(0, is_complete=_is_nothing_left(store, customer_id))
-    erased = 0
-    while erased < max_events:
-        # Read anew each time: nothing is deleted for what it was long ago.
-        number = min(_EVENTS_AT_A_TIME, max_events - erased)
-        items = store.first_stored(customer_id, number)
-        if not items:
-            break
-        erased += _erase_items(store, customer_id, items)
-    else:
-        return Erasure(erased, is_complete=False)
-    # The counters are read before it is seen that no event is left, so one that has not moved
-    # since then counts none.
-    counters = list(store.all_counters(customer_id))
-    if store.first_stored(customer_id, 1):
-        return Erasure(erased, is_complete=False)
-    for counter in counters:
-        if isinstance(counter, str):
-            store.delete_foreign_counter(customer_id, counter)
+        is_empty = self._is_empty(customer_id)
+        if is_empty and not self._registry.is_listed(customer_id):
+            return Erasure(0, is_complete=True)
+        # If nothing is left, another process may be removing the registry item at this moment.
+        since = self._registry.begin_erasure(customer_id, is_listed=is_empty)
+        if since is None:
+            return Erasure(0, is_complete=self._is_empty(customer_id))
+        erased = 0
+        while erased < max_events:
+            items = self._events(customer_id, min(_EVENTS_PER_READ, max_events - erased))
+            if not items:
+                break
+            erased += self._delete_events(items)
         else:
-            store.delete_counter(counter)
-    wait_seconds = store.seconds_to_wait(since)
-    if wait_seconds:
-        return Erasure(erased, is_complete=False, wait_seconds=wait_seconds)
-    is_complete = (
-        _is_nothing_left(store, customer_id)
-        and store.forget_changes(customer_id, since)
-        and store.finish_erasure(customer_id, since)
-    )
-    return Erasure(erased, is_complete)
+            return Erasure(erased, is_complete=False)
+        # Read the counters first, then check that no event is left. So a counter that has not
+        # changed since it was read counts no event.
+        counters = list(self._counters(customer_id))
+        if self._events(customer_id, 1):
+            return Erasure(erased, is_complete=False)
+        for counter in counters:
+            self._delete_counter(counter)
+        wait_seconds = self._registry.seconds_to_wait(since)
+        if wait_seconds:
+            return Erasure(erased, is_complete=False, wait_seconds=wait_seconds)
+        is_complete = (
+            self._is_empty(customer_id)
+            and self._forget_changes(customer_id, since)
+            and self._registry.finish_erasure(customer_id, since)
+        )
+        return Erasure(erased, is_complete)
 
+    def _is_empty(self, customer_id: str) -> bool:
+        """Whether the customer has neither events nor counters."""
+        return not self._events(customer_id, 1) and not any(self._counters(customer_id))
 
-def _is_nothing_left(store: Store, customer_id: str) -> bool:
-    return (
-        not store.first_stored(customer_id, 1)
-        and next(store.all_counters(customer_id), None) is None
-    )
+    def _events(self, customer_id: str, limit: int) -> Sequence[Item]:
+        """The customer's first items, including voided events and items that are not events."""
+        pages = self._calls.pages(
+            self._tables.events, "event_key", customer_id, "\0", LAST_KEY, Limit=limit
+        )
+        return list(islice((item for page in pages for item in page["Items"]), limit))
 
+    def _counters(self, customer_id: str) -> Iterator[Item]:
+        pages = self._calls.pages(self._tables.counts, "counter_key", customer_id, "\0", LAST_KEY)
+        return (item for page in pages for item in page["Items"])
 
-def _erase_items(
-    store: Store, customer_id: str, items: Sequence[tuple[str, StoredEvent | None]]
-) -> int:
-    erased = 0
-    counted: list[Event] = []
-    for key, stored in items:
-        if stored is None:
-            store.delete_foreign(customer_id, key)
+    def _delete_events(self, items: Sequence[Item]) -> int:
+        """Delete items of one customer, in key order; returns how many."""
+        erased = 0
+        counted: list[Event] = []
+        for item in items:
+            key = {name: item[name] for name in ("customer_id", "event_key")}
+            try:
+                event = event_of(item["customer_id"]["S"], item["event_key"]["S"])
+            except ValueError:  # not an event, so nothing counts it
+                self._calls.one(self._client.delete_item, TableName=self._tables.events, Key=key)
+                erased += 1
+                continue
+            if not is_voided(item):
+                counted.append(event)
+                continue
+            # If the answer to a first attempt was lost, the event may be stored anew and counted.
+            with suppress(ConditionFailed):
+                self._calls.one(
+                    self._client.delete_item,
+                    TableName=self._tables.events,
+                    Key=key,
+                    ConditionExpression="attribute_exists(voided_at)",
+                )
             erased += 1
-        elif stored.voided_at is not None:
-            store.delete_voided(customer_id, key)
-            erased += 1
-        else:
-            counted.append(stored.event)
-    for _, group in groupby(counted, lambda event: event.timestamp.toordinal()):
-        left = list(group)
-        while left:
-            batch = left[: fitting(left)]
-            erased += store.delete(batch)
-            left = left[len(batch) :]
-    return erased
+        for _, group in groupby(counted, lambda event: event.timestamp.date()):
+            day = list(group)
+            while day:
+                batch = day[: fitting(day)]
+                erased += self._transactions.delete(batch)
+                day = day[len(batch) :]
+        return erased
+
+    def _delete_counter(self, item: Item) -> None:
+        """Delete a counter unless it has changed since it was read."""
+        key = {name: item[name] for name in ("customer_id", "counter_key")}
+        names = {f"#a{index}": name for index, name in enumerate(sorted({*item, *HOURS}))}
+        condition = " AND ".join(
+            f"{alias} = {alias.replace('#', ':')}"
+            if name in item
+            else f"attribute_not_exists({alias})"
+            for alias, name in names.items()
+        )
+        with suppress(ConditionFailed):
+            self._calls.one(
+                self._client.delete_item,
+                TableName=self._tables.counts,
+                Key=key,
+                # A repeated delete whose first answer was lost finds no item.
+                ConditionExpression=f"attribute_not_exists(customer_id) OR ({condition})",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues={
+                    alias.replace("#", ":"): item[name]
+                    for alias, name in names.items()
+                    if name in item
+                },
+            )
+
+    def _forget_changes(self, customer_id: str, since: datetime) -> bool:
+        """Delete some of the customer's change log; returns whether none is left."""
+        reached = self._changes.forget_customer(
+            customer_id,
+            self._registry.changes_forgotten_until(customer_id, since),
+            most=_CHANGE_SLOTS_PER_STEP,
+        )
+        if reached is not None:
+            self._registry.note_changes_forgotten(customer_id, since, reached)
+        return reached is None

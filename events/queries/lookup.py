@@ -23,9 +23,9 @@ class Store(Protocol):
         after: str | None,
         is_newest_first: bool,
         page_size: int,
-    ) -> Iterator[tuple[str, StoredEvent | None]]:
+    ) -> Iterator[tuple[str, StoredEvent]]:
         """
-        All events stored in a window with their keys, voided ones too; None for what is no event.
+        All events stored in a window with their keys, including voided events.
 
         Args:
             after: A key inside the window, from which on to go; None is its beginning.
@@ -61,7 +61,7 @@ def find(store: Store, query: EventQuery) -> EventPage:
             # There is more, though perhaps nothing that was asked for.
             return EventPage(tuple(found), last)
         last = key
-        if stored is not None and _is_asked_for(stored, query):
+        if _is_asked_for(stored, query):
             found.append(stored)
     return EventPage(tuple(found))
 

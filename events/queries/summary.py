@@ -65,6 +65,6 @@ def _edge(
         page_size=_AT_A_TIME,
     )
     for _, each in islice(stored, MOST_LOOKED_AT):
-        if each is not None and each.voided_at is None:
+        if each.voided_at is None:
             return each.event.timestamp
     return None

@@ -125,7 +125,7 @@ def test_the_store_itself_refuses_what_a_command_may_ask(windowed: Settings) -> 
     with pytest.raises(NotAllowed):
         store.write([event()])
     with pytest.raises(NotAllowed):
-        list(store.all_event_keys("acme"))
+        list(store.counted_events("acme"))
     with pytest.raises(InvalidWindow):
         store.count_events("acme", [Window(HOUR_ZERO, HOUR_ZERO + HOUR - MICROSECOND)])
     assert store.count_events("acme", []) == []

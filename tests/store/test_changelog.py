@@ -7,11 +7,11 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +21,14 @@ from botocore.exceptions import ReadTimeoutError
 
 from events.bootstrap import make_client
 from events.config import Settings
-from events.dao import DynamoStore
+from events.dao import DynamoStore, Timing
 from events.datamodels import REGISTRY, Tables, registry_key
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp, utc_now
 from events.domain.windows import ALL_TIME
 from events.dynamodb.changeitems import CHANGE_SHARDS, EXPIRES_AT
 from events.dynamodb.changelog import ChangeLog
-from events.dynamodb.customers import Registry
-from events.dynamodb.erasure import erase
-from events.dynamodb.requests import Calls, GarbledAnswer
+from events.dynamodb.requests import GarbledAnswer
 from events.dynamodb.slots import KEPT
 from events.errors import ChangesForgotten, InvalidWindow, StoreRefused, StoreUnavailable
 from events.models import Change, ChangeCursor, DayCounts, Outcome
@@ -45,6 +43,9 @@ if TYPE_CHECKING:
 
 SLOT = timedelta(seconds=0.2)
 GRACE = timedelta(seconds=0.2)
+QUICK = Timing(registered_for_seconds=0, request_seconds=0, slot=SLOT, grace=GRACE)
+#: With slots of a minute.
+SLOW = Timing(registered_for_seconds=0, request_seconds=0)
 #: Until whatever is under way is settled.
 SETTLED = 0.5
 
@@ -72,8 +73,7 @@ def opened(client: DynamoDBClient, tables: Tables, **more: Any) -> Iterator[Dyna
         tables,
         **{
             "retry": RetryPolicy(5),
-            "make_registry": partial(Registry, listed_for_seconds=0, grace_seconds=0),
-            "make_changes": partial(ChangeLog, slot=SLOT, grace=GRACE),
+            "timing": QUICK,
             **more,
         },
     )
@@ -129,8 +129,8 @@ def days(found: list[Change]) -> set[tuple[str, str]]:
 def test_a_day_is_listed_before_the_request_that_changes_it(
     client: DynamoDBClient, tables: Tables, sent: list[str]
 ) -> None:
-    slots = partial(ChangeLog, slot=timedelta(seconds=2), grace=timedelta(seconds=20))
-    with opened(client, tables, make_changes=slots) as store:
+    slots = replace(QUICK, slot=timedelta(seconds=2), grace=timedelta(seconds=20))
+    with opened(client, tables, timing=slots) as store:
         store.create_tables()
         store.write([event()])
         assert sent[-2:] == ["PutItem", "TransactWriteItems"]
@@ -152,7 +152,7 @@ def test_voided_events_are_listed(store: DynamoStore) -> None:
 def test_a_day_is_listed_once_in_a_slot_however_many_requests_change_it(
     client: DynamoDBClient, tables: Tables, sent: list[str]
 ) -> None:
-    with opened(client, tables, make_changes=ChangeLog) as store:
+    with opened(client, tables, timing=SLOW) as store:
         store.create_tables()
         store.write([event("t-0")])
         sent.clear()
@@ -167,8 +167,8 @@ def test_days_that_are_expected_are_listed_together(
     client: DynamoDBClient, tables: Tables, sent: list[str]
 ) -> None:
     events = [event(customer_id=f"customer-{number}") for number in range(60)]
-    slots = partial(ChangeLog, slot=timedelta(minutes=5), grace=timedelta(0))
-    with opened(client, tables, make_changes=slots) as store:
+    slots = replace(QUICK, slot=timedelta(minutes=5), grace=timedelta(0))
+    with opened(client, tables, timing=slots) as store:
         store.create_tables()
         store.announce([(each.customer_id, DAY_ZERO) for each in events])
         sent.clear()
@@ -198,7 +198,7 @@ def test_a_day_that_came_back_unlisted_from_a_request_for_many_is_listed_by_itse
         ).encode()
         del response_dict["headers"]["x-amz-crc32"]
 
-    with opened(client, tables, make_changes=partial(ChangeLog, slot=DAY)) as store:
+    with opened(client, tables, timing=replace(SLOW, slot=DAY)) as store:
         store.create_tables()
         store.announce([("globex", DAY_ZERO), ("initech", DAY_ZERO)])
         sent.clear()
@@ -281,7 +281,7 @@ def test_a_change_is_listed_again_if_only_its_answer_shows_how_late_it_was(
         at = parsedate_to_datetime(response_dict["headers"]["date"]) + timedelta(hours=1)
         response_dict["headers"]["date"] = format_datetime(at, usegmt=True)
 
-    with opened(client, tables, make_changes=ChangeLog) as store:
+    with opened(client, tables, timing=SLOW) as store:
         store.create_tables()
         store._changes.ensure("acme", DAY_ZERO)
         client.meta.events.register("before-parse.dynamodb", date_later)
@@ -300,8 +300,8 @@ def test_a_repair_is_listed_before_each_attempt(
         time.sleep(2.1)
         raise ReadTimeoutError(endpoint_url="", error="injected")
 
-    slots = partial(ChangeLog, slot=timedelta(seconds=2), grace=timedelta(seconds=20))
-    with opened(client, tables, make_changes=slots) as store:
+    slots = replace(QUICK, slot=timedelta(seconds=2), grace=timedelta(seconds=20))
+    with opened(client, tables, timing=slots) as store:
         store.create_tables()
         client.meta.events.register("before-send.dynamodb.UpdateItem", fail)
         sent.clear()
@@ -344,8 +344,8 @@ def test_a_writer_whose_clock_is_off_lists_by_the_store_s(
     def wrong() -> datetime:
         return utc_now() + timedelta(hours=hours)
 
-    slots = partial(ChangeLog, slot=timedelta(seconds=10), grace=GRACE)
-    with opened(client, tables, now=wrong, make_changes=slots) as store:
+    slots = replace(QUICK, slot=timedelta(seconds=10), grace=GRACE)
+    with opened(client, tables, now=wrong, timing=slots) as store:
         store.create_tables()
         began = datetime.now(UTC)
         store.write([event()])
@@ -374,8 +374,8 @@ def test_threads_that_find_the_clock_wrong_at_once_all_list_by_the_store_s(
     def wrong() -> datetime:
         return utc_now() + timedelta(hours=hours)
 
-    slots = partial(ChangeLog, slot=timedelta(seconds=10), grace=GRACE)
-    with opened(client, tables, now=wrong, make_changes=slots) as store:
+    slots = replace(QUICK, slot=timedelta(seconds=10), grace=GRACE)
+    with opened(client, tables, now=wrong, timing=slots) as store:
         store.create_tables()
 
         def let_another_be_first(**_: Any) -> None:
@@ -427,7 +427,7 @@ def test_any_id_is_listed_and_can_be_forgotten(store: DynamoStore, customer_id: 
 
 def erased(store: DynamoStore, customer_id: str) -> bool:
     for _ in range(100):
-        step = erase(store, customer_id, max_events=1_000)
+        step = store.erase(customer_id, max_events=1_000)
         if step.is_complete:
             return True
         time.sleep(step.wait_seconds)
@@ -475,8 +475,8 @@ def test_a_full_page_looks_no_further(store: DynamoStore, sent: list[str]) -> No
 def test_nothing_is_known_from_before_the_table_was_made_nor_longer_ago_than_is_kept(
     client: DynamoDBClient, tables: Tables
 ) -> None:
-    short = partial(ChangeLog, slot=SLOT, grace=GRACE, kept=timedelta(seconds=1))
-    with opened(client, tables) as store, opened(client, tables, make_changes=short) as forgetful:
+    short = replace(QUICK, slot=SLOT, grace=GRACE, kept=timedelta(seconds=1))
+    with opened(client, tables) as store, opened(client, tables, timing=short) as forgetful:
         store.create_tables()
         made_at = store.changes.known_from()
         with pytest.raises(ChangesForgotten):
@@ -489,7 +489,7 @@ def test_nothing_is_known_from_before_the_table_was_made_nor_longer_ago_than_is_
 def test_a_place_in_a_list_from_before_it_was_made_anew_in_the_same_minute_is_refused(
     client: DynamoDBClient, tables: Tables
 ) -> None:
-    with opened(client, tables, make_changes=ChangeLog) as store:
+    with opened(client, tables, timing=SLOW) as store:
         store.create_tables()
         first = changes(store.changes, None, limit=1).next_cursor
         assert changes(store.changes, first, limit=1).next_cursor == first
@@ -516,7 +516,7 @@ def test_after_counters_were_filled_past_the_list_followers_begin_anew(
 def test_what_was_listed_in_the_minute_of_a_gap_does_not_seem_to_be_all_of_it(
     client: DynamoDBClient, tables: Tables
 ) -> None:
-    with opened(client, tables, make_changes=ChangeLog) as store:
+    with opened(client, tables, timing=SLOW) as store:
         store.create_tables()
         now = datetime.now(UTC)
         store._changes.note_gap()
@@ -574,14 +574,14 @@ def test_an_erasure_clears_a_long_list_in_steps_and_goes_on_where_it_was(
     store: DynamoStore, sent: list[str]
 ) -> None:
     store.write([event()])
-    since = store.begin_erasure("acme", is_listed=True)
+    since = store._registry.begin_erasure("acme", is_listed=True)
     assert since is not None
     start = datetime.now(UTC) - timedelta(minutes=20)
     store._registry.note_changes_forgotten("acme", since, slot_of(start))
     sent.clear()
-    assert not store.forget_changes("acme", since)
-    assert sent.count("Query") == 4_000
-    assert store.forget_changes("acme", since)
+    assert not store.erase("acme", max_events=10).is_complete
+    assert 4_000 <= sent.count("Query") < 4_020
+    assert erased(store, "acme")
     assert days(all_changes(store)) == set()
 
 
@@ -607,18 +607,13 @@ class WatchedExecutor(ThreadPoolExecutor):
             self._open -= 1
 
 
-def test_an_erasure_leaves_room_for_other_readers(client: DynamoDBClient, tables: Tables) -> None:
+def test_an_erasure_leaves_room_for_other_readers(
+    store: DynamoStore, client: DynamoDBClient, tables: Tables
+) -> None:
     with WatchedExecutor() as readers:
-
-        def on_these(
-            client: DynamoDBClient, calls: Calls, tables: Tables, _: Executor, **more: Any
-        ) -> ChangeLog:
-            return ChangeLog(client, calls, tables, readers, slot=SLOT, grace=GRACE, **more)
-
-        with opened(client, tables, make_changes=on_these) as store:
-            store.create_tables()
-            start = slot_of(datetime.now(UTC) - timedelta(minutes=1))
-            assert store.changes.forget_customer("acme", start, most=200) == start + 200 * SLOT
+        log = ChangeLog(client, store._calls, tables, readers, now=utc_now, slot=SLOT, grace=GRACE)
+        start = slot_of(datetime.now(UTC) - timedelta(minutes=1))
+        assert log.feed.forget_customer("acme", start, most=200) == start + 200 * SLOT
     assert readers.most_open <= 64
 
 
@@ -669,8 +664,8 @@ def test_a_change_whose_list_was_made_in_the_next_slot_is_told_to_who_begins_wit
 
     store.write([event()])
     client.delete_table(TableName=tables.changes)
-    in_seconds = partial(ChangeLog, slot=second, grace=second)
-    with opened(client, tables, make_changes=in_seconds) as after:
+    in_seconds = replace(QUICK, slot=second, grace=second)
+    with opened(client, tables, timing=in_seconds) as after:
         client.meta.events.register("before-send.dynamodb.CreateTable", wait_for_the_next_slot)
         after.write([event("t-1")])
         time.sleep(3 * second.total_seconds())

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from events.bootstrap import make_client
 from events.config import Settings
-from events.dao import DynamoStore
+from events.dao import DynamoStore, Timing
 from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
 from events.domain.windows import ALL_TIME
-from events.dynamodb.customers import Registry
-from events.dynamodb.erasure import erase
 from events.models import (
     BucketQuery,
     Erasure,
@@ -30,7 +25,6 @@ from events.models import (
 )
 from events.queries.lookup import MOST_LOOKED_AT, find
 from events.service import EventService
-from tests.support.database import Database
 from tests.support.factories import (
     DAY,
     HOUR,
@@ -41,7 +35,7 @@ from tests.support.factories import (
     many_events,
     stored_key,
 )
-from tests.support.fakes import DynamoBackDoor, MemoryStore, Subject, dynamodb_subject
+from tests.support.fakes import DynamoBackDoor, Subject, dynamodb_subject
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -50,25 +44,6 @@ if TYPE_CHECKING:
 INSERTED, DUPLICATE, VOIDED = Outcome.INSERTED, Outcome.DUPLICATE, Outcome.VOIDED
 ALREADY_VOIDED, NOT_FOUND = Outcome.ALREADY_VOIDED, Outcome.NOT_FOUND
 NOTHING = Contents()
-
-
-@pytest.fixture(scope="module")
-def client(database: Database) -> Iterator[DynamoDBClient]:
-    client = make_client(Settings(dynamodb_endpoint_url=database.endpoint_url))
-    yield client
-    client.close()
-
-
-@pytest.fixture(params=["memory", "dynamodb"])
-def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
-    if request.param == "memory":
-        memory = MemoryStore()
-        yield Subject(memory, memory)
-        return
-    client: DynamoDBClient = request.getfixturevalue("client")
-    registry = partial(Registry, listed_for_seconds=0.05, grace_seconds=0.05)
-    with dynamodb_subject(client, f"t{uuid.uuid4().hex}", make_registry=registry) as subject:
-        yield subject
 
 
 @pytest.fixture
@@ -273,9 +248,7 @@ def test_a_question_looks_through_a_bounded_number_of_events() -> None:
         def __init__(self) -> None:
             self.looked_at = 0
 
-        def stored_events(
-            self, *_: object, **__: object
-        ) -> Iterator[tuple[str, StoredEvent | None]]:
+        def stored_events(self, *_: object, **__: object) -> Iterator[tuple[str, StoredEvent]]:
             while True:
                 self.looked_at += 1
                 yield f"key-{self.looked_at}", StoredEvent(event("x"), HOUR_ZERO)
@@ -309,18 +282,31 @@ def test_an_erased_customer_leaves_nothing_in_any_table_and_the_others_everythin
     assert subject.tables.contents() == expected_contents(others)
 
 
-def test_an_event_that_was_sent_anew_is_not_deleted_for_its_voided_namesake(
-    subject: Subject, service: EventService
+def before_once(client: DynamoDBClient, operation: str, act: Callable[[], object]) -> None:
+    """Run `act` before the client sends its next request of this kind."""
+    name = f"before-send.dynamodb.{operation}"
+
+    def hook(**_: object) -> None:
+        client.meta.events.unregister(name, hook)
+        act()
+
+    client.meta.events.register(name, hook)
+
+
+def test_an_event_stored_again_survives_the_delete_of_its_voided_item(
+    dynamodb: Subject, shared_client: DynamoDBClient
 ) -> None:
-    """As when the answer to a first deletion was lost, and the event came in before the second."""
-    service.ingest([event("a")])
-    before = subject.tables.contents()
-    subject.store.delete_voided("acme", stored_key(event("a")))
-    assert subject.tables.contents() == before
-    service.void([event("a")], reason="x")
-    subject.store.delete_voided("acme", stored_key(event("a")))
-    assert subject.tables.contents().events == []
-    subject.store.delete_voided("acme", stored_key(event("a")))
+    """As if the answer to a first delete was lost, and the event came before the second."""
+    dynamodb.store.write([event("a")])
+    dynamodb.store.void([event("a")], "x")
+
+    def store_again() -> None:
+        dynamodb.tables.drop_event(event("a"))
+        assert dynamodb.store.write([event("a")]) == [INSERTED]
+
+    before_once(shared_client, "DeleteItem", store_again)
+    assert dynamodb.store.erase("acme", max_events=1) == Erasure(1, is_complete=False)
+    assert dynamodb.tables.contents() == expected_contents([event("a")])
 
 
 def test_counts_are_exact_after_each_step(service: EventService) -> None:
@@ -332,14 +318,13 @@ def test_counts_are_exact_after_each_step(service: EventService) -> None:
     assert service.verify().events == 80
 
 
-def test_an_erasure_that_another_one_finished_meanwhile_lists_nobody_again(
-    subject: Subject, service: EventService
+def test_an_erasure_finished_by_another_process_registers_nobody(
+    dynamodb: Subject, shared_client: DynamoDBClient
 ) -> None:
-    subject.store.register("acme")
-    assert subject.store.begin_erasure("nobody", is_listed=True) is None
-    assert subject.tables.contents() == Contents(customers=["acme"])
-    assert erase_all(service, "acme") == 0
-    assert subject.tables.contents() == NOTHING
+    dynamodb.store.register("acme")
+    before_once(shared_client, "UpdateItem", lambda: dynamodb.tables.unlist("acme"))
+    assert dynamodb.store.erase("acme", max_events=1) == Erasure(0, is_complete=True)
+    assert dynamodb.tables.contents() == NOTHING
 
 
 def test_a_customer_that_nobody_knows_is_erased_at_once(
@@ -367,19 +352,19 @@ def test_an_erased_customer_can_come_again(subject: Subject, service: EventServi
 
 
 def test_what_is_written_meanwhile_is_erased_too_and_the_list_is_right_at_every_end(
-    settings: Settings, client: DynamoDBClient
+    settings: Settings, shared_client: DynamoDBClient
 ) -> None:
     """A second process writes on, with what it remembers of the list, until it is told to stop."""
-    registry = partial(Registry, listed_for_seconds=0.3, grace_seconds=0.3)
+    timing = Timing(registered_for_seconds=0.3, request_seconds=0.3)
     with dynamodb_subject(
-        client, settings.dynamodb_events_table_name, make_registry=registry
+        shared_client, settings.dynamodb_events_table_name, timing=timing
     ) as subject:
         eraser = subject.store
         writer = DynamoStore(
-            client,
+            shared_client,
             Tables.named(settings.dynamodb_events_table_name),
             retry=RetryPolicy(10),
-            make_registry=registry,
+            timing=timing,
         )
         is_over = threading.Event()
         written = 0
@@ -397,14 +382,14 @@ def test_what_is_written_meanwhile_is_erased_too_and_the_list_is_right_at_every_
                 is_over.wait(0.01)
             erased = 0
             for _ in range(30):
-                step = erase(eraser, "acme", max_events=1_000)
+                step = eraser.erase("acme", max_events=1_000)
                 erased += step.events
                 assert not step.is_complete, "it was written to all the time"
                 is_over.wait(min(step.wait_seconds, 0.05))
         finally:
             is_over.set()
             thread.join()
-        while not (step := erase(eraser, "acme", max_events=1_000)).is_complete:
+        while not (step := eraser.erase("acme", max_events=1_000)).is_complete:
             erased += step.events
             threading.Event().wait(step.wait_seconds)
         assert erased + step.events == written

@@ -6,7 +6,6 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,10 @@ from events.auth.keystore import DynamoKeyStore
 from events.bootstrap import make_client, make_key_store, make_store
 from events.cli import main as cli
 from events.config import Settings
-from events.dao import DynamoStore
+from events.dao import DynamoStore, Timing
 from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
 from events.domain.windows import LATEST
-from events.dynamodb.customers import Registry
 from events.models import ChangeCursor
 from events.service import EventService
 from ingest_events_from_file import main as ingest
@@ -244,7 +242,7 @@ def test_erase_asks_for_what_its_policy_allows(
         Tables.named(recorded.dynamodb_events_table_name),
         retry=RetryPolicy(10),
         may_make_tables=False,
-        make_registry=partial(Registry, listed_for_seconds=0, grace_seconds=0),
+        timing=Timing(registered_for_seconds=0, request_seconds=0),
     )
     service = EventService(store, write_threads=1)
     events = [event("t-1"), event("t-2")]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from events import verification
-from events.bootstrap import make_client
-from events.config import Settings
 from events.domain.windows import EARLIEST, LATEST
 from events.models import Difference, Event, Verification, Window
 from events.service import EventService, Store
-from tests.support.database import Database
 from tests.support.factories import (
     DAY,
     DAY_ZERO,
@@ -27,11 +24,7 @@ from tests.support.factories import (
     expected_contents,
     many_events,
 )
-from tests.support.fakes import MemoryStore, SpyStore, Subject, dynamodb_subject
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
+from tests.support.fakes import MemoryStore, SpyStore, Subject
 
 #: Two hours of two days: on the first a login at 00, a login and two calls at 05.
 EVENTS = [
@@ -45,30 +38,11 @@ CLEAN = Verification(customers=1, days=2, events=5)
 NEXT_DAY = "2021-03-02"
 
 
-@pytest.fixture(scope="module")
-def client(database: Database) -> Iterator[DynamoDBClient]:
-    client = make_client(Settings(dynamodb_endpoint_url=database.endpoint_url))
-    yield client
-    client.close()
-
-
-@pytest.fixture(params=["memory", "dynamodb"])
-def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
-    """A store that holds `EVENTS`."""
-    if request.param == "memory":
-        memory = MemoryStore()
-        yield holding_events(Subject(memory, memory))
-        return
-    settings: Settings = request.getfixturevalue("settings")
-    client: DynamoDBClient = request.getfixturevalue("client")
-    with dynamodb_subject(client, settings.dynamodb_events_table_name) as subject:
-        yield holding_events(subject)
-
-
-def holding_events(subject: Subject) -> Subject:
+@pytest.fixture(autouse=True)
+def _events(subject: Subject) -> None:
+    """Every store here holds `EVENTS`."""
     for group in days_of(EVENTS):
         subject.store.write(group)
-    return subject
 
 
 def verify(
@@ -222,7 +196,7 @@ def test_each_difference_is_mended(subject: Subject, damage: Callable[[Subject],
     kept = subject.tables.contents()
     # Counters that were put to nothing may stay behind.
     counters = {key: hours for key, hours in kept.counters.items() if hours}
-    stored = [each for each in subject.store.all_event_keys("acme") if isinstance(each, Event)]
+    stored = [each for each in subject.store.counted_events("acme") if isinstance(each, Event)]
     assert replace(kept, counters=counters) == expected_contents(stored)
 
 
@@ -445,13 +419,9 @@ class HalfSeen(SpyStore):
         if self._reads >= 0:
             yield event("early", timestamp=HOUR_ZERO)
 
-    def event_keys(self, customer_id: str, window: Window) -> Iterator[Event | str]:
+    def counted_events(self, *args: Any, **options: Any) -> Iterator[Event]:
         yield from self._early()
-        yield from super().event_keys(customer_id, window)
-
-    def all_event_keys(self, customer_id: str) -> Iterator[Event | str]:
-        yield from self._early()
-        yield from super().all_event_keys(customer_id)
+        yield from self._store.counted_events(*args, **options)
 
 
 def test_a_difference_that_only_one_recount_of_the_day_shows_is_none(subject: Subject) -> None:
@@ -471,7 +441,7 @@ def test_a_day_whose_counters_never_stand_still_is_unsettled(subject: Subject) -
     places = iter(range(1_000))
 
     def write(name: str) -> None:
-        if name in ("event_keys", "all_event_keys"):
+        if name in ("counted_events",):
             subject.store.write([event(f"more-{next(places)}", timestamp=HOUR_ZERO + HOUR)])
 
     told: list[Difference] = []
@@ -488,7 +458,7 @@ def test_a_difference_on_a_day_that_never_stands_still_is_unsettled(subject: Sub
     places = iter(range(1_000))
 
     def write(name: str) -> None:
-        if name == "event_keys":
+        if name == "counted_events":
             subject.store.write([event(f"more-{next(places)}", timestamp=HOUR_ZERO + 5 * HOUR)])
 
     found = verify(SpyStore(subject.store, write), is_repairing=True)
@@ -504,7 +474,7 @@ def test_an_hour_that_stands_still_is_judged_while_another_never_does(
     places = iter(range(1_000))
 
     def write(name: str) -> None:
-        if name == "event_keys":
+        if name == "counted_events":
             subject.store.write([event(f"more-{next(places)}", timestamp=HOUR_ZERO + 9 * HOUR)])
 
     found = verify(SpyStore(subject.store, write), is_repairing=is_repairing)
@@ -544,9 +514,11 @@ def test_each_repair_rests_on_two_recounts_of_its_own() -> None:
 
     spy = SpyStore(memory, spoil_once)
     found = verify(spy, is_repairing=True)
-    recounts = [name for name in spy.names() if name in ("event_keys", "repair")]
+    recounts = [name for name in spy.names() if name in ("counted_events", "repair")]
     # The counter that moved is a new difference: what was sure of the old one says nothing of it.
-    assert recounts == [*["event_keys"] * 2, "repair", *["event_keys"] * 2, "repair", "event_keys"]
+    recount = "counted_events"
+    # The first recount is of all days.
+    assert recounts[1:] == [recount, recount, "repair", recount, recount, "repair", recount]
     assert (found.repaired, found.unsettled) == (1, ())
 
 
@@ -558,7 +530,7 @@ def test_the_pauses_between_recounts_grow() -> None:
         memory,
         lambda name: (
             memory.set_counter("acme", DAY_ZERO, None, {0: next(places)})
-            if name == "event_keys"
+            if name == "counted_events"
             else None
         ),
     )

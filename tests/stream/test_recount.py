@@ -243,7 +243,7 @@ def test_counts_that_are_loaded_without_events_equal_the_recount(
     assert store.customers(prefix="", after=None, limit=9) == [
         f"customer-{each}" for each in range(3)
     ]
-    assert list(store.event_keys("customer-0", recount.days_between(None, None))) == []
+    assert list(store.counted_events("customer-0", recount.days_between(None, None))) == []
 
 
 def test_tables_that_hold_something_are_not_loaded_into(

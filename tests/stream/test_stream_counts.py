@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from events.archive.archiver import Archiver
 from events.bootstrap import make_store
 from events.config import Settings
 from events.domain.windows import hour_of_day
-from events.models import DayCounts
 from jobs import recount, stream_counts
 from jobs.lib.frames import micros_of
 from jobs.lib.session import opened_session
@@ -171,8 +171,11 @@ def served(settings: Settings) -> Counts:
     found: dict[tuple[str, str, datetime], int] = {}
     totals: Counter[tuple[str, datetime]] = Counter()
     for customer_id in store.customers(prefix="", after=None, limit=100):
-        for counter in store.all_counters(customer_id):
-            assert isinstance(counter, DayCounts)
+        counters = (
+            store.day_counts(customer_id, "0001-01-01", "9999-12-31", by_type=by_type)
+            for by_type in (False, True)
+        )
+        for counter in chain.from_iterable(counters):
             for hour, count in counter.hours.items():
                 at = hour_of_day(counter.day, hour)
                 if counter.event_type is None:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import random
 import sys
 from datetime import timedelta
-from functools import partial
 
 from events.bootstrap import make_client
 from events.config import Settings
-from events.dao import DynamoStore
+from events.dao import DynamoStore, Timing
 from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
-from events.dynamodb.changelog import ChangeLog
 from events.service import EventService
 from tests.support.factories import many_events
 
@@ -33,7 +31,7 @@ def make_store(url: str, table: str) -> DynamoStore:
         make_client(settings),
         Tables.named(table),
         retry=RetryPolicy(30),
-        make_changes=partial(ChangeLog, slot=SLOT, grace=GRACE),
+        timing=Timing(slot=SLOT, grace=GRACE),
     )
 
 

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
-from events.dao import DynamoStore
+from events.dao import DynamoStore, Timing
 from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
-from events.dynamodb.changelog import ChangeLog
-from events.dynamodb.customers import Registry
 from events.errors import InvalidWindow
 from events.models import (
     MAX_ACTIONS,
     Change,
     ChangeCursor,
     DayCounts,
+    Erasure,
     Event,
     Outcome,
     StoredEvent,
     Window,
 )
-from events.queries.changes import Log
 from events.service import Store
 from tests.support.factories import Contents, stored_key, time_text
 
@@ -94,6 +92,9 @@ class MemoryChanges:
     def add(self, customer_id: str, day: str, at: datetime) -> None:
         self.listed.add(Change(self.slot_of(at), customer_id, day))
 
+    def forget(self, customer_id: str) -> None:
+        self.listed = {each for each in self.listed if each.customer_id != customer_id}
+
     def known_from(self) -> ChangeCursor:
         return ChangeCursor(self._known_from)
 
@@ -136,7 +137,6 @@ class MemoryStore:
         self._items: dict[str, dict[str, StoredEvent | None]] = {}
         self._counters: dict[tuple[str, str, str | None], DayCounts] = {}
         self._listed: set[str] = set()
-        self._erasing: dict[str, datetime] = {}
         self.changes = MemoryChanges()
         self.is_closed = False
 
@@ -146,7 +146,7 @@ class MemoryStore:
         self._check(events)
         with self._lock:
             items = self._items.setdefault(events[0].customer_id, {})
-            self._list(events[0].customer_id)
+            self._listed.add(events[0].customer_id)
             now = self._now()
             self._tell(events, now)
             outcomes = []
@@ -192,83 +192,22 @@ class MemoryStore:
                     self._add(each, -1, now)
             return outcomes
 
-    def delete(self, events: Sequence[Event]) -> int:
-        self._check(events)
+    def erase(self, customer_id: str, *, max_events: int) -> Erasure:
         with self._lock:
-            items = self._items.get(events[0].customer_id, {})
+            items = self._items.get(customer_id, {})
+            keys = sorted(items)[:max_events]
             now = self._now()
-            deleted = 0
-            for each in events:
-                stored = items.get(stored_key(each))
+            for key in keys:
+                stored = items.pop(key)
                 if stored is not None and stored.voided_at is None:
-                    del items[stored_key(each)]
-                    self._add(each, -1, now)
-                    deleted += 1
-            return deleted
-
-    def delete_voided(self, customer_id: str, key: str) -> None:
-        with self._lock:
-            stored = self._items.get(customer_id, {}).get(key)
-            if stored is not None and stored.voided_at is not None:
-                del self._items[customer_id][key]
-
-    def delete_foreign(self, customer_id: str, key: str) -> None:
-        with self._lock:
-            assert self._items.get(customer_id, {}).get(key) is None, "an event"
-            self._items.get(customer_id, {}).pop(key, None)
-
-    def delete_counter(self, seen: DayCounts) -> bool:
-        with self._lock:
-            was = self._counter(seen.customer_id, seen.day, seen.event_type)
-            if (was.hours, was.updated_at) != (seen.hours, seen.updated_at):
-                return False
-            self._counters.pop((seen.customer_id, seen.day, seen.event_type), None)
-            return True
-
-    def delete_foreign_counter(self, customer_id: str, key: str) -> None:
-        """There are none here."""
-
-    def first_stored(self, customer_id: str, number: int) -> list[tuple[str, StoredEvent | None]]:
-        with self._lock:
-            return sorted(self._items.get(customer_id, {}).items(), key=lambda item: item[0])[
-                :number
-            ]
-
-    def all_counters(self, customer_id: str) -> Iterator[DayCounts | str]:
-        with self._lock:
-            return iter(
-                [each for each in self._counters.values() if each.customer_id == customer_id]
-            )
-
-    def begin_erasure(self, customer_id: str, *, is_listed: bool) -> datetime | None:
-        with self._lock:
-            if is_listed and customer_id not in self._listed:
-                return None
-            self._listed.add(customer_id)
-            return self._erasing.setdefault(customer_id, self._now())
-
-    def seconds_to_wait(self, since: datetime) -> float:
-        assert since in self._erasing.values(), "marked, and nobody wrote meanwhile"
-        return 0.0
-
-    def forget_changes(self, customer_id: str, since: datetime) -> bool:
-        with self._lock:
-            assert since in self._erasing.values(), "marked, and nobody wrote meanwhile"
-            listed = self.changes.listed
-            listed -= {each for each in listed if each.customer_id == customer_id}
-            return True
-
-    def finish_erasure(self, customer_id: str, since: datetime) -> bool:
-        with self._lock:
-            if self._erasing.get(customer_id) != since:
-                return customer_id not in self._listed
-            del self._erasing[customer_id]
+                    self._add(stored.event, -1, now)
+            if len(keys) == max_events:
+                return Erasure(len(keys), is_complete=False)
+            for counter in [each for each in self._counters if each[0] == customer_id]:
+                del self._counters[counter]
+            self.changes.forget(customer_id)
             self._listed.discard(customer_id)
-            return True
-
-    def _list(self, customer_id: str) -> None:
-        self._listed.add(customer_id)
-        self._erasing.pop(customer_id, None)
+            return Erasure(len(keys), is_complete=True)
 
     def _add(self, event: Event, number: int, now: datetime) -> None:
         day = time_text(event.timestamp)[:10]
@@ -286,30 +225,35 @@ class MemoryStore:
         after: str | None,
         is_newest_first: bool,
         page_size: int,
-    ) -> Iterator[tuple[str, StoredEvent | None]]:
+    ) -> Iterator[tuple[str, StoredEvent]]:
         assert page_size > 0
         if after is not None and not (
             time_text(window.start) < after
             and (after < time_text(window.end) or window.end == _END_OF_TIME)
         ):
-            raise InvalidWindow("is no place in this window: use `next` as it was given", "cursor")
+            raise InvalidWindow(
+                "invalid cursor: pass the previous page's `next` unchanged", "cursor"
+            )
         return (
             (key, stored)
             for key, stored in self._between(customer_id, window, is_newest_first=is_newest_first)
-            if after is None or (key < after if is_newest_first else key > after)
+            if stored is not None
+            and (after is None or (key < after if is_newest_first else key > after))
         )
 
     def _between(
-        self, customer_id: str, window: Window, *, is_newest_first: bool = False
+        self, customer_id: str, window: Window | None, *, is_newest_first: bool = False
     ) -> Iterator[tuple[str, StoredEvent | None]]:
-        start, end = time_text(window.start), time_text(window.end)
-        is_endless = window.end == _END_OF_TIME
         with self._lock:
             items = sorted(
                 self._items.get(customer_id, {}).items(),
                 key=lambda item: item[0],
                 reverse=is_newest_first,
             )
+        if window is None:
+            return iter(items)
+        start, end = time_text(window.start), time_text(window.end)
+        is_endless = window.end == _END_OF_TIME
         return (
             (key, stored)
             for key, stored in items
@@ -346,21 +290,22 @@ class MemoryStore:
 
     def _count(self, customer_id: str, windows: Sequence[Window]) -> list[Counter[str | None]]:
         return [
-            Counter(
-                each.event_type
-                for each in self.event_keys(customer_id, window)
-                if isinstance(each, Event)
-            )
+            Counter(each.event_type for each in self.counted_events(customer_id, window))
             for window in windows
         ]
 
-    def event_keys(self, customer_id: str, window: Window) -> Iterator[Event | str]:
-        return _counted(self._between(customer_id, window))
-
-    def all_event_keys(self, customer_id: str) -> Iterator[Event | str]:
-        with self._lock:
-            items = sorted(self._items.get(customer_id, {}).items(), key=lambda item: item[0])
-        return _counted(items)
+    def counted_events(
+        self,
+        customer_id: str,
+        window: Window | None = None,
+        *,
+        on_foreign: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[Event]:
+        for key, stored in self._between(customer_id, window):
+            if stored is None:
+                on_foreign(key)
+            elif stored.voided_at is None:
+                yield stored.event
 
     def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
         with self._lock:
@@ -380,7 +325,7 @@ class MemoryStore:
 
     def register(self, customer_id: str) -> None:
         with self._lock:
-            self._list(customer_id)
+            self._listed.add(customer_id)
 
     def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
         with self._lock:
@@ -546,14 +491,6 @@ class DynamoBackDoor:
         assert "Attributes" in answer, "there was nothing to delete"
 
 
-def _counted(items: Iterable[tuple[str, StoredEvent | None]]) -> Iterator[Event | str]:
-    for key, stored in items:
-        if stored is None:
-            yield key
-        elif stored.voided_at is None:
-            yield stored.event
-
-
 def _without_zeros(hours: Mapping[int, int]) -> dict[int, int]:
     return {hour: number for hour, number in hours.items() if number}
 
@@ -562,29 +499,21 @@ def _counter_key(day: str, event_type: str | None) -> str:
     return f"total#{day}" if event_type is None else f"type#{day}#{event_type}"
 
 
+#: An erasure need not wait long until all writers know of it.
+BRIEF = Timing(registered_for_seconds=0.05, request_seconds=0.05)
+
+
 @contextmanager
 def dynamodb_subject(
-    client: DynamoDBClient,
-    events_table: str,
-    *,
-    make_registry: Callable[..., Registry] = Registry,
-    make_changes: Callable[..., ChangeLog] = ChangeLog,
+    client: DynamoDBClient, events_table: str, *, timing: Timing = BRIEF
 ) -> Iterator[Subject]:
     """
     A store on tables of its own, which are dropped afterwards.
 
     Args:
         client: Also for others after this: making one takes as long as a whole test.
-        make_registry: As for `DynamoStore`.
-        make_changes: As for `DynamoStore`.
     """
-    store = DynamoStore(
-        client,
-        Tables.named(events_table),
-        retry=RetryPolicy(10),
-        make_registry=make_registry,
-        make_changes=make_changes,
-    )
+    store = DynamoStore(client, Tables.named(events_table), retry=RetryPolicy(10), timing=timing)
     store.create_tables()
     tables = DynamoBackDoor(client, events_table)
     yield Subject(store, tables)
@@ -593,12 +522,19 @@ def dynamodb_subject(
     tables.drop_tables()
 
 
-class SpyStore:
+if TYPE_CHECKING:
+    # For mypy the spy has the methods of a store; it forwards them all.
+    _Forwarding = MemoryStore
+else:
+    _Forwarding = object
+
+
+class SpyStore(_Forwarding):
     """
-    Any store, with something done before each call, and each call noted.
+    Any store; notes each call before forwarding it.
 
     Args:
-        before: Called with the method's name, before the method.
+        before: Called with the method's name before each call.
     """
 
     def __init__(self, store: Store, before: Callable[[str], None] = lambda _: None) -> None:
@@ -607,151 +543,23 @@ class SpyStore:
         #: Each call: the method's name and its arguments.
         self.calls: list[tuple[str, tuple[object, ...]]] = []
 
-    def _note(self, name: str, *arguments: object) -> None:
-        self.calls.append((name, arguments))
-        self._before(name)
-
     def names(self) -> list[str]:
         return [name for name, _ in self.calls]
 
-    def write(self, events: Sequence[Event]) -> list[Outcome]:
-        self._note("write", events)
-        return self._store.write(events)
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._store, name)
+        if not callable(attribute) or name == "announce":
+            return attribute
 
-    def announce(self, days: Sequence[tuple[str, str]]) -> None:
-        self._store.announce(days)
+        def call(*args: object, **options: object) -> Any:
+            self.calls.append((name, (*args, *options.values())))
+            self._before(name)
+            return attribute(*args, **options)
 
-    def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
-        self._note("void", events, reason)
-        return self._store.void(events, reason)
-
-    def delete(self, events: Sequence[Event]) -> int:
-        self._note("delete", events)
-        return self._store.delete(events)
-
-    def delete_voided(self, customer_id: str, key: str) -> None:
-        self._note("delete_voided", customer_id, key)
-        self._store.delete_voided(customer_id, key)
-
-    def delete_foreign(self, customer_id: str, key: str) -> None:
-        self._note("delete_foreign", customer_id, key)
-        self._store.delete_foreign(customer_id, key)
-
-    def delete_counter(self, seen: DayCounts) -> bool:
-        self._note("delete_counter", seen)
-        return self._store.delete_counter(seen)
-
-    def delete_foreign_counter(self, customer_id: str, key: str) -> None:
-        self._note("delete_foreign_counter", customer_id, key)
-        self._store.delete_foreign_counter(customer_id, key)
-
-    def first_stored(
-        self, customer_id: str, number: int
-    ) -> Sequence[tuple[str, StoredEvent | None]]:
-        self._note("first_stored", customer_id, number)
-        return self._store.first_stored(customer_id, number)
-
-    def all_counters(self, customer_id: str) -> Iterator[DayCounts | str]:
-        self._note("all_counters", customer_id)
-        return self._store.all_counters(customer_id)
-
-    def begin_erasure(self, customer_id: str, *, is_listed: bool) -> datetime | None:
-        self._note("begin_erasure", customer_id, is_listed)
-        return self._store.begin_erasure(customer_id, is_listed=is_listed)
-
-    def seconds_to_wait(self, since: datetime) -> float:
-        self._note("seconds_to_wait", since)
-        return self._store.seconds_to_wait(since)
-
-    @property
-    def changes(self) -> Log:
-        return self._store.changes
-
-    def forget_changes(self, customer_id: str, since: datetime) -> bool:
-        self._note("forget_changes", customer_id, since)
-        return self._store.forget_changes(customer_id, since)
-
-    def finish_erasure(self, customer_id: str, since: datetime) -> bool:
-        self._note("finish_erasure", customer_id, since)
-        return self._store.finish_erasure(customer_id, since)
-
-    def stored_events(
-        self,
-        customer_id: str,
-        window: Window,
-        *,
-        after: str | None,
-        is_newest_first: bool,
-        page_size: int,
-    ) -> Iterator[tuple[str, StoredEvent | None]]:
-        self._note("stored_events", customer_id, window, after, is_newest_first, page_size)
-        return self._store.stored_events(
-            customer_id,
-            window,
-            after=after,
-            is_newest_first=is_newest_first,
-            page_size=page_size,
-        )
-
-    def day_counts(
-        self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
-    ) -> Iterator[DayCounts]:
-        self._note("day_counts", customer_id, first_day, last_day, by_type)
-        return self._store.day_counts(customer_id, first_day, last_day, by_type=by_type)
-
-    def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
-        self._note("count_events", customer_id, windows)
-        return self._store.count_events(customer_id, windows)
-
-    def count_events_by_type(
-        self, customer_id: str, windows: Sequence[Window]
-    ) -> Sequence[Mapping[str | None, int]]:
-        self._note("count_events_by_type", customer_id, windows)
-        return self._store.count_events_by_type(customer_id, windows)
-
-    def event_keys(self, customer_id: str, window: Window) -> Iterator[Event | str]:
-        self._note("event_keys", customer_id, window)
-        return self._store.event_keys(customer_id, window)
-
-    def all_event_keys(self, customer_id: str) -> Iterator[Event | str]:
-        self._note("all_event_keys", customer_id)
-        return self._store.all_event_keys(customer_id)
-
-    def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
-        self._note("customers", prefix, after, limit)
-        return self._store.customers(prefix=prefix, after=after, limit=limit)
-
-    def stored_customers(self) -> Iterator[str]:
-        self._note("stored_customers")
-        return self._store.stored_customers()
-
-    def is_listed(self, customer_id: str) -> bool:
-        self._note("is_listed", customer_id)
-        return self._store.is_listed(customer_id)
-
-    def register(self, customer_id: str) -> None:
-        self._note("register", customer_id)
-        self._store.register(customer_id)
-
-    def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
-        self._note("repair", seen, recount)
-        return self._store.repair(seen, recount)
-
-    def check(self, *, patience_seconds: float = 0) -> None:
-        self._note("check")
-        self._store.check(patience_seconds=patience_seconds)
-
-    def create_tables(self, *, patience_seconds: float | None = None) -> None:
-        self._note("create_tables", patience_seconds)
-        self._store.create_tables(patience_seconds=patience_seconds)
-
-    def close(self) -> None:
-        self._note("close")
-        self._store.close()
+        return call
 
 
 if TYPE_CHECKING:
-    # mypy holds these to the protocols.
+    # mypy checks these against the protocols.
     _store: Store = MemoryStore()
     _back_door: BackDoor = MemoryStore()
-    _spy: Store = SpyStore(MemoryStore())
