@@ -474,10 +474,12 @@ def test_an_hour_that_stands_still_is_judged_while_another_never_does(
     places = iter(range(1_000))
 
     def write(name: str) -> None:
-        if name == "counted_events":
+        # Not during the first recount, which is of all days.
+        if name == "counted_events" and spy.names().count(name) > 1:
             subject.store.write([event(f"more-{next(places)}", timestamp=HOUR_ZERO + 9 * HOUR)])
 
-    found = verify(SpyStore(subject.store, write), is_repairing=is_repairing)
+    spy = SpyStore(subject.store, write)
+    found = verify(spy, is_repairing=is_repairing)
     assert (found.differences, found.unsettled) == (DAMAGES[wrong_total], ())
     assert verify(subject.store).is_equal is is_repairing
 

@@ -599,4 +599,4 @@ def test_the_store_is_checked_and_its_tables_are_made_when_asked(
     service.check()
     service.create_tables(patience_seconds=3)
     service.create_tables()
-    assert spy.calls == [("check", ()), ("create_tables", (3,)), ("create_tables", (None,))]
+    assert spy.calls == [("check", (0,)), ("create_tables", (3,)), ("create_tables", (None,))]
