@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
 from events import bootstrap
-from events.api import middleware, problems, security
+from events.api import middleware, problems
 from events.api.bodies import Bodies
+from events.api.openapi import DescribedAPI
 from events.api.parameters import check_request
+from events.api.ratelimits import make_rate_limits
 from events.api.routes import buckets, changes, customers, ingest, ops, summary
 from events.api.routes import events as stored
 from events.auth.keyring import KeyRing
@@ -23,8 +25,8 @@ from events.telemetry import logs
 from events.telemetry.health import Readiness
 
 _DESCRIPTION = (
-    "How many events each customer sent in each one-hour UTC bucket: exact, whatever came twice, "
-    "late or out of order."
+    "How many events each customer sent in each one-hour UTC bucket. Counts are exact: duplicate, "
+    "late and out-of-order events included."
 )
 
 
@@ -35,71 +37,78 @@ def create_app(
     make_key_ring: Callable[[Settings], KeyRing | None] = bootstrap.make_key_ring,
 ) -> FastAPI:
     """
-    Create the application. It connects to nothing before it starts, and starts without the store.
+    Create the application. It connects to the store on the first request, not when it starts.
 
     Args:
-        make_service: Makes the service when the application starts; closed when it stops.
-        make_key_ring: Makes what checks API keys, likewise; None where keys are off.
+        make_service: Called when the application starts; the service is closed when it stops.
+        make_key_ring: Likewise for API keys; returns None if they are off.
 
     Raises:
-        InvalidInput: What `settings` need is not installed, or two of them do not go together.
+        InvalidInput: A setting needs a package that is not installed, or contradicts another.
     """
     bootstrap.check_sink(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = make_service(settings)
-        key_ring = make_key_ring(settings)
-        with (
-            security.guard(app, settings, key_ring),
-            bootstrap.open_sink(settings, app.state.service) as sink,
-        ):
-            app.state.sink = sink
+        with ExitStack() as stack:
+            service = make_service(settings)
+            stack.callback(service.close)
+            key_ring = make_key_ring(settings)
+            if key_ring is not None:
+                stack.callback(key_ring.close)
+            sink = stack.enter_context(bootstrap.open_sink(settings, service))
 
             def check() -> None:
-                app.state.service.check()
-                if sink is not app.state.service:
+                service.check()
+                if sink is not service:
                     sink.check()
 
+            app.state.service = service
+            app.state.key_ring = key_ring
+            app.state.sink = sink
             app.state.readiness = Readiness(check)
             yield
-        app.state.service.close()
 
-    app = FastAPI(
+    app = DescribedAPI(
         title="Usage events",
         version="0.2.0",
         description=_DESCRIPTION,
         lifespan=lifespan,
         dependencies=[Depends(check_request)],
         generate_unique_id_function=lambda route: route.name,
-        # Its docs pages load their scripts from another host.
+        # FastAPI's documentation pages load scripts from another host.
         docs_url=None,
         redoc_url=None,
         # A redirect would go to the decoded path: from the customer `a%2Fb` to the customer `a/b`.
         redirect_slashes=False,
     )
+    app.models = (*ingest.BODIES, *buckets.ANSWERS)
     app.state.settings = settings
     app.state.bodies = Bodies(settings.events_max_body_bytes)
-    for each in (buckets, customers, ops):
-        app.include_router(each.router)
-    if settings.events_counts == "exact":
-        # These write, or need the events themselves.
-        for each in (ingest, summary, stored, changes, page):
-            app.include_router(each.router)
-    problems.install(app, bodies=(*ingest.BODIES, *buckets.ANSWERS))
-    middleware.install(app, settings)
+    app.state.rate_limits = make_rate_limits(
+        per_address=settings.events_rate_per_address, per_key=settings.events_rate_per_key
+    )
     app.state.is_stopping = False
+    for module in (buckets, customers, ops):
+        app.include_router(module.router)
+    if settings.events_counts == "exact":
+        # These routes write, or need the events themselves.
+        for module in (ingest, summary, stored, changes):
+            app.include_router(module.router)
+        page.install(app)
+    problems.install(app)
+    middleware.install(app, settings)
     return app
 
 
 def __getattr__(name: str) -> FastAPI:
-    """`app`, made when it is first asked for: importing this file needs no good settings."""
+    """Create `app` on first use, so that importing this module needs no valid settings."""
     if name != "app":
         raise AttributeError(name)
     try:
         settings = bootstrap.load_settings()
         logs.configure(settings.events_log_format, settings.events_log_level)
-        made = globals()["app"] = create_app(settings)
+        app = globals()["app"] = create_app(settings)
     except InvalidInput as exc:
         sys.exit(f"error: {exc}")
-    return made
+    return app

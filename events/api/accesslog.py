@@ -1,35 +1,29 @@
-"""One log line and the measures of each request."""
+"""One log line and the metrics of each request."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 
-import anyio
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from events.telemetry.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_UNDER_WAY
 
 log = logging.getLogger(__name__)
 
-#: Others are `other`: a label's values are few, whatever is sent.
+#: Other methods are counted as `other`, so that callers cannot add metric labels.
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_OTHER, _UNMATCHED = "other", "unmatched"
-#: The client went away before it was answered (as nginx logs it).
-CUT_OFF = 499
-_MOST_OF_A_PATH = 1_024
-#: A proxy that is believed may hand on what is no address.
-_MOST_OF_AN_ADDRESS = 64
+_MAX_PATH_CHARACTERS = 1_024
+#: A trusted proxy may forward something that is not an address.
+_MAX_CLIENT_CHARACTERS = 64
 
 
-class Observed:
+class AccessLog:
     """
-    Logs and measures each request: also one that fails, and one that its client cut off.
+    Logs and measures each request, also one that fails.
 
-    The innermost application tells two things through the scope: `route`, and in `state` the
-    `key_id` of the API key, if there was one.
+    The application passes two values through the scope: `route`, and in `state` the `key_id` of
+    the caller's API key.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,90 +34,34 @@ class Observed:
             await self._app(scope, receive, send)
             return
         begin = time.perf_counter()
-        # The key's id is told in a dictionary that all copies of the scope share.
+        # Copies of the scope share this dictionary.
         scope.setdefault("state", {})
-        exchange = _Exchange(receive, send, has_body=_has_body(scope))
+        status, bytes_out = 500, 0
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status, bytes_out
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif message["type"] == "http.response.body":
+                bytes_out += len(message.get("body", b""))
+            await send(message)
+
         REQUESTS_UNDER_WAY.inc()
         try:
-            await self._app(scope, exchange.receive, exchange.send)
-        except Exception:
-            # It is answered and in the log already: the server need not say it again.
-            if not exchange.is_answered:
-                raise
+            await self._app(scope, receive, send_noted)
         finally:
             REQUESTS_UNDER_WAY.dec()
-            _note(scope, exchange, time.perf_counter() - begin)
+            _log(scope, status, bytes_out, time.perf_counter() - begin)
 
 
-class _Exchange:
-    """What passes between one client and the application."""
-
-    def __init__(self, receive: Receive, send: Send, *, has_body: bool) -> None:
-        self._receive = receive
-        self._send = send
-        self._is_body_to_come = has_body
-        self._ahead: deque[Message] = deque()
-        self._is_cut_off = False
-        self._status = 0
-        self.bytes_out = 0
-        self.is_answered = False
-
-    @property
-    def status(self) -> int:
-        if self._is_cut_off:
-            return CUT_OFF
-        # Without an answer of ours the server says 500.
-        return self._status or 500
-
-    async def receive(self) -> Message:
-        return self._ahead.popleft() if self._ahead else await self._next()
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._status = message["status"]
-            await self._look_for_a_cut()
-        elif message["type"] == "http.response.body":
-            self.bytes_out += len(message.get("body", b""))
-            self.is_answered = not message.get("more_body", False)
-        await self._send(message)
-
-    async def _next(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.request":
-            self._is_body_to_come = message.get("more_body", False)
-        elif message["type"] == "http.disconnect" and not self.is_answered:
-            self._is_cut_off = True
-        return message
-
-    async def _look_for_a_cut(self) -> None:
-        """
-        Ask whether the client is still there; waits for nothing.
-
-        uvicorn tells it only to those who receive, and drops what is sent to nobody. Not asked
-        while a body is to come: it is for the application to take.
-        """
-        while not self._is_body_to_come and not self._is_cut_off:
-            with anyio.CancelScope() as scope:
-                scope.cancel()
-                message = await self._next()
-            if scope.cancelled_caught:
-                return
-            self._ahead.append(message)
-
-
-def _has_body(scope: Scope) -> bool:
-    headers = Headers(scope=scope)
-    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-
-
-def _note(scope: Scope, exchange: _Exchange, seconds: float) -> None:
-    method = scope["method"] if scope["method"] in _METHODS else _OTHER
-    route = getattr(scope.get("route"), "path_format", _UNMATCHED)
-    status = exchange.status
+def _log(scope: Scope, status: int, bytes_out: int, seconds: float) -> None:
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    route = getattr(scope.get("route"), "path_format", "unmatched")
     REQUESTS.labels(method, route, str(status)).inc()
     REQUEST_SECONDS.labels(method, route).observe(seconds)
-    raw_path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")
-    path = raw_path if len(raw_path) <= _MOST_OF_A_PATH else f"{raw_path[:_MOST_OF_A_PATH]}…"
+    path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")
+    if len(path) > _MAX_PATH_CHARACTERS:
+        path = f"{path[:_MAX_PATH_CHARACTERS]}…"
     client = scope.get("client")
     fields = {
         "method": scope["method"][:32],
@@ -131,8 +69,8 @@ def _note(scope: Scope, exchange: _Exchange, seconds: float) -> None:
         "path": path,
         "status": status,
         "milliseconds": round(seconds * 1_000, 2),
-        "bytes_out": exchange.bytes_out,
-        "client": client[0][:_MOST_OF_AN_ADDRESS] if client else None,
+        "bytes_out": bytes_out,
+        "client": client[0][:_MAX_CLIENT_CHARACTERS] if client else None,
         "key_id": scope["state"].get("key_id"),
     }
     log.info(

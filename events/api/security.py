@@ -1,20 +1,18 @@
-"""Who asks: the key in a request, what it may do, and how often it may ask."""
+"""Authentication by API key, authorization, and rate limits of each request."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import Depends, FastAPI, Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
 from events.api.ratelimits import RateLimits, address_of
 from events.auth.keyring import ANYONE, Caller, KeyRing
 from events.auth.keys import Right
-from events.config import Settings
 from events.errors import NotAuthenticated
 
 #: What a route with `allowed` may answer beside its own errors, for its description.
@@ -24,37 +22,36 @@ _BEARER = HTTPBearer(
     auto_error=False,
     scheme_name="ApiKey",
     bearerFormat="events_<key id>_<secret>",
-    description="A key made with `python -m events keys create`. Needed where the service runs "
+    description="A key created with `python -m events keys create`. Required if the service runs "
     "with `EVENTS_API_KEYS=on`.",
 )
 
 
-@contextmanager
-def guard(app: FastAPI, settings: Settings, key_ring: KeyRing | None) -> Iterator[None]:
-    """Have `app` check API keys and rate limits while this is open; closes the key ring."""
-    app.state.key_ring = key_ring
-    app.state.rate_limits = RateLimits.of(settings)
-    try:
-        yield
-    finally:
-        if key_ring is not None:
-            key_ring.close()
+async def get_key_ring(request: Request) -> KeyRing | None:
+    """The API keys; None if they are off."""
+    key_ring: KeyRing | None = getattr(request.app.state, "key_ring", None)
+    return key_ring
+
+
+KeyRingDep = Annotated[KeyRing | None, Depends(get_key_ring)]
 
 
 async def get_caller(
     request: Request,
+    key_ring: KeyRingDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
 ) -> Caller:
     """
-    Who sends a request; once for each request, however often it is asked for.
+    The sender of a request. FastAPI calls this once per request.
 
     Raises:
-        TooManyRequests: The address or the key asks too often, or the address without a good key.
-        NotAuthenticated: Keys are on, and there is no good one.
+        TooManyRequests: The address or the key is over a limit.
+        NotAuthenticated: The key is missing or invalid.
         StoreUnavailable: The store of keys does not answer.
     """
-    limits: RateLimits = request.app.state.rate_limits
-    key_ring: KeyRing | None = request.app.state.key_ring
+    limits: RateLimits | None = getattr(request.app.state, "rate_limits", None)
+    if limits is None:  # the health server of a consumer has neither keys nor limits
+        return ANYONE
     address = address_of(request.scope.get("client"))
     limits.per_address.hit(address)
     if key_ring is None:
@@ -63,24 +60,17 @@ async def get_caller(
     try:
         caller = key_ring.known(token)
         if caller is None:
-            # Before the store is asked: guesses must not make it busy.
-            limits.of_wrong_keys.check(address)
+            # Before the store is asked, so that guessing keys cannot overload the store.
+            limits.wrong_keys.check(address)
             caller = await run_in_threadpool(key_ring.look_up, token)
     except NotAuthenticated:
-        limits.of_wrong_keys.hit(address)
+        limits.wrong_keys.hit(address)
         raise
-    request.state.key_id = caller.key_id  # for the log
+    request.state.key_id = caller.key_id  # for the access log
     limits.per_key.hit(str(caller.key_id))
     return caller
 
 
-async def get_key_ring(request: Request) -> KeyRing | None:
-    """What knows the keys; None where they are off."""
-    key_ring: KeyRing | None = request.app.state.key_ring
-    return key_ring
-
-
-KeyRingDep = Annotated[KeyRing | None, Depends(get_key_ring)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
@@ -88,14 +78,14 @@ def allowed(
     right: Right, *, about: Literal["customer", "all", "each"]
 ) -> Callable[..., Awaitable[None]]:
     """
-    A dependency that lets through whoever may do that, and raises `NotAllowed` for others.
+    A dependency that raises `NotAllowed` unless the caller has a right.
 
-    Put it among the `dependencies` of a route: those come before its parameters. A body that the
-    framework itself is to read (a parameter with a model) is read before any dependency.
+    Put it in the `dependencies` of a route: they run before its parameters are read. FastAPI reads
+    a body that is a parameter with a model before any dependency.
 
     Args:
-        about: `customer`: the one in the path. `all`: all customers. `each`: only the right is
-            looked at, and the route asks `CallerDep` about each customer that it meets.
+        about: `customer`: the customer in the path. `all`: all customers. `each`: only the right
+            is checked, and the route checks each customer in the body with `CallerDep`.
     """
 
     async def check(request: Request, caller: CallerDep) -> None:

@@ -1,4 +1,4 @@
-"""API keys: their text, and what is kept of it; pure."""
+"""API keys: tokens, and what is stored of them. Pure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _KEY_ID_LENGTH = 12
 _SECRET_BYTES = 32
 # Fixed widths: a secret in base64url may hold the `_` that stands between the parts.
 _TOKEN = re.compile(r"events_([a-z0-9]{12})_[A-Za-z0-9_-]{43}")
-_LONGEST_NAME = 100
+_MAX_NAME_CHARACTERS = 100
 
 
 class Right(Enum):
-    """What a key may do; none of these includes another."""
+    """What a key may do. No right includes another."""
 
     READ = "read"
     INGEST = "ingest"
@@ -34,13 +34,12 @@ class Right(Enum):
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """
-    All that is kept of a key; the token cannot be made from it.
+    What is stored of a key. The token cannot be derived from it.
 
     Args:
-        customer_id: The one customer that it is about; None means all.
+        customer_id: The only customer that the key is for; None means all customers.
         digest: SHA-256 of the whole token, in hexadecimal.
-        expires_at: The first moment at which it is no longer good; None means never.
-        revoked_at: When it was taken back.
+        expires_at: The first moment at which the key is no longer valid; None means never.
     """
 
     key_id: str
@@ -65,15 +64,18 @@ def new_key(
     expires_at: datetime | None,
 ) -> tuple[str, ApiKey]:
     """
-    A new key and its token, which is kept nowhere.
+    Create a key.
+
+    Returns:
+        The token, which is stored nowhere, and the key.
 
     Raises:
-        InvalidInput: The name cannot be shown, it has no right, or it would never be good.
+        InvalidInput: The name is not printable, there is no right, or the key is expired already.
     """
     if not rights:
-        raise InvalidInput("a key without any right is good for nothing: give it one")
+        raise InvalidInput("an API key needs at least one right")
     if expires_at is not None and expires_at <= created_at:
-        raise InvalidInput("the key would have expired before it is made: give a later time")
+        raise InvalidInput("the key would have expired already: use a later expiry time")
     key_id = "".join(secrets.choice(_KEY_ID_CHARACTERS) for _ in range(_KEY_ID_LENGTH))
     secret = base64.urlsafe_b64encode(secrets.token_bytes(_SECRET_BYTES)).decode().rstrip("=")
     token = f"events_{key_id}_{secret}"
@@ -89,18 +91,18 @@ def new_key(
 
 
 def _checked_name(name: str) -> str:
-    if not 1 <= len(name) <= _LONGEST_NAME:
-        raise InvalidInput(f"the name of a key has 1 to {_LONGEST_NAME} characters")
-    # Also what turns text around or hides in it: a list of keys must show what there is.
+    if not 1 <= len(name) <= _MAX_NAME_CHARACTERS:
+        raise InvalidInput(f"the name of a key must have 1 to {_MAX_NAME_CHARACTERS} characters")
+    # Also invisible and right-to-left characters: a list of keys must show each name as it is.
     if not name.isprintable() or name != name.strip():
         raise InvalidInput(
-            f"the name {name!a} has control or invisible characters, or a space at its start or end"
+            f"the name {name!a} has control or invisible characters, or leading or trailing spaces"
         )
     return name
 
 
 def key_id_of(token: str) -> str | None:
-    """The id in a token; None where the text is no token."""
+    """The id in a token; None if the text is not a token."""
     match = _TOKEN.fullmatch(token)
     return None if match is None else match[1]
 
@@ -110,11 +112,11 @@ def is_key_id(text: str) -> bool:
 
 
 def digest_of(token: str) -> str:
-    # A plain hash is enough: nobody guesses 32 random bytes, however fast it is.
+    # A fast hash is enough: nobody can guess 32 random bytes.
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def is_good(key: ApiKey, token: str, now: datetime) -> bool:
-    """Whether `token`, which has the form of one, is this key's and may be used now."""
-    is_its_own = hmac.compare_digest(key.digest, digest_of(token))
-    return is_its_own and key.revoked_at is None and not key.is_expired(now)
+def is_valid(key: ApiKey, token: str, now: datetime) -> bool:
+    """Whether a well-formed token is this key's, and the key is neither expired nor revoked."""
+    matches = hmac.compare_digest(key.digest, digest_of(token))
+    return matches and key.revoked_at is None and not key.is_expired(now)

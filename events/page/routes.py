@@ -1,76 +1,39 @@
-"""The page at `/` and its script and style. It holds no data: what it shows it asks the API."""
+"""The dashboard: static files, which hold no data and ask the API for all of it."""
 
 from __future__ import annotations
 
-import hashlib
-from http import HTTPStatus
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
 
-router = APIRouter(include_in_schema=False)
-
-_FOLDER = Path(__file__).parent / "static"
-_MEDIA_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
-#: Nothing of another host, nothing inline; a picture of the chart is made by way of a `blob:`.
-#: Text that would become markup is refused by the browser itself (`trusted-types`).
+STATIC = Path(__file__).parent / "static"
+#: Nothing from other hosts, nothing inline; the chart's picture is a `blob:` URL.
+#: `trusted-types` makes the browser itself refuse text that would become markup.
 PAGE_POLICY = (
     "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
     "trusted-types 'none'"
 )
+#: Browsers revalidate each time, so that a page never runs with another version's script.
+_HEADERS = {"Cache-Control": "no-cache", "Content-Security-Policy": PAGE_POLICY}
 
 
-class _File(NamedTuple):
-    content: bytes
-    media_type: str
-    etag: str
+class _Files(StaticFiles):
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_HEADERS)
+        return response
 
 
-def _read(path: Path) -> _File:
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()[:32]
-    return _File(content, _MEDIA_TYPES[path.suffix], f'"{digest}"')
+def install(app: FastAPI) -> None:
+    """Serve the page at `/` and its files at `/static/`."""
+    files = _Files(directory=STATIC)
 
+    @app.get("/", include_in_schema=False)
+    async def get_page(request: Request) -> Response:
+        return await files.get_response("index.html", request.scope)
 
-# Read once: they are small, and a name that is not here leads nowhere, whatever is in it.
-FILES = {path.name: _read(path) for path in sorted(_FOLDER.iterdir())}
-
-
-@router.get("/")
-async def get_page(request: Request) -> Response:
-    """The page itself."""
-    return _answer(request, FILES["index.html"])
-
-
-@router.get("/static/{name}")
-async def get_static(request: Request, name: str) -> Response:
-    """What the page loads."""
-    if name not in FILES:
-        raise HTTPException(HTTPStatus.NOT_FOUND)
-    return _answer(request, FILES[name])
-
-
-def _answer(request: Request, file: _File) -> Response:
-    # Asked about each time, so that a page never runs with the script of another version.
-    headers = {
-        "ETag": file.etag,
-        "Cache-Control": "no-cache",
-        "Content-Security-Policy": PAGE_POLICY,
-    }
-    if file.etag in _tags(request.headers.get("if-none-match", "")):
-        return Response(None, HTTPStatus.NOT_MODIFIED, headers)
-    return Response(file.content, HTTPStatus.OK, headers, file.media_type)
-
-
-def _tags(text: str) -> set[str]:
-    """What If-None-Match names; a proxy that compresses makes tags weak."""
-    return {each.strip().removeprefix("W/") for each in text.split(",")}
+    app.mount("/static", files)

@@ -21,7 +21,7 @@ from types import FrameType
 from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
 
-from events.api.routes.ops import MEASURES_FOLDER
+from events.api.routes.ops import METRICS_FOLDER
 from events.config import Settings
 from events.errors import EventsError
 from events.server.process import FINISH_SECONDS, Server, end_at_once
@@ -63,7 +63,7 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="events-measures-") as folder:
         # Read by prometheus_client when a worker imports it.
-        os.environ[MEASURES_FOLDER] = folder
+        os.environ[METRICS_FOLDER] = folder
         _Supervisor(make_app, settings, sockets, number, folder, on_ready, drain_seconds).run()
 
 

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 
 from events.api.ratelimits import RateLimit
 from events.app import create_app
-from events.auth.keyring import NO_GOOD_KEY, KeyRing
+from events.auth.keyring import INVALID_KEY, KeyRing
 from events.auth.keys import Right
 from events.auth.keystore import DynamoKeyStore
 from events.bootstrap import make_client, make_key_ring, make_key_store
@@ -122,7 +122,7 @@ OPEN = {
     "HEAD /openapi.json",
     # The page holds no data: what it shows it asks the API, with a key.
     "GET /",
-    "GET /static/{name}",
+    "ANY /static",
 }
 
 
@@ -181,7 +181,7 @@ def serving(
     store = make_key_store(settings, patience_seconds=10, may_make_tables=True)
     with TestClient(as_served(app), raise_server_exceptions=False) as client:
         app.state.rate_limits = replace(
-            app.state.rate_limits, of_wrong_keys=RateLimit(wrong_keys_rate, "requests")
+            app.state.rate_limits, wrong_keys=RateLimit(wrong_keys_rate, "requests")
         )
         app.state.service.create_tables()
         app.state.service.ingest([event("t-1", customer_id=ITS_CUSTOMER)])
@@ -247,9 +247,9 @@ def test_each_route_answers_each_key_as_the_table_says(api: Api, route: str, key
     assert response.status_code == row.expected(key), response.text
     if response.status_code == 401:
         assert response.headers["www-authenticate"] == "Bearer"
-        assert response.json() == refusal(401, "A good API key is needed", NO_GOOD_KEY)
+        assert response.json() == refusal(401, "API key required", INVALID_KEY)
     if response.status_code == 403:
-        assert response.json()["title"] == "This API key has no right to that"
+        assert response.json()["title"] == "Not allowed"
 
 
 @pytest.mark.parametrize("path", ["/events", "/events/void"])
@@ -315,7 +315,7 @@ def test_any_other_header_is_no_key(api: Api, header: str) -> None:
     text = header.format(token=api.key(Right.READ))
     response = api.client.get(BUCKETS, headers={b"Authorization": text.encode("latin-1")})
     assert response.status_code == 401
-    assert response.json() == refusal(401, "A good API key is needed", NO_GOOD_KEY)
+    assert response.json() == refusal(401, "API key required", INVALID_KEY)
 
 
 def test_a_key_in_the_address_is_none(api: Api) -> None:
@@ -395,7 +395,7 @@ def test_with_keys_on_and_none_made_nobody_gets_in_and_the_log_says_how_to_make_
     token, _ = a_key()
     with serving(settings) as api:
         response = api.get(BUCKETS, token)
-        assert response.json() == refusal(401, "A good API key is needed", NO_GOOD_KEY)
+        assert response.json() == refusal(401, "API key required", INVALID_KEY)
         assert "python -m events keys create" in caplog.text
         assert token[20:] not in caplog.text
         client = make_client(settings)

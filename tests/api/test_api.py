@@ -778,7 +778,7 @@ def bad_request(**errors: str) -> Json:
     """A 400 that names these fields, in this order."""
     return {
         "type": "urn:events:problem:bad-request",
-        "title": "The request is wrong",
+        "title": "Invalid request",
         "status": 400,
         "detail": "; ".join(f"{field}: {detail}" for field, detail in errors.items()),
         "errors": [{"field": field, "detail": detail} for field, detail in errors.items()],
@@ -787,30 +787,30 @@ def bad_request(**errors: str) -> Json:
 
 NOT_FOUND: Json = {
     "type": "urn:events:problem:not-found",
-    "title": "There is nothing here",
+    "title": "Not found",
     "status": 404,
-    "detail": "no such address; /openapi.json lists all",
+    "detail": "no such path: /openapi.json lists all paths",
     "errors": [],
 }
 NOT_ALLOWED: Json = {
     "type": "urn:events:problem:method-not-allowed",
-    "title": "This method is not allowed here",
+    "title": "Method not allowed",
     "status": 405,
     "detail": "Method Not Allowed",
     "errors": [],
 }
 OUR_FAULT: Json = {
     "type": "urn:events:problem:internal-server-error",
-    "title": "Something is wrong on our side",
+    "title": "Internal error",
     "status": 500,
-    "detail": "the service failed; its log says why",
+    "detail": "the service failed: see its log",
     "errors": [],
 }
 STORE_DOWN: Json = {
     "type": "urn:events:problem:service-unavailable",
-    "title": "The store does not answer",
+    "title": "Store not available",
     "status": 503,
-    "detail": "the store did not answer in time: send the same again, that is safe",
+    "detail": "the store did not answer in time: send the same request again, that is safe",
     "errors": [],
 }
 
@@ -830,9 +830,9 @@ NO_NUMBER = "is no whole number"
         (f"{DAY_ONE}&start=2021-03-01", {"start": "is given 2 times: give it once"}),
         (f"{DAY_ONE}&limit=1&limit=1&limit=1", {"limit": "is given 3 times: give it once"}),
         (f"{DAY_ONE}&x=1&x=2", {"x": "is given 2 times: give it once"}),
-        (f"{DAY_ONE}&limits=1", {"limits": "is no parameter of this address"}),
-        (f"{DAY_ONE}&End=2021-03-02", {"End": "is no parameter of this address"}),
-        (f"{DAY_ONE}&prefix=a", {"prefix": "is no parameter of this address"}),
+        (f"{DAY_ONE}&limits=1", {"limits": "unknown query parameter"}),
+        (f"{DAY_ONE}&End=2021-03-02", {"End": "unknown query parameter"}),
+        (f"{DAY_ONE}&prefix=a", {"prefix": "unknown query parameter"}),
         (f"{DAY_ONE}&group_by=hour", {"group_by": "input should be 'event_type'"}),
         (f"{DAY_ONE}&group_by=", {"group_by": "input should be 'event_type'"}),
         (f"{DAY_ONE}&fill=none", {"fill": "input should be 'zero'"}),
@@ -1100,8 +1100,8 @@ def test_no_customers_are_an_empty_list(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("query", "errors"),
     [
-        ("customer=a", {"customer": "is no parameter of this address"}),
-        ("event_type=a", {"event_type": "is no parameter of this address"}),
+        ("customer=a", {"customer": "unknown query parameter"}),
+        ("event_type=a", {"event_type": "unknown query parameter"}),
         ("prefix=a&prefix=b", {"prefix": "is given 2 times: give it once"}),
         ("prefix=%ff", {"query": "is not valid UTF-8"}),
         ("limit=0", {"limit": "input should be greater than or equal to 1"}),

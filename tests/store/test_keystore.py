@@ -14,7 +14,7 @@ from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 
 from events.auth.keyring import KeyStore
-from events.auth.keys import Right, is_good
+from events.auth.keys import Right, is_valid
 from events.auth.keystore import DynamoKeyStore
 from events.bootstrap import make_client, make_key_store
 from events.config import Settings
@@ -61,12 +61,12 @@ def test_a_key_comes_back_as_it_was_added(store: KeyStore) -> None:
         assert store.get(key.key_id) == key
 
 
-def test_a_token_is_good_with_what_was_kept(store: KeyStore) -> None:
+def test_a_token_is_valid_with_what_was_kept(store: KeyStore) -> None:
     token, key = a_key()
     store.add(key)
     found = store.get(key.key_id)
     assert found
-    assert is_good(found, token, HOUR_ZERO)
+    assert is_valid(found, token, HOUR_ZERO)
 
 
 def test_an_unknown_id_has_no_key(store: KeyStore) -> None:

@@ -174,7 +174,7 @@ def bad_request(**errors: str) -> Json:
     """A 400 that names these fields, in this order."""
     return {
         "type": "urn:events:problem:bad-request",
-        "title": "The request is wrong",
+        "title": "Invalid request",
         "status": 400,
         "detail": "; ".join(f"{field}: {detail}" for field, detail in errors.items()),
         "errors": [{"field": field, "detail": detail} for field, detail in errors.items()],
@@ -183,29 +183,29 @@ def bad_request(**errors: str) -> Json:
 
 NOT_FOUND: Json = {
     "type": "urn:events:problem:not-found",
-    "title": "There is nothing here",
+    "title": "Not found",
     "status": 404,
-    "detail": "no such address; /openapi.json lists all",
+    "detail": "no such path: /openapi.json lists all paths",
     "errors": [],
 }
 NOT_ALLOWED: Json = {
     "type": "urn:events:problem:method-not-allowed",
-    "title": "This method is not allowed here",
+    "title": "Method not allowed",
     "status": 405,
     "detail": "Method Not Allowed",
     "errors": [],
 }
 OUR_FAULT: Json = {
     "type": "urn:events:problem:internal-server-error",
-    "title": "Something is wrong on our side",
+    "title": "Internal error",
     "status": 500,
-    "detail": "the service failed; its log says why",
+    "detail": "the service failed: see its log",
     "errors": [],
 }
 STORE_DOWN: Json = {
     "type": "urn:events:problem:service-unavailable",
-    "title": "The store does not answer",
+    "title": "Store not available",
     "status": 503,
-    "detail": "the store did not answer in time: send the same again, that is safe",
+    "detail": "the store did not answer in time: send the same request again, that is safe",
     "errors": [],
 }

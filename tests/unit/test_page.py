@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,10 +10,10 @@ from fastapi.testclient import TestClient
 from events.api.middleware import SECURITY_HEADERS
 from events.app import create_app
 from events.config import Settings
-from events.page.routes import FILES, PAGE_POLICY
+from events.page.routes import PAGE_POLICY, STATIC
 from tests.support.served import as_served
 
-STATIC = Path(__file__).parents[2] / "events" / "page" / "static"
+FILES = {path.name: path.read_bytes() for path in STATIC.iterdir()}
 
 
 @pytest.fixture
@@ -82,8 +81,8 @@ def test_nothing_but_these_files_is_served(client: TestClient, path: str) -> Non
 
 
 def test_the_page_loads_what_is_there_and_nothing_from_elsewhere() -> None:
-    for name, file in FILES.items():
-        text = file.content.decode()
+    for name, content in FILES.items():
+        text = content.decode()
         loaded = re.findall(r'(?:src|href)="/static/([^"]*)"|from "\./([^"]*)"', text)
         assert {first or second for first, second in loaded} <= FILES.keys(), name
         foreign = re.findall(r"https?://[^\s\"']*", text)
@@ -91,7 +90,7 @@ def test_the_page_loads_what_is_there_and_nothing_from_elsewhere() -> None:
 
 
 def test_every_module_is_fetched_at_once_and_none_is_found_only_by_way_of_another() -> None:
-    page = FILES["index.html"].content.decode()
+    page = FILES["index.html"].decode()
     named = re.findall(
         r'<(?:link rel="modulepreload" href|script type="module" src)="/static/', page
     )
@@ -101,7 +100,7 @@ def test_every_module_is_fetched_at_once_and_none_is_found_only_by_way_of_anothe
 
 
 def test_no_data_is_ever_read_as_markup_or_as_a_program() -> None:
-    script = "".join(file.content.decode() for name, file in FILES.items() if name[-3:] == ".js")
+    script = "".join(content.decode() for name, content in FILES.items() if name[-3:] == ".js")
     for way in (
         "innerHTML",
         "outerHTML",
@@ -111,7 +110,7 @@ def test_no_data_is_ever_read_as_markup_or_as_a_program() -> None:
         "import(",
     ):
         assert way not in script
-    page = FILES["index.html"].content.decode()
+    page = FILES["index.html"].decode()
     assert re.findall(r"\s(on\w+|style)=|<style|<script(?![^>]*\ssrc=)", page) == []
 
 

@@ -103,10 +103,10 @@ class _Deeper(InvalidWindow):
     """A class that has the status of its base."""
 
 
-WRONG = ("urn:events:problem:bad-request", "The request is wrong", 400)
-FAILED = ("urn:events:problem:internal-server-error", "Something is wrong on our side", 500)
-DOWN = ("urn:events:problem:service-unavailable", "The store does not answer", 503)
-LOGGED = "the service failed; its log says why"
+WRONG = ("urn:events:problem:bad-request", "Invalid request", 400)
+FAILED = ("urn:events:problem:internal-server-error", "Internal error", 500)
+DOWN = ("urn:events:problem:service-unavailable", "Store not available", 503)
+LOGGED = "the service failed: see its log"
 
 
 def answer_to(error: Exception) -> Any:
@@ -157,14 +157,14 @@ def answer_to(error: Exception) -> Any:
         pytest.param(
             StoreUnavailable("secret"),
             DOWN,
-            "the store did not answer in time: send the same again, that is safe",
+            "the store did not answer in time: send the same request again, that is safe",
             [],
             id="unavailable",
         ),
         pytest.param(
             HTTPException(404, "secret"),
-            ("urn:events:problem:not-found", "There is nothing here", 404),
-            "no such address; /openapi.json lists all",
+            ("urn:events:problem:not-found", "Not found", 404),
+            "no such path: /openapi.json lists all paths",
             [],
             id="not found",
         ),

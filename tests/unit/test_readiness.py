@@ -102,6 +102,6 @@ def test_a_server_that_stops_is_alive_and_not_ready() -> None:
         "type": "urn:events:problem:the-server-is-stopping",
         "title": "The server is stopping",
         "status": 503,
-        "detail": "the server was told to stop and finishes what it has: ask another",
+        "detail": "the server is stopping: send requests to another server",
         "errors": [],
     }

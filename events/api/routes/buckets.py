@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
 from events.api.media import MEDIA_TYPES, preferred
+from events.api.openapi import responses
 from events.api.parameters import BucketParameters, CustomerId, Service, encode_cursor
-from events.api.problems import InvalidRequest, responses
+from events.api.problems import InvalidRequest
 from events.api.responses import Streamed
 from events.api.schemas import (
     Bucket,

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
+from events.api.openapi import responses
 from events.api.parameters import Service, Since, WholeNumber, encode_change_cursor
-from events.api.problems import responses
 from events.api.security import REFUSALS, allowed
 from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp

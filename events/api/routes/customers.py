@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
+from events.api.openapi import responses
 from events.api.parameters import CustomerParameters, Service, SettingsOfApp, encode_cursor
-from events.api.problems import responses
 from events.api.security import REFUSALS, allowed
 from events.api.windowed import WINDOWED_HEADER, windowed_headers
 from events.auth.keys import Right

@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from events.api.bodies import CSV, Body, JsonBody, in_thread, media_type_of, read_body
 from events.api.dependencies import SinkDep
+from events.api.openapi import responses
 from events.api.parameters import Service, SettingsOfApp
 from events.api.payloads import Parsed, parse_correction, parse_csv, parse_json
-from events.api.problems import FieldProblem, problem, responses
+from events.api.problems import FieldProblem, problem
 from events.api.schemas import (
     EXAMPLE_EVENT,
     AcceptedReceipts,

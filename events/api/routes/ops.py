@@ -1,4 +1,4 @@
-"""For whoever runs the service: is it alive, can it answer, what has it done."""
+"""Operations: health checks and metrics."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 
-from events.api.problems import problem, responses
+from events.api.openapi import responses
+from events.api.problems import problem
 from events.api.security import REFUSALS, allowed
 from events.auth.keys import Right
 from events.telemetry.health import Readiness
 
 router = APIRouter(tags=["operations"])
 
-#: Where the processes of one server put their measures (prometheus_client's own name).
-MEASURES_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+#: Folder in which the processes of one server share their metrics (prometheus_client's name).
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Status(BaseModel):
-    """The service is well."""
+    """The service is healthy."""
 
     status: Literal["ok"] = "ok"
 
 
-@router.get("/livez", summary="Is the process alive", responses=responses(HTTPStatus.BAD_REQUEST))
+@router.get("/livez", summary="Liveness check", responses=responses(HTTPStatus.BAD_REQUEST))
 async def get_livez() -> Status:
-    """The process answers; says nothing of the store."""
+    """The process answers. Says nothing about the store."""
     return Status()
 
 
 @router.get(
     "/readyz",
-    summary="Can it answer questions",
+    summary="Readiness check",
     response_model=Status,
     responses=responses(
         HTTPStatus.BAD_REQUEST,
@@ -47,13 +48,13 @@ async def get_livez() -> Status:
 )
 async def get_readyz(request: Request) -> Status | Response:
     """
-    The store answers a read of each table within 2 s, and with `EVENTS_INGEST=kafka` Kafka knows
-    the topic; 503 while it is not so, and from the moment on that the server was told to stop.
+    The store answers a read of each table within 2 seconds and, with `EVENTS_INGEST=kafka`, Kafka
+    has the topic. Otherwise 503. Also 503 as soon as the server begins to stop.
     """
     if request.app.state.is_stopping:
         return problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "the server was told to stop and finishes what it has: ask another",
+            "the server is stopping: send requests to another server",
             title="The server is stopping",
         )
     readiness: Readiness = request.app.state.readiness
@@ -63,12 +64,12 @@ async def get_readyz(request: Request) -> Status | Response:
 
 @router.get(
     "/metrics",
-    summary="What it has done",
+    summary="Metrics",
     dependencies=[Depends(allowed(Right.READ, about="all"))],
     response_class=PlainTextResponse,
     responses={
         200: {
-            "description": "Measures in the text format of Prometheus.",
+            "description": "Metrics in the text format of Prometheus.",
             "content": {
                 "text/plain": {
                     "schema": {"type": "string"},
@@ -85,9 +86,9 @@ async def get_readyz(request: Request) -> Status | Response:
     },
 )
 def get_metrics() -> Response:
-    """Counts and times since the start, of all processes of this server together."""
+    """Counts and times since the start, summed over all processes of this server."""
     registry = REGISTRY
-    if os.environ.get(MEASURES_FOLDER):
+    if os.environ.get(METRICS_FOLDER):
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # theirs has no types
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

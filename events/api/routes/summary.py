@@ -8,8 +8,8 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Query
 
+from events.api.openapi import responses
 from events.api.parameters import CustomerId, RangeParameters, Service
-from events.api.problems import responses
 from events.api.schemas import Bucket, CustomerSummary
 from events.api.security import REFUSALS, allowed
 from events.auth.keys import Right

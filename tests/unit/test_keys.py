@@ -1,4 +1,4 @@
-"""API keys: their text, what is kept of it, and when they are good."""
+"""API keys: their tokens, what is stored of them, and when they are valid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from events.auth.keys import ApiKey, Right, is_good, is_key_id, key_id_of
+from events.auth.keys import ApiKey, Right, is_key_id, is_valid, key_id_of
 from events.errors import InvalidInput
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND
 from tests.support.fakekeys import a_key, with_other_secret
@@ -23,7 +23,7 @@ def test_a_token_has_an_id_of_12_characters_and_a_secret_of_43() -> None:
     assert (key_id_of(token), key.key_id) == (match[1], match[1])
 
 
-def test_of_a_key_all_but_its_secret_is_kept() -> None:
+def test_a_key_keeps_everything_but_the_secret() -> None:
     token, key = a_key(
         name="Björn’s laptop",
         rights=[Right.READ, Right.INGEST, Right.READ],
@@ -42,18 +42,18 @@ def test_of_a_key_all_but_its_secret_is_kept() -> None:
     )
 
 
-def test_no_two_keys_are_the_same() -> None:
+def test_no_two_keys_are_equal() -> None:
     tokens = [a_key()[0] for _ in range(1_000)]
     assert len({token[:19] for token in tokens}) == len({token[20:] for token in tokens}) == 1_000
 
 
-def test_neither_the_token_nor_the_digest_is_in_what_is_shown_of_a_key() -> None:
+def test_repr_shows_neither_token_nor_digest() -> None:
     token, key = a_key()
     for secret in (token, token[20:], key.digest):
         assert secret not in repr(key) + str(key) + f"{key}"
 
 
-def test_a_secret_may_hold_the_character_that_stands_between_the_parts() -> None:
+def test_a_secret_may_contain_underscores() -> None:
     assert key_id_of(TOKEN) == "abcdefghij01"
 
 
@@ -79,7 +79,7 @@ def test_a_secret_may_hold_the_character_that_stands_between_the_parts() -> None
         "x" * 10_000,
     ],
 )
-def test_any_other_text_is_no_token(text: str) -> None:
+def test_other_texts_are_not_tokens(text: str) -> None:
     assert key_id_of(text) is None
 
 
@@ -87,50 +87,50 @@ def test_any_other_text_is_no_token(text: str) -> None:
     ("text", "is_one"),
     [("abcdefghij01", True), ("abcdefghij0", False), ("Abcdefghij01", False), ("", False)],
 )
-def test_an_id_is_12_lower_case_letters_and_digits(text: str, is_one: bool) -> None:
+def test_a_key_id_is_12_lower_case_letters_and_digits(text: str, is_one: bool) -> None:
     assert is_key_id(text) == is_one
     assert not is_key_id(f"{text}\n")
 
 
-def test_a_key_is_good_with_its_own_token_alone() -> None:
+def test_a_key_is_valid_only_with_its_own_token() -> None:
     token, key = a_key()
     other, _ = a_key()
-    assert is_good(key, token, HOUR_ZERO)
-    assert not is_good(key, with_other_secret(token), HOUR_ZERO)
-    assert not is_good(key, token[:20] + other[20:], HOUR_ZERO)
-    assert not is_good(key, key.digest, HOUR_ZERO)
+    assert is_valid(key, token, HOUR_ZERO)
+    assert not is_valid(key, with_other_secret(token), HOUR_ZERO)
+    assert not is_valid(key, token[:20] + other[20:], HOUR_ZERO)
+    assert not is_valid(key, key.digest, HOUR_ZERO)
 
 
-def test_a_key_is_good_until_the_moment_at_which_it_expires() -> None:
+def test_a_key_is_valid_until_it_expires() -> None:
     token, key = a_key(expires_at=HOUR_ZERO + HOUR)
-    assert is_good(key, token, HOUR_ZERO + HOUR - MICROSECOND)
-    assert not is_good(key, token, HOUR_ZERO + HOUR)
+    assert is_valid(key, token, HOUR_ZERO + HOUR - MICROSECOND)
+    assert not is_valid(key, token, HOUR_ZERO + HOUR)
     assert [key.is_expired(HOUR_ZERO), key.is_expired(HOUR_ZERO + HOUR)] == [False, True]
 
 
-def test_a_key_without_an_end_is_good_for_ever() -> None:
+def test_a_key_without_expiry_stays_valid() -> None:
     token, key = a_key()
-    assert is_good(key, token, HOUR_ZERO + 100_000 * DAY)
+    assert is_valid(key, token, HOUR_ZERO + 100_000 * DAY)
 
 
-def test_a_revoked_key_is_never_good_whatever_the_time() -> None:
+def test_a_revoked_key_is_never_valid() -> None:
     token, key = a_key()
     revoked = replace(key, revoked_at=HOUR_ZERO + HOUR)
-    assert not is_good(revoked, token, HOUR_ZERO)
-    assert not is_good(revoked, token, HOUR_ZERO + DAY)
+    assert not is_valid(revoked, token, HOUR_ZERO)
+    assert not is_valid(revoked, token, HOUR_ZERO + DAY)
 
 
 @pytest.mark.parametrize(
     "name",
     ["", "x" * 101, "a\nb", "a\x00", "\x1b[31mred", "a\u202eb", "a\u200bb", " a", "a ", "\ud800"],
 )
-def test_a_name_that_does_not_show_what_it_is_is_refused(name: str) -> None:
+def test_a_name_with_invisible_characters_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         a_key(name=name)
     assert str(caught.value).isprintable()
 
 
-def test_a_key_without_rights_or_already_over_is_refused() -> None:
+def test_a_key_without_rights_or_already_expired_is_refused() -> None:
     with pytest.raises(InvalidInput, match="right"):
         a_key(rights=[])
     with pytest.raises(InvalidInput, match="expired"):
