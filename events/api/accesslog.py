@@ -42,7 +42,7 @@ class AccessLog:
             nonlocal status, bytes_out
             if message["type"] == "http.response.start":
                 status = message["status"]
-            elif message["type"] == "http.response.body":
+            elif message["type"] == "http.response.body" and scope["method"] != "HEAD":
                 bytes_out += len(message.get("body", b""))
             await send(message)
 

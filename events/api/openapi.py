@@ -34,10 +34,9 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 
 def _description(status: HTTPStatus) -> dict[str, Any]:
-    errors, detail = [], TITLE_OF[status]
+    example = make_problem(status)
     if status is HTTPStatus.BAD_REQUEST:
-        errors, detail = [_EXAMPLE_FIELD], f"{_EXAMPLE_FIELD.field}: {_EXAMPLE_FIELD.detail}"
-    example = make_problem(status, detail, errors=errors)
+        example = make_problem(status, "start: is missing", errors=[_EXAMPLE_FIELD])
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         "description": TITLE_OF[status],

@@ -135,7 +135,7 @@ def make_problem(
         type=f"urn:events:problem:{name}",
         title=title or TITLE_OF.get(status, status.phrase),
         status=status,
-        detail=detail or _HIDDEN_DETAIL.get(status, ""),
+        detail=detail or _HIDDEN_DETAIL.get(status) or TITLE_OF[status],
         errors=errors or [],
     )
 
@@ -223,6 +223,8 @@ def _on_http_exception(_: Request, exc: Exception) -> Response:
         detail = "no such path: /openapi.json lists all paths"
     answer = problem(status, detail)
     answer.headers.update(exc.headers or {})
+    if answer.headers.get("Allow") == "GET":
+        answer.headers["Allow"] = "GET, HEAD"
     return answer
 
 

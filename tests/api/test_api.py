@@ -1337,7 +1337,7 @@ def test_the_examples_of_errors_are_what_is_answered(api: Api) -> None:
         if status not in ("200", "401", "403", "429")
     }
     assert examples == {
-        "400": problem(api.buckets("start=10&end=2021-03-02")),
+        "400": problem(api.buckets("end=2021-03-02")),
         "500": OUR_FAULT,
         "503": STORE_DOWN,
     }

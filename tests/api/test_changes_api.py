@@ -84,7 +84,7 @@ def test_an_instant_begins_with_its_minute_or_just_after_it_with_the_one_before(
 def test_what_is_forgotten_is_gone_and_says_from_where_to_go_on(api: Api) -> None:
     assert problem(api.client.get("/events/changes?since=2021-05-31T23:59:59Z")) == {
         "type": "urn:events:problem:gone",
-        "title": "That is not known any more",
+        "title": "Cursor expired",
         "status": 410,
         "detail": "changes since then are not all known any more: read the buckets that matter "
         "anew, and go on with those since 2021-06-01T00:00:00Z",
