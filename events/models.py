@@ -341,32 +341,3 @@ class Verification:
     def is_equal(self) -> bool:
         """Whether everything was found to be as it should, and nothing was left out."""
         return not (self.differences or self.unsettled or self.foreign or self.unlisted)
-
-
-@dataclass(slots=True)
-class IngestResult:
-    """
-    What became of the rows of one ingest.
-
-    `voided` ones were voided earlier and stay so. After a whole run `read` is the sum of the other
-    four. After one that was stopped it may be
-    more: the rows between were read, and not yet known to be written.
-    """
-
-    read: int = 0
-    inserted: int = 0
-    duplicates: int = 0
-    voided: int = 0
-    rejected: int = 0
-    seconds: float = 0.0
-
-    def add(self, outcomes: Mapping[Outcome | None, int]) -> None:
-        """Count receipts; None is one that is not known."""
-        self.inserted += outcomes.get(Outcome.INSERTED, 0)
-        self.duplicates += outcomes.get(Outcome.DUPLICATE, 0)
-        self.voided += outcomes.get(Outcome.VOIDED, 0)
-
-    def kinds(self) -> list[tuple[str, int]]:
-        """What became of those that were taken."""
-        found = [("inserted", self.inserted), ("duplicates", self.duplicates)]
-        return [*found, ("voided", self.voided)] if self.voided else found

@@ -1,115 +1,105 @@
-"""`python -m events archive`: every message of the topic into Iceberg, once."""
+"""`python -m events archive`: copy every Kafka message to Iceberg, once."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
+import json as json_format
 import os
-import signal
 import time
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from events.bootstrap import load_settings
-from events.cli import EXIT_OK, Commands, counted, port
-from events.cli.output import write_result
-from events.config import INGEST_PATIENCE_SECONDS
+import typer
+
+from events.cli import EXIT_OK, command, counted
 from events.errors import InvalidInput
-from events.telemetry import logs
 
 if TYPE_CHECKING:
-    from events.archive.archiver import Archived, Archiver
-
-log = logging.getLogger(__name__)
+    from events.archive.archiver import Archived
 
 
-def add_to(commands: Commands) -> None:
-    archive = commands.add_parser(
-        "archive",
-        help="Kafka to Iceberg: every message, once",
-        description="Add the messages of the topic to the Iceberg table events.raw, and those that "
-        "no event can be made of to events.raw_rejected with the reason, until SIGTERM or Ctrl-C; "
-        "what was read is committed then. The offsets are in the tables, in the same commit: "
-        "wherever it is killed, nothing is lost and nothing is there twice. A second one on the "
-        "same tables does no harm and is of no use while the first one runs.",
-        epilog="Exit code: 0 it ended when it was told to or at the end, 2 it could not go on.",
-    )
-    archive.set_defaults(command=_archive, is_service=True)
-    archive.add_argument(
-        "--until-end",
-        action="store_true",
-        help="stop when all is archived that the topic had at the start",
-    )
-    archive.add_argument(
-        "--accept-gap",
-        action="store_true",
-        help="go on after messages that the topic no longer has; which they were is noted in the "
-        "table",
-    )
-    archive.add_argument(
-        "--metrics-port", type=port, help="serve metrics at this port of 127.0.0.1"
-    )
-    archive.add_argument("--json", action="store_true", help="print one JSON object at the end")
+@command(exit_when_stopped=EXIT_OK)
+def archive(
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop at the current end of the topic.")
+    ] = False,
+    accept_gap: Annotated[
+        bool,
+        typer.Option(
+            "--accept-gap",
+            help="Continue after messages that the topic no longer has; the table records which.",
+        ),
+    ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_535, help="Serve metrics at this port of 127.0.0.1."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+) -> int:
+    """
+    Copy every Kafka message to Iceberg, once.
 
+    Events go to the table events.raw, invalid messages to events.raw_rejected with the reason,
+    until SIGTERM or Ctrl-C; what was read by then is committed. The offsets are in the tables, in
+    the same commit, so a killed process loses nothing and writes nothing twice. Running a second
+    one beside the first does no harm and is of no use.
 
-def _archive(options: argparse.Namespace) -> int:
-    # Read when Arrow is imported. With its own allocator a process that commits for ever takes a
-    # fifth more (benchmarks/README.md, "Does it run on and on?").
+    Exit code: 0 stopped, or at the end with --until-end; 2 could not run or not continue; 130
+    ended by a second signal.
+    """
+    # Arrow reads this at import. With its own allocator a process that commits forever takes a
+    # fifth more memory (benchmarks/README.md, "Does it run on and on?").
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    from events.bootstrap import load_settings
+    from events.config import INGEST_PATIENCE_SECONDS
+    from events.ingest.interrupts import Interrupts
+    from events.telemetry import logs
+
     try:
         from events.archive.archiver import Archiver
     except ImportError as exc:
         raise InvalidInput(
-            f"archive needs what requirements-stream.txt names: {exc.name} is not installed"
+            f"{exc.name} is not installed: python -m pip install -r requirements-stream.txt"
         ) from exc
 
     settings = load_settings()
     logs.configure(settings.events_log_format, settings.events_log_level)
-    if options.metrics_port:
+    if metrics_port:
         from prometheus_client import start_http_server
 
-        start_http_server(options.metrics_port, addr="127.0.0.1")
+        start_http_server(metrics_port, addr="127.0.0.1")
     archiver = Archiver(
         settings,
-        is_until_end=options.until_end,
-        is_gap_accepted=options.accept_gap,
-        # A service waits for what it needs; a run that has an end says that it cannot reach it.
-        patience_seconds=INGEST_PATIENCE_SECONDS if options.until_end else None,
+        is_until_end=until_end,
+        is_gap_accepted=accept_gap,
+        # A service waits for Kafka and the catalog; a run that has an end reports a failure.
+        patience_seconds=INGEST_PATIENCE_SECONDS if until_end else None,
     )
-    _stop_on_signals(archiver)
     begin = time.monotonic()
-    try:
-        archiver.run()
-    finally:
-        _print(options, archiver.result, time.monotonic() - begin)
+    with Interrupts(on_stop=archiver.stop):
+        try:
+            archiver.run()
+        finally:
+            _print(archiver.result, time.monotonic() - begin, is_json=json)
     return EXIT_OK
 
 
-def _stop_on_signals(archiver: Archiver) -> None:
-    """The first signal ends it in good order, a second one at once."""
+def _print(result: Archived, seconds: float, *, is_json: bool) -> None:
+    from events.cli.output import write_result
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        archiver.stop()
-        signal.signal(number, signal.SIG_DFL)
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-
-
-def _print(options: argparse.Namespace, done: Archived, seconds: float) -> None:
-    if options.json:
-        numbers = {
-            "archived": done.archived,
-            "rejected": done.rejected,
-            "commits": done.commits,
-            "conflicts": done.conflicts,
-            "next_offsets": {str(each): at for each, at in sorted(done.next_offsets.items())},
+    if is_json:
+        next_offsets = {
+            str(partition): offset for partition, offset in sorted(result.next_offsets.items())
+        }
+        answer = {
+            "archived": result.archived,
+            "rejected": result.rejected,
+            "commits": result.commits,
+            "conflicts": result.conflicts,
+            "next_offsets": next_offsets,
             "seconds": round(seconds, 3),
         }
-        write_result(json.dumps(numbers))
+        write_result(json_format.dumps(answer))
         return
     write_result(
-        f"{counted(done.archived, 'event')} archived, "
-        f"{counted(done.rejected, 'message')} rejected, in {counted(done.commits, 'commit')}"
+        f"{counted(result.archived, 'event')} archived, "
+        f"{counted(result.rejected, 'message')} rejected, in {counted(result.commits, 'commit')}"
     )

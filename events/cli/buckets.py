@@ -1,83 +1,105 @@
-"""`python -m events buckets`: counts of one customer, to look at."""
+"""`python -m events buckets`: show the counts of one customer."""
 
 from __future__ import annotations
 
-import argparse
-import json
+import json as json_format
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from events.bootstrap import load_settings
-from events.cli import EXIT_OK, Commands
-from events.cli.chart import chart
-from events.cli.output import standard_output
-from events.cli.questions import Asked, add_question, asked
-from events.cli.service import opened_service
-from events.domain.timestamps import format_timestamp
-from events.queries.formats import Counts, count_object, csv_pieces
+import typer
 
-#: Where standard output is no terminal, and COLUMNS says nothing.
+from events.cli import EXIT_OK, check_at_most_one, command
+from events.cli.questions import (
+    Customer,
+    End,
+    Fill,
+    GroupBy,
+    Question,
+    Start,
+    TimeZone,
+    Types,
+    WindowSize,
+    make_question,
+)
+
+if TYPE_CHECKING:
+    from events.queries.formats import Counts
+
+#: The width of the chart when standard output is not a terminal and COLUMNS is not set.
 _COLUMNS = 80
 
 
-def add_to(commands: Commands) -> None:
-    buckets = commands.add_parser(
-        "buckets",
-        help="counts of a customer as a table with bars",
-        description="Show the counts of a customer by UTC hour, day, week or month.",
-        epilog="Exit code: 0 it is all there, 2 it could not be asked.",
-    )
-    buckets.set_defaults(command=_buckets, is_service=False)
-    add_question(buckets)
-    form = buckets.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object")
-    form.add_argument("--csv", action="store_true", help="print CSV")
+@command()
+def buckets(
+    customer: Customer,
+    start: Start = None,
+    end: End = None,
+    window: WindowSize = "hour",
+    timezone: TimeZone = None,
+    types: Types = None,
+    group_by: GroupBy = None,
+    fill: Fill = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> int:
+    """
+    Show the counts of a customer with bars.
 
+    Exit code: 0 all counts are printed; 2 they could not be read or printed.
+    """
+    from events.bootstrap import load_settings
+    from events.cli.output import encode, write_pieces, write_result
+    from events.cli.service import open_service
+    from events.queries.formats import csv_pieces
 
-def _buckets(options: argparse.Namespace) -> int:
-    question, settings = asked(options), load_settings()
-    with opened_service(settings) as service, standard_output() as output:
+    check_at_most_one(json=json, csv=csv)
+    question = make_question(
+        customer, start=start, end=end, window=window, timezone=timezone, types=types,
+        group_by=group_by, fill=fill,
+    )  # fmt: skip
+    settings = load_settings()
+    with open_service(settings) as service:
         counts = question.counts(service)
-        if options.csv:
-            for piece in csv_pieces(
-                counts, question.calendar, is_grouped=question.query.is_grouped
-            ):
-                output.write(piece)
-        elif options.json:
-            found = _as_json(question, counts)
+        if csv:
+            is_grouped = question.query.is_grouped
+            write_pieces(csv_pieces(counts, question.calendar, is_grouped=is_grouped))
+        elif json:
+            answer = _as_json(question, counts)
             if settings.events_counts == "windowed":
-                found["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
-            output.write_text(f"{json.dumps(found)}\n")
+                answer["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
+            write_result(json_format.dumps(answer))
         else:
-            text = chart(
-                list(counts),
-                question.calendar,
-                columns=shutil.get_terminal_size((_COLUMNS, 24)).columns,
-                can_draw=_can_write("█▏", output.encoding),
-            )
-            output.write_text(text)
+            write_pieces([encode(_chart(question, counts))])
     return EXIT_OK
 
 
-def _can_write(text: str, encoding: str) -> bool:
+def _chart(question: Question, counts: Counts) -> str:
+    from events.cli.chart import chart
+    from events.cli.output import output_encoding
+
     try:
-        text.encode(encoding)
+        "█▏".encode(output_encoding())
+        can_draw = True
     except UnicodeEncodeError:
-        return False
-    return True
+        can_draw = False
+    columns = shutil.get_terminal_size((_COLUMNS, 24)).columns
+    return chart(list(counts), question.calendar, columns=columns, can_draw=can_draw)
 
 
-def _as_json(question: Asked, counts: Counts) -> dict[str, Any]:
+def _as_json(question: Question, counts: Counts) -> dict[str, Any]:
+    from events.domain.timestamps import format_timestamp
+    from events.queries.formats import count_object
+
     calendar, window = question.calendar, question.query.window
-    rows = [count_object(calendar, each) for each in counts]
-    kind = {}
+    rows = [count_object(calendar, count) for count in counts]
+    periods = {}
     if calendar is not None:
-        kind = {"window": calendar.unit.value, "timezone": str(calendar.zone)}
+        periods = {"window": calendar.unit.value, "timezone": str(calendar.zone)}
     return {
         "customer_id": question.query.customer_id,
         "start": format_timestamp(window.start),
         "end": format_timestamp(window.end),
-        **kind,
-        "total": sum(each["count"] for each in rows),
+        **periods,
+        "total": sum(row["count"] for row in rows),
         "buckets": rows,
     }

@@ -1,20 +1,21 @@
-"""Counts as lines of text with bars; pure."""
+"""Counts as a table with bars."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
-from events.cli import counted, shown
+from rich.cells import cell_len
+
+from events.cli import counted, printable
+from events.cli.output import table_text
 from events.domain.calendars import local_text
 from events.models import BucketCount, Calendar, PeriodCount, Unit
 from events.queries.formats import hour_text
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _FULL = "█"
-#: A bar that is shorter says nothing.
+#: A shorter bar tells nothing.
 _SHORTEST_BAR = 8
 _PARTIAL = "~"
 
@@ -27,54 +28,42 @@ def chart(
     can_draw: bool = True,
 ) -> str:
     """
-    A line for each count, or, where there are counts by type, for each type; and their total.
+    One line per count, or per event type if the counts are grouped by type; then the total.
 
     Args:
-        columns: The longest line, where the texts leave room for that.
-        can_draw: Whether bars can be of Unicode blocks; else they are of `#`.
+        columns: The width of text and bar together. If the text leaves no room, there are no bars.
+        can_draw: Whether to draw bars with Unicode blocks; otherwise with `#`.
     """
     noun = "hour" if calendar is None else calendar.unit.value
     zone = "UTC" if calendar is None else str(calendar.zone)
-    rows = [row for each in counts for row in _rows(calendar, each)]
-    total = sum(each.count for each in counts)
-    most = max((row.count for row in rows), default=0)
-    label_width = max(len("total"), *(len(row.label) for row in rows), 0)
-    kind_width = max((_width(row.kind) for row in rows), default=0)
-    number_width = len(f"{total:,}")
-    # The texts, and two spaces or a mark between each two.
-    before = label_width + 2 + (kind_width + 2 if kind_width else 0) + number_width + 2
-    room = columns - before
-    lines = []
-    for row in rows:
-        gap = " " * (kind_width - _width(row.kind) + 2)
-        kind = f"{row.kind}{gap}" if kind_width else ""
-        bar = _bar(row.count, most, room, can_draw=can_draw) if room >= _SHORTEST_BAR else ""
-        line = f"{row.label:<{label_width}}{row.mark:<2}{kind}{row.count:>{number_width},}  {bar}"
-        lines.append(line.rstrip())
-    label = f"{'total':<{before - number_width - 2}}"
-    lines.append(f"{label}{total:>{number_width},}  in {counted(len(counts), noun)}, {zone}")
-    if any(each.is_partial for each in counts):
+    rows = [row for count in counts for row in _rows(calendar, count)]
+    total = sum(count.count for count in counts)
+    cells = [(label, event_type, f"{number:,}") for label, event_type, number in rows]
+    *lines, last = table_text([*cells, ("total", "", f"{total:,}")], right=2).splitlines()
+    most = max((number for _, _, number in rows), default=0)
+    room = columns - max(map(cell_len, [*lines, last])) - 2
+    if room >= _SHORTEST_BAR:
+        bars = [_bar(number, most, room, can_draw=can_draw) for _, _, number in rows]
+        lines = [f"{line}  {bar}".rstrip() for line, bar in zip(lines, bars, strict=True)]
+    lines.append(f"{last}  in {counted(len(counts), noun)}, {zone}")
+    if any(count.is_partial for count in counts):
         lines.append(f"{_PARTIAL} partial: the range begins or ends inside this {noun}")
     return "\n".join(lines) + "\n"
 
 
-class _Row(NamedTuple):
-    label: str
-    mark: str
-    kind: str
-    count: int  # type: ignore[assignment] # as for `BucketCount`
-
-
-def _rows(calendar: Calendar | None, each: BucketCount | PeriodCount) -> Iterator[_Row]:
-    start = each.start if isinstance(each, BucketCount) else each.period.start
-    label, mark = _label(calendar, start), _PARTIAL if each.is_partial else ""
-    if each.counts is None:
-        yield _Row(label, mark, "", each.count)
+def _rows(
+    calendar: Calendar | None, count: BucketCount | PeriodCount
+) -> Iterator[tuple[str, str, int]]:
+    """Label, event type, number."""
+    start = count.start if isinstance(count, BucketCount) else count.period.start
+    label = _label(calendar, start) + (_PARTIAL if count.is_partial else "")
+    if count.counts is None:
+        yield label, "", count.count
         return
-    # One without events (`--fill zero`) keeps its line.
-    for kind, count in (each.counts or {"": 0}).items():
-        yield _Row(label, mark, shown(kind), count)
-        label = mark = ""
+    # A bucket without events (`--fill zero`) still has a line.
+    for event_type, number in (count.counts or {"": 0}).items():
+        yield label, printable(event_type), number
+        label = ""
 
 
 def _label(calendar: Calendar | None, start: datetime) -> str:
@@ -84,19 +73,11 @@ def _label(calendar: Calendar | None, start: datetime) -> str:
     return day[:7] if calendar.unit is Unit.MONTH else day
 
 
-def _width(text: str) -> int:
-    """Columns that a terminal gives a text: two for an ideograph, none for an accent put on it."""
-    return sum(
-        2 if unicodedata.east_asian_width(each) in "WF" else not unicodedata.combining(each)
-        for each in text
-    )
-
-
-def _bar(count: int, most: int, room: int, *, can_draw: bool) -> str:
-    """`count` as a part of `room`; whatever is more than nothing can be seen."""
-    if not count:
+def _bar(number: int, most: int, room: int, *, can_draw: bool) -> str:
+    """`number` as a share of `room`; anything above zero is visible."""
+    if not number:
         return ""
-    eighths = max(1, count * room * 8 // most)
+    eighths = max(1, number * room * 8 // most)
     if not can_draw:
         return "#" * max(1, eighths // 8)
     return (_FULL * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()

@@ -1,90 +1,91 @@
-"""`python -m events consume`: what is in Kafka, counted."""
+"""`python -m events consume`: count the events that are in Kafka."""
 
 from __future__ import annotations
 
-import argparse
-import json
+import json as json_format
 import logging
 import os
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from events.bootstrap import load_settings, make_service
-from events.cli import EXIT_OK, Commands, counted, port
-from events.cli.output import write_result
-from events.ingest.load import Interrupts
-from events.kafka import check_installed
-from events.telemetry import logs
+import typer
+
+from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted
 
 if TYPE_CHECKING:
     from events.kafka.consume import Consumed
 
 log = logging.getLogger(__name__)
 
-_EXIT_MISSING = 1
 
+@command(exit_when_stopped=EXIT_OK)
+def consume(
+    until_end: Annotated[
+        bool,
+        typer.Option("--until-end", help="Stop at the current end of every partition."),
+    ] = False,
+    from_beginning: Annotated[
+        bool,
+        typer.Option(
+            "--from-beginning",
+            help="First read the whole topic again; events already counted are duplicates.",
+        ),
+    ] = False,
+    host: Annotated[
+        str, typer.Option(help="Address that serves /livez, /readyz and /metrics.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="Port that serves /livez, /readyz and /metrics.")
+    ] = 8801,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object.")
+    ] = False,
+) -> int:
+    """
+    Count the events of a Kafka topic, each exactly once.
 
-def add_to(commands: Commands) -> None:
-    consume = commands.add_parser(
-        "consume",
-        help="count what is in Kafka",
-        description="Count the events of the topic EVENTS_KAFKA_TOPIC, each exactly once, as a "
-        "member of the group EVENTS_KAFKA_GROUP, until SIGTERM or Ctrl-C. An offset is committed "
-        "after everything before it is durable and counted, or acknowledged as a dead letter.",
-        epilog="Exit code: 0 it ended when it was told to, or with --until-end at the end; 1 the "
-        "same, but messages were deleted before they were counted; 2 it could not run; 130 it was "
-        "ended by a second signal. Running it again is always safe.",
-    )
-    consume.set_defaults(command=_consume, is_service=True)
-    consume.add_argument(
-        "--until-end",
-        action="store_true",
-        help="stop at the ends that the partitions have now",
-    )
-    consume.add_argument(
-        "--from-beginning",
-        action="store_true",
-        help="read the whole topic again first; what is counted already is a duplicate",
-    )
-    consume.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="where /livez, /readyz and /metrics are (default: 127.0.0.1)",
-    )
-    consume.add_argument("--port", type=port, default=8801, help="default: 8801")
-    consume.add_argument("--json", action="store_true", help="print the sum as one JSON object")
+    Reads the topic EVENTS_KAFKA_TOPIC as a member of the group EVENTS_KAFKA_GROUP until SIGTERM
+    or Ctrl-C. An offset is committed once every message before it is stored and counted, or is
+    in the dead-letter topic.
 
+    Exit code: 0 stopped, or at the end with --until-end; 1 the same, but messages were deleted
+    before they were counted; 2 could not run; 130 ended by a second signal. Running it again is
+    always safe.
+    """
+    from events.bootstrap import load_settings, make_service
+    from events.cli.output import write_result
+    from events.ingest.interrupts import Interrupts
+    from events.kafka import check_installed
+    from events.telemetry import logs
 
-def _consume(options: argparse.Namespace) -> int:
     check_installed()
-    from events.kafka import consume as consuming
+    from events.kafka import consume as kafka_consume
 
     settings = load_settings()
     logs.configure(settings.events_log_format, settings.events_log_level)
-    # Said at every level: somebody may wait for it.
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO)  # always log the address: a supervisor may wait for this line
     with Interrupts() as interrupts, closing(make_service(settings)) as service:
-        consumed = consuming.consume(
+        consumed = kafka_consume.consume(
             settings,
             service,
-            address=(options.host, options.port),
+            address=(host, port),
             is_stopping=lambda: interrupts.is_stopping,
-            is_until_end=options.until_end,
-            is_from_beginning=options.from_beginning,
+            is_until_end=until_end,
+            is_from_beginning=from_beginning,
             on_address=lambda host, port: log.info(
                 "its state is at http://%s:%s/readyz", host, port
             ),
         )
-    write_result(json.dumps(asdict(consumed)) if options.json else _sum(consumed))
-    code = _EXIT_MISSING if consumed.missing else EXIT_OK
+    write_result(json_format.dumps(asdict(consumed)) if json else _summary(consumed))
+    code = EXIT_DIFFERENT if consumed.missing else EXIT_OK
     if not consumed.has_left:
-        # All is said and closed but the client of Kafka, which would wait for its broker.
+        # Everything is printed and closed except the Kafka client, which would wait for its broker.
         os._exit(code)
     return code
 
 
-def _sum(consumed: Consumed) -> str:
+def _summary(consumed: Consumed) -> str:
     return (
         f"{counted(consumed.read, 'message')} read in {consumed.seconds:.1f} s: "
         f"{consumed.inserted:,} inserted, {counted(consumed.duplicates, 'duplicate')}, "

@@ -1,104 +1,137 @@
-"""`python -m events dead-letter`: messages that could not be counted, listed and sent back."""
+"""`python -m events dead-letter`: Kafka messages that could not be counted."""
 
 from __future__ import annotations
 
-import argparse
 import base64
-import json
+import json as json_format
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from events.bootstrap import load_settings
-from events.cli import EXIT_OK, Commands, counted, say, shown
-from events.cli.output import standard_output, write_result
-from events.domain.timestamps import format_timestamp
-from events.ingest.load import EXIT_INTERRUPTED, Interrupts
-from events.kafka import check_installed
+import typer
+
+from events.cli import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    check_at_most_one,
+    command,
+    counted,
+    make_app,
+    printable,
+    say,
+)
+from events.errors import InvalidInput
 
 if TYPE_CHECKING:
     from events.kafka.messages import Letter
 
-#: Of a value on a terminal, in characters.
-_LONGEST_SHOWN = 80
+#: Characters of a message's value that `list` shows.
+_VALUE_CHARACTERS = 80
+
+app = make_app()
 
 
-def add_to(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "dead-letter",
-        help="messages of Kafka that could not be counted",
-        description="Messages that `consume` could make no event of, or that the store refuses: "
-        "they are in the topic EVENTS_KAFKA_TOPIC.dead-letter as they were, with the reason.",
-    )
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
+@app.callback()
+def _description() -> None:
+    """
+    List dead letters, or send them back.
 
-    listing = actions.add_parser("list", help="what there is", description="List what there is.")
-    listing.set_defaults(command=_list, is_service=False)
-    listing.add_argument(
-        "--reason", metavar="TEXT", default="", help="only those whose reason holds this"
-    )
-    listing.add_argument("--limit", type=_limit, metavar="N", help="at most so many")
-    listing.add_argument("--json", action="store_true", help="one JSON object a line, all of it")
-
-    replaying = actions.add_parser(
-        "replay",
-        help="send them back",
-        description="Send letters back to the topic they came from, with value, key and headers "
-        "as they were. The letters stay; the next replay begins after those that were sent.",
-        epilog="Exit code: 0 all are sent, 2 it could not, 130 it was interrupted. Running it "
-        "again is safe: an event that is sent twice is counted once.",
-    )
-    replaying.set_defaults(command=_replay, is_service=False)
-    which = replaying.add_mutually_exclusive_group()
-    which.add_argument(
-        "--offset",
-        action="append",
-        type=_at,
-        default=[],
-        metavar="PARTITION:OFFSET",
-        help="only this one, also if it was sent before; may be given several times",
-    )
-    which.add_argument("--again", action="store_true", help="also those that were sent before")
-    replaying.add_argument("--json", action="store_true", help="print the sum as one JSON object")
+    A dead letter is a Kafka message that could not be counted, because it is invalid or the store
+    refuses it. `consume` writes it to the topic EVENTS_KAFKA_TOPIC.dead-letter, unchanged, with
+    the reason.
+    """
 
 
-def _list(options: argparse.Namespace) -> int:
+@app.command("list")
+@command()
+def list_letters(
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only messages whose reason contains this text.")
+    ] = "",
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most this many.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="One complete JSON object per line.")
+    ] = False,
+) -> int:
+    """List dead letters."""
+    from events.bootstrap import load_settings
+    from events.cli.output import encode, write_pieces
+    from events.kafka import check_installed
+
     check_installed()
     from events.kafka import deadletters
 
-    found = (each for each in deadletters.letters(load_settings()) if options.reason in each.reason)
+    letters = deadletters.letters(load_settings())
     number = 0
-    with standard_output() as output:
-        for letter in islice(found, options.limit):
+
+    def lines() -> Iterator[bytes]:
+        nonlocal number
+        for letter in islice((item for item in letters if reason in item.reason), limit):
             number += 1
-            line = json.dumps(_as_json(letter)) if options.json else _as_line(letter)
-            output.write_text(f"{line}\n")
-    if not options.json:
+            yield encode((json_format.dumps(_as_json(letter)) if json else _as_line(letter)) + "\n")
+
+    write_pieces(lines())
+    if not json:
         say(counted(number, "dead letter"))
     return EXIT_OK
 
 
-def _replay(options: argparse.Namespace) -> int:
+@app.command()
+@command()
+def replay(
+    offset: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PARTITION:OFFSET",
+            help="Only this dead letter, even if it was sent before; may be repeated.",
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also dead letters that were sent before.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object.")
+    ] = False,
+) -> int:
+    """
+    Send dead letters back to the topic they came from.
+
+    Value, key and headers are those of the original message. The dead letters stay; the next
+    replay starts after the ones that were sent.
+
+    Exit code: 0 all are sent; 2 could not run; 130 interrupted. Running it again is safe: an
+    event that is sent twice is counted once.
+    """
+    from events.bootstrap import load_settings
+    from events.cli.output import write_result
+    from events.ingest.interrupts import Interrupts
+    from events.kafka import check_installed
+
+    check_at_most_one(offset=offset, again=again)
+    offsets = [_parse_offset(text) for text in offset or ()]
     check_installed()
     from events.kafka import deadletters
 
     with Interrupts() as interrupts:
         replayed = deadletters.replay(
             load_settings(),
-            only=options.offset,
-            is_again=options.again,
+            only=offsets,
+            is_again=again,
             is_stopping=lambda: interrupts.is_stopping,
         )
-    if options.json:
-        write_result(json.dumps(asdict(replayed)))
+    if json:
+        write_result(json_format.dumps(asdict(replayed)))
     else:
         write_result(f"{counted(replayed.sent, 'message')} sent back")
         if replayed.unsendable:
             say(
-                f"{counted(replayed.unsendable, 'letter')} cannot be sent: they are not whole, "
-                "longer than the topic takes, or from elsewhere"
+                f"{counted(replayed.unsendable, 'dead letter')} cannot be sent back: incomplete, "
+                "larger than the topic allows, or from another topic"
             )
     return EXIT_INTERRUPTED if interrupts.is_stopping else EXIT_OK
 
@@ -106,10 +139,10 @@ def _replay(options: argparse.Namespace) -> int:
 def _as_line(letter: Letter) -> str:
     origin = letter.origin
     value = "(no value)" if origin.value is None else origin.value.decode("utf-8", "replace")
-    if len(value) > _LONGEST_SHOWN:
-        value = value[:_LONGEST_SHOWN] + "…"
+    if len(value) > _VALUE_CHARACTERS:
+        value = value[:_VALUE_CHARACTERS] + "…"
     reason = f"{letter.field}: {letter.reason}" if letter.field else letter.reason
-    return shown(
+    return printable(
         f"{letter.partition}:{letter.offset}  {_time(letter.timestamp)}  "
         f"from {origin.topic or '?'} {origin.partition}:{origin.offset}  {reason}  {value}"
     )
@@ -136,7 +169,7 @@ def _as_json(letter: Letter) -> dict[str, Any]:
 
 
 def _bytes(value: bytes | None) -> str | dict[str, str] | None:
-    """Text where it is UTF-8."""
+    """Text if the bytes are UTF-8, otherwise base64."""
     if value is None:
         return None
     try:
@@ -146,22 +179,18 @@ def _bytes(value: bytes | None) -> str | dict[str, str] | None:
 
 
 def _time(milliseconds: int | None) -> str | None:
+    from events.domain.timestamps import format_timestamp
+
     if milliseconds is None:
         return None
     try:
         return format_timestamp(datetime.fromtimestamp(milliseconds / 1000, UTC))
-    except (OverflowError, ValueError, OSError):  # a producer may say any
+    except (OverflowError, ValueError, OSError):  # producers set this number freely
         return None
 
 
-def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 on")
-    return int(text)
-
-
-def _at(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,18})", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a partition and an offset, such as 0:12")
-    return int(found[1]), int(found[2])
+def _parse_offset(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,18})", text)
+    if not match:
+        raise InvalidInput(f"--offset {text!r}: give a partition and an offset, such as 0:12")
+    return int(match[1]), int(match[2])

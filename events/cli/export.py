@@ -1,53 +1,70 @@
-"""`python -m events export`: all counts of a window as a file."""
+"""`python -m events export`: write all counts of a customer to a file."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
-from events.cli import EXIT_OK, Commands, say
-from events.cli.output import standard_output, write_file
-from events.cli.questions import add_question, asked
-from events.cli.service import opened_service
+import typer
+
+from events.cli import EXIT_OK, command, say
+from events.cli.questions import (
+    Customer,
+    End,
+    Fill,
+    GroupBy,
+    Start,
+    TimeZone,
+    Types,
+    WindowSize,
+    make_question,
+)
 from events.errors import InvalidInput
-from events.queries.formats import encoded
 
 
-def add_to(commands: Commands) -> None:
-    export = commands.add_parser(
-        "export",
-        help="all counts of a customer as CSV, JSON Lines or Parquet",
-        description="Write the counts of a customer as a file, however many. Memory stays flat.",
-        epilog="Exit code: 0 it is whole, 2 it is not; a file of an earlier run is then as it was.",
-    )
-    export.set_defaults(command=_export, is_service=False)
-    add_question(export)
-    export.add_argument(
-        "--format",
-        choices=("csv", "jsonl", "parquet"),
-        default="csv",
-        help="parquet needs requirements-export.txt (default: csv)",
-    )
-    export.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+@command()
+def export(
+    customer: Customer,
+    start: Start = None,
+    end: End = None,
+    window: WindowSize = "hour",
+    timezone: TimeZone = None,
+    types: Types = None,
+    group_by: GroupBy = None,
+    fill: Fill = None,
+    file_format: Annotated[
+        Literal["csv", "jsonl", "parquet"],
+        typer.Option("--format", help="The file format; parquet needs requirements-export.txt."),
+    ] = "csv",
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write (default: standard output).")
+    ] = None,
+) -> int:
+    """
+    Write all counts of a customer to a file.
 
+    The file is CSV, JSON Lines or Parquet. Memory stays flat, however many counts there are.
 
-def _export(options: argparse.Namespace) -> int:
-    question = asked(options)
-    if options.format == "parquet" and options.output is None and sys.stdout.isatty():
-        raise InvalidInput("Parquet is nothing for a terminal: name a file with --output")
-    with opened_service() as service:
-        pieces = encoded(
-            options.format,
-            question.counts(service),
-            question.calendar,
-            is_grouped=question.query.is_grouped,
-        )
-        if options.output is None:
-            with standard_output() as output:
-                for piece in pieces:
-                    output.write(piece)
+    Exit code: 0 the export is complete; 2 it is not, and an earlier file is unchanged.
+    """
+    from events.cli.output import write_file, write_pieces
+    from events.cli.service import open_service
+    from events.queries.formats import encoded
+
+    question = make_question(
+        customer, start=start, end=end, window=window, timezone=timezone, types=types,
+        group_by=group_by, fill=fill,
+    )  # fmt: skip
+    if file_format == "parquet" and output is None and sys.stdout.isatty():
+        raise InvalidInput("a terminal cannot show Parquet: name a file with --output")
+    with open_service() as service:
+        counts = question.counts(service)
+        is_grouped = question.query.is_grouped
+        pieces = encoded(file_format, counts, question.calendar, is_grouped=is_grouped)
+        if output is None:
+            write_pieces(pieces)
         else:
-            size = write_file(options.output, pieces)
-            say(f"{options.output}: {size:,} bytes")
+            size = write_file(output, pieces)
+            say(f"{output}: {size:,} bytes")
     return EXIT_OK

@@ -1,150 +1,155 @@
-"""`python -m events keys`: make, list and revoke API keys."""
+"""`python -m events keys`: create, list and revoke API keys."""
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Iterator, Sequence
+import json as json_format
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from events.auth.keyring import KeyStore
+import typer
+
 from events.auth.keys import ApiKey, Right, is_key_id, new_key
-from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_key_store
-from events.cli import EXIT_OK, Commands, say, shown
-from events.cli.output import write_result
-from events.domain.parsing import check_customer_id
+from events.cli import EXIT_OK, check_at_most_one, command, make_app, printable, say
 from events.domain.timestamps import format_timestamp, parse_instant
 from events.errors import InvalidInput
 
-_MOST_DAYS = 36_500
+if TYPE_CHECKING:
+    from events.auth.keyring import KeyStore
+
 _COLUMNS = ("KEY ID", "NAME", "RIGHTS", "CUSTOMER", "CREATED", "EXPIRES", "STATE")
 
-
-def add_to(commands: Commands) -> None:
-    keys = commands.add_parser(
-        "keys",
-        help="make, list and revoke API keys",
-        description="API keys, which every request needs where the service runs with "
-        "EVENTS_API_KEYS=on. They are kept in the table of the events with _api_keys added to its "
-        "name, and of each only a digest.",
-        epilog="Exit code: 0 done, 2 not done.",
-    )
-    actions = keys.add_subparsers(required=True, metavar="ACTION")
-
-    create = actions.add_parser(
-        "create",
-        help="make a key and print it, this once",
-        description="Make a key and print it on standard output. It cannot be shown again.",
-    )
-    create.set_defaults(command=_create, is_service=False)
-    create.add_argument("--name", required=True, metavar="NAME", help="whose it is, for the list")
-    create.add_argument(
-        "--right",
-        required=True,
-        action="append",
-        choices=[right.value for right in Right],
-        dest="rights",
-        help="what it may do: read counts, ingest events, or admin (void and erase); none "
-        "includes another, and it may be given several times",
-    )
-    create.add_argument("--customer", metavar="ID", help="only about this customer")
-    end = create.add_mutually_exclusive_group()
-    end.add_argument("--expires", metavar="TIME", help="no longer good from this time on")
-    end.add_argument("--expires-in-days", type=_days, metavar="N", help="the same, N days from now")
-
-    listing = actions.add_parser("list", help="show all keys", description="Show all keys.")
-    listing.set_defaults(command=_list, is_service=False)
-    listing.add_argument("--json", action="store_true", help="print one JSON array")
-
-    revoke = actions.add_parser(
-        "revoke",
-        help="take a key back, for ever",
-        description="Take a key back, for ever. A running service stops taking it within "
-        "5 seconds.",
-    )
-    revoke.set_defaults(command=_revoke, is_service=False)
-    revoke.add_argument("key_id", metavar="KEY_ID", help="as `keys list` shows it")
+app = make_app()
 
 
-def _days(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 to {_MOST_DAYS:,}")
-    return int(text)
+@app.callback()
+def _description() -> None:
+    """
+    Create, list and revoke API keys.
+
+    With EVENTS_API_KEYS=on every request to the service needs a key. Keys are stored in a table
+    of their own, named like the events table with _api_keys added; only a digest of each key is
+    stored.
+
+    Exit code: 0 done; 2 not done.
+    """
 
 
-def _create(options: argparse.Namespace) -> int:
-    if options.customer is not None:
-        check_customer_id(options.customer)
+@app.command()
+@command()
+def create(
+    name: Annotated[str, typer.Option(metavar="NAME", help="Who uses the key; shown in the list.")],
+    right: Annotated[
+        list[Right],
+        typer.Option(
+            help="What the key may do: read counts, ingest events, or admin (void and erase). No "
+            "right includes another; may be repeated."
+        ),
+    ],
+    customer: Annotated[
+        str | None, typer.Option(metavar="ID", help="Restrict the key to this customer.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The key is invalid from this time on.")
+    ] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, metavar="N", help="Or: days until it expires.")
+    ] = None,
+) -> int:
+    """Create a key and print it on standard output. It cannot be shown again."""
+    from events.cli.output import write_result
+    from events.domain.parsing import check_customer_id
+
+    check_at_most_one(expires=expires is not None, expires_in_days=expires_in_days is not None)
+    if customer is not None:
+        check_customer_id(customer)
     now = datetime.now(UTC)
     expires_at = None
-    if options.expires is not None:
-        expires_at = parse_instant(options.expires, "--expires")
-    elif options.expires_in_days is not None:
-        expires_at = now + timedelta(days=options.expires_in_days)
+    if expires is not None:
+        expires_at = parse_instant(expires, "--expires")
+    elif expires_in_days is not None:
+        expires_at = now + timedelta(days=expires_in_days)
     token, key = new_key(
-        name=options.name,
-        rights=[Right(right) for right in options.rights],
-        customer_id=options.customer,
-        created_at=now,
-        expires_at=expires_at,
+        name=name, rights=right, customer_id=customer, created_at=now, expires_at=expires_at
     )
-    with _opened(may_make_tables=True) as store:
+    with _open_store(may_make_tables=True) as store:
         if not store.add(key):  # once in 36 ** 12 times
-            raise InvalidInput(f"another key has the id {key.key_id}: run this again")
+            raise InvalidInput(f"a key with the id {key.key_id} already exists: run this again")
     try:
         write_result(token)
     except InvalidInput as exc:
         raise InvalidInput(
-            f"{exc}: nobody saw the key that was made; python -m events keys revoke {key.key_id}"
+            f"{exc}. The new key was never shown; revoke it: "
+            f"python -m events keys revoke {key.key_id}"
         ) from exc
+    scope = "all customers" if key.customer_id is None else f"customer {printable(key.customer_id)}"
+    end = "never expires"
+    if key.expires_at is not None:
+        end = f"expires {format_timestamp(key.expires_at)}"
     say(
-        f"made key {key.key_id} ({key.name}): {_rights(key)}, {_scope(key)}, {_end(key)}. It is "
-        "shown only this once: keep it where secrets are kept."
+        f"created key {key.key_id} ({key.name}): {_rights(key)}, {scope}, {end}. It is shown only "
+        "once: keep it where secrets are kept."
     )
     return EXIT_OK
 
 
-def _list(options: argparse.Namespace) -> int:
-    with _opened() as store:
+@app.command("list")
+@command()
+def list_keys(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+) -> int:
+    """List all keys."""
+    from events.cli.output import table_text, write_result
+
+    with _open_store() as store:
         keys = store.keys()
     now = datetime.now(UTC)
-    if options.json:
-        write_result(json.dumps([_as_json(key, now) for key in keys]))
+    if json:
+        write_result(json_format.dumps([_as_json(key, now) for key in keys]))
     elif keys:
-        write_result(_table([_COLUMNS, *(_row(key, now) for key in keys)]))
+        write_result(table_text([_COLUMNS, *(_row(key, now) for key in keys)]))
     else:
-        say("there is no key yet: make one with python -m events keys create")
+        say("no keys yet: create one with python -m events keys create")
     return EXIT_OK
 
 
-def _revoke(options: argparse.Namespace) -> int:
-    if not is_key_id(options.key_id):
-        # Not repeated: it may be a whole key.
+@app.command()
+@command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys list` shows it.")],
+) -> int:
+    """
+    Revoke a key, forever.
+
+    A running service stops accepting it within 5 seconds.
+    """
+    if not is_key_id(key_id):
+        # The message does not repeat the text, which may be a whole key.
         raise InvalidInput(
-            "that is no key id: one has 12 lower-case letters and digits, and stands in the key "
-            "between the two first _"
+            "invalid key id: a key id has 12 lower-case letters and digits; in the key it stands "
+            "between the first two underscores"
         )
     now = datetime.now(UTC)
-    with _opened() as store:
-        key = store.revoke(options.key_id, now)
+    with _open_store() as store:
+        key = store.revoke(key_id, now)
     if key is None:
-        raise InvalidInput(f"there is no key {options.key_id}")
+        raise InvalidInput(f"key {key_id} not found")
     if key.revoked_at == now:
         say(f"revoked key {key.key_id} ({key.name})")
     elif key.revoked_at is not None:
         at = format_timestamp(key.revoked_at)
-        say(f"key {key.key_id} ({key.name}) was revoked before, at {at}")
+        say(f"key {key.key_id} ({key.name}) was already revoked, at {at}")
     return EXIT_OK
 
 
 @contextmanager
-def _opened(*, may_make_tables: bool = False) -> Iterator[KeyStore]:
-    settings = load_settings()
+def _open_store(*, may_make_tables: bool = False) -> Iterator[KeyStore]:
+    from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_key_store
+
     store = make_key_store(
-        settings,
-        # Somebody waits at a terminal, and running it again is safe.
+        load_settings(),
+        # Short: somebody waits at a terminal, and running the command again is safe.
         patience_seconds=SECONDS_TO_FIND_THE_STORE,
         may_make_tables=may_make_tables,
     )
@@ -154,22 +159,12 @@ def _opened(*, may_make_tables: bool = False) -> Iterator[KeyStore]:
         store.close()
 
 
-# --- what is shown --------------------------------------------------------------------------------
+# --- how keys are shown ---------------------------------------------------------------------------
 
 
 def _rights(key: ApiKey) -> str:
-    """In the order in which rights are told."""
+    """The rights of a key, always in the same order."""
     return " ".join(right.value for right in Right if right in key.rights)
-
-
-def _scope(key: ApiKey) -> str:
-    return "all customers" if key.customer_id is None else f"customer {shown(key.customer_id)}"
-
-
-def _end(key: ApiKey) -> str:
-    if key.expires_at is None:
-        return "never expires"
-    return f"expires {format_timestamp(key.expires_at)}"
 
 
 def _state(key: ApiKey, now: datetime) -> str:
@@ -178,28 +173,20 @@ def _state(key: ApiKey, now: datetime) -> str:
     return "expired" if key.is_expired(now) else "good"
 
 
-def _row(key: ApiKey, now: datetime) -> Sequence[str]:
+def _row(key: ApiKey, now: datetime) -> tuple[str, ...]:
     return (
         key.key_id,
         key.name,
         _rights(key),
-        "all" if key.customer_id is None else shown(key.customer_id),
-        _second(key.created_at),
-        "never" if key.expires_at is None else _second(key.expires_at),
+        "all" if key.customer_id is None else printable(key.customer_id),
+        _to_the_second(key.created_at),
+        "never" if key.expires_at is None else _to_the_second(key.expires_at),
         _state(key, now),
     )
 
 
-def _second(at: datetime) -> str:
+def _to_the_second(at: datetime) -> str:
     return f"{format_timestamp(at)[:19]}Z"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
 
 
 def _as_json(key: ApiKey, now: datetime) -> dict[str, Any]:

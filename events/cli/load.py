@@ -1,243 +1,350 @@
-"""What the commands that read a CSV file have in common, wherever they put its events."""
+"""`python ingest_events_from_file.py FILE`, and what `produce` shares with it."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
 import sys
-import time
-import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from events.bootstrap import load_settings
-from events.cli.output import write_result
-from events.config import Settings
-from events.domain.timestamps import zone_named
-from events.errors import EventsError, InvalidInput, StoreUnavailable
-from events.ingest.csvrows import Rejection, read_records
-from events.ingest.load import (
+import typer
+
+from events.cli import (
+    EXIT_DIFFERENT,
     EXIT_INTERRUPTED,
-    Interrupted,
-    Interrupts,
-    RejectsFile,
-    Result,
-    Sink,
-    ingest_records,
+    EXIT_NOT_RUN,
+    EXIT_OK,
+    command,
+    counted,
+    make_app,
+    run_app,
+    say,
 )
-from events.ingest.source import LineInput, open_lines
+from events.errors import EventsError, InvalidInput, StoreUnavailable
+from events.models import Outcome
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+    from events.config import Settings
+    from events.ingest.interrupts import Interrupts
+    from events.ingest.load import LoadResult, Sink
+    from events.ingest.source import LineInput
 
-EXIT_OK, EXIT_SOME_REJECTED, EXIT_NOT_RUN = 0, 1, 2
-#: Rejections named on the terminal; all are in the file.
-_REJECTIONS_SHOWN = 5
-_SECONDS_BETWEEN_PROGRESS = 0.1
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="CSV with the columns customer_id,event_type,transaction_id,timestamp. A header may "
+        "name them in any order. UTF-8, plain or gzip; - reads standard input.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check every row and write nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")]
+Rejects = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Where to write rejected rows (default: FILE.rejects.csv)."),
+]
+AssumeTimezone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ZONE",
+        help="IANA time zone of timestamps without an offset, such as Europe/Berlin. Without "
+        "this option they are rejected.",
+    ),
+]
+LenientTimestamps = Annotated[
+    bool,
+    typer.Option(
+        "--lenient-timestamps",
+        help='Also accept timestamps in free form, such as "March 1 2021 10:00 UTC" (slow).',
+    ),
+]
+Patience = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=540,
+        metavar="SECONDS",
+        help="How long to retry when the destination fails, before the run ends (default: 60).",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class Options:
+    """The options of a load, whatever its destination."""
+
+    file: str
+    is_dry_run: bool
+    is_json: bool
+    rejects: Path | None
+    assume_timezone: str | None
+    is_lenient: bool
+
+    @property
+    def name(self) -> str:
+        return "standard input" if self.file == "-" else self.file
+
+    @property
+    def rejects_path(self) -> Path:
+        name = "stdin" if self.file == "-" else self.file
+        return self.rejects or Path(f"{name}.rejects.csv")
+
+
+class Destination(Protocol):
+    """Where the events of a file go."""
+
+    #: The past participle for messages: events are "stored".
+    done: str
+    #: The word in the summary for each outcome.
+    labels: Mapping[Outcome, str]
+
+    def open(self, settings: Settings, interrupts: Interrupts) -> AbstractContextManager[Sink]:
+        """Connect; fails within seconds if nothing answers. A signal may interrupt it."""
+
+    def how_to_start(self, settings: Settings) -> str:
+        """How to start a local one if nothing answers; may be empty."""
+
+
+# --- the ingest command ---------------------------------------------------------------------------
+
+
+class _Store:
+    done = "stored"
+    labels: Mapping[Outcome, str] = {
+        Outcome.INSERTED: "inserted",
+        Outcome.DUPLICATE: "duplicates",
+        Outcome.VOIDED: "voided",
+    }
+
+    def __init__(self, *, workers: int | None, patience_seconds: float | None) -> None:
+        self._workers = workers
+        self._patience_seconds = patience_seconds
+
+    @contextmanager
+    def open(self, settings: Settings, interrupts: Interrupts) -> Iterator[Sink]:
+        from events.bootstrap import SECONDS_TO_FIND_THE_STORE, make_service
+        from events.config import INGEST_PATIENCE_SECONDS
+
+        patience_seconds = self._patience_seconds
+        if patience_seconds is None:
+            patience_seconds = INGEST_PATIENCE_SECONDS
+        if self._workers:
+            settings = settings.model_copy(update={"events_write_threads": self._workers})
+        with closing(make_service(settings, patience_seconds=patience_seconds)) as service:
+            with interrupts.waiting():
+                service.create_tables(patience_seconds=SECONDS_TO_FIND_THE_STORE)
+            yield service
+
+    def how_to_start(self, settings: Settings) -> str:
+        from urllib.parse import urlsplit
+
+        if not settings.is_local:
+            return ""
+        port = urlsplit(settings.dynamodb_endpoint_url).port
+        option = f" --port {port}" if port not in (None, 9000) else ""
+        return f". To start one on this machine: python -m events local{option}"
+
+
+app = make_app()
+
+
+@app.command()
+@command()
+def ingest(
+    file: File,
+    dry_run: DryRun = False,
+    json: Json = False,
+    rejects: Rejects = None,
+    assume_timezone: AssumeTimezone = None,
+    lenient_timestamps: LenientTimestamps = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            metavar="N",
+            help="Transactions in flight (default: EVENTS_WRITE_THREADS).",
+        ),
+    ] = None,
+    patience: Patience = None,
+) -> int:
     """
-    Where the events of a file go.
+    Store and count the events of a CSV file, each exactly once.
 
-    Args:
-        open: Opens it, or says soon that it is not there; the run can be interrupted meanwhile.
-        taken: What is so of an event once it is taken, such as `stored`.
-        how_to_start: What to add where it does not answer.
+    Running the same file again is always safe: it only finds duplicates.
+
+    Exit code: 0 all rows are stored and counted; 1 the same, but some rows were rejected; 2 the
+    run could not start or not finish; 130 interrupted. After 2 and 130 run it again.
     """
-
-    open: Callable[[Settings, Interrupts], AbstractContextManager[Sink]]
-    taken: str
-    how_to_start: Callable[[Settings], str]
+    options = Options(file, dry_run, json, rejects, assume_timezone, lenient_timestamps)
+    return load_file(options, _Store(workers=workers, patience_seconds=patience))
 
 
-def run(options: argparse.Namespace, result: Result, destination: Destination) -> int:
-    """
-    Read the file that `options` name; returns the exit code.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the ingest command; returns its exit code."""
+    return run_app(app, arguments, "python ingest_events_from_file.py")
 
-    Args:
-        options: Those of `add_arguments`.
-        result: A fresh one, a dataclass.
-    """
-    # What is logged on the way to an error is said once, by the error.
-    logging.getLogger("events").addHandler(logging.NullHandler())
-    code, problem = EXIT_OK, ""
-    rejects_path = options.rejects or _rejects_path(options.file)
-    taken = f"What is counted below is {destination.taken}"
+
+# --- one load -------------------------------------------------------------------------------------
+
+
+def load_file(options: Options, destination: Destination) -> int:
+    """Load a file, print the summary; returns the exit code."""
+    from events.bootstrap import load_settings
+    from events.ingest.interrupts import Interrupted
+    from events.ingest.load import LoadResult
+
+    result, code, problem = LoadResult(), EXIT_OK, ""
+    counted_below = f"Everything counted below is {destination.done}"
     try:
-        _read(options, rejects_path, result, destination)
+        _load(options, destination, load_settings(), result)
     except Interrupted:
         code = EXIT_INTERRUPTED
-        problem = f"stopped before the end. {taken}; run again to go on"
+        problem = f"stopped before the end. {counted_below}; run again to continue"
     except InvalidInput as exc:
         code, problem = EXIT_NOT_RUN, str(exc)
     except EventsError as exc:
-        code = EXIT_NOT_RUN
-        problem = str(exc)
+        code, problem = EXIT_NOT_RUN, str(exc)
         if result.read:
-            problem += f". {taken}; run again to go on, that is safe"
+            problem += f". {counted_below}; run again to continue, which is safe"
         elif isinstance(exc, StoreUnavailable):
             problem += destination.how_to_start(load_settings())
-    except Exception:  # noqa: BLE001 - a mistake of ours; 1 would say that all is taken
-        traceback.print_exc()
-        return EXIT_NOT_RUN
     if code == EXIT_OK and result.rejected:
-        code = EXIT_SOME_REJECTED
+        code = EXIT_DIFFERENT
     if problem:
-        _say(f"error: {problem}")
-    has_begun = bool(result.read) or not problem
+        say(f"error: {problem}")
     try:
-        if options.json:
-            _print_json(options, result, rejects_path, code)
-        elif has_begun:
-            _print_summary(options, result, rejects_path, destination)
+        if options.is_json:
+            _print_json(options, destination, result, code)
+        elif result.read or not problem:
+            _print_summary(options, destination, result)
     except InvalidInput as exc:
-        _say(f"error: {exc}. Run again to be told, that is safe")
+        say(f"error: {exc}. Run again to see the summary, which is safe")
         return EXIT_NOT_RUN
     return code
 
 
-def _read(
-    options: argparse.Namespace, rejects_path: Path, result: Result, destination: Destination
+def _load(
+    options: Options, destination: Destination, settings: Settings, result: LoadResult
 ) -> None:
+    from events.domain.timestamps import zone_named
+    from events.ingest.csvrows import read_records
+    from events.ingest.interrupts import Interrupts
+    from events.ingest.load import load
+    from events.ingest.rejects import RejectsFile
+    from events.ingest.source import open_lines
+
     zone = zone_named(options.assume_timezone) if options.assume_timezone else None
-    settings = load_settings()
-    with ExitStack() as opened:
-        source = opened.enter_context(open_lines(options.file))
-        interrupts = opened.enter_context(Interrupts())
+    with ExitStack() as stack:
+        source = stack.enter_context(open_lines(options.file))
+        interrupts = stack.enter_context(Interrupts())
         sink = None
-        if not options.dry_run:
-            sink = opened.enter_context(destination.open(settings, interrupts))
-        rejects = opened.enter_context(RejectsFile(rejects_path, options.file))
-        show, clear = _progress(source)
-        opened.callback(clear)
-
-        def reject(rejection: Rejection) -> None:
-            rejects.add(rejection)
-            if rejects.count <= _REJECTIONS_SHOWN:
-                clear()
-                _say(f"rejected line {rejection.line:,}: {rejection.reason}")
-            elif rejects.count == _REJECTIONS_SHOWN + 1:
-                clear()
-                _say(f"rejected more lines: all are in {rejects.path}")
-
-        ingest_records(
-            read_records(source, assume_zone=zone, is_lenient=options.lenient_timestamps),
+        if not options.is_dry_run:
+            sink = stack.enter_context(destination.open(settings, interrupts))
+        rejects = stack.enter_context(RejectsFile(options.rejects_path, options.file, say))
+        show = stack.enter_context(_progress(source, destination.labels))
+        load(
+            read_records(source, assume_zone=zone, is_lenient=options.is_lenient),
             sink,
+            result,
             interrupts=interrupts,
-            on_rejection=reject,
+            on_rejection=rejects.add,
             on_progress=show,
-            result=result,
         )
 
 
-def _progress(source: LineInput) -> tuple[Callable[[Result], None], Callable[[], None]]:
-    """What shows a result on one line of the terminal, and what clears that line again."""
+@contextmanager
+def _progress(
+    source: LineInput, labels: Mapping[Outcome, str]
+) -> Iterator[Callable[[LoadResult], None]]:
+    """A progress bar on a terminal, with rate and remaining time; elsewhere nothing."""
     if not sys.stderr.isatty():
-        return (lambda _: None), (lambda: None)
-    begin = last = time.monotonic()
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    def show(result: Result) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < _SECONDS_BETWEEN_PROGRESS:
-            return
-        last = now
-        share = ""
-        if source.size_bytes:
-            done = min(source.bytes_read / source.size_bytes, 1)
-            left = (now - begin) * (1 - done) / done if done else 0
-            share = f"{done:4.0%}  {left:,.0f} s left  "
-        sys.stderr.write(
-            f"\r\x1b[K{share}{result.read:,} rows read, "
-            + "".join(f"{count:,} {label}, " for label, count in result.kinds())
-            + f"{result.rejected:,} rejected"
-        )
-        sys.stderr.flush()
+    progress = Progress(
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[summary]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with progress:
+        task = progress.add_task("", total=source.size_bytes, summary="")
 
-    def clear() -> None:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
+        def show(result: LoadResult) -> None:
+            numbers = [f"{result.outcomes[outcome]:,} {labels[outcome]}" for outcome in labels]
+            progress.update(
+                task,
+                completed=source.bytes_read,
+                summary=", ".join(
+                    (
+                        f"{result.read:,} rows at {_rate(result):,}/s",
+                        *numbers,
+                        f"{result.rejected:,} rejected",
+                    )
+                ),
+            )
 
-    return show, clear
+        yield show
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+def _print_json(options: Options, destination: Destination, result: LoadResult, code: int) -> None:
+    from events.cli.output import write_result
 
-
-def _print_json(options: argparse.Namespace, result: Result, rejects_path: Path, code: int) -> None:
     answer: dict[str, Any] = {
         "file": options.file,
-        "is_dry_run": options.dry_run,
-        "is_complete": code in (EXIT_OK, EXIT_SOME_REJECTED),
-        **asdict(cast("DataclassInstance", result)),
+        "is_dry_run": options.is_dry_run,
+        "is_complete": code in (EXIT_OK, EXIT_DIFFERENT),
+        "read": result.read,
+        **{label: result.outcomes[outcome] for outcome, label in destination.labels.items()},
+        "rejected": result.rejected,
         "seconds": round(result.seconds, 3),
         "rows_per_second": _rate(result),
-        "rejects_file": str(rejects_path) if result.rejected else None,
+        "rejects_file": str(options.rejects_path) if result.rejected else None,
     }
     write_result(json.dumps(answer))
 
 
-def _print_summary(
-    options: argparse.Namespace, result: Result, rejects_path: Path, destination: Destination
-) -> None:
-    name = "standard input" if options.file == "-" else options.file
-    rows = [("valid", result.read - result.rejected)] if options.dry_run else result.kinds()
-    dry = f", nothing {destination.taken} (dry run)" if options.dry_run else ""
-    read = "1 row" if result.read == 1 else f"{result.read:,} rows"
+def _print_summary(options: Options, destination: Destination, result: LoadResult) -> None:
+    from events.cli.output import write_result
+
+    dry = f", nothing {destination.done} (dry run)" if options.is_dry_run else ""
     lines = [
-        f"{name}: {read} read in {result.seconds:.1f} s ({_rate(result):,} rows/s){dry}",
-        *(f"  {label:<11}{count:>13,}" for label, count in [*rows, ("rejected", result.rejected)]),
+        f"{options.name}: {counted(result.read, 'row')} read in {result.seconds:.1f} s "
+        f"({_rate(result):,} rows/s){dry}"
     ]
-    missing = result.read - result.rejected - sum(count for _, count in result.kinds())
-    if missing and not options.dry_run:
+    if options.is_dry_run:
+        rows = [("valid", result.read - result.rejected)]
+    else:
+        rows = [
+            (label, result.outcomes[outcome])
+            for outcome, label in destination.labels.items()
+            if outcome is not Outcome.VOIDED or result.outcomes[outcome]
+        ]
+    lines += [
+        f"  {label:<11}{count:>13,}" for label, count in [*rows, ("rejected", result.rejected)]
+    ]
+    if result.unknown and not options.is_dry_run:
         lines.append(
-            f"  {'not known':<11}{missing:>13,}  read, and perhaps not {destination.taken}"
+            f"  {'unknown':<11}{result.unknown:>13,}  read, and perhaps not {destination.done}"
         )
     if result.rejected:
-        lines.append(f"  rejected rows with line and reason: {rejects_path}")
+        lines.append(f"  rejected rows with line number and reason: {options.rejects_path}")
     write_result("\n".join(lines))
 
 
-def _rate(result: Result) -> int:
+def _rate(result: LoadResult) -> int:
     return round(result.read / result.seconds) if result.seconds else 0
-
-
-def _rejects_path(file: str) -> Path:
-    return Path("stdin.rejects.csv" if file == "-" else f"{file}.rejects.csv")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that `run` reads."""
-    add = parser.add_argument
-    add(
-        "file",
-        metavar="FILE",
-        help="CSV with customer_id,event_type,transaction_id,timestamp, with or without a header "
-        "that names them in any order; UTF-8; gzip is recognised; - reads standard input",
-    )
-    add("--dry-run", action="store_true", help="read and check every row, and no more")
-    add("--json", action="store_true", help="print the summary as one JSON object")
-    add(
-        "--rejects",
-        type=Path,
-        metavar="PATH",
-        help="where rejected rows go (default: FILE.rejects.csv)",
-    )
-    add(
-        "--assume-timezone",
-        metavar="ZONE",
-        help="the IANA zone of timestamps without an offset, such as Europe/Berlin; without this "
-        "they are rejected",
-    )
-    add(
-        "--lenient-timestamps",
-        action="store_true",
-        help='also read timestamps in free form, such as "March 1 2021 10:00 UTC" (slow)',
-    )

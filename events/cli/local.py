@@ -1,62 +1,72 @@
-"""`python -m events local`: the database, or Kafka, on this machine."""
+"""`python -m events local`: run DynamoDB Local or Kafka on this machine."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
-from events.cli import EXIT_NOT_RUN, Commands, port, say
+import typer
 
-
-def add_to(commands: Commands) -> None:
-    local = commands.add_parser(
-        "local",
-        help="the database alone, or Kafka, on this machine",
-        description="Run DynamoDB Local, or with --kafka a Kafka broker on 127.0.0.1, until Ctrl-C "
-        "or SIGTERM. The first time it is fetched from Maven Central; DYNAMODB_LOCAL_HOME names an "
-        "unpacked DynamoDB Local to use instead, and JAVA_HOME another Java runtime.",
-    )
-    local.set_defaults(command=_local, is_service=True)
-    local.add_argument("--kafka", action="store_true", help="Kafka instead of the database")
-    local.add_argument("--port", type=port, help="default: 9000, of Kafka 9092")
-    where = local.add_mutually_exclusive_group()
-    where.add_argument(
-        "--data",
-        type=Path,
-        metavar="FOLDER",
-        help="where the data lies (default: .local/data, of Kafka .local/kafka-data)",
-    )
-    where.add_argument("--in-memory", action="store_true", help="keep nothing after it stops")
+from events.cli import EXIT_NOT_RUN, EXIT_OK, check_at_most_one, command, say
 
 
-def _local(options: argparse.Namespace) -> int:
-    return _kafka(options) if options.kafka else _dynamodb(options)
+@command(exit_when_stopped=EXIT_OK)
+def local(
+    kafka: Annotated[
+        bool, typer.Option("--kafka", help="Run a Kafka broker instead of the database.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_535, help="Where to listen (default: 9000, or 9092 for Kafka)."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where to keep the data (default: .local/data, or .local/kafka-data for Kafka).",
+        ),
+    ] = None,
+    in_memory: Annotated[
+        bool, typer.Option("--in-memory", help="Keep no data after it stops.")
+    ] = False,
+) -> int:
+    """
+    Run DynamoDB Local or Kafka on this machine.
+
+    It runs until Ctrl-C or SIGTERM. The first run downloads the program from Maven Central. To use
+    your own, set DYNAMODB_LOCAL_HOME to an unpacked DynamoDB Local, and JAVA_HOME to a Java
+    runtime.
+
+    Exit code: 0 stopped; 2 it could not run.
+    """
+    check_at_most_one(data=data, in_memory=in_memory)
+    # Imported here, because starting either needs a Java runtime, which other commands do not.
+    if kafka:
+        return _run_kafka(port, data, in_memory=in_memory)
+    return _run_dynamodb(port, data, in_memory=in_memory)
 
 
-# Both need a Java runtime, which other commands do not.
-
-
-def _dynamodb(options: argparse.Namespace) -> int:
+def _run_dynamodb(port: int | None, data: Path | None, *, in_memory: bool) -> int:
     from events.local import dynamodb
 
-    folder = None if options.in_memory else options.data or dynamodb.DATA_FOLDER
-    with dynamodb.start(port=options.port or 9000, data_folder=folder) as server:
-        kept = "in memory" if folder is None else f"in {folder}"
-        say(f"DynamoDB Local answers at {server.endpoint_url}, data {kept}. Ctrl-C stops it.")
+    folder = None if in_memory else data or dynamodb.DATA_FOLDER
+    with dynamodb.start(port=port or dynamodb.DEFAULT_PORT, data_folder=folder) as server:
+        where = "in memory" if folder is None else f"in {folder}"
+        say(f"DynamoDB Local is ready at {server.endpoint_url}, data {where}. Ctrl-C stops it.")
         code = server.wait()
-    say(f"error: DynamoDB Local ended by itself with code {code}")
+    say(f"error: DynamoDB Local exited with code {code}")
     return EXIT_NOT_RUN
 
 
-def _kafka(options: argparse.Namespace) -> int:
+def _run_kafka(port: int | None, data: Path | None, *, in_memory: bool) -> int:
     from events.local import kafka
 
-    folder = None if options.in_memory else options.data or kafka.DATA_FOLDER
+    folder = None if in_memory else data or kafka.DATA_FOLDER
     if kafka.must_be_fetched():
-        say(f"Fetching Kafka {kafka.VERSION}, once …")
-    with kafka.start(port=options.port or kafka.DEFAULT_PORT, data_folder=folder) as server:
-        kept = "in a temporary folder" if folder is None else f"in {folder}"
-        say(f"Kafka answers at {server.bootstrap_servers}, data {kept}. Ctrl-C stops it.")
+        say(f"Downloading Kafka {kafka.VERSION}, once …")
+    with kafka.start(port=port or kafka.DEFAULT_PORT, data_folder=folder) as server:
+        where = "in a temporary folder" if folder is None else f"in {folder}"
+        say(f"Kafka is ready at {server.bootstrap_servers}, data {where}. Ctrl-C stops it.")
         code = server.wait()
-    say(f"error: Kafka ended by itself with code {code}")
+    say(f"error: Kafka exited with code {code}")
     return EXIT_NOT_RUN

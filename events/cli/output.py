@@ -1,124 +1,108 @@
-"""Standard output, and files that are there once they are whole."""
+"""Results on standard output or in a file: all of a result, or an error."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from events.errors import InvalidInput
+from events.ingest.atomicfile import AtomicFile
 
-
-class _NobodyReads(Exception):
-    """Whoever read has enough of it."""
-
-
-class StandardOutput:
-    """Where results go, all of each or an error; see `standard_output`."""
-
-    def __init__(self) -> None:
-        if sys.stdout is None:
-            raise InvalidInput("standard output is closed")
-        self.encoding = sys.stdout.encoding or "utf-8"
-
-    def write(self, piece: bytes) -> None:
-        try:
-            _write_all(sys.stdout.buffer, piece)
-        except OSError as exc:
-            raise _why(exc) from exc
-
-    def write_text(self, text: str) -> None:
-        """What the encoding lacks is written out."""
-        self.write(text.encode(self.encoding, "backslashreplace"))
-
-    def flush(self) -> None:
-        try:
-            sys.stdout.flush()
-        except OSError as exc:
-            raise _why(exc) from exc
-
-
-def _why(exc: OSError) -> Exception:
-    # What is buffered still would fail again when the interpreter ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if isinstance(exc, BrokenPipeError):
-        return _NobodyReads()
-    return InvalidInput(f"standard output cannot be written: {exc.strerror}")
-
-
-@contextmanager
-def standard_output() -> Iterator[StandardOutput]:
-    """
-    Standard output, until nobody reads it any more: `head` soon has enough.
-
-    Raises:
-        InvalidInput: It is closed, or not all of it can be written.
-    """
-    output = StandardOutput()
-    try:
-        yield output
-        output.flush()
-    except _NobodyReads:
-        pass
+#: A table is never cut: longer ids make it wider than any terminal.
+_WIDEST_TABLE = 100_000
 
 
 def write_result(text: str) -> None:
     """
-    Lines on standard output, the last one ended too.
+    Write lines to standard output; adds the last line end.
 
     Raises:
-        InvalidInput: As `standard_output`.
+        InvalidInput: See `write_pieces`.
     """
-    with standard_output() as output:
-        output.write_text(f"{text}\n")
+    write_pieces([encode(f"{text}\n")])
+
+
+def write_pieces(pieces: Iterable[bytes]) -> None:
+    """
+    Write everything to standard output. A reader that stops early, such as `head`, is no error.
+
+    Raises:
+        InvalidInput: Standard output is closed, or the disk behind it is full.
+    """
+    if sys.stdout is None:
+        raise InvalidInput("standard output is closed")
+    try:
+        for piece in pieces:
+            # Unbuffered (PYTHONUNBUFFERED), one write to a nearly full disk may take only a part.
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[sys.stdout.buffer.write(rest) :]
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_buffer()
+    except OSError as exc:
+        _discard_buffer()
+        raise InvalidInput(f"cannot write to standard output: {exc.strerror}") from exc
+
+
+def _discard_buffer() -> None:
+    """Keep Python from writing the rest of the buffer when it exits, which would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def encode(text: str) -> bytes:
+    """Text in the encoding of standard output; characters that it lacks are escaped."""
+    return text.encode(output_encoding(), "backslashreplace")
+
+
+def output_encoding() -> str:
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> int:
     """
-    Under another name until it is whole: what is cut off must not be taken for all.
-
-    A pipe or a device is written to as it is, and the file that a link names is written, not the
-    link.
+    Write a file that appears whole or not at all.
 
     Returns:
-        How many bytes there are.
+        The size in bytes.
 
     Raises:
-        InvalidInput: It cannot be written; a file that was there is as it was.
+        InvalidInput: The file cannot be written; an earlier file at `path` stays unchanged.
     """
-    try:
-        if path.is_dir():
-            raise InvalidInput(f"{path} is a folder: name a file in it")
-        if path.exists() and not path.is_file():
-            with path.open("wb") as file:
-                return _write(file, pieces)
-        target = path.resolve()
-        # Another run that writes the same file has another name.
-        partial = target.parent / f"{target.name}.{os.getpid()}.part"
-        try:
-            with partial.open("wb") as file:
-                size = _write(file, pieces)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as exc:
-        raise InvalidInput(f"{path} cannot be written: {exc.strerror}") from exc
-    return size
-
-
-def _write(file: BinaryIO, pieces: Iterable[bytes]) -> int:
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder: name a file in it")
     size = 0
-    for piece in pieces:
-        _write_all(file, piece)
-        size += len(piece)
+    try:
+        with AtomicFile(path) as file:
+            for piece in pieces:
+                size += file.stream.write(piece)
+            file.publish()
+    except OSError as exc:
+        raise InvalidInput(f"cannot write {path}: {exc.strerror}") from exc
     return size
 
 
-def _write_all(file: BinaryIO, piece: bytes) -> None:
-    # Where nothing is buffered (PYTHONUNBUFFERED), a disk that is nearly full takes a part.
-    rest = memoryview(piece)
-    while rest:
-        rest = rest[file.write(rest) :]
+def table_text(rows: Iterable[Sequence[str]], *, right: int | None = None) -> str:
+    """
+    Rows as lines of aligned columns, as wide as they need; empty columns are left out.
+
+    Args:
+        right: Index of the column that is aligned to the right.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    columns = [(index, cells) for index, cells in enumerate(zip(*rows, strict=True)) if any(cells)]
+    for index, _ in columns:
+        table.add_column(justify="right" if index == right else "left", no_wrap=True)
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*map(Text, row))
+    console = Console(file=io.StringIO(), width=_WIDEST_TABLE, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())

@@ -1,81 +1,84 @@
-"""`python -m events produce`: the events of a CSV file to Kafka."""
+"""`python -m events produce`: send the events of a CSV file to Kafka."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from events.bootstrap import SECONDS_TO_FIND_THE_STORE
-from events.cli import Commands
-from events.cli import load as fromfile
-from events.config import INGEST_PATIENCE_SECONDS, Settings
-from events.ingest.load import Interrupts, Sink
-from events.kafka import check_installed
+from events.cli import command
+from events.cli.load import (
+    AssumeTimezone,
+    DryRun,
+    File,
+    Json,
+    LenientTimestamps,
+    Options,
+    Patience,
+    Rejects,
+    load_file,
+)
 from events.models import Outcome
 
+if TYPE_CHECKING:
+    from events.config import Settings
+    from events.ingest.interrupts import Interrupts
+    from events.ingest.load import Sink
 
-@dataclass(slots=True)
-class SendResult:
+
+@command()
+def produce(
+    file: File,
+    dry_run: DryRun = False,
+    json: Json = False,
+    rejects: Rejects = None,
+    assume_timezone: AssumeTimezone = None,
+    lenient_timestamps: LenientTimestamps = False,
+    patience: Patience = None,
+) -> int:
     """
-    What became of the rows of a file that was sent.
+    Send the events of a CSV file to Kafka.
 
-    After a whole run `read` is the sum of the other two; after one that was stopped it may be more.
+    Events go to the topic EVENTS_KAFKA_TOPIC. An event is accepted once all in-sync replicas have
+    it; `consume` counts it.
+
+    Exit code: 0 all rows are in Kafka; 1 the same, but some rows were rejected; 2 the run could
+    not start or not finish; 130 interrupted. After 2 and 130 run it again: an event that is in
+    Kafka twice is counted once.
     """
+    from events.kafka import check_installed
 
-    read: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    seconds: float = 0.0
-
-    def add(self, outcomes: Mapping[Outcome | None, int]) -> None:
-        """Count receipts; None is one that is not known."""
-        self.accepted += outcomes.get(Outcome.ACCEPTED, 0)
-
-    def kinds(self) -> list[tuple[str, int]]:
-        """What became of those that were taken."""
-        return [("accepted", self.accepted)]
-
-
-def add_to(commands: Commands) -> None:
-    produce = commands.add_parser(
-        "produce",
-        help="send the events of a CSV file to Kafka",
-        description="Send the events of a CSV file to the topic EVENTS_KAFKA_TOPIC. An event is "
-        "accepted once all replicas in sync have it; `consume` counts it.",
-        epilog="Exit code: 0 all rows are in Kafka, 1 the same but some rows were rejected, 2 the "
-        "run could not start or not finish, 130 it was interrupted. After 2 and 130 run it again: "
-        "what is in Kafka twice is counted once.",
-    )
-    produce.set_defaults(command=_produce, is_service=False)
-    fromfile.add_arguments(produce)
-
-
-def _produce(options: argparse.Namespace) -> int:
-    if not options.dry_run:
+    if not dry_run:
         check_installed()
-    destination = fromfile.Destination(_open_kafka, "in Kafka", _how_to_start)
-    return fromfile.run(options, SendResult(), destination)
+    options = Options(file, dry_run, json, rejects, assume_timezone, lenient_timestamps)
+    return load_file(options, _Kafka(patience))
 
 
-@contextmanager
-def _open_kafka(settings: Settings, interrupts: Interrupts) -> Iterator[Sink]:
-    from events.kafka.clients import ensure_topics
-    from events.kafka.producer import KafkaSink
+class _Kafka:
+    done = "in Kafka"
+    labels: Mapping[Outcome, str] = {Outcome.ACCEPTED: "accepted"}
 
-    # A broker that nobody started is said soon, not after the whole patience.
-    with interrupts.waiting():
-        ensure_topics(
-            settings, settings.events_kafka_topic, timeout_seconds=SECONDS_TO_FIND_THE_STORE
-        )
-    patience_seconds = INGEST_PATIENCE_SECONDS
-    sink = KafkaSink(settings, patience_seconds=patience_seconds, is_waiting_for_room=True)
-    with closing(sink):
-        yield sink
+    def __init__(self, patience_seconds: float | None) -> None:
+        self._patience_seconds = patience_seconds
 
+    @contextmanager
+    def open(self, settings: Settings, interrupts: Interrupts) -> Iterator[Sink]:
+        from events.bootstrap import SECONDS_TO_FIND_THE_STORE
+        from events.config import INGEST_PATIENCE_SECONDS
+        from events.kafka.clients import ensure_topics
+        from events.kafka.producer import KafkaSink
 
-def _how_to_start(settings: Settings) -> str:
-    if settings.events_kafka_bootstrap_servers != "localhost:9092":
-        return ""
-    return ". Start one on this machine with: python -m events local --kafka"
+        topic = settings.events_kafka_topic
+        with interrupts.waiting():
+            ensure_topics(settings, topic, timeout_seconds=SECONDS_TO_FIND_THE_STORE)
+        patience_seconds = self._patience_seconds
+        if patience_seconds is None:
+            patience_seconds = INGEST_PATIENCE_SECONDS
+        sink = KafkaSink(settings, patience_seconds=patience_seconds, is_waiting_for_room=True)
+        with closing(sink):
+            yield sink
+
+    def how_to_start(self, settings: Settings) -> str:
+        if settings.events_kafka_bootstrap_servers != "localhost:9092":
+            return ""
+        return ". To start one on this machine: python -m events local --kafka"

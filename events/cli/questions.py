@@ -1,84 +1,101 @@
-"""What the commands about counts have in common: what may be asked."""
+"""The question about a customer's counts that `buckets` and `export` ask."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from datetime import UTC
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from events.domain.parsing import check_customer_id, check_event_type
-from events.domain.timestamps import parse_instant, zone_named
-from events.domain.windows import EARLIEST, LATEST, window_between
+import typer
+
 from events.errors import InvalidEvent, InvalidInput
-from events.models import BucketQuery, Calendar, Unit
-from events.queries.formats import Counts
-from events.service import EventService
+from events.models import BucketQuery, Calendar, Unit, Window
+
+if TYPE_CHECKING:
+    from events.queries.formats import Counts
+    from events.service import EventService
+
+Customer = Annotated[str, typer.Argument(metavar="CUSTOMER", help="The customer's id.")]
+Start = Annotated[
+    str | None, typer.Option(metavar="TIME", help="From this time on (default: first event).")
+]
+End = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Before this time (default: last event).")
+]
+WindowSize = Annotated[
+    Literal["hour", "day", "week", "month"],
+    typer.Option(help="Count by UTC hour, or by day, week or month of --timezone."),
+]
+TimeZone = Annotated[
+    str | None, typer.Option(metavar="ZONE", help="IANA time zone (default: UTC).")
+]
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--type", metavar="TYPE", help="Only this event type; may be repeated."),
+]
+GroupBy = Annotated[
+    Literal["event_type"] | None, typer.Option(help="Also count each event type separately.")
+]
+Fill = Annotated[
+    Literal["zero"] | None, typer.Option(help="Include hours (days, …) without events.")
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A question, of UTC hours where there is no calendar."""
+class Question:
+    """A query for counts by UTC hour, or by the periods of a calendar."""
 
     query: BucketQuery
     calendar: Calendar | None
 
     def counts(self, service: EventService) -> Counts:
-        """The answer, read while it is gone through."""
+        """The counts, read from the store while they are iterated."""
         if self.calendar is None:
             return service.all_buckets(self.query)
         return service.all_periods(self.query, self.calendar)
 
 
-def add_question(parser: argparse.ArgumentParser) -> None:
-    """The arguments that `asked` reads."""
-    parser.add_argument("customer", metavar="CUSTOMER", help="its id")
-    parser.add_argument(
-        "--start", metavar="TIME", help="from this time on (default: the first event)"
-    )
-    parser.add_argument("--end", metavar="TIME", help="before this time (default: the last event)")
-    parser.add_argument(
-        "--window",
-        choices=("hour", *(unit.value for unit in Unit)),
-        default="hour",
-        help="count by UTC hour, or by day, week or month of --timezone (default: hour)",
-    )
-    parser.add_argument("--timezone", metavar="ZONE", help="an IANA name (default: UTC)")
-    parser.add_argument(
-        "--type",
-        action="append",
-        default=[],
-        metavar="TYPE",
-        dest="types",
-        help="only this event type; may be given several times",
-    )
-    parser.add_argument("--group-by", choices=("event_type",), help="count each type apart")
-    parser.add_argument("--fill", choices=("zero",), help="also hours (days, …) without events")
+def make_question(
+    customer: str,
+    *,
+    start: str | None,
+    end: str | None,
+    window: str,
+    timezone: str | None,
+    types: list[str] | None,
+    group_by: str | None,
+    fill: str | None,
+) -> Question:
+    """Build the question from command line options; raises `InvalidInput` and the like."""
+    from events.domain.parsing import check_customer_id, check_event_type
+    from events.domain.timestamps import zone_named
 
-
-def asked(options: argparse.Namespace) -> Asked:
-    """What is asked; raises an error of ours that says what is wrong with it."""
-    customer_id = check_customer_id(options.customer)
+    customer_id = check_customer_id(customer)
     try:
-        types = frozenset(check_event_type(each) for each in options.types)
+        event_types = frozenset(check_event_type(event_type) for event_type in types or ())
     except InvalidEvent as exc:
         raise InvalidInput(f"--type {exc.reason}") from exc
     calendar = None
-    if options.window != "hour":
-        zone = UTC if options.timezone is None else zone_named(options.timezone)
-        calendar = Calendar(Unit(options.window), zone)
-    elif options.timezone is not None:
-        raise InvalidInput(
-            "--timezone goes only with --window day, week or month: hours are UTC hours"
-        )
-    window = window_between(
-        EARLIEST if options.start is None else parse_instant(options.start, "--start"),
-        LATEST if options.end is None else parse_instant(options.end, "--end"),
-    )
+    if window != "hour":
+        calendar = Calendar(Unit(window), UTC if timezone is None else zone_named(timezone))
+    elif timezone is not None:
+        raise InvalidInput("--timezone needs --window day, week or month: hours are UTC hours")
     query = BucketQuery(
         customer_id,
-        window,
-        types,
-        is_grouped=options.group_by is not None,
-        is_filled=options.fill is not None,
+        parse_window(start, end),
+        event_types,
+        is_grouped=group_by is not None,
+        is_filled=fill is not None,
     )
-    return Asked(query, calendar)
+    return Question(query, calendar)
+
+
+def parse_window(start: str | None, end: str | None) -> Window:
+    """The range of `--start` and `--end`; without them, all of time."""
+    from events.domain.timestamps import parse_instant
+    from events.domain.windows import EARLIEST, LATEST, window_between
+
+    return window_between(
+        EARLIEST if start is None else parse_instant(start, "--start"),
+        LATEST if end is None else parse_instant(end, "--end"),
+    )

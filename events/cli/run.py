@@ -1,23 +1,22 @@
-"""Everything at once on a laptop: database, sample events, API."""
+"""`python -m events run`: database, sample events and API, all at once."""
 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from events.app import create_app
-from events.bootstrap import load_settings
-from events.config import Settings
+import typer
+
+from events.cli import EXIT_DIFFERENT, EXIT_OK, command, say
 from events.errors import EventsError, InvalidInput
-from events.local import dynamodb
-from events.server import process as server_process
-from events.server.binding import bind
-from events.telemetry import logs
+
+if TYPE_CHECKING:
+    from events.config import Settings
 
 _CHECKOUT = Path(__file__).parents[2]
 _SAMPLE = _CHECKOUT / "resources" / "events.csv"
@@ -26,52 +25,66 @@ _SAMPLE_CUSTOMER = "9d698ace49b14eaed7cc1ac64afef255"
 
 
 class RunError(EventsError):
-    """The run cannot go on."""
+    """A part of `run` failed, and has already reported why."""
 
 
-def run(*, file: Path | None, port: int, data_folder: Path | None) -> None:
+@command(exit_when_stopped=EXIT_OK)
+def run(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the API.")] = 8800,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The events to store (default: resources/events.csv)."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where to keep the data (default: .local/data)."),
+    ] = None,
+) -> int:
     """
-    Start what is missing, store the events of a file, serve the API until told to stop.
+    Run database, sample events and API.
 
-    Args:
-        file: None is the sample.
-        port: Of the API, on 127.0.0.1.
-        data_folder: Of the database, if it is started here; None is the ignored folder of the
-            checkout.
+    Starts DynamoDB Local unless a database answers at DYNAMODB_ENDPOINT_URL, stores the sample
+    events and serves the API. Ctrl-C or SIGTERM stops everything that was started; the data is
+    kept for the next run.
 
-    Raises:
-        EventsError: A part cannot be started, or the file cannot be read.
-        KeyboardInterrupt: It was told to stop, and all is stopped.
+    Exit code: 0 stopped; 2 could not run.
     """
+    from events.bootstrap import load_settings
+    from events.local import dynamodb
+    from events.local.javaserver import check_port
+
     settings = load_settings()
-    _check_port(port)
-    with ExitStack() as started:
-        _start_database(settings, data_folder or dynamodb.DATA_FOLDER, started)
+    check_port(port)
+    with ExitStack() as stack:
+        _start_database(settings, data or dynamodb.DATA_FOLDER, stack)
         _ingest(file or Path(os.path.relpath(_SAMPLE)))
-        _serve(settings, port, started)
+        _serve(settings, port, stack)
+    raise KeyboardInterrupt  # the server ends only when it is stopped
 
 
-def _start_database(settings: Settings, folder: Path, started: ExitStack) -> None:
+def _start_database(settings: Settings, folder: Path, stack: ExitStack) -> None:
+    from events.local import dynamodb
+
     url = settings.dynamodb_endpoint_url
     if not settings.is_local:
-        _say(f"Using DynamoDB at {url or 'AWS'}.")
+        say(f"Using DynamoDB at {url or 'AWS'}.")
         return
     if dynamodb.is_answering(url):
-        _say(f"Using the DynamoDB that answers at {url}.")
+        say(f"Using the DynamoDB that is running at {url}.")
         return
     port = urlsplit(url).port
     if port is None:
         raise InvalidInput(f"DYNAMODB_ENDPOINT_URL is {url}: add the port, such as :9000")
     if dynamodb.must_be_fetched():
-        _say(f"Fetching DynamoDB Local {dynamodb.VERSION}, once; this takes about a minute …")
-    started.enter_context(dynamodb.start(port=port, data_folder=folder))
-    _say(f"DynamoDB Local answers at {url}, its data is in {os.path.relpath(folder)}.")
+        say(f"Downloading DynamoDB Local {dynamodb.VERSION}, once; this takes about a minute …")
+    stack.enter_context(dynamodb.start(port=port, data_folder=folder))
+    say(f"DynamoDB Local is ready at {url}, data in {os.path.relpath(folder)}.")
 
 
 def _ingest(file: Path) -> None:
     script = _CHECKOUT / "ingest_events_from_file.py"
-    # What a user would type; it says itself what it does. In a session of its own, because a
-    # Ctrl-C that reaches it and then our request to stop would be its second signal.
+    # In a session of its own: Ctrl-C on the terminal must reach it once, through us, since a
+    # second signal would end it without its summary.
     process = subprocess.Popen(  # noqa: S603 - our own script
         [sys.executable, str(script), str(file)], start_new_session=True
     )
@@ -81,39 +94,43 @@ def _ingest(file: Path) -> None:
         process.terminate()
         process.wait()
         raise
-    if code not in (0, 1):
-        raise RunError(f"the events of {file} could not be stored, see above")
+    if code not in (EXIT_OK, EXIT_DIFFERENT):
+        raise RunError(f"could not store the events of {file}, see above")
 
 
-def _serve(settings: Settings, port: int, started: ExitStack) -> None:
-    # What is asked is not listed here: this is for whoever sits before it.
+def _serve(settings: Settings, port: int, stack: ExitStack) -> None:
+    from events.app import create_app
+    from events.server import process
+    from events.server.binding import bind
+    from events.telemetry import logs
+
+    # No access log: the terminal is for the person who sits there.
     logs.configure(settings.events_log_format, "warning")
 
     def end_at_once(number: int) -> None:
-        started.close()
-        server_process.end_at_once(number)
+        stack.close()
+        process.end_at_once(number)
 
-    server = server_process.Server(
+    server = process.Server(
         create_app(settings),
-        on_ready=lambda: _say(_welcome(port)),
+        on_ready=lambda: say(_welcome(port)),
         on_second_signal=end_at_once,
     )
     server.run(bind("127.0.0.1", port))
     if not server.started:
-        raise RunError("the API could not start, see above")
-    raise KeyboardInterrupt
+        raise RunError("could not start the API, see above")
 
 
 def _welcome(port: int) -> str:
     base = f"http://localhost:{port}"
-    # As it can be typed here: the virtual environment of `make run` is not active.
+    # A command that works as it is: the virtual environment of `make run` is not active.
     program = Path(sys.executable)
     is_here = program.is_relative_to(Path.cwd())
     python = program.relative_to(Path.cwd()) if is_here else "python"
     option = "" if port == 8800 else f" --url {base}"
     buckets = f"{base}/events/customers/{_SAMPLE_CUSTOMER}/buckets"
     return f"""
-The API answers at {base}. Open {base}/ in a browser, or try:
+The API is ready at {base}. Open {base}/ in a browser, or try:
 
   curl '{buckets}?start=2021-03-01T00:00:00Z&end=2021-03-02T00:00:00Z'
   curl '{buckets}?start=2021-03-01&end=2021-04-01&format=csv'
@@ -123,20 +140,5 @@ The API answers at {base}. Open {base}/ in a browser, or try:
   {python} sample_api_requests.py{option}
   {python} -m events verify
 
-Its description is {base}/openapi.json. Ctrl-C stops everything; the data stays.
+The API is described at {base}/openapi.json. Ctrl-C stops everything; the data is kept.
 """
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as exc:
-            raise InvalidInput(
-                f"port {port} is taken by another program: stop that, or choose another with --port"
-            ) from exc
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")

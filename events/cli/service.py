@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_service
 from events.cli import say
-from events.config import INGEST_PATIENCE_SECONDS, Settings
-from events.service import EventService
+
+if TYPE_CHECKING:
+    from events.config import Settings
+    from events.service import EventService
 
 
 @contextmanager
-def opened_service(settings: Settings | None = None) -> Iterator[EventService]:
+def open_service(settings: Settings | None = None) -> Iterator[EventService]:
     """
-    A service on tables that are there, closed at the end; says it where its counts are windowed.
+    Open the service on existing tables.
 
-    A name that is wrong by a letter makes none: it must not come out as a correction, a count or a
-    proof on empty tables.
+    A mistyped table name must fail: it must not create empty tables and report success on them.
+    A store that does not answer at all is reported within seconds, not after the whole patience.
     """
+    from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_service
+    from events.config import INGEST_PATIENCE_SECONDS
+
     settings = settings or load_settings()
     service = make_service(
         settings, patience_seconds=INGEST_PATIENCE_SECONDS, may_make_tables=False
     )
     try:
-        # A store that is not there is said soon, not after the whole patience.
         service.check(patience_seconds=SECONDS_TO_FIND_THE_STORE)
         if settings.events_counts == "windowed":
             say(
-                "the counts are windowed: an event that came more than "
-                f"{settings.events_watermark_seconds:,} s after the newest one is not among them"
+                "note: these are approximate streaming counts. An event that came more than "
+                f"{settings.events_watermark_seconds:,} s after the newest one is not counted"
             )
         yield service
     finally:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Le
-from pydantic.fields import FieldInfo
+import typer
 
-from events.cli import EXIT_OK, Commands
-from events.cli.output import write_result
-from events.config import Settings
+from events.cli import EXIT_OK, command
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 _INTRODUCTION = """\
 # Settings
@@ -31,18 +30,14 @@ _ENV_INTRODUCTION = """\
 """
 
 
-def add_to(commands: Commands) -> None:
-    settings = commands.add_parser(
-        "settings",
-        help="list all settings",
-        description="Print all settings as Markdown, or as a .env file with the defaults.",
-    )
-    settings.set_defaults(command=_run, is_service=False)
-    settings.add_argument("--env", action="store_true", help="print a .env file instead")
+@command()
+def settings(
+    env: Annotated[bool, typer.Option("--env", help="Print a .env file instead.")] = False,
+) -> int:
+    """Print all settings as Markdown, or as a .env file."""
+    from events.cli.output import write_result
 
-
-def _run(options: argparse.Namespace) -> int:
-    write_result((env_example() if options.env else markdown()).rstrip("\n"))
+    write_result((env_example() if env else markdown()).rstrip("\n"))
     return EXIT_OK
 
 
@@ -65,11 +60,15 @@ def env_example() -> str:
 
 
 def _settings() -> Iterator[tuple[str, FieldInfo]]:
+    from events.config import Settings
+
     for name, field in Settings.model_fields.items():
         yield name.upper(), field
 
 
 def _allowed(field: FieldInfo) -> str:
+    from annotated_types import Ge, Le
+
     if get_origin(field.annotation) is Literal:
         return ", ".join(map(_code, get_args(field.annotation)))
     bounds: dict[type, Any] = {type(bound): bound for bound in field.metadata}

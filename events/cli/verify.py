@@ -1,125 +1,131 @@
-"""`python -m events verify`: the proof that counters equal a recount."""
+"""`python -m events verify`: prove that every counter equals a recount."""
 
 from __future__ import annotations
 
-import argparse
-import json
+import json as json_format
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, Commands, counted
-from events.cli.output import write_result
-from events.cli.service import opened_service
-from events.domain.parsing import check_customer_id
-from events.domain.timestamps import format_timestamp, parse_instant
-from events.domain.windows import EARLIEST, LATEST, window_between
-from events.models import Difference, Verification, Window
+import typer
 
+from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, counted
+from events.cli.questions import parse_window
 
-def add_to(commands: Commands) -> None:
-    verify = commands.add_parser(
-        "verify",
-        help="recount the raw events and compare the counters",
-        description="Recount the stored events of each customer, strongly consistently, and "
-        "compare the counters of all types and of each. Safe while events arrive.",
-        epilog="Exit code: 0 all equal, 1 something differed (also when it was repaired), 2 the "
-        "recount could not run, or the counters of an hour never stood still.",
-    )
-    verify.set_defaults(command=_verify, is_service=False)
-    verify.add_argument("--customer", metavar="ID", help="only this customer")
-    verify.add_argument("--start", metavar="TIME", help="only the UTC days from this time on")
-    verify.add_argument("--end", metavar="TIME", help="only the UTC days before this time")
-    verify.add_argument(
-        "--repair",
-        action="store_true",
-        help="write the recount where a counter differs and is still what was read",
-    )
-    verify.add_argument("--json", action="store_true", help="print one JSON object")
+if TYPE_CHECKING:
+    from events.models import Difference, Verification
 
 
-def _verify(options: argparse.Namespace) -> int:
-    if options.customer is not None:
-        check_customer_id(options.customer)
-    window = _window(options)
-    with opened_service() as service:
+@command()
+def verify(
+    customer: Annotated[
+        str | None, typer.Option(metavar="ID", help="Verify only this customer.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only the UTC days from this time on.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only the UTC days before this time.")
+    ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Write the recount over each counter that differs."),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """
+    Recount the stored events and compare every counter.
+
+    The recount is strongly consistent and compares the counters of all types together and of
+    each type. It is safe while events arrive: an hour is only judged if its counters did not
+    change during the recount, and --repair only writes a counter that is still as it was read.
+
+    Exit code: 0 all equal; 1 something differed, even if it was repaired; 2 the recount could
+    not run, or the counters of an hour kept changing.
+    """
+    from events.cli.service import open_service
+    from events.domain.parsing import check_customer_id
+
+    if customer is not None:
+        check_customer_id(customer)
+    window = None if start is None and end is None else parse_window(start, end)
+    with open_service() as service:
         begin = time.monotonic()
-        found = service.verify(
-            customer_id=options.customer,
+        result = service.verify(
+            customer_id=customer,
             window=window,
-            is_repairing=options.repair,
-            on_difference=(lambda _: None) if options.json else _print_difference,
+            is_repairing=repair,
+            on_difference=(lambda _: None) if json else _print_difference,
         )
     seconds = time.monotonic() - begin
-    if options.json:
-        write_result(json.dumps(_as_json(found, seconds)))
+    if json:
+        _print_json(result, seconds)
     else:
-        _print_verification(found, seconds)
-    return _exit_code(found)
+        _print_summary(result, seconds)
+    return _exit_code(result)
 
 
-def _exit_code(found: Verification) -> int:
-    if found.differences or found.foreign or found.unlisted:
+def _exit_code(result: Verification) -> int:
+    if result.differences or result.foreign or result.unlisted:
         return EXIT_DIFFERENT
-    # Nothing is known to be wrong, and not everything to be right.
-    return EXIT_NOT_RUN if found.unsettled else EXIT_OK
-
-
-def _window(options: argparse.Namespace) -> Window | None:
-    if options.start is None and options.end is None:
-        return None
-    return window_between(
-        EARLIEST if options.start is None else parse_instant(options.start, "--start"),
-        LATEST if options.end is None else parse_instant(options.end, "--end"),
-    )
+    # Nothing is known to differ, but not everything could be judged.
+    return EXIT_NOT_RUN if result.unsettled else EXIT_OK
 
 
 def _print_difference(difference: Difference) -> None:
-    kind = "all types" if difference.event_type is None else f"type {difference.event_type}"
+    from events.cli.output import write_result
+    from events.domain.timestamps import format_timestamp
+
+    types = "all types" if difference.event_type is None else f"type {difference.event_type}"
     write_result(
-        f"customer {difference.customer_id}, hour {format_timestamp(difference.hour)}, {kind}: "
+        f"customer {difference.customer_id}, hour {format_timestamp(difference.hour)}, {types}: "
         f"counter {difference.counter:,}, recount {difference.recount:,}"
     )
 
 
-def _print_verification(found: Verification, seconds: float) -> None:
+def _print_summary(result: Verification, seconds: float) -> None:
+    from events.cli.output import write_result
+
     lines = [
-        f"customer {customer_id}, day {day}: counters of some hours kept moving, so nothing is "
-        "said of those; run again when fewer events arrive"
-        for customer_id, day in found.unsettled
+        f"customer {customer_id}, day {day}: the counters of some hours kept changing, so these "
+        "hours were not judged; run again when fewer events arrive"
+        for customer_id, day in result.unsettled
     ]
     lines += [
-        f"customer {customer_id}: the item {key!a} in the events table is no event; delete it"
-        for customer_id, key in found.foreign
+        f"customer {customer_id}: the item {key!a} in the events table is not an event; delete it"
+        for customer_id, key in result.foreign
     ]
     lines += [
         f"customer {customer_id}: has events and is missing from the list of customers"
-        for customer_id in found.unlisted
+        for customer_id in result.unlisted
     ]
-    differences = len(found.differences)
-    said = "every counter equals its recount"
+    differences = len(result.differences)
+    verdict = "every counter equals its recount"
     if differences == 1:
-        said = "1 counter differs from its recount"
+        verdict = "1 counter differs from its recount"
     elif differences:
-        said = f"{differences:,} counters differ from their recount"
-    elif not found.is_equal:
-        said = "no counter differs, but see above"
-    elif not found.days:
-        said = "there is nothing to compare"
-    if found.repaired:
-        said += f"; {found.repaired:,} items repaired"
+        verdict = f"{differences:,} counters differ from their recount"
+    elif not result.is_equal:
+        verdict = "no counter differs, but see above"
+    elif not result.days:
+        verdict = "there is nothing to compare"
+    if result.repaired:
+        verdict += f"; {result.repaired:,} items repaired"
     lines.append(
-        f"{counted(found.customers, 'customer')}, {counted(found.days, 'day')}, "
-        f"{counted(found.events, 'event')} recounted in {seconds:.1f} s: {said}"
+        f"{counted(result.customers, 'customer')}, {counted(result.days, 'day')}, "
+        f"{counted(result.events, 'event')} recounted in {seconds:.1f} s: {verdict}"
     )
     write_result("\n".join(lines))
 
 
-def _as_json(found: Verification, seconds: float) -> dict[str, Any]:
-    return {
-        "is_equal": found.is_equal,
-        "customers": found.customers,
-        "days": found.days,
-        "events": found.events,
+def _print_json(result: Verification, seconds: float) -> None:
+    from events.cli.output import write_result
+    from events.domain.timestamps import format_timestamp
+
+    answer: dict[str, Any] = {
+        "is_equal": result.is_equal,
+        "customers": result.customers,
+        "days": result.days,
+        "events": result.events,
         "differences": [
             {
                 "customer_id": difference.customer_id,
@@ -128,15 +134,16 @@ def _as_json(found: Verification, seconds: float) -> dict[str, Any]:
                 "counter": difference.counter,
                 "recount": difference.recount,
             }
-            for difference in found.differences
+            for difference in result.differences
         ],
         "unsettled": [
-            {"customer_id": customer_id, "day": day} for customer_id, day in found.unsettled
+            {"customer_id": customer_id, "day": day} for customer_id, day in result.unsettled
         ],
         "foreign": [
-            {"customer_id": customer_id, "event_key": key} for customer_id, key in found.foreign
+            {"customer_id": customer_id, "event_key": key} for customer_id, key in result.foreign
         ],
-        "unlisted": list(found.unlisted),
-        "repaired": found.repaired,
+        "unlisted": list(result.unlisted),
+        "repaired": result.repaired,
         "seconds": round(seconds, 3),
     }
+    write_result(json_format.dumps(answer))

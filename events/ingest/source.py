@@ -61,11 +61,11 @@ def open_lines(path: str, *, block_bytes: int = BLOCK_BYTES) -> LineInput:
 def _why_not_open(exc: OSError | ValueError) -> str:
     match exc:
         case FileNotFoundError():
-            return "there is no such file"
+            return "file not found"
         case IsADirectoryError():
             return "is a directory: name a file in it"
         case PermissionError():
-            return "may not be read by this user: change its permissions"
+            return "no permission to read this file"
         case OSError(strerror=str(reason)):
             return f"cannot be opened: {reason}"
     return f"cannot be opened: {exc}"

@@ -1,4 +1,4 @@
-"""DynamoDB Local: fetched once from Maven Central, started, stopped."""
+"""DynamoDB Local: download it once from Maven Central, start it, stop it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from events.local.javaserver import (
 __all__ = ["DynamoDBLocal", "LocalServerError", "is_answering", "start"]
 
 VERSION = "3.3.1"
-#: Without its own ion-java the resolver stops at a version range.
+#: ion-java is named because the resolver cannot resolve the version range of this dependency.
 _COORDINATES = f"software.amazon.dynamodb:DynamoDBLocal:{VERSION}+com.amazon.ion:ion-java:1.11.10"
 _MAIN_CLASS = "software.amazon.dynamodb.services.local.main.ServerRunner"
 _JARS = jars.FOLDER / f"dynamodb-local-{VERSION}"
 DATA_FOLDER = jars.FOLDER / "data"
+DEFAULT_PORT = 9000
 _PATIENCE_SECONDS = 10
 
 
 class DynamoDBLocal(LocalServer):
-    """A running DynamoDB Local. After SIGTERM it loses nothing; it is killed after 10 s."""
+    """A running DynamoDB Local. SIGTERM loses no data; `stop` kills it only after 10 s."""
 
     port: int
 
@@ -51,13 +52,13 @@ def start(
     Start DynamoDB Local and wait until it answers.
 
     Args:
-        port: 0 takes a free one.
-        data_folder: Made if it is not there; None keeps everything in memory.
-        log: What the server prints goes here; None drops it, except when it does not start.
-        ready_timeout_seconds: It answers after about one second.
+        port: 0 chooses a free port.
+        data_folder: Created if missing; None keeps all data in memory.
+        log: The file for the server's output; None discards it.
+        ready_timeout_seconds: The server usually answers after one second.
 
     Raises:
-        LocalServerError: It could not be fetched, the port is taken, or it did not answer in time.
+        LocalServerError: The download failed, the port is in use, or it did not answer in time.
     """
     class_path = _class_path(os.environ)
     port = port or free_port()
@@ -66,7 +67,7 @@ def start(
     if data_folder is not None:
         data_folder.mkdir(parents=True, exist_ok=True)
         storage = ["-dbPath", str(data_folder)]
-    # Each start leaves a native library in java.io.tmpdir: its own folder goes with it.
+    # Each start leaves a native library in java.io.tmpdir, so it gets a folder of its own.
     with scratch_folder("dynamodb-local-") as scratch:
         output = log or scratch / "log"
         arguments = [_MAIN_CLASS, "-port", str(port), "-sharedDb", "-disableTelemetry", *storage]
@@ -79,14 +80,14 @@ def start(
 
 
 def is_answering(endpoint_url: str, *, timeout_seconds: float = 1) -> bool:
-    """Whether a DynamoDB answers there; needs no credentials, and changes nothing."""
+    """Whether a DynamoDB answers at this endpoint; needs no credentials and changes nothing."""
     request = urllib.request.Request(  # noqa: S310 - the caller's own http(s) endpoint
         endpoint_url,
         data=b"{}",
         headers={
             "X-Amz-Target": "DynamoDB_20120810.ListTables",
             "Content-Type": "application/x-amz-json-1.0",
-            # Any signature will do for DynamoDB Local, as long as it is there.
+            # DynamoDB Local accepts any signature, but not a missing one.
             "Authorization": (
                 "AWS4-HMAC-SHA256 Credential=local/20210301/us-east-1/dynamodb/aws4_request, "
                 "SignedHeaders=host, Signature=0"
@@ -100,7 +101,7 @@ def is_answering(endpoint_url: str, *, timeout_seconds: float = 1) -> bool:
     except urllib.error.HTTPError as exc:
         with exc:
             return "x-amzn-requestid" in exc.headers
-    except (OSError, ValueError):  # nobody is there, or no HTTP
+    except (OSError, ValueError):  # no server, or not an HTTP server
         return False
 
 
@@ -110,8 +111,8 @@ def _class_path(environment: Mapping[str, str]) -> str:
         jar = Path(home) / "DynamoDBLocal.jar"
         if not jar.is_file():
             raise LocalServerError(
-                f"DYNAMODB_LOCAL_HOME is {home}, but there is no {jar}: name the folder of an "
-                "unpacked DynamoDB Local, or unset it to have it fetched"
+                f"DYNAMODB_LOCAL_HOME is {home}, but {jar} does not exist: name the folder of an "
+                "unpacked DynamoDB Local, or unset it to download one"
             )
         return os.pathsep.join((str(jar), str(Path(home) / "DynamoDBLocal_lib" / "*")))
     folder = jars.fetch(
@@ -124,5 +125,5 @@ def _class_path(environment: Mapping[str, str]) -> str:
 
 
 def must_be_fetched() -> bool:
-    """Whether the next start begins with a download."""
+    """Whether the next start downloads the program."""
     return not os.environ.get("DYNAMODB_LOCAL_HOME") and not _JARS.is_dir()

@@ -1,4 +1,4 @@
-"""Jars from Maven Central, fetched once into the checkout."""
+"""Download jars from Maven Central, once, into the checkout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jgo.maven import Artifact
 
 CHECKOUT = Path(__file__).parents[2]
-#: Ignored by git. The licence of DynamoDB Local forbids redistribution: never commit a jar.
+#: Ignored by git. The license of DynamoDB Local forbids redistribution: never commit a jar.
 FOLDER = CHECKOUT / ".local"
 
 
@@ -33,32 +33,32 @@ def fetch(
     is_with_dependencies: bool = True,
 ) -> Path:
     """
-    The folder with the jars of a program, fetched where it is not there.
+    The folder with the jars of a program; downloads it if it is missing.
 
-    It appears whole or not at all: a run that was cut off leaves nothing that looks complete.
-    Processes that need it at once fetch it once.
+    The folder appears whole or not at all, so an interrupted download never looks complete. Of
+    several processes that need it at the same time, one downloads and the others wait.
 
     Args:
-        name: What is fetched, for whoever reads an error.
-        coordinates: `group:artifact:version`, several with `+` between.
-        instead: What to do where it cannot be fetched, for that error.
-        is_with_dependencies: What these need comes too.
+        name: The program's name in error messages.
+        coordinates: `group:artifact:version`; several are joined by `+`.
+        instead: The end of the error message: what to do if the download fails.
+        is_with_dependencies: Whether to download the dependencies too.
 
     Raises:
-        LocalServerError: It could not be fetched.
+        LocalServerError: The download failed.
     """
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder.parent):
+    with _lock(folder.parent):
         if not folder.is_dir():
             _fetch(name, coordinates, folder, instead, is_with_dependencies)
     return folder
 
 
 @contextlib.contextmanager
-def _alone(parent: Path) -> Iterator[None]:
-    """Wait for others that fetch: jgo's cache, which they share, takes one writer at a time."""
+def _lock(parent: Path) -> Iterator[None]:
+    """One download at a time: the processes share jgo's cache, which allows one writer."""
     with (parent / "fetch.lock").open("wb") as lock:
         if sys.platform != "win32":
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -77,22 +77,22 @@ def _fetch(
         try:
             partial.rename(folder)
         except OSError:
-            # Another process was first; what it put there is whole.
+            # Another process was faster; its folder is whole.
             if not folder.is_dir():
                 raise
     except LocalServerError:
         raise
     except Exception as exc:
         raise LocalServerError(
-            f"{name} could not be fetched from Maven Central: {exc}. Check the network and run "
-            f"again{instead}"
+            f"cannot download {name} from Maven Central: {exc}. Check the network and run again"
+            f"{instead}"
         ) from exc
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _artifacts(coordinates: str, is_with_dependencies: bool) -> Iterable[Artifact]:
-    # Slow to import, and needed once in a checkout's life.
+    # Imported here: slow, and needed once per checkout.
     import jgo
     from jgo.config import GlobalSettings
     from jgo.constants import MAVEN_CENTRAL_URL
@@ -100,16 +100,16 @@ def _artifacts(coordinates: str, is_with_dependencies: bool) -> Iterable[Artifac
 
     if is_with_dependencies:
         return jgo.resolve(coordinates)
-    # jgo itself resolves all or nothing; of single artifacts its lower half knows.
+    # jgo.resolve always adds the dependencies; its Maven layer can resolve single artifacts.
     context = MavenContext(
         repo_cache=GlobalSettings.load().repo_cache, remote_repos={"central": MAVEN_CENTRAL_URL}
     )
-    return [context.create_dependency(each).artifact for each in coordinates.split("+")]
+    return [context.create_dependency(name).artifact for name in coordinates.split("+")]
 
 
 def _check_jar(jar: Path) -> None:
-    """A download that was cut off is removed, so that the next run fetches it again."""
+    """Delete a truncated download, so that the next run downloads it again."""
     if jar.suffix == ".jar" and not zipfile.is_zipfile(jar):
         with contextlib.suppress(FileNotFoundError):
             jar.unlink()
-        raise LocalServerError(f"{jar.name} arrived cut off: run again to fetch it anew")
+        raise LocalServerError(f"the download of {jar.name} is incomplete: run again")

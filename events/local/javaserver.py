@@ -1,4 +1,4 @@
-"""A Java program that serves on this machine: started, waited for, stopped."""
+"""A Java server on this machine: start it, wait until it is ready, stop it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from events.errors import EventsError
 from events.local.java import java_executable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 class LocalServerError(EventsError):
-    """A server for this machine could not be fetched or started."""
+    """A local server could not be downloaded or started."""
 
 
 class LocalServer:
@@ -40,21 +37,21 @@ class LocalServer:
         self, is_ready: Callable[[], bool], name: str, output: Path, timeout_seconds: float
     ) -> None:
         """
-        Return once it is ready; else stop it.
+        Wait until the server is ready; stop it if that fails.
 
         Args:
-            name: What it is called in an error.
-            output: The file with what it prints, whose end is in the error.
+            name: The server's name in error messages.
+            output: The file that the server writes to; an error shows its end.
 
         Raises:
-            LocalServerError: It ended, or did not get ready in time.
+            LocalServerError: The server exited, or was not ready in time.
         """
         deadline = time.monotonic() + timeout_seconds
         try:
             while not is_ready():
                 if self._process.poll() is not None:
                     raise LocalServerError(
-                        f"{name} ended at once with code {self._process.returncode}: "
+                        f"{name} exited at its start with code {self._process.returncode}: "
                         f"{end_of(output)}"
                     )
                 if time.monotonic() > deadline:
@@ -67,7 +64,7 @@ class LocalServer:
             raise
 
     def stop(self) -> None:
-        """End it in good order, as often as you like; it is killed when it does not end."""
+        """Terminate the server, and kill it if it does not end; calling this again is harmless."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -78,7 +75,7 @@ class LocalServer:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def wait(self) -> int:
-        """Its exit code, once it has ended."""
+        """Wait until the server exits; returns its exit code."""
         return self._process.wait()
 
     def __enter__(self) -> Self:
@@ -86,16 +83,16 @@ class LocalServer:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        exc_type: type[BaseException] | None,
         exc: BaseException | None,
-        trace: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.stop()
 
 
 @contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder that stays where all goes well, for the server to remove at its end."""
+    """A temporary folder that is removed if the block fails; otherwise the server removes it."""
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         yield folder
@@ -116,19 +113,19 @@ def launch(
     Start a Java program.
 
     Args:
-        arguments: Its main class, and what that takes.
-        scratch: Its folder for temporary files, in which it may leave what it likes.
-        output: Where what it prints is added.
-        options: For Java itself.
+        arguments: The main class and its arguments.
+        scratch: The program's folder for temporary files.
+        output: The file to which its output is appended.
+        options: Options of the Java runtime.
     """
-    own = f"-Djava.io.tmpdir={scratch}"
+    temporary = f"-Djava.io.tmpdir={scratch}"
     with output.open("ab") as stream:
         return subprocess.Popen(  # noqa: S603 - our own arguments, no shell
-            [str(java_executable()), own, *options, "-cp", class_path, *arguments],
+            [str(java_executable()), temporary, *options, "-cp", class_path, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
-            # Its own session: a Ctrl-C on the terminal is ours, and we stop it in good order.
+            # In a session of its own: Ctrl-C on the terminal reaches only us, and we stop it.
             start_new_session=True,
             env={name: value for name, value in os.environ.items() if name != "CLASSPATH"},
         )
@@ -144,11 +141,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def check_port(port: int) -> None:
-    """Raise `LocalServerError` where something answers already."""
+def is_open(port: int) -> bool:
+    """Whether a program listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise LocalServerError(
-                f"port {port} is taken by another program: stop that, or name another port"
-            )
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def check_port(port: int) -> None:
+    """Raise `LocalServerError` if a program listens on the port."""
+    if is_open(port):
+        raise LocalServerError(
+            f"port {port} is already in use: stop that program, or choose another port with --port"
+        )

@@ -1,4 +1,4 @@
-"""Kafka: one node that is broker and controller, fetched once from Maven Central."""
+"""Kafka: one node that is broker and controller, downloaded once from Maven Central."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from events.local.javaserver import (
 )
 
 VERSION = "4.3.1"
-#: Without the second it has nothing to say why it does not start.
+#: slf4j-simple prints why a start fails.
 _COORDINATES = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
 _JARS = jars.FOLDER / f"kafka-{VERSION}"
 DATA_FOLDER = jars.FOLDER / "kafka-data"
 DEFAULT_PORT = 9092
 _JAVA_OPTIONS = ("-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-#: It hands its partitions over and closes its files.
+#: Time to hand over its partitions and close its files.
 _PATIENCE_SECONDS = 30
-#: Written in a formatted folder (Kafka's "meta.properties").
+#: The file that marks a formatted folder.
 _FORMATTED = "meta.properties"
 
 
 class KafkaLocal(LocalServer):
-    """A running Kafka. After SIGTERM it loses nothing; it is killed after 30 s."""
+    """A running Kafka. SIGTERM loses no data; `stop` kills it only after 30 s."""
 
     port: int
 
@@ -57,19 +57,18 @@ def start(
     """
     Start Kafka and wait until it answers.
 
-    It listens on 127.0.0.1 alone, makes no topic by itself, and keeps one copy of everything: it is
-    for a laptop and for tests.
+    For a laptop and for tests: it listens on 127.0.0.1 only, keeps one copy of everything, and
+    does not create topics by itself.
 
     Args:
-        port: Of the broker; 0 takes a free one.
-        data_folder: Made and formatted if it is not there; None is a temporary one, gone at its
-            end.
-        log: What the server prints goes here; None drops it, except when it does not start.
-        ready_timeout_seconds: It answers after about three seconds.
-        properties: More of them, for the server.
+        port: The broker's port; 0 chooses a free port.
+        data_folder: Created and formatted if missing; None is a temporary folder.
+        log: The file for the server's output; None discards it.
+        ready_timeout_seconds: The server usually answers after three seconds.
+        properties: Further server properties.
 
     Raises:
-        LocalServerError: It could not be fetched, the port is taken, or it did not answer in time.
+        LocalServerError: The download failed, the port is in use, or it did not answer in time.
     """
     class_path = str(jars.fetch(f"Kafka {VERSION}", _COORDINATES, _JARS) / "*")
     port = port or free_port()
@@ -96,13 +95,13 @@ def start(
 
 def is_answering(bootstrap_server: str, *, timeout_seconds: float = 1) -> bool:
     """
-    Whether a Kafka answers there: asked for the versions that it speaks.
+    Whether a Kafka broker answers at this address.
 
-    Request and answer are those of ApiVersions, version 0 (Kafka Protocol Guide).
+    Sends an ApiVersions request, version 0 (Kafka Protocol Guide), so that no client is needed.
     """
     host, _, port = bootstrap_server.rpartition(":")
     correlation_id = 1
-    # Key of the request, its version, correlation id, no client id.
+    # API key, API version, correlation id, no client id.
     request = struct.pack(">hhih", 18, 0, correlation_id, -1)
     try:
         with socket.create_connection((host, int(port)), timeout=timeout_seconds) as connection:
@@ -118,7 +117,7 @@ def is_answering(bootstrap_server: str, *, timeout_seconds: float = 1) -> bool:
 
 
 def must_be_fetched() -> bool:
-    """Whether the next start begins with a download."""
+    """Whether the next start downloads the program."""
     return not _JARS.is_dir()
 
 
@@ -132,25 +131,25 @@ def _properties(port: int, controller_port: int, data: Path) -> str:
         "inter.broker.listener.name": "BROKER",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
-        # A backslash begins an escape in a file of properties.
+        # In a properties file a backslash starts an escape sequence.
         "log.dirs": str(data).replace("\\", "/"),
-        # One node holds the only copy there is.
+        # There is only one node to hold copies.
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "4",
         "transaction.state.log.replication.factor": "1",
         "transaction.state.log.min.isr": "1",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
-        # A topic that is named wrong must not come to be.
+        # A mistyped topic name must not create a topic.
         "auto.create.topics.enable": "false",
-        # Members of a group need not wait for others on a laptop.
+        # On a laptop no other members of a group are on their way.
         "group.initial.rebalance.delay.ms": "0",
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 def _format(class_path: str, configuration: Path, scratch: Path) -> None:
-    """Make a folder one that Kafka keeps its data in; once in the folder's life."""
+    """Prepare a new data folder."""
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     output = scratch / "format.log"
     arguments = ["kafka.tools.StorageTool", "format", "--standalone"]
@@ -162,7 +161,7 @@ def _format(class_path: str, configuration: Path, scratch: Path) -> None:
         process.kill()
         process.wait()
         raise LocalServerError(
-            f"Kafka's folder was not formatted within 60 s: {end_of(output)}"
+            f"formatting Kafka's data folder took more than 60 s: {end_of(output)}"
         ) from exc
     if code != 0:
-        raise LocalServerError(f"Kafka's folder could not be formatted: {end_of(output)}")
+        raise LocalServerError(f"cannot format Kafka's data folder: {end_of(output)}")

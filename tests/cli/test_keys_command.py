@@ -1,4 +1,4 @@
-"""`python -m events keys`: what it prints, keeps and refuses."""
+"""`python -m events keys`: what it prints, stores and refuses."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Keys:
         self.client = tables.client
 
     def __call__(self, *arguments: str) -> Ran:
-        return self.shell.run("-m", "events", "keys", *arguments)
+        return self.shell.call("-m", "events", "keys", *arguments)
 
     def create(self, *arguments: str) -> tuple[str, Ran]:
-        """The id of a new key, and all that was said."""
+        """The id of a new key, and what the command printed."""
         ran = self("create", *arguments)
         match = _TOKEN.fullmatch(ran.out)
         assert match, ran
@@ -38,11 +38,11 @@ class Keys:
     def listed(self) -> list[dict[str, Any]]:
         ran = self("list", "--json")
         assert (ran.code, ran.err) == (0, "")
-        found: list[dict[str, Any]] = json.loads(ran.out)
-        return found
+        keys: list[dict[str, Any]] = json.loads(ran.out)
+        return keys
 
-    def is_there(self) -> bool:
-        """Whether anybody made the table."""
+    def exists(self) -> bool:
+        """Whether the table exists."""
         with suppress(self.client.exceptions.ResourceNotFoundException):
             self.client.describe_table(TableName=self.table)
             return True
@@ -63,15 +63,15 @@ def refused(ran: Ran, *words: str) -> None:
         assert word in ran.err
 
 
-def test_a_key_is_made_shown_once_listed_and_revoked(keys: Keys) -> None:
+def test_a_key_is_created_shown_once_listed_and_revoked(keys: Keys) -> None:
     key_id, made = keys.create(
         "--name", "nightly import", "--right", "ingest", "--right", "read", "--customer", "acme",
         "--expires", "2999-01-01T01:00:00+01:00",
     )  # fmt: skip
     assert (made.code, made.err) == (
         0,
-        f"made key {key_id} (nightly import): read ingest, customer acme, expires "
-        "2999-01-01T00:00:00.000000Z. It is shown only this once: keep it where secrets are "
+        f"created key {key_id} (nightly import): read ingest, customer acme, expires "
+        "2999-01-01T00:00:00.000000Z. It is shown only once: keep it where secrets are "
         "kept.\n",
     )
     (listed,) = keys.listed()
@@ -91,12 +91,12 @@ def test_a_key_is_made_shown_once_listed_and_revoked(keys: Keys) -> None:
     again = keys("revoke", key_id)
     assert (again.code, again.out) == (0, "")
     assert re.fullmatch(
-        rf"key {key_id} \(nightly import\) was revoked before, at {TIME}\n", again.err
+        rf"key {key_id} \(nightly import\) was already revoked, at {TIME}\n", again.err
     )
-    assert [each["state"] for each in keys.listed()] == ["revoked"]
+    assert [key["state"] for key in keys.listed()] == ["revoked"]
 
 
-def test_the_list_is_a_table_in_line(keys: Keys) -> None:
+def test_the_list_is_an_aligned_table(keys: Keys) -> None:
     first, _ = keys.create("--name", "a", "--right", "read")
     second, _ = keys.create(
         "--name", "a longer name", "--right", "admin", "--customer", "é\u200b", "--expires-in-days",
@@ -116,13 +116,13 @@ def test_the_list_is_a_table_in_line(keys: Keys) -> None:
     ]
 
 
-def test_where_there_is_no_key_the_list_says_so_and_makes_nothing(keys: Keys) -> None:
+def test_an_empty_list_says_so_and_creates_no_table(keys: Keys) -> None:
     ran = keys("list")
     assert (ran.code, ran.out) == (0, "")
     assert "keys create" in ran.err
     assert keys.listed() == []
-    refused(keys("revoke", "abcdefghij01"), "error: there is no key abcdefghij01")
-    assert not keys.is_there()
+    refused(keys("revoke", "abcdefghij01"), "error: key abcdefghij01 not found")
+    assert not keys.exists()
 
 
 @pytest.mark.parametrize(
@@ -138,28 +138,26 @@ def test_where_there_is_no_key_the_list_says_so_and_makes_nothing(keys: Keys) ->
         (["--name", "a", "--right", "read", "--expires", "soon"], "--expires"),
         (["--name", "a", "--right", "read", "--expires", "2021-03-01"], "expired"),
         (["--name", "a", "--right", "read", "--expires-in-days", "0"], "--expires-in-days"),
-        (["--name", "a", "--right", "read", "--expires-in-days", "1_0"], "--expires-in-days"),
+        (["--name", "a", "--right", "read", "--expires-in-days", "x"], "--expires-in-days"),
         (
             ["--name", "a", "--right", "read", "--expires-in-days", "1", "--expires", "2999-01-01"],
-            "not allowed with",
+            "cannot be used together",
         ),
     ],
 )
-def test_a_key_that_cannot_be_is_refused_and_nothing_is_made(
-    keys: Keys, arguments: list[str], word: str
-) -> None:
+def test_invalid_options_create_nothing(keys: Keys, arguments: list[str], word: str) -> None:
     refused(keys("create", *arguments), word)
-    assert not keys.is_there()
+    assert not keys.exists()
 
 
-def test_what_is_no_key_id_is_refused_and_not_repeated(keys: Keys) -> None:
+def test_an_invalid_key_id_is_refused_and_not_repeated(keys: Keys) -> None:
     for text in ("", "ABCDEFGHIJ01", "events_abcdefghij01_" + "x" * 43):
         ran = keys("revoke", text)
-        refused(ran, "is no key id")
+        refused(ran, "invalid key id")
         assert not text or text not in ran.err
 
 
-def test_a_database_that_is_not_there_is_said_soon(keys: Keys) -> None:
+def test_a_database_that_does_not_answer_is_reported(keys: Keys) -> None:
     keys.shell.settings["DYNAMODB_ENDPOINT_URL"] = f"http://127.0.0.1:{free_port()}"
     for arguments in (
         ["create", "--name", "a", "--right", "read"],
@@ -170,13 +168,13 @@ def test_a_database_that_is_not_there_is_said_soon(keys: Keys) -> None:
 
 
 @needs_full_disk
-def test_a_key_that_nobody_saw_is_named_so_that_it_can_be_revoked(keys: Keys) -> None:
+def test_a_key_that_could_not_be_printed_is_named_to_be_revoked(keys: Keys) -> None:
     command = ("-m", "events", "keys", "create", "--name", "lost", "--right", "read")
     ran = keys.shell.run("-c", ON_FULL_DISK, *command)
     (key,) = keys.listed()
     assert ran == Ran(
         2,
         "",
-        "error: standard output cannot be written: No space left on device: nobody saw the key "
-        f"that was made; python -m events keys revoke {key['key_id']}\n",
+        "error: cannot write to standard output: No space left on device. The new key was never "
+        f"shown; revoke it: python -m events keys revoke {key['key_id']}\n",
     )

@@ -1,11 +1,11 @@
-"""A CSV input through the service: memory, failures in the middle, and being told to stop."""
+"""Loading records into a sink: receipts, memory, failures in the middle, signals."""
 
 from __future__ import annotations
 
 import os
 import signal
 import stat
-import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -18,9 +18,11 @@ from events.config import Settings
 from events.dao import DynamoStore
 from events.errors import InvalidInput, StoreUnavailable
 from events.ingest.csvrows import Numbered, Rejection
-from events.ingest.load import Interrupted, Interrupts, Records, RejectsFile, ingest_records
+from events.ingest.interrupts import Interrupted, Interrupts
+from events.ingest.load import LoadResult, Records, load
+from events.ingest.rejects import RejectsFile
 from events.ingest.writer import Ticket
-from events.models import Event, IngestResult, Outcome
+from events.models import Event, Outcome
 from events.service import EventService
 from tests.support.factories import Contents, event, expected_contents, many_events
 from tests.support.fakes import DynamoBackDoor, SpyStore
@@ -38,19 +40,19 @@ def ingest(
     *,
     interrupts: Interrupts | None = None,
     on_rejection: Callable[[Rejection], None] = lambda _: None,
-    on_progress: Callable[[IngestResult], None] = lambda _: None,
-) -> tuple[IngestResult, Exception | None]:
-    """The result, its time left out, and what was raised."""
-    result = IngestResult()
+    on_progress: Callable[[LoadResult], None] = lambda _: None,
+) -> tuple[LoadResult, Exception | None]:
+    """The result without its time, and the exception."""
+    result = LoadResult()
     problem: Exception | None = None
     try:
-        ingest_records(
+        load(
             records,
             cast("EventService | None", service),
+            result,
             interrupts=interrupts or Interrupts(),
             on_rejection=on_rejection,
             on_progress=on_progress,
-            result=result,
         )
     except (InvalidInput, Interrupted, StoreUnavailable) as exc:
         problem = exc
@@ -59,10 +61,15 @@ def ingest(
     return result, problem
 
 
+def loaded(*, read: int, rejected: int = 0, inserted: int = 0, duplicates: int = 0) -> LoadResult:
+    outcomes = {Outcome.INSERTED: inserted, Outcome.DUPLICATE: duplicates}
+    return LoadResult(read, rejected, +Counter(outcomes))
+
+
 @pytest.fixture
 def tables(settings: Settings, store: DynamoStore) -> Iterator[DynamoBackDoor]:
-    """The back door to the tables of `store`."""
-    del store  # made before, dropped after
+    """Reads the tables of `store` directly."""
+    del store  # only for its lifetime
     client = make_client(settings)
     yield DynamoBackDoor(client, settings.dynamodb_events_table_name)
     client.close()
@@ -70,7 +77,7 @@ def tables(settings: Settings, store: DynamoStore) -> Iterator[DynamoBackDoor]:
 
 @pytest.fixture
 def failing_service(store: DynamoStore) -> Iterator[Callable[[int], EventService]]:
-    """Makes a service whose store answers so many writes, and none after."""
+    """Makes a service whose store answers a number of writes and fails afterwards."""
     services = []
 
     def make(writes: int) -> EventService:
@@ -84,19 +91,17 @@ def failing_service(store: DynamoStore) -> Iterator[Callable[[int], EventService
         return services[-1]
 
     yield make
-    for each in services:
-        each.drain()
+    for service in services:
+        service.drain()
 
 
-# --- what is counted ------------------------------------------------------------------------------
+# --- the result ------------------------------------------------------------------------------
 
 
-def test_every_row_gets_its_place_in_the_result(
-    service: EventService, tables: DynamoBackDoor
-) -> None:
+def test_every_row_is_counted_in_the_result(service: EventService, tables: DynamoBackDoor) -> None:
     events = many_events(2_345, customers=3)
     rejections = [Rejection(9_000 + number, "is bad", "row") for number in range(3)]
-    again = [(10_000 + place, each) for place, each in enumerate(events[:100])]
+    again = list(enumerate(events[:100], 10_000))
     records: list[Numbered | Rejection] = [
         *rejections[:1],
         *enumerate(events, 1),
@@ -114,7 +119,7 @@ def test_every_row_gets_its_place_in_the_result(
     )
 
     assert problem is None
-    assert result == IngestResult(read=2_448, inserted=2_345, duplicates=100, rejected=3)
+    assert result == loaded(read=2_448, inserted=2_345, duplicates=100, rejected=3)
     assert rejected == rejections
     assert shown[:2] == [1_000, 2_000]
     assert shown[-1] == 2_448
@@ -129,11 +134,11 @@ def test_any_number_of_rows_is_read_to_the_last(
 
     result, problem = ingest(numbered(events), service)
 
-    assert (result, problem) == (IngestResult(read=number, inserted=number), None)
+    assert (result, problem) == (loaded(read=number, inserted=number), None)
     assert tables.contents() == expected_contents(events)
 
 
-def test_without_a_service_rows_are_only_read(tables: DynamoBackDoor) -> None:
+def test_without_a_sink_rows_are_only_read(tables: DynamoBackDoor) -> None:
     rejection = Rejection(9, "is bad", "row")
     rejected: list[Rejection] = []
 
@@ -141,12 +146,12 @@ def test_without_a_service_rows_are_only_read(tables: DynamoBackDoor) -> None:
         iter([(1, event()), rejection, (10, event())]), None, on_rejection=rejected.append
     )
 
-    assert (result, problem) == (IngestResult(read=3, rejected=1), None)
+    assert (result, problem) == (loaded(read=3, rejected=1), None)
     assert rejected == [rejection]
     assert tables.contents() == Contents()
 
 
-def test_input_that_ends_in_an_error_keeps_what_came_before(
+def test_an_input_error_keeps_the_rows_before_it(
     service: EventService, tables: DynamoBackDoor
 ) -> None:
     events = many_events(1_500)
@@ -159,12 +164,12 @@ def test_input_that_ends_in_an_error_keeps_what_came_before(
 
     assert isinstance(problem, InvalidInput)
     assert str(problem) == "cut off"
-    assert result == IngestResult(read=1_500, inserted=1_500)
+    assert result == loaded(read=1_500, inserted=1_500)
     assert tables.contents() == expected_contents(events)
 
 
 @pytest.mark.parametrize("writes", [0, 1, 20, 45])
-def test_a_store_that_fails_in_the_middle_leaves_a_result_that_is_what_is_stored(
+def test_after_a_store_failure_the_result_is_what_is_stored(
     failing_service: Callable[[int], EventService], tables: DynamoBackDoor, writes: int
 ) -> None:
     events = many_events(3_000, customers=50, hours=2)
@@ -174,14 +179,15 @@ def test_a_store_that_fails_in_the_middle_leaves_a_result_that_is_what_is_stored
     contents = tables.contents()
     assert isinstance(problem, StoreUnavailable)
     assert str(problem) == "gone"
-    assert result == IngestResult(read=result.read, inserted=len(contents.events))
-    assert result.read > result.inserted
-    assert (result.inserted > 0) == (writes > 0)
-    by_key = {each: expected_contents([each]).events[0] for each in events}
+    assert result == loaded(read=result.read, inserted=len(contents.events))
+    assert result.unknown > 0
+    assert bool(result.outcomes) == (writes > 0)
     stored = set(contents.events)
     assert (
         contents.counters
-        == expected_contents(each for each in events if by_key[each] in stored).counters
+        == expected_contents(
+            e for e in events if expected_contents([e]).events[0] in stored
+        ).counters
     )
 
 
@@ -193,7 +199,6 @@ def test_after_a_failure_the_rest_is_not_sent(
     def before(name: str) -> None:
         if name == "write":
             attempts.append(name)
-            time.sleep(0.05)  # stands for the patience with which a store is asked
             raise StoreUnavailable("gone")
 
     service = EventService(SpyStore(store, before), write_threads=1)
@@ -201,15 +206,15 @@ def test_after_a_failure_the_rest_is_not_sent(
     service.drain()
 
     assert isinstance(problem, StoreUnavailable)
-    # Hundreds of attempts, one after another, would take hundreds of times the patience.
+    # Hundreds of attempts in sequence would take hundreds of times the patience.
     assert len(attempts) < 10
 
 
-# --- how much is under way ------------------------------------------------------------------------
+# --- memory ------------------------------------------------------------------------
 
 
 class RecordingService:
-    """Stands for a service: notes what is submitted, and settles it when it is waited for."""
+    """A sink that settles a ticket when its result is waited for."""
 
     def __init__(self) -> None:
         self.outstanding = 0
@@ -234,12 +239,12 @@ class _LazyTicket(Ticket):
 
     def wait(self, timeout_seconds: float | None = None) -> list[Outcome]:
         self._service.outstanding -= 1
-        for place in range(len(self.outcomes)):
-            self.settle(place, Outcome.INSERTED)
+        for index in range(len(self.outcomes)):
+            self.settle(index, Outcome.INSERTED)
         return super().wait(timeout_seconds)
 
 
-def test_at_most_twenty_chunks_of_a_thousand_are_under_way_however_long_the_input() -> None:
+def test_at_most_twenty_chunks_are_in_flight() -> None:
     service = RecordingService()
     outstanding: list[int] = []
     ahead: list[int] = []
@@ -253,19 +258,19 @@ def test_at_most_twenty_chunks_of_a_thousand_are_under_way_however_long_the_inpu
 
     result, problem = ingest(records(), service)
 
-    assert (result, problem) == (IngestResult(read=100_000, inserted=100_000), None)
+    assert (result, problem) == (loaded(read=100_000, inserted=100_000), None)
     assert max(outstanding) == 20
-    # Read and not yet submitted: one chunk.
+    # One chunk is read and not yet submitted.
     assert max(ahead) == 1_000
     assert service.outstanding == 0
 
 
-# --- told to stop ---------------------------------------------------------------------------------
+# --- signals ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def handled() -> Iterator[list[int]]:
-    """Signals that reach the handlers of before; those of pytest are put back."""
+    """Signals that reach the previous handlers; those of pytest are restored."""
     seen: list[int] = []
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -273,12 +278,12 @@ def handled() -> Iterator[list[int]]:
 
     old = [signal.signal(number, handle) for number in SIGNALS]
     yield seen
-    for number, each in zip(SIGNALS, old, strict=True):
-        signal.signal(number, each)
+    for number, handler in zip(SIGNALS, old, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_while_it_reads_interrupts_at_once(
+def test_a_signal_while_waiting_interrupts_at_once(
     handled: list[int], number: signal.Signals
 ) -> None:
     reached = []
@@ -294,7 +299,7 @@ def test_a_signal_while_it_reads_interrupts_at_once(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_while_it_does_not_read_is_kept_until_the_next_check(
+def test_a_signal_while_not_waiting_is_kept_until_the_next_check(
     handled: list[int], number: signal.Signals
 ) -> None:
     reached = []
@@ -321,7 +326,7 @@ def test_without_a_signal_nothing_is_interrupted() -> None:
 
 @pytest.mark.usefixtures("handled")
 @pytest.mark.parametrize("is_failing", [False, True])
-def test_the_ways_of_before_are_put_back(*, is_failing: bool) -> None:
+def test_the_previous_signal_handlers_are_restored(*, is_failing: bool) -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     inside: list[object] = []
     try:
@@ -337,7 +342,7 @@ def test_the_ways_of_before_are_put_back(*, is_failing: bool) -> None:
 
 
 @pytest.mark.usefixtures("handled")
-def test_a_signal_while_it_waits_for_the_store_interrupts_the_wait() -> None:
+def test_a_signal_interrupts_the_wait_for_the_store() -> None:
     waited: list[int] = []
 
     class Hanging(Ticket):
@@ -361,24 +366,24 @@ def test_a_signal_while_it_waits_for_the_store_interrupts_the_wait() -> None:
         result, problem = ingest(numbered([event()]), Service(), interrupts=interrupts)
 
     assert isinstance(problem, Interrupted)
-    assert result == IngestResult(read=1)
+    assert result == loaded(read=1)
     assert waited == []
 
 
 @pytest.mark.usefixtures("handled")
 @pytest.mark.parametrize("is_reading", [False, True])
-def test_told_to_stop_the_result_is_what_is_stored(
+def test_after_a_signal_the_result_is_what_is_stored(
     service: EventService, tables: DynamoBackDoor, *, is_reading: bool
 ) -> None:
     events = many_events(30_000, hours=24 * 5)
 
     def records() -> Iterator[Numbered]:
-        for line, each in numbered(events):
+        for line, item in numbered(events):
             if is_reading and line == 5_500:
                 signal.raise_signal(signal.SIGINT)
-            yield line, each
+            yield line, item
 
-    def show(result: IngestResult) -> None:
+    def show(result: LoadResult) -> None:
         if not is_reading and result.read == 5_000:
             signal.raise_signal(signal.SIGINT)
 
@@ -387,15 +392,15 @@ def test_told_to_stop_the_result_is_what_is_stored(
 
     contents = tables.contents()
     assert isinstance(problem, Interrupted)
-    # What was read of the next chunk is in the result, and not known to be stored.
+    # The rows read of the next chunk are in the result, as unknown.
     read = 5_499 if is_reading else 5_000
-    assert result == IngestResult(read=read, inserted=len(contents.events))
-    assert result.inserted <= 5_000
+    assert result == loaded(read=read, inserted=len(contents.events))
+    assert result.outcomes.total() <= 5_000
     stored = set(contents.events)
     assert (
         contents.counters
         == expected_contents(
-            each for each in events[:5_000] if expected_contents([each]).events[0] in stored
+            e for e in events[:5_000] if expected_contents([e]).events[0] in stored
         ).counters
     )
 
@@ -403,13 +408,13 @@ def test_told_to_stop_the_result_is_what_is_stored(
 # --- the rejects file -----------------------------------------------------------------------------
 
 
-def test_only_a_file_that_this_run_made_is_taken_away(tmp_path: Path) -> None:
-    # As with `--rejects /dev/null`, which root could delete for the whole machine.
+def test_a_pipe_for_rejects_is_not_deleted(tmp_path: Path) -> None:
+    # Like `--rejects /dev/null`, which root could delete for the whole machine.
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with RejectsFile(pipe, "a.csv"):
+        with RejectsFile(pipe, "a.csv", print):
             pass
     finally:
         os.close(reader)

@@ -1,30 +1,39 @@
-"""Commands as a user runs them."""
+"""Run commands as a user runs them: in this process, or in one of their own."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import psutil
 import pytest
 
+import ingest_events_from_file
+import sample_api_requests
+from events.cli import main as events_main
+from events.local.javaserver import free_port, is_open
+
+__all__ = ["free_port", "is_open"]
+
 CHECKOUT = Path(__file__).parents[2]
 INGEST = CHECKOUT / "ingest_events_from_file.py"
+SAMPLE_REQUESTS = CHECKOUT / "sample_api_requests.py"
 SAMPLE = CHECKOUT / "resources" / "events.csv"
 HEADER = "customer_id,event_type,transaction_id,timestamp\n"
 TIMEOUT_SECONDS = 60.0
-#: Where a runtime or an unpacked DynamoDB Local lies is not for these tests to choose.
+#: Environment variables of this machine that commands keep.
 _KEPT = ("PATH", "JAVA_HOME", "JAVA_TOOL_OPTIONS", "DYNAMODB_LOCAL_HOME")
 
-#: Runs a command whose standard output is on a disk that is full.
+#: Runs a command whose standard output is on a full disk.
 ON_FULL_DISK = (
     "import subprocess, sys\n"
     "with open('/dev/full', 'wb') as out:\n"
@@ -44,7 +53,7 @@ class Ran(NamedTuple):
 
 
 class Command:
-    """A command under way. Its output goes to files: it never waits for somebody to read it."""
+    """A running process. Its output goes to files, so that it never waits for a reader."""
 
     def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
         self.process = process
@@ -60,8 +69,8 @@ class Command:
         return self._err.read_text(encoding="utf-8")
 
     def signal(self, number: int) -> None:
-        assert self.process.poll() is None, f"it ended too soon: {self.out}{self.err}"
-        if number == signal.SIGINT:  # Ctrl-C on a terminal reaches the whole group
+        assert self.process.poll() is None, f"ended too early: {self.out}{self.err}"
+        if number == signal.SIGINT:  # Ctrl-C on a terminal reaches the whole process group
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
@@ -69,32 +78,40 @@ class Command:
     def is_running(self) -> bool:
         return self.process.poll() is None
 
+    def wait_for(self, text: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        """Wait until standard error has a text; fails if the command ends before."""
+        until(lambda: text in self.err or not self.is_running(), timeout_seconds=timeout_seconds)
+        assert text in self.err, f"ended without {text!r}: {self.out}{self.err}"
+
     def ended(self, timeout_seconds: float = TIMEOUT_SECONDS) -> Ran:
-        """Wait for its end. Whatever happened, a user must not see a traceback."""
+        """Wait for the end of the command. A user must never see a traceback."""
         code = self.process.wait(timeout_seconds)
-        ran = Ran(code, self.out, self.err)
-        assert "Traceback" not in ran.out + ran.err, ran.out + ran.err
-        return ran
+        return _without_traceback(Ran(code, self.out, self.err))
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def end(self) -> None:
-        """End it and what it started, whatever state they are in."""
+        """Kill the command and its children, whatever their state."""
         processes: list[psutil.Process] = []
         if self.process.poll() is None:
             with suppress(psutil.NoSuchProcess):
                 processes = self.children()
             self.process.kill()
         self.process.wait()
-        for each in processes:
+        for process in processes:
             with suppress(psutil.NoSuchProcess):
-                each.kill()
+                process.kill()
+
+
+def _without_traceback(ran: Ran) -> Ran:
+    assert "Traceback" not in ran.out + ran.err, ran.out + ran.err
+    return ran
 
 
 class Shell:
     """
-    Runs commands in a folder of their own, with an environment that holds nothing of this machine.
+    Runs commands in a folder of their own, with nothing of this machine in their environment.
 
     Args:
         settings: Environment variables beside `PATH`.
@@ -107,6 +124,48 @@ class Shell:
         self._notes.mkdir()
         folder.mkdir()
         self._commands: list[Command] = []
+
+    def call(
+        self,
+        program: str | Path,
+        *arguments: str | Path,
+        stdin: bytes = b"",
+        settings: Mapping[str, str] | None = None,
+    ) -> Ran:
+        """
+        Run a command in this process, to its end.
+
+        Args:
+            program: `INGEST`, `SAMPLE_REQUESTS`, or `-m` with `events` as the first argument.
+            settings: Added to those of this shell.
+        """
+        main, texts = _main_of(program, [str(argument) for argument in arguments])
+        out, err = _captured(), _captured()
+        with (
+            mock.patch.dict(os.environ, self._environment(settings), clear=True),
+            mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+            chdir(self.folder),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                code = main(texts)
+            except SystemExit as exc:  # argparse
+                code = int(exc.code or 0)
+        return _without_traceback(Ran(code, _text(out), _text(err)))
+
+    def run(
+        self,
+        *arguments: str | Path,
+        stdin: bytes | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Ran:
+        """Run Python with these arguments in a process of its own, to its end."""
+        if stdin is None:
+            return self.start(*arguments, settings=settings).ended()
+        command = self.start(*arguments, settings=settings, stdin=subprocess.PIPE)
+        command.process.communicate(stdin, TIMEOUT_SECONDS)
+        return command.ended()
 
     def start(
         self,
@@ -122,20 +181,12 @@ class Shell:
             terminal: Where standard error goes instead of its file.
             settings: Added to those of this shell.
         """
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         out, err = (self._notes / f"{len(self._commands)}.{name}" for name in ("out", "err"))
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(
                 [sys.executable, *map(str, arguments)],
                 cwd=self.folder,
-                # What a killed program leaves behind goes with the folder of the test.
-                env={
-                    **kept,
-                    "PYTHONPATH": str(CHECKOUT),
-                    "TMPDIR": str(self._notes),
-                    **self.settings,
-                    **(settings or {}),
-                },
+                env=self._environment(settings),
                 stdin=stdin,
                 start_new_session=True,
                 stdout=out_file,
@@ -145,18 +196,16 @@ class Shell:
         self._commands.append(command)
         return command
 
-    def run(
-        self,
-        *arguments: str | Path,
-        stdin: bytes | None = None,
-        settings: Mapping[str, str] | None = None,
-    ) -> Ran:
-        """Run Python with these arguments to its end."""
-        if stdin is None:
-            return self.start(*arguments, settings=settings).ended()
-        command = self.start(*arguments, settings=settings, stdin=subprocess.PIPE)
-        command.process.communicate(stdin, TIMEOUT_SECONDS)
-        return command.ended()
+    def _environment(self, settings: Mapping[str, str] | None) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        return {
+            **kept,
+            "PYTHONPATH": str(CHECKOUT),
+            # What a killed program leaves behind goes with the folder of the test.
+            "TMPDIR": str(self._notes),
+            **self.settings,
+            **(settings or {}),
+        }
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Put a file into the folder of the commands."""
@@ -170,27 +219,38 @@ class Shell:
     def has(self, name: str) -> bool:
         return (self.folder / name).exists()
 
+    def names(self) -> list[str]:
+        """The files and folders beside the commands, ascending."""
+        return sorted(path.name for path in self.folder.iterdir())
+
     def end(self) -> None:
         for command in self._commands:
             command.end()
 
 
+def _main_of(
+    program: str | Path, arguments: list[str]
+) -> tuple[Callable[[Sequence[str]], int], list[str]]:
+    if program == INGEST:
+        return ingest_events_from_file.main, arguments
+    if program == SAMPLE_REQUESTS:
+        return sample_api_requests.main, arguments
+    assert (program, arguments[0]) == ("-m", "events")
+    return events_main.main, arguments[1:]
+
+
+def _captured() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+
+
+def _text(captured: io.TextIOWrapper) -> str:
+    captured.seek(0)
+    return captured.read()
+
+
 def until(is_so: Callable[[], object], *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Return once something is so; it is asked often, and not so often that it slows the rest."""
+    """Return once a condition holds; fail after the timeout."""
     deadline = time.monotonic() + timeout_seconds
     while not is_so():
         assert time.monotonic() < deadline, f"not so within {timeout_seconds:g} s"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def is_open(port: int) -> bool:
-    """Whether anything listens there."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,4 @@
-"""Counts as a table with bars: what is on each line, and how wide it is."""
+"""Counts as a table with bars: each line and its width."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ HOURS = [
 ]
 
 
-def test_each_hour_has_a_line_with_a_bar_and_a_mark_where_it_is_partial() -> None:
-    assert chart(HOURS, None, columns=42) == (
-        "2021-03-01 00:00Z~ 1,600  ████████████████\n"
-        "2021-03-01 01:00Z    100  █\n"
-        "2021-03-01 02:00Z      0\n"
-        "2021-03-01 03:00Z      1  ▏\n"
-        "total              1,701  in 4 hours, UTC\n"
+def test_each_hour_has_a_line_with_a_bar_and_a_partial_mark() -> None:
+    assert chart(HOURS, None, columns=43) == (
+        "2021-03-01 00:00Z~  1,600  ████████████████\n"
+        "2021-03-01 01:00Z     100  █\n"
+        "2021-03-01 02:00Z       0\n"
+        "2021-03-01 03:00Z       1  ▏\n"
+        "total               1,701  in 4 hours, UTC\n"
         "~ partial: the range begins or ends inside this hour\n"
     )
 
@@ -36,17 +36,17 @@ def test_each_hour_has_a_line_with_a_bar_and_a_mark_where_it_is_partial() -> Non
 def test_no_bar_is_wider_than_the_terminal(columns: int) -> None:
     lines = chart(HOURS, None, columns=columns).splitlines()[:4]
     widest = max(map(len, lines))
-    # Where there is no room for a bar, there are the numbers alone.
-    assert widest == (columns if columns >= 60 else len("2021-03-01 00:00Z~ 1,600"))
+    # Without room for a bar only the numbers are printed.
+    assert widest == (columns if columns >= 60 else len("2021-03-01 00:00Z~  1,600"))
 
 
-def test_bars_are_of_ascii_where_nothing_else_can_be_written() -> None:
-    text = chart(HOURS, None, columns=42, can_draw=False)
+def test_bars_are_ascii_if_the_encoding_lacks_blocks() -> None:
+    text = chart(HOURS, None, columns=43, can_draw=False)
     assert text.isascii()
     assert "1,600  ################\n" in text
 
 
-def test_each_type_has_a_line_and_what_is_invisible_in_it_is_written_out() -> None:
+def test_each_type_has_a_line_with_invisible_characters_escaped() -> None:
     bucket = BucketCount(HOUR_ZERO, 3, counts={"a\u202eb": 1, "call": 2})
     assert chart([bucket], None, columns=10) == (
         "2021-03-01 00:00Z  a\\u202eb  1\n"
@@ -55,8 +55,8 @@ def test_each_type_has_a_line_and_what_is_invisible_in_it_is_written_out() -> No
     )
 
 
-def test_columns_stand_below_each_other_whatever_the_script_of_a_type() -> None:
-    # An accent that is a character of its own takes no column, each ideograph takes two.
+def test_columns_are_aligned_in_every_script() -> None:
+    # A combining accent is zero columns wide, an ideograph two.
     bucket = BucketCount(HOUR_ZERO, 6, counts={"e\u0301": 1, "日本語": 2, "call": 3})
     assert chart([bucket], None, columns=40) == (
         "2021-03-01 00:00Z  e\u0301       1  ███▎\n"
@@ -83,7 +83,7 @@ def test_a_period_is_named_by_its_first_date_in_the_zone(unit: Unit, label: str,
     )
 
 
-def test_nothing_is_a_total_of_nothing() -> None:
+def test_no_counts_are_a_total_of_zero() -> None:
     assert chart([], None, columns=80) == "total  0  in 0 hours, UTC\n"
     assert chart([], Calendar(Unit.DAY, BERLIN), columns=DAY.days) == (
         "total  0  in 0 days, Europe/Berlin\n"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml  # type: ignore[import-untyped] # comes without types
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from events.api.routes.ops import router
-from events.cli.main import _parser
+from events.cli.main import app
 from events.config import Settings
 from events.server.process import FINISH_SECONDS
 
@@ -51,8 +53,9 @@ def test_the_image_starts_the_service_as_nobody_special() -> None:
     lines = text.splitlines()
     python, *arguments = json.loads(lines[-1].removeprefix("CMD "))
     assert (python, arguments[:2]) == ("python", ["-m", "events"])
-    options = _parser().parse_args(arguments[2:])
-    assert (options.host, options.port) == ("0.0.0.0", 8800)
+    serve = cast("TyperGroup", get_command(app)).commands["serve"]
+    options = serve.make_context("serve", arguments[3:]).params
+    assert (arguments[2], options["host"], options["port"]) == ("serve", "0.0.0.0", 8800)
     assert "USER 10001:10001" in lines
     assert "requirements-dev" not in text
     assert (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines()[1] == "*"

@@ -1,4 +1,4 @@
-"""Jars are fetched once, whole, by one process at a time."""
+"""Jars are downloaded once, whole, by one process at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from events.local.javaserver import LocalServerError
 
 
 class _Artifact:
-    """What jgo gives for one jar."""
+    """What jgo returns for one jar."""
 
     def __init__(self, resolve: Callable[[], Path]) -> None:
         self.resolve = resolve
@@ -29,7 +29,7 @@ def _jar(path: Path) -> Path:
     return path
 
 
-def test_who_needs_the_same_at_once_waits_for_the_first_to_fetch_it(
+def test_concurrent_downloads_of_one_program_happen_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside = threading.Semaphore(1)
@@ -45,32 +45,30 @@ def test_who_needs_the_same_at_once_waits_for_the_first_to_fetch_it(
     monkeypatch.setattr(jgo, "resolve", resolve)
     folders = [tmp_path / "local" / name for name in ("first", "second") * 4]
     with ThreadPoolExecutor(len(folders)) as pool:
-        found = list(pool.map(lambda folder: jars.fetch("It", folder.name, folder), folders))
-    assert found == folders
+        results = list(pool.map(lambda folder: jars.fetch("It", folder.name, folder), folders))
+    assert results == folders
     assert sorted(resolved) == ["first", "second"]
     for folder in folders:
-        assert [each.name for each in folder.iterdir()] == ["one.jar"]
+        assert [path.name for path in folder.iterdir()] == ["one.jar"]
 
 
-def test_a_jar_that_arrived_cut_off_leaves_nothing_and_is_fetched_anew(
+def test_an_incomplete_jar_leaves_nothing_and_is_downloaded_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, folder = tmp_path / "one.jar", tmp_path / "local" / "it"
     broken.write_bytes(b"PK cut off")
     monkeypatch.setattr(jgo, "resolve", lambda _: [_Artifact(lambda: broken)])
-    with pytest.raises(LocalServerError, match=r"one\.jar arrived cut off: run again"):
+    with pytest.raises(LocalServerError, match=r"download of one\.jar is incomplete: run again"):
         jars.fetch("It", "it", folder)
     assert not broken.exists()
     assert not folder.exists()
 
     _jar(broken)
     assert jars.fetch("It", "it", folder) == folder
-    assert [each.name for each in folder.parent.iterdir() if each.is_dir()] == ["it"]
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["it"]
 
 
-def test_what_cannot_be_fetched_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_download_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def resolve(_: str) -> list[_Artifact]:
         raise OSError("no route to host")
 
@@ -78,6 +76,6 @@ def test_what_cannot_be_fetched_says_what_to_do(
     with pytest.raises(LocalServerError) as raised:
         jars.fetch("It 1.0", "it", tmp_path / "it", instead=", or set IT_HOME")
     assert str(raised.value) == (
-        "It 1.0 could not be fetched from Maven Central: no route to host. Check the network and "
-        "run again, or set IT_HOME"
+        "cannot download It 1.0 from Maven Central: no route to host. Check the network and run "
+        "again, or set IT_HOME"
     )

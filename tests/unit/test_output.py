@@ -1,4 +1,4 @@
-"""Files are there once they are whole; what is no file is written to as it is."""
+"""Files appear whole or not at all; pipes and devices are written directly."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from events.errors import InvalidInput
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(each.name for each in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_there_once_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
 
     def pieces() -> Iterator[bytes]:
         yield b"one,"
-        assert not path.exists()
+        assert names(tmp_path) == []
         yield b"two"
 
     assert write_file(path, pieces()) == 7
     assert (path.read_bytes(), names(tmp_path)) == (b"one,two", ["out.csv"])
 
 
-def test_what_fails_on_the_way_leaves_the_file_of_before(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_bytes(b"before")
 
@@ -42,7 +42,7 @@ def test_what_fails_on_the_way_leaves_the_file_of_before(tmp_path: Path) -> None
     assert (path.read_bytes(), names(tmp_path)) == (b"before", ["out.csv"])
 
 
-def test_a_run_beside_another_does_not_write_into_its_file(
+def test_two_runs_do_not_write_into_each_others_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "out.csv"
@@ -59,7 +59,7 @@ def test_a_run_beside_another_does_not_write_into_its_file(
     assert (path.read_bytes(), names(tmp_path)) == (b"one,two", ["out.csv"])
 
 
-def test_the_file_that_a_link_names_is_written_and_the_link_stays(tmp_path: Path) -> None:
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "there" / "out.csv")
@@ -69,7 +69,7 @@ def test_the_file_that_a_link_names_is_written_and_the_link_stays(tmp_path: Path
     assert (link.is_symlink(), names(tmp_path / "there")) == (True, ["out.csv"])
 
 
-def test_a_pipe_stays_one(tmp_path: Path) -> None:
+def test_a_pipe_is_written_directly(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read: list[bytes] = []

@@ -1,4 +1,4 @@
-"""What `verify` makes of what a recount found."""
+"""How `verify` reports the result of a recount."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ UNSETTLED = (("c", "2021-03-01"),)
 
 
 @pytest.mark.parametrize(
-    ("found", "code"),
+    ("result", "code"),
     [
         (Verification(customers=1, days=1, events=3), cli.EXIT_OK),
         (Verification(), cli.EXIT_OK),
@@ -25,17 +25,17 @@ UNSETTLED = (("c", "2021-03-01"),)
         (Verification(unsettled=UNSETTLED, unlisted=("c",)), cli.EXIT_DIFFERENT),
     ],
 )
-def test_the_exit_code_says_whether_something_differs_or_could_not_be_judged(
-    found: Verification, code: int
+def test_the_exit_code_tells_equal_different_and_unjudged_apart(
+    result: Verification, code: int
 ) -> None:
-    assert verify._exit_code(found) == code
+    assert verify._exit_code(result) == code
 
 
-def test_what_could_not_be_judged_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    verify._print_verification(Verification(1, 2, 3, unsettled=UNSETTLED), 0.5)
+def test_unjudged_hours_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    verify._print_summary(Verification(1, 2, 3, unsettled=UNSETTLED), 0.5)
 
     assert capsys.readouterr().out == (
-        "customer c, day 2021-03-01: counters of some hours kept moving, so nothing is said of "
-        "those; run again when fewer events arrive\n"
+        "customer c, day 2021-03-01: the counters of some hours kept changing, so these hours were "
+        "not judged; run again when fewer events arrive\n"
         "1 customer, 2 days, 3 events recounted in 0.5 s: no counter differs, but see above\n"
     )

@@ -1,0 +1,89 @@
+"""`python -m events void`: take the events of a file out of the counts."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections import Counter
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted, say
+from events.cli.load import File
+from events.errors import EventsError, InvalidEvent, InvalidInput
+from events.models import Outcome
+
+_ROWS_AT_A_TIME = 1_000
+_OUTCOMES = (Outcome.VOIDED, Outcome.ALREADY_VOIDED, Outcome.NOT_FOUND)
+
+
+@command()
+def void(
+    file: File,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Stored with each event.")],
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """
+    Take the events of a CSV file out of the counts.
+
+    Each event and its counters change in one transaction. A voided event stays stored with the
+    reason, so that a late retry cannot bring it back. Running the command again is safe.
+
+    Exit code: 0 none of the events is counted any more; 1 the same, but some rows were rejected
+    or are not stored; 2 the run could not start or not finish.
+    """
+    from events.cli.service import open_service
+    from events.domain.parsing import check_void_reason
+    from events.ingest.csvrows import Rejection, read_records
+    from events.ingest.rejects import RejectsFile
+    from events.ingest.source import open_lines
+
+    try:
+        reason = check_void_reason(reason)
+    except InvalidEvent as exc:
+        raise InvalidInput(f"--reason {exc.reason}") from exc
+    name = "stdin" if file == "-" else file
+    outcomes: Counter[Outcome] = Counter()
+    with ExitStack() as stack:
+        source = stack.enter_context(open_lines(file))
+        service = stack.enter_context(open_service())
+        rejects = stack.enter_context(RejectsFile(Path(f"{name}.rejects.csv"), file, say))
+        records = read_records(source)
+        try:
+            while chunk := list(islice(records, _ROWS_AT_A_TIME)):
+                events = []
+                for record in chunk:
+                    if isinstance(record, Rejection):
+                        rejects.add(record)
+                    else:
+                        events.append(record[1])
+                outcomes.update(service.void(events, reason=reason))
+        except EventsError as exc:
+            done = counted(outcomes[Outcome.VOIDED], "event")
+            raise InvalidInput(
+                f"{exc}. {done} voided before this error; run again to continue"
+            ) from exc
+    numbers = {outcome.value: outcomes[outcome] for outcome in _OUTCOMES}
+    numbers["rejected"] = rejects.count
+    _print(file, numbers, rejects.path if rejects.count else None, is_json=json)
+    return EXIT_DIFFERENT if rejects.count or outcomes[Outcome.NOT_FOUND] else EXIT_OK
+
+
+def _print(file: str, numbers: dict[str, int], rejects: Path | None, *, is_json: bool) -> None:
+    from events.cli.output import write_result
+
+    if is_json:
+        path = None if rejects is None else str(rejects)
+        write_result(json_format.dumps({"file": file, **numbers, "rejects_file": path}))
+        return
+    name = "standard input" if file == "-" else file
+    lines = [
+        f"{name}: {counted(sum(numbers.values()), 'row')} read",
+        *(f"  {label.replace('_', ' '):<15}{number:>13,}" for label, number in numbers.items()),
+    ]
+    if rejects is not None:
+        lines.append(f"  rejected rows with line number and reason: {rejects}")
+    write_result("\n".join(lines))

@@ -1,0 +1,90 @@
+"""The file of rejected rows, and the first of them on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from events.errors import InvalidInput
+from events.ingest.atomicfile import AtomicFile
+from events.ingest.csvrows import Rejection
+
+#: Rejections printed on the terminal; the file has all of them.
+_PRINTED = 5
+
+
+class RejectsFile:
+    """
+    Rejected rows as CSV: line number, reason, raw row; a context manager.
+
+    On exit the file replaces that of an earlier run if a row was rejected; otherwise the earlier
+    file is deleted. It never appears in part.
+
+    Args:
+        path: The file to write, which must not be the source.
+        source: The file that is read.
+        say: Prints a line for the user.
+
+    Raises:
+        InvalidInput: The file cannot be written; at the start, before anything is read.
+    """
+
+    def __init__(self, path: Path, source: str, say: Callable[[str], None]) -> None:
+        self.path = path
+        self.count = 0
+        self._say = say
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise InvalidInput(f"{path} is the input file itself: name another file with --rejects")
+        try:
+            self._file = AtomicFile(path)
+        except OSError as exc:
+            raise InvalidInput(
+                f"cannot write rejected rows to {path} ({exc.strerror}): name another file with "
+                "--rejects"
+            ) from exc
+        self._text = io.TextIOWrapper(self._file.stream, encoding="utf-8", newline="")
+        self._rows = csv.writer(self._text, lineterminator="\n")
+        # The csv module does not quote a carriage return, and would read one as a line end.
+        self._quoted_rows = csv.writer(self._text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        self._rows.writerow(("line", "reason", "row"))
+
+    def add(self, rejection: Rejection) -> None:
+        """Write a rejection, and print it if it is one of the first."""
+        self.count += 1
+        rows = self._quoted_rows if "\r" in rejection.row else self._rows
+        with self._writing():
+            rows.writerow(rejection)
+        if self.count <= _PRINTED:
+            self._say(f"rejected line {rejection.line:,}: {rejection.reason}")
+        elif self.count == _PRINTED + 1:
+            self._say(f"more lines were rejected: see {self.path}")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise InvalidInput(
+                f"cannot write rejected rows to {self.path} ({exc.strerror}): free some space, or "
+                "name another file with --rejects"
+            ) from exc
+
+    def __enter__(self) -> RejectsFile:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._writing(), self._file:
+            if self.count or self._file.is_special:
+                self._text.flush()
+                self._file.publish()
+            else:
+                self.path.unlink(missing_ok=True)
