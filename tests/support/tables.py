@@ -8,6 +8,7 @@ computation of the same.
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -131,6 +132,17 @@ class Tables:
             return sum(page["Count"] for page in pages)
         except self.client.exceptions.ResourceNotFoundException:
             return 0
+
+    def wait_until_stored(self, number: int) -> None:
+        """
+        Wait until so many events are stored.
+
+        It scans four times a second: more often would slow down the writer that it waits for.
+        """
+        deadline = time.monotonic() + 120
+        while self.count() < number:
+            assert time.monotonic() < deadline, f"{number} events were not stored in time"
+            time.sleep(0.25)
 
     def add(self, customer_id: str, counter_key: str, hour: str, number: int) -> None:
         """Falsify a counter: `number` more than were counted."""
