@@ -18,14 +18,16 @@ import psutil
 import pytest
 
 from events.local import dynamodb
-from tests.cli.test_ingest_command import summary, untimed
 from tests.support.database import Database
 from tests.support.shell import CHECKOUT, HEADER, INGEST, Command, Ran, Shell, until
+from tests.support.summaries import summary, untimed
 from tests.support.tables import Contents, Tables, contents_of, recounted, rows_of
 
 ROWS = 8_000
-STOPPED = "error: stopped before the end. What is counted below is stored; run again to go on\n"
-GO_ON = "What is counted below is stored; run again to go on, that is safe"
+STOPPED = (
+    "error: stopped before the end. Everything counted below is stored; run again to continue\n"
+)
+GO_ON = "Everything counted below is stored; run again to continue, which is safe"
 
 
 @pytest.fixture(scope="module")
@@ -358,7 +360,7 @@ def test_a_database_that_stays_away_ends_the_run_and_a_later_one_ends_exact(
     assert_exact(contents)
     # What it says is stored is stored; an answer that was lost may be stored beside it.
     assert 0 < said_of("inserted", ended) <= len(contents.events) < len(expected.events)
-    assert len(contents.events) - said_of("inserted", ended) <= said_of("not known", ended)
+    assert len(contents.events) - said_of("inserted", ended) <= said_of("unknown", ended)
     assert last.code == 0
     assert said_of("inserted", last) == len(expected.events) - len(contents.events)
     assert own_tables.contents() == expected
