@@ -286,7 +286,7 @@ def test_no_workers_are_too_few(lone_shell: Shell) -> None:
 
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines()[-1] == (
-        "python -m events serve: error: argument --workers: '0': give a number from 1 to 64"
+        "Error: Invalid value for '--workers': Input should be greater than or equal to 1"
     )
 
 
