@@ -100,10 +100,9 @@ export async function getCustomers(prefix, limit, signal) {
   return (await get(`/events/customers?${query}`, signal)).customers;
 }
 
-/** Send events; the receipts, or an `ApiError` if the service stored none of them. */
-export async function postEvents(events, signal) {
-  const headers = { "Content-Type": "application/json" };
-  const body = JSON.stringify({ events });
+/** Send rows of CSV; returns the receipts, or throws an `ApiError` if the service stored none. */
+export async function postCsv(body, signal) {
+  const headers = { "Content-Type": "text/csv; charset=utf-8" };
   return read(await request("/events", { method: "POST", headers, body, signal }), "json");
 }
 

@@ -1,130 +1,114 @@
-// A CSV file to receipts: sent chunk by chunk, each again until it is answered.
+// Upload a CSV file in chunks, retry each chunk until the service answers, and collect the receipts.
 
-import { ApiError, postEvents } from "./api.js";
-import { readRows } from "./csv.js";
+import { ApiError, postCsv } from "./api.js";
+import { joined, readChunks } from "./chunks.js";
 
-const EVENTS_A_CHUNK = 1_000;
-/** Of the JSON, about: the service takes 4 MiB. */
-const CHARACTERS_A_CHUNK = 1_000_000;
-/** What a later try may mend: no answer, a slow body, too often, a proxy's word, a store that is down. */
-const WORTH_ANOTHER_TRY = new Set([0, 408, 429, 502, 503, 504]);
-const LONGEST_WAIT_SECONDS = 30;
-const MOST_CUSTOMERS = 5;
+/** No response, a timeout, a rate limit, a proxy's error, a store that is down: send the chunk again. */
+const RETRIED_STATUSES = new Set([0, 408, 429, 502, 503, 504]);
+const MAX_WAIT_SECONDS = 30;
+const MAX_CUSTOMERS = 5;
+const MAX_ROW_CHARACTERS = 1_000;
+const COLUMNS = "customer_id,event_type,transaction_id,timestamp";
+const CELL = /(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g;
 
+/**
+ * What became of a file so far.
+ *
+ * `rejected` are `{line, reason, row}`, `customers` the first few customer IDs. `waitSeconds` is the
+ * time until the next retry, `hasAnswer` whether the service answered before it.
+ */
 export function newProgress() {
-  return { bytes: 0, rows: 0, inserted: 0, duplicates: 0, voided: 0, accepted: 0, rejected: [], customers: new Set(), retries: 0, waitSeconds: 0, hasAnswer: false };
+  const counts = { rows: 0, inserted: 0, duplicates: 0, voided: 0, accepted: 0 };
+  return { bytes: 0, ...counts, rejected: [], customers: new Set(), retries: 0, waitSeconds: 0, hasAnswer: false };
 }
 
 /**
- * Send a file.
+ * Upload a file.
  *
- * @param onChange Called with the receipts so far, and `waitSeconds` while it waits; `isAsked`: as an
- *   answer said, not because there was none.
- * @param waitForKey Called where a key is needed; resolves when there is a new one.
- * @returns The receipts; throws where it cannot go on (`receipts` of the error has what was done).
+ * @param onChange Called with the progress (see `newProgress`).
+ * @param waitForKey Called with a 401 error; resolves when the reader has entered another key.
+ * @returns The progress at the end. Throws if the upload cannot continue.
  */
 export async function sendFile(file, { signal, onChange, waitForKey }) {
-  const receipts = newProgress();
-  const tell = () => onChange(receipts);
-  const send = (chunk) => sendChunk(chunk, receipts, { signal, tell, waitForKey });
-  let chunk = [];
-  let size = 0;
-  try {
-    for await (const row of readRows(file, (bytes) => (receipts.bytes = bytes))) {
-      signal.throwIfAborted();
-      receipts.rows += 1;
-      if (row.reason) {
-        receipts.rejected.push(row);
-        continue;
-      }
-      const length = row.row.length + 100;
-      if (chunk.length === EVENTS_A_CHUNK || size + length > CHARACTERS_A_CHUNK) {
-        await send(chunk);
-        [chunk, size] = [[], 0];
-      }
-      chunk.push(row);
-      size += length;
-    }
-    if (chunk.length) await send(chunk);
-  } finally {
-    receipts.rejected.sort((a, b) => a.line - b.line);
+  const progress = newProgress();
+  const tell = () => onChange(progress);
+  // The service decides whether the file has a header. Every chunk after the first one starts with it.
+  let header = null;
+  for await (const { line, bytes } of readChunks(file, (read) => (progress.bytes = read))) {
+    signal.throwIfAborted();
+    const body = header === null ? bytes : joined(new TextEncoder().encode(`${header}\n`), bytes);
+    const answer = await sendChunk(body, progress, { signal, tell, waitForKey });
+    const lines = new TextDecoder().decode(body).split(/\r?\n/);
+    const firstLine = header === null ? line : line - 1;
+    header ??= headerOf(lines, answer.results[0].line);
+    collect(answer, lines, firstLine, header, progress);
     tell();
   }
-  return receipts;
+  return progress;
 }
 
-async function sendChunk(chunk, receipts, to) {
+/** The line before the first row; the default columns if the file has no header. */
+function headerOf(lines, firstRow) {
+  return lines.slice(0, firstRow - 1).find((line) => line) ?? COLUMNS;
+}
+
+async function sendChunk(body, progress, { signal, tell, waitForKey }) {
   for (let tries = 0; ; tries += 1) {
     try {
-      const answer = await postEvents(chunk.map((row) => row.event), to.signal);
-      take(chunk, answer, receipts);
-      to.tell();
-      return;
+      return await postCsv(body, signal);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) await Promise.race([to.waitForKey(error), stopped(to.signal)]);
-      else if (error.status === 413 && chunk.length > 1) {
-        const half = Math.ceil(chunk.length / 2);
-        await sendChunk(chunk.slice(0, half), receipts, to);
-        await sendChunk(chunk.slice(half), receipts, to);
-        return;
-      } else if (areAllRejected(error, chunk)) {
-        reject(chunk, error, receipts);
-        to.tell();
-        return;
-      } else if (!WORTH_ANOTHER_TRY.has(error.status)) throw error;
-      else {
-        receipts.retries += 1;
-        receipts.hasAnswer = error.status !== 0;
-        await wait(error.retryAfterSeconds ?? Math.min(2 ** tries, LONGEST_WAIT_SECONDS), receipts, to);
-      }
+      const results = receiptsOf(error);
+      if (results) return { results };
+      if (error.status === 401) await Promise.race([waitForKey(error), aborted(signal)]);
+      else if (RETRIED_STATUSES.has(error.status)) {
+        progress.retries += 1;
+        progress.hasAnswer = error.status !== 0;
+        await wait(error.retryAfterSeconds ?? Math.min(2 ** tries, MAX_WAIT_SECONDS), progress, signal, tell);
+      } else throw error;
     }
   }
 }
 
-function take(chunk, answer, receipts) {
-  // A service that hands events to Kafka has only the last of these, others have all but that.
-  for (const kind of ["inserted", "duplicates", "voided", "accepted"]) receipts[kind] += answer[kind] ?? 0;
-  for (const { index, status, error } of answer.results) {
-    const { line, row, event } = chunk[index];
-    if (status === "rejected") receipts.rejected.push({ line, reason: error, row });
-    else if (receipts.customers.size < MOST_CUSTOMERS) receipts.customers.add(event.customer_id);
+/** The receipts if the service rejected every row, which it reports as errors in `line 2` and so on. */
+function receiptsOf({ errors }) {
+  const receipts = errors.map(({ field, detail }) => ({ line: Number(/^line (\d+)$/.exec(field)?.[1]), status: "rejected", error: detail }));
+  return receipts.length && receipts.every(({ line }) => line) ? receipts : null;
+}
+
+/** Add the answer to a chunk. `lines` are those of the request, `firstLine` is where they start in the file. */
+function collect(answer, lines, firstLine, header, progress) {
+  // A service that writes to Kafka counts only `accepted`, any other one all but that.
+  for (const status of ["inserted", "duplicates", "voided", "accepted"]) progress[status] += answer[status] ?? 0;
+  const names = cellsOf(header.toLowerCase()).map((name) => name.trim());
+  for (const { line, status, error } of answer.results) {
+    const row = lines[line - 1];
+    progress.rows += 1;
+    if (status === "rejected") {
+      progress.rejected.push({ line: firstLine + line - 1, reason: error, row: row.slice(0, MAX_ROW_CHARACTERS) });
+    } else if (progress.customers.size < MAX_CUSTOMERS) progress.customers.add(cellsOf(row)[names.indexOf("customer_id")]);
   }
 }
 
-function areAllRejected(error, chunk) {
-  return (
-    (error.status === 413 && chunk.length === 1) ||
-    (error.status === 400 && error.errors.length > 0 && error.errors.every(({ field }) => /^events\.\d+/.test(field)))
-  );
+/** The cells of a valid line of CSV. */
+function cellsOf(line) {
+  return [...line.matchAll(CELL)].map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain);
 }
 
-function reject(chunk, error, receipts) {
-  if (error.status === 413) {
-    receipts.rejected.push({ line: chunk[0].line, reason: error.detail, row: chunk[0].row });
-    return;
-  }
-  for (const { field, detail } of error.errors) {
-    const [, index, , name] = /^events\.(\d+)(\.(.*))?$/s.exec(field);
-    const { line, row } = chunk[Number(index)];
-    receipts.rejected.push({ line, reason: name ? `${name}: ${detail}` : detail, row });
-  }
-}
-
-async function wait(seconds, receipts, { signal, tell }) {
+async function wait(seconds, progress, signal, tell) {
   for (let left = seconds; left > 0; left -= 1) {
-    receipts.waitSeconds = left;
+    progress.waitSeconds = left;
     tell();
-    await Promise.race([new Promise((resolve) => setTimeout(resolve, Math.min(left, 1) * 1_000)), stopped(signal)]);
+    await Promise.race([new Promise((resolve) => setTimeout(resolve, Math.min(left, 1) * 1_000)), aborted(signal)]);
   }
-  receipts.waitSeconds = 0;
+  progress.waitSeconds = 0;
   tell();
 }
 
-/** Refuses when it is told to stop, and never resolves. */
-function stopped(signal) {
-  return new Promise((_, refuse) => {
-    if (signal.aborted) refuse(signal.reason);
-    signal.addEventListener("abort", () => refuse(signal.reason), { once: true });
+/** Rejects when the signal is aborted; never resolves. */
+function aborted(signal) {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
 }

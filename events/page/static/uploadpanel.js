@@ -1,7 +1,6 @@
 // The panel of an upload: the file that was chosen or dropped, its progress, and the rejected rows.
 
-import { ApiError } from "./api.js";
-import { NoCsv } from "./csv.js";
+import { UnreadableFile } from "./chunks.js";
 import { byId, h, show } from "./dom.js";
 import { save, toCsv } from "./download.js";
 import { count, plural, sentence } from "./format.js";
@@ -20,6 +19,7 @@ export function makeUploadPanel({ waitForKey, onDone, choose }) {
   /** Aborts the upload under way; null if there is none. */
   let upload = null;
   let fileName = "";
+  let rows = 0;
   let rejected = [];
 
   function drawProgress(progress, size) {
@@ -31,7 +31,7 @@ export function makeUploadPanel({ waitForKey, onDone, choose }) {
       show(byId(`upload-${status}`).parentElement, isPossible || progress[status] > 0);
     }
     byId("upload-rejected").textContent = count(progress.rejected.length);
-    rejected = progress.rejected;
+    ({ rows, rejected } = progress);
     const problem = progress.hasAnswer ? "The service is busy." : "The service is not responding.";
     if (progress.waitSeconds) setStatus(`${problem} Retrying in ${Math.ceil(progress.waitSeconds)} s.`);
     else setStatus(`${plural(progress.rows, "row")} sent`);
@@ -94,7 +94,7 @@ export function makeUploadPanel({ waitForKey, onDone, choose }) {
       const onChange = (progress) => drawProgress(progress, file.size);
       drawDone(await sendFile(file, { signal: upload.signal, onChange, waitForKey }));
     } catch (error) {
-      setStatus(errorText(error));
+      setStatus(errorText(error, rows));
     } finally {
       upload = null;
       removeEventListener("beforeunload", confirmLeaving);
@@ -145,9 +145,9 @@ function confirmLeaving(event) {
   event.preventDefault();
 }
 
-function errorText(error) {
+function errorText(error, rows) {
   if (error.name === "AbortError") return `Stopped. ${SAFE_TO_REPEAT}`;
-  if (error instanceof ApiError) return `${error.title}: ${sentence(error.detail)} ${SAFE_TO_REPEAT}`;
-  if (error instanceof NoCsv) return `This file ${error.message}.`;
-  return `Cannot read the file: ${sentence(error.message)} ${SAFE_TO_REPEAT}`;
+  const text = error instanceof UnreadableFile ? error.message : `${error.title ?? "Cannot read the file"}: ${sentence(error.detail ?? error.message)}`;
+  // The service refused the first rows: nothing is stored.
+  return error.status === 400 && rows === 0 ? text : `${text} ${SAFE_TO_REPEAT}`;
 }
