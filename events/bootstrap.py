@@ -1,4 +1,4 @@
-"""Settings to client to store to service: the one place that puts them together."""
+"""Build clients, stores and services from the settings."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
     from events.kafka.producer import KafkaSink
 
-#: Threads in which requests of the API run (AnyIO's default); each may hold a connection.
+#: Threads that run API requests (AnyIO's default); each may hold a connection.
 _REQUEST_THREADS = 40
 #: Threads per process that count raw events of busy hours.
 _READ_THREADS = 8
-#: How long a command looks for its store before it says that there is none.
+#: How long a command waits for its store before it fails.
 SECONDS_TO_FIND_THE_STORE = 3
-#: Key id and secret for a database on this machine; it takes letters and digits only.
+#: Access key and secret for DynamoDB Local, which accepts letters and digits only.
 _PLACEHOLDER = "local"
 
 
 def load_settings() -> Settings:
-    """The settings of this process; raises `InvalidInput` that names each wrong one."""
+    """The settings of this process; raises `InvalidInput` with all invalid settings."""
     try:
         return Settings()
     except ValidationError as exc:
@@ -49,27 +49,27 @@ def load_settings() -> Settings:
         )
         raise InvalidInput(f"settings (environment or .env): {wrong}") from exc
     except UnicodeDecodeError as exc:
-        raise InvalidInput("settings: the file .env is not UTF-8: save it as UTF-8") from exc
+        raise InvalidInput("settings: .env is not UTF-8: save it as UTF-8") from exc
 
 
 def make_client(settings: Settings) -> DynamoDBClient:
     """
-    The DynamoDB client; nothing is sent yet.
+    Make a DynamoDB client, without sending a request.
 
-    A database on this machine gets placeholder credentials and no proxy, so that neither real
-    credentials reach it nor placeholders anything else.
+    For a local database it uses placeholder credentials and no proxy, so that no real credentials
+    are sent to it and the placeholders are sent nowhere else.
 
     Raises:
-        InvalidInput: AWS itself is asked for, in no region or one that cannot be.
+        InvalidInput: The region is missing or invalid, or the AWS configuration is unusable.
     """
     config = Config(
-        # One attempt a call: the retries are ours, and a resend of a write keeps its token.
+        # One attempt per call: the store retries itself, because a resent write keeps its token.
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=2,
         read_timeout=10,
         max_pool_connections=_REQUEST_THREADS + settings.events_write_threads + _READ_THREADS,
         tcp_keepalive=True,
-        # Our own code makes every request; checking each again takes longer than sending it.
+        # Validating a request takes longer than sending it, and only this code builds them.
         parameter_validation=False,
         proxies={} if settings.is_local else None,
     )
@@ -89,19 +89,18 @@ def make_client(settings: Settings) -> DynamoDBClient:
             f"AWS_REGION is {settings.aws_region!r}: set it to the region of the tables, such as "
             "eu-west-1"
         ) from exc
-    except BotoCoreError as exc:  # a profile that is not there, a file that cannot be read
+    except BotoCoreError as exc:  # a missing profile, an unreadable file
         raise InvalidInput(f"the AWS configuration of this machine: {exc}") from exc
 
 
 def make_store(
     settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
 ) -> DynamoStore:
-    kind, tables = DynamoStore, Tables.named(settings.dynamodb_events_table_name)
-    if settings.events_counts == "windowed":
-        kind, tables = WindowedStore, windowed_tables(settings)
-    return kind(
+    is_windowed = settings.events_counts == "windowed"
+    store = WindowedStore if is_windowed else DynamoStore
+    return store(
         make_client(settings),
-        tables,
+        tables_of(settings, is_windowed=is_windowed),
         retry=RetryPolicy(patience_seconds),
         readers=_READ_THREADS,
         may_make_tables=may_make_tables,
@@ -111,24 +110,24 @@ def make_store(
 def make_service(
     settings: Settings, *, patience_seconds: float | None = None, may_make_tables: bool = True
 ) -> EventService:
-    """The service on its store; `patience_seconds` None is that of the API."""
+    """Make the service; `patience_seconds` None uses the setting for the API."""
     if patience_seconds is None:
         patience_seconds = settings.events_store_patience_seconds
     store = make_store(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
     return EventService(store, write_threads=settings.events_write_threads)
 
 
-def windowed_tables(settings: Settings) -> Tables:
-    """Where the stream's counts are; nothing is ever in its table of events."""
-    return Tables.named(f"{settings.dynamodb_events_table_name}_windowed")
+def tables_of(settings: Settings, *, is_windowed: bool) -> Tables:
+    """Names of the event tables, or of the tables for windowed counts."""
+    suffix = "_windowed" if is_windowed else ""
+    return Tables.named(settings.dynamodb_events_table_name + suffix)
 
 
 def make_bulk_loader(settings: Settings, *, is_windowed: bool = False) -> BulkLoader:
-    """What fills tables; with `is_windowed`, those of the stream's counts."""
-    named = Tables.named(settings.dynamodb_events_table_name)
+    """Make what fills empty tables; with `is_windowed`, the tables of windowed counts."""
     return BulkLoader(
         make_client(settings),
-        windowed_tables(settings) if is_windowed else named,
+        tables_of(settings, is_windowed=is_windowed),
         retry=RetryPolicy(INGEST_PATIENCE_SECONDS),
     )
 
@@ -145,7 +144,7 @@ def make_key_store(
 
 
 def make_key_ring(settings: Settings) -> KeyRing | None:
-    """What tells callers by their keys; None where keys are off."""
+    """Make what authenticates callers; None if API keys are switched off."""
     if not settings.are_api_keys_on:
         return None
     store = make_key_store(settings, patience_seconds=settings.events_store_patience_seconds)
@@ -154,31 +153,30 @@ def make_key_ring(settings: Settings) -> KeyRing | None:
 
 def check_sink(settings: Settings) -> None:
     """
-    Whether the sink that is set can take every request that the limits allow.
+    Check that the configured sink can accept every request within the limits.
 
     Raises:
-        InvalidInput: What it needs is not installed, or its queue is shorter than a request may
-            be: that one would be answered 503 however often it came.
+        InvalidInput: The Kafka client is not installed, or its queue is smaller than a request
+            may be: such a request would get 503 however often it is retried.
     """
     if settings.events_ingest != "kafka":
         return
     check_installed()
-    # A message has an event's own key as well: that is never twice the event in a body.
+    # A message also has a key, but is never twice as large as its event in the body.
     if settings.events_kafka_max_bytes < 2 * settings.events_max_body_bytes:
         raise InvalidInput(
-            f"EVENTS_KAFKA_MAX_BYTES is {settings.events_kafka_max_bytes:,}, and a body may have "
-            f"{settings.events_max_body_bytes:,} bytes (EVENTS_MAX_BODY_BYTES): set it to twice "
-            "as many at least"
+            f"EVENTS_KAFKA_MAX_BYTES is {settings.events_kafka_max_bytes:,}; set it to at least "
+            f"twice EVENTS_MAX_BODY_BYTES, which is {settings.events_max_body_bytes:,}"
         )
 
 
 @contextmanager
 def open_sink(settings: Settings, service: EventService) -> Iterator[EventService | KafkaSink]:
-    """The sink that is set; closed at the end, but for the service."""
+    """Open the configured sink; a Kafka sink is closed at the end."""
     if settings.events_ingest == "store":
         yield service
         return
-    # Here, because it is not installed where nothing needs Kafka.
+    # Imported here, because the Kafka client is optional.
     from events.kafka.producer import KafkaSink
 
     patience_seconds = settings.events_store_patience_seconds

@@ -2,15 +2,15 @@
 The errors of this service.
 
 EventsError
-├── InvalidEvent        one event is wrong: the sender mends it
-├── InvalidWindow       a time range, page or filter is wrong: the caller mends it
-├── ChangesForgotten    changes since then are not all known: the caller begins anew
-├── InvalidInput        a whole input (file, header, setting) cannot be used
-├── NotAuthenticated    no API key, or none that is good: the caller sends a good one
-├── NotAllowed          the API key has no right to this: the caller uses another
-├── TooManyRequests     a limit was reached: the caller waits
-├── StoreUnavailable    the store did not answer, or not in time: the same call again is safe
-└── StoreRefused        the store said no for good (rights, a missing table): the operator mends it
+├── InvalidEvent        one event is invalid: the sender fixes it
+├── InvalidWindow       a time range, cursor or filter is invalid: the caller fixes it
+├── ChangesForgotten    the change log no longer reaches back so far: the caller starts again
+├── InvalidInput        a whole input (file, header, setting) is unusable: the operator fixes it
+├── NotAuthenticated    missing or invalid API key: the caller sends a valid one
+├── NotAllowed          the API key lacks the right: the caller uses another key
+├── TooManyRequests     rate limit exceeded: the caller waits
+├── StoreUnavailable    the store did not answer in time: retrying is safe
+└── StoreRefused        the store refuses (permissions, missing table): the operator fixes it
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from datetime import datetime
 
 
 class EventsError(Exception):
-    """Base of every error that this service raises on purpose."""
+    """Base class of the errors that this service raises on purpose."""
 
 
 class InvalidEvent(EventsError):
     """
-    One event cannot be taken.
+    One event is invalid.
 
     Args:
-        field: The column or key at fault; None where the event as a whole is.
-        reason: What is wrong, in words that the sender can act on.
+        field: The invalid column or key; None if the event as a whole is invalid.
+        reason: What is wrong and how to fix it, for the sender.
     """
 
     def __init__(self, field: str | None, reason: str) -> None:
@@ -39,11 +39,11 @@ class InvalidEvent(EventsError):
 
 class InvalidWindow(EventsError):
     """
-    A window, page or filter cannot be answered.
+    A time range, cursor or filter is invalid.
 
     Args:
-        reason: What is wrong and what to ask instead.
-        parameter: The parameter at fault; None where several are.
+        reason: What is wrong and what to ask for instead.
+        parameter: The invalid parameter; None if there are several.
     """
 
     def __init__(self, reason: str, parameter: str | None = None) -> None:
@@ -54,38 +54,38 @@ class InvalidWindow(EventsError):
 
 class ChangesForgotten(EventsError):
     """
-    Changes since a point are not all known any more.
+    The change log no longer has all changes since the point asked for.
 
     Args:
-        known_from: Since when they are.
+        known_from: The change log is complete from here on.
     """
 
     def __init__(self, known_from: datetime) -> None:
         super().__init__(
-            "changes since then are not all known any more: read the buckets that matter anew, and "
-            f"go on with those since {known_from:%Y-%m-%dT%H:%M:%SZ}"
+            "the change log no longer reaches back that far: read again all buckets you keep, then "
+            f"follow the changes since {known_from:%Y-%m-%dT%H:%M:%SZ}"
         )
         self.known_from = known_from
 
 
 class InvalidInput(EventsError):
-    """A whole input cannot be used: a missing or cut-off file, a header without a column."""
+    """A whole input is unusable: a missing or truncated file, a header without a column."""
 
 
 class NotAuthenticated(EventsError):
-    """There is no API key, or it is unknown, expired or revoked; which of these is not said."""
+    """The API key is missing, unknown, expired or revoked; the message does not say which."""
 
 
 class NotAllowed(EventsError):
-    """The API key is good, and has no right to this."""
+    """The API key is valid but lacks the right."""
 
 
 class TooManyRequests(EventsError):
     """
-    A limit on requests was reached.
+    A rate limit was exceeded.
 
     Args:
-        retry_after_seconds: A whole number, from 1 on.
+        retry_after_seconds: At least 1.
     """
 
     def __init__(self, reason: str, retry_after_seconds: int) -> None:
@@ -94,8 +94,8 @@ class TooManyRequests(EventsError):
 
 
 class StoreUnavailable(EventsError):
-    """The store did not answer, or not in time. What was sent may be stored: send it again."""
+    """The store did not answer in time. A write may have succeeded; retrying it is safe."""
 
 
 class StoreRefused(EventsError):
-    """The store answered no for a reason that the same call again will not change."""
+    """The store answered with an error that a retry does not change."""

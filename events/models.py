@@ -1,4 +1,4 @@
-"""Values that cross files."""
+"""Values that are passed between modules."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from datetime import datetime, tzinfo
 from enum import Enum
 from typing import NamedTuple
 
-#: DynamoDB's bounds on keys, in bytes of UTF-8
+#: DynamoDB's limits on keys, in bytes of UTF-8
 #: (Developer Guide, "Constraints in Amazon DynamoDB", "Primary key").
 MAX_PARTITION_KEY_BYTES = 2048
 MAX_SORT_KEY_BYTES = 1024
-#: TransactWriteItems takes this many actions (API Reference, TransactWriteItems).
+#: Actions that one transaction may have (API Reference, TransactWriteItems).
 MAX_ACTIONS = 100
 
 
 class Event(NamedTuple):
     """
-    One immutable usage fact; two events are the same when all four fields are equal.
+    One immutable usage fact; two events are the same if all four fields are equal.
 
-    A named tuple, not a dataclass: files hold millions, and it is made three times as fast.
-    `timestamp` is aware, in UTC, to the microsecond.
+    A named tuple, because files hold millions of events and a dataclass takes three times as long
+    to create. `timestamp` is aware, in UTC, to the microsecond.
     """
 
     customer_id: str
@@ -34,9 +34,9 @@ class Outcome(Enum):
     """
     The receipt of one event.
 
-    Of an ingest: `INSERTED`, `DUPLICATE`, `VOIDED` for one that was voided earlier and stays so, or
-    `ACCEPTED` for one that Kafka has and that is counted later. Of a correction: `VOIDED`,
-    `ALREADY_VOIDED`, or `NOT_FOUND` for one that is not stored.
+    Ingesting returns `INSERTED`, `DUPLICATE`, `VOIDED` (the event was voided earlier and stays
+    voided) or `ACCEPTED` (Kafka has the event; it will be counted later). Voiding returns
+    `VOIDED`, `ALREADY_VOIDED` or `NOT_FOUND`.
     """
 
     INSERTED = "inserted"
@@ -49,9 +49,9 @@ class Outcome(Enum):
 
 class StoredEvent(NamedTuple):
     """
-    An event with what is known of it.
+    An event as it is stored.
 
-    `voided_at` and `void_reason` are None for one that is counted. A voided one stays stored, so
+    `voided_at` and `void_reason` are None while the event counts. A voided event stays stored, so
     that a late retry cannot bring it back.
     """
 
@@ -63,7 +63,7 @@ class StoredEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The half-open range `[start, end)` a caller asks about; both aware, in UTC."""
+    """A half-open range `[start, end)`; both aware, in UTC."""
 
     start: datetime
     end: datetime
@@ -75,10 +75,10 @@ class BucketQuery:
     A question about one customer's buckets.
 
     Args:
-        event_types: Only these; empty means all.
-        is_grouped: Give the counts by event type as well.
-        is_filled: Give the hours without events too.
-        limit: Buckets on one page, from 1 on.
+        event_types: Count only these; empty means all.
+        is_grouped: Also return counts per event type.
+        is_filled: Also return hours without events.
+        limit: Buckets per page, at least 1.
         from_start: Start of the first bucket of this page; None is the first page.
     """
 
@@ -93,16 +93,15 @@ class BucketQuery:
 
 class BucketCount(NamedTuple):
     """
-    The events of one UTC hour, as far as the window covers it.
+    The events of one UTC hour that lie in the window.
 
-    A named tuple for the same reason as `Event`: an answer holds hundreds.
-
-    `is_partial` says that the window cuts the hour, so that `count` may be less than the hour's.
-    `counts` holds the count by event type where it was asked for; it then sums to `count`.
+    A named tuple for the same reason as `Event`: one answer holds hundreds. `is_partial`: the
+    window covers only part of the hour. `counts`, if asked for, has the count per event type; it
+    sums to `count`.
     """
 
     start: datetime
-    count: int  # type: ignore[assignment] # hides tuple.count, which nobody needs of a bucket
+    count: int  # type: ignore[assignment] # hides tuple.count, which a bucket does not need
     is_partial: bool = False
     counts: Mapping[str, int] | None = None
 
@@ -112,8 +111,8 @@ class BucketPage:
     """
     One page of a window's buckets, ascending.
 
-    `total` and `last_ingested_at` are of the whole window, whichever page this is.
-    `next_start` is the start of the first bucket of the next page; None on the last.
+    `total` and `last_ingested_at` describe the whole window on every page. `next_start` is where
+    the next page starts; None on the last page.
     """
 
     customer_id: str
@@ -125,7 +124,7 @@ class BucketPage:
 
 
 class Unit(Enum):
-    """How long a period of the calendar is. A week begins on Monday."""
+    """Length of a calendar period. Weeks begin on Monday."""
 
     DAY = "day"
     WEEK = "week"
@@ -142,9 +141,9 @@ class Calendar:
 
 class PeriodCount(NamedTuple):
     """
-    The events of one day, week or month, as far as the window covers it.
+    The events of one day, week or month that lie in the window.
 
-    `period` is the whole of it, in UTC; the rest is as for `BucketCount`.
+    `period` is the whole period in UTC; the other fields are as in `BucketCount`.
     """
 
     period: Window
@@ -156,9 +155,9 @@ class PeriodCount(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class PeriodPage:
     """
-    One page of a window's periods, ascending; all else is as for `BucketPage`.
+    One page of a window's periods, ascending; other fields are as in `BucketPage`.
 
-    A page may be short, also empty, and not be the last.
+    A page may be short or empty without being the last.
     """
 
     customer_id: str
@@ -171,65 +170,11 @@ class PeriodPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """
-    What there is of a customer in a window.
-
-    `by_type` sums to `total`. `first_event_at` and `last_event_at` are of the events that count.
-    `busiest` is the first of the hours with the most events; None where there are none.
-    """
-
-    customer_id: str
-    window: Window
-    total: int
-    by_type: Mapping[str, int]
-    first_event_at: datetime | None
-    last_event_at: datetime | None
-    busiest: BucketCount | None
-    last_ingested_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class EventQuery:
-    """
-    A question about one customer's stored events.
-
-    Args:
-        event_types: Only these; empty means all.
-        transaction_id: Only this one; None means all.
-        is_newest_first: From the end of the window to its start.
-        limit: Events on one page, from 1 on.
-        after: Key of the event that the page before ended with; None is the first page.
-    """
-
-    customer_id: str
-    window: Window
-    event_types: frozenset[str] = frozenset()
-    transaction_id: str | None = None
-    is_newest_first: bool = False
-    limit: int = 100
-    after: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EventPage:
-    """
-    One page of stored events in order of time.
-
-    `next_after` is the key after which the next page goes on; None on the last. A page may hold
-    fewer events than asked and still not be the last, where a filter leaves most of them out.
-    """
-
-    events: tuple[StoredEvent, ...]
-    next_after: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ChangeCursor:
     """
-    A place in the list of changes: before the whole of `slot`, or after one of its keys.
+    A position in the change log: at the start of the minute `slot`, or after one of its keys.
 
-    `slot` is the start of it, aware, in UTC.
+    `slot` is the start of the minute, aware, in UTC.
     """
 
     slot: datetime
@@ -238,7 +183,7 @@ class ChangeCursor:
 
 
 class Change(NamedTuple):
-    """A day of a customer whose counters may have changed in the slot that starts at `slot`."""
+    """A day of a customer whose counters may have changed in the minute that starts at `slot`."""
 
     slot: datetime
     customer_id: str
@@ -248,10 +193,10 @@ class Change(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class ChangePage:
     """
-    One page of changes in order of their slots.
+    One page of changes in order of their minutes.
 
-    Every change that was made before `next_cursor.slot` is on this page or those before it.
-    `has_more`: there may be more right away; else ask again later.
+    Every change made before `next_cursor.slot` is on this page or an earlier one. `has_more`: the
+    next page may have changes now; otherwise ask again later.
     """
 
     changes: tuple[Change, ...]
@@ -262,12 +207,12 @@ class ChangePage:
 @dataclass(frozen=True, slots=True)
 class Erasure:
     """
-    What one step of an erasure did.
+    The result of one step of an erasure.
 
     Args:
-        events: Stored events that this step erased.
-        is_complete: Nothing of the customer is left in any table.
-        wait_seconds: Before the next step; 0 is at once.
+        events: How many stored events this step deleted.
+        is_complete: No data of the customer is left in any table.
+        wait_seconds: How long to wait before the next step.
     """
 
     events: int
@@ -278,9 +223,9 @@ class Erasure:
 @dataclass(frozen=True, slots=True)
 class DayCounts:
     """
-    The counters of one customer and UTC day, for one event type or (`event_type` None) all.
+    The counters of one customer and UTC day: of one event type, or (None) the total.
 
-    `hours` maps the hour 0–23 to a count above zero; hours without events are absent.
+    `hours` maps an hour 0–23 to its count; hours without events are absent.
     """
 
     customer_id: str
@@ -292,7 +237,7 @@ class DayCounts:
 
 @dataclass(frozen=True, slots=True)
 class CustomerTotal:
-    """A customer and the number of its events in the window asked."""
+    """A customer and the number of its events in the range asked for."""
 
     customer_id: str
     total: int
@@ -300,7 +245,12 @@ class CustomerTotal:
 
 @dataclass(frozen=True, slots=True)
 class CustomerPage:
-    """One page of customers in byte order of their ids; `next_customer` starts the next page."""
+    """
+    One page of customers in byte order of their ids.
+
+    `next_customer` is the last id on this page, after which the next page starts; None on the last
+    page.
+    """
 
     customers: tuple[CustomerTotal, ...]
     next_customer: str | None = None
@@ -308,7 +258,7 @@ class CustomerPage:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One hour whose counter is not the recount; `event_type` None is the total."""
+    """An hour whose counter differs from the recount; `event_type` None means the total."""
 
     customer_id: str
     hour: datetime
@@ -320,12 +270,14 @@ class Difference:
 @dataclass(frozen=True, slots=True)
 class Verification:
     """
-    What a recount found.
+    The result of a recount.
 
-    `unsettled` names the (customer, day) pairs whose counters kept moving while they were
-    recounted; nothing is said about those. `foreign` names stored items, (customer, key), that
-    are no events. `unlisted` names customers with events that the registry lacks. `repaired`
-    counts counter and registry items rewritten.
+    Args:
+        unsettled: (customer, day) pairs whose counters changed during every recount, so that they
+            could not be compared.
+        foreign: (customer, key) pairs of stored items that are not events.
+        unlisted: Customers with events that are missing in the registry.
+        repaired: How many counter and registry items were rewritten.
     """
 
     customers: int = 0
@@ -339,5 +291,5 @@ class Verification:
 
     @property
     def is_equal(self) -> bool:
-        """Whether everything was found to be as it should, and nothing was left out."""
+        """Whether every counter was compared and is right, and nothing else is wrong."""
         return not (self.differences or self.unsettled or self.foreign or self.unlisted)

@@ -22,18 +22,17 @@ from events.models import (
     Difference,
     Erasure,
     Event,
-    EventPage,
-    EventQuery,
     Outcome,
     PeriodCount,
     PeriodPage,
-    Summary,
     Verification,
     Window,
 )
 from events.queries import buckets as counting
 from events.queries import changes, exports, lookup, periods
 from events.queries import summary as summaries
+from events.queries.lookup import EventPage, EventQuery
+from events.queries.summary import Summary
 
 _TOTALS_AT_A_TIME = 8
 

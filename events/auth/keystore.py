@@ -24,15 +24,14 @@ log = logging.getLogger(__name__)
 
 class DynamoKeyStore:
     """
-    Keys in one table; safe to use from many threads.
+    API keys in one table; safe to use from many threads.
 
     Args:
-        client: Made for one attempt a call (`total_max_attempts=1`): the retries are ours.
-            Closed with the store.
-        events_table: The table's name adds `_api_keys` to it.
+        client: Made for one attempt per call (`total_max_attempts=1`); closed with the store.
+        events_table: The table of keys is named after it, with `_api_keys` appended.
         retry: For each single request.
-        may_make_tables: Whether `add` makes the table where there is none. Nothing else ever does:
-            without it there are no keys.
+        may_make_tables: Whether `add` creates a missing table. Reads never do: without the table
+            there are no keys.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class DynamoKeyStore:
     ) -> None:
         self._client = client
         self._table = f"{events_table}_api_keys"
-        # Calls of its own: lost or empty, this table says nothing of those of the events.
+        # Separate from the event tables: if this table is missing, those need not be.
         definitions = (definition(self._table),)
         self._calls = Calls(
             client, definitions, retry, on_tables_made=_nothing, may_make_tables=False
@@ -67,15 +66,15 @@ class DynamoKeyStore:
             )
         except NoTable:
             log.warning(
-                "there is no API key yet (no table %s): make one with "
-                "python -m events keys create --name NAME --right read",
+                "no API keys exist yet (no table %s): create one with "
+                "`python -m events keys create --name NAME --right read`",
                 self._table,
             )
             return None
         return _key_of(answer["Item"]) if "Item" in answer else None
 
     def add(self, key: ApiKey) -> bool:
-        """Keep a new key; False, and nothing is changed, if another one has its id."""
+        """Store a new key; returns False without a change if another key has the same id."""
         try:
             self._making_calls.one(
                 self._client.put_item,
@@ -85,30 +84,30 @@ class DynamoKeyStore:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ConditionFailed as exc:
-            # After a lost answer it is this very write that is there.
+            # If a first answer was lost, the stored key is this one.
             return _key_of(exc.item) == key
         return True
 
     def keys(self) -> list[ApiKey]:
         """All keys, oldest first."""
-        found: list[ApiKey] = []
+        keys: list[ApiKey] = []
         request: dict[str, Any] = {"TableName": self._table, "ConsistentRead": True}
         while True:
             try:
                 page = self._calls.one(self._client.scan, **request)
             except NoTable:
                 return []
-            found += map(_key_of, page["Items"])
+            keys += map(_key_of, page["Items"])
             if "LastEvaluatedKey" not in page:
-                return sorted(found, key=lambda key: (key.created_at, key.key_id))
+                return sorted(keys, key=lambda key: (key.created_at, key.key_id))
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def revoke(self, key_id: str, at: datetime) -> ApiKey | None:
         """
-        Take a key back, for ever; one that was revoked keeps the time of that.
+        Revoke a key permanently; a key that was already revoked keeps its `revoked_at`.
 
         Returns:
-            The key as it is now; None where there is no such key.
+            The key as it is now; None if it does not exist.
         """
         try:
             answer = self._calls.one(
@@ -116,7 +115,7 @@ class DynamoKeyStore:
                 TableName=self._table,
                 Key={"key_id": {"S": key_id}},
                 UpdateExpression="SET revoked_at = :at",
-                # Without the first part it would make a key that has nothing but an id.
+                # Without the first part this would create an item with only an id.
                 ConditionExpression="attribute_exists(key_id) AND attribute_not_exists(revoked_at)",
                 ExpressionAttributeValues={":at": {"S": format_timestamp(at)}},
                 ReturnValues="ALL_NEW",
@@ -125,12 +124,12 @@ class DynamoKeyStore:
         except NoTable:
             return None
         except ConditionFailed as exc:
-            # Revoked before, perhaps by this very request, whose answer was lost.
+            # Already revoked, perhaps by this request if a first answer was lost.
             return _key_of(exc.item) if exc.item else None
         return _key_of(answer["Attributes"])
 
     def forget(self, customer_id: str) -> None:
-        """Delete every key that is bound to this customer."""
+        """Delete all keys that are bound to this customer."""
         for key in self.keys():
             if key.customer_id == customer_id:
                 self._calls.one(
@@ -141,7 +140,7 @@ class DynamoKeyStore:
 
 
 def _nothing() -> None:
-    """Nothing is remembered of a table before it was made."""
+    """There is no cache to clear when the table was created."""
 
 
 def definition(table: str) -> CreateTableInputTypeDef:

@@ -1,4 +1,4 @@
-"""Days, weeks and months of a time zone, as ranges of UTC; pure."""
+"""Days, weeks and months of a time zone, as ranges of UTC."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def period_at(calendar: Calendar, at: datetime) -> Window:
     """
     The day, week or month that holds an instant.
 
-    A day begins at the first instant that has its local date, and ends where a later one begins.
-    So a midnight that does not exist, or exists twice, leaves neither a gap nor an overlap; a date
-    that a zone left out is no day, and one that clocks set back lead to again is not begun again.
+    A day starts at the first instant with its local date and ends where the next day starts. So a
+    midnight that does not exist, or occurs twice, causes neither a gap nor an overlap. A date that
+    the zone skipped has no day, and a date that recurs after clocks go back does not start again.
 
     Args:
         at: An aware datetime in UTC.
 
     Returns:
-        `period.start <= at < period.end`. The first and the last ones of time are cut off there.
+        `period.start <= at < period.end`, cut off at the ends of the supported range of time.
     """
     first: date | None = _first_date(calendar.unit, _local_date(calendar, at))
     start = end = EARLIEST
-    # More than once where the next date was left out, or clocks set back led to the one before.
+    # Loops more than once if the zone skipped a date or clocks went back to the previous date.
     while end <= at and end < LATEST:
         assert first is not None  # noqa: S101 - `end` is the end of time then
         start, first = _begin(calendar, first), _next_date(calendar.unit, first)
@@ -38,7 +38,7 @@ def period_at(calendar: Calendar, at: datetime) -> Window:
 
 
 def periods(calendar: Calendar, window: Window) -> Iterator[Window]:
-    """The periods that a window touches, ascending; they adjoin."""
+    """The adjoining periods that overlap a window, ascending."""
     at = window.start
     while at < window.end:
         period = period_at(calendar, at)
@@ -48,9 +48,9 @@ def periods(calendar: Calendar, window: Window) -> Iterator[Window]:
 
 def local_text(calendar: Calendar, at: datetime) -> str:
     """
-    `at` by the clocks of the zone, with their offset: `2021-03-01T00:00:00.000000+05:30`.
+    `at` in the calendar's zone, with its offset: `2021-03-01T00:00:00.000000+05:30`.
 
-    Offsets of long ago have seconds too. Where the local year would be 0 or 10000, it is in UTC.
+    In UTC instead if the local year would be 0 or 10000.
     """
     try:
         local = at.astimezone(calendar.zone)
@@ -69,12 +69,12 @@ def _local_date(calendar: Calendar, at: datetime) -> date:
 def _first_date(unit: Unit, day: date) -> date:
     if unit is Unit.MONTH:
         return day.replace(day=1)
-    # Monday, the 1st of January of the year 1, is ordinal 1.
+    # 1 January of the year 1 is a Monday, so no week starts before time does.
     return day - timedelta(days=day.weekday()) if unit is Unit.WEEK else day
 
 
 def _next_date(unit: Unit, first: date) -> date | None:
-    """The first date of the next period; None past the last year."""
+    """First date of the next period; None after the year 9999."""
     days = {Unit.DAY: 1, Unit.WEEK: 7, Unit.MONTH: 31}[unit]
     if date.max - first < timedelta(days=days):
         return None
@@ -84,14 +84,14 @@ def _next_date(unit: Unit, first: date) -> date | None:
 
 def _begin(calendar: Calendar, day: date) -> datetime:
     """The first instant whose local date is `day` or later."""
-    midnight = datetime.combine(day, time(), UTC)  # of the local clock, as if it were UTC
-    # At the ends of time the local time itself may be none; no zone changes its offset there.
+    midnight = datetime.combine(day, time(), UTC)  # local midnight, written as if it were UTC
+    # At the ends of time local times cannot be represented; no zone changes its offset there.
     if midnight < _EARLY:
         is_first = day == date.min
         return EARLIEST if is_first else max(EARLIEST, midnight - _offset(calendar, _EARLY))
     if midnight > _LATE:
         return midnight - _offset(calendar, _LATE)
-    # No zone is a day ahead or behind, and none has two changes within two days.
+    # No zone's offset reaches a day, and none changes its offset twice within two days.
     low, high = midnight - _DAY, midnight + _DAY
     before, after = _offset(calendar, low), _offset(calendar, high)
     if before == after:

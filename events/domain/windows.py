@@ -1,4 +1,4 @@
-"""Hour arithmetic in UTC."""
+"""Hours and days in UTC."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from events.errors import InvalidWindow
 from events.models import Window
 
 HOUR = timedelta(hours=1)
-#: The last instant a window can end at; the hour that it cuts is whole to any stored event.
+#: The latest end of a window. A window that ends here includes events at this instant.
 LATEST = datetime.max.replace(tzinfo=UTC)
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 ALL_TIME = Window(EARLIEST, LATEST)
@@ -20,11 +20,11 @@ ALL_TIME = Window(EARLIEST, LATEST)
 @dataclass(frozen=True, slots=True)
 class Split:
     """
-    A window as what the counters hold and what must be counted from events.
+    A window split into whole hours, which counters answer, and parts of hours.
 
     Args:
-        whole: The range of whole hours; `start == end` where there are none.
-        clipped: At most two ranges, each inside one hour and shorter than it, ascending.
+        whole: The range of whole hours; `start == end` if there are none.
+        clipped: At most two parts of hours, ascending; they are counted from raw events.
     """
 
     whole: Window
@@ -50,19 +50,19 @@ def floor_hour(at: datetime) -> datetime:
 
 
 def window_between(start: datetime, end: datetime) -> Window:
-    """The window `[start, end)` in UTC; raises `InvalidWindow` when it would run backwards."""
+    """The window `[start, end)` in UTC; raises `InvalidWindow` if `start` is after `end`."""
     if start.tzinfo is None or end.tzinfo is None:
-        raise InvalidWindow("a window needs aware times")
+        raise InvalidWindow("start and end need a time zone")
     if start > end:
         raise InvalidWindow(f"{start} is after end, {end}: swap them", "start")
     return Window(start.astimezone(UTC), end.astimezone(UTC))
 
 
 def split(window: Window) -> Split:
-    """The whole hours of a window, and the at most two hours that it cuts."""
+    """Split a window into its whole hours and at most two parts of hours."""
     first, last = floor_hour(window.start), floor_hour(window.end)
     if first == last and window.start != first:
-        # Both ends inside one hour.
+        # Both ends lie in the same hour.
         clipped = (window,) if window.start < window.end else ()
         return Split(Window(last, last), clipped)
     pieces = []
@@ -76,7 +76,7 @@ def split(window: Window) -> Split:
 
 
 def hours(window: Window) -> Iterator[datetime]:
-    """Starts of the hours that a window touches, ascending."""
+    """Starts of the hours that overlap a window, ascending."""
     if window.start == window.end:
         return
     hour = floor_hour(window.start)
@@ -88,7 +88,7 @@ def hours(window: Window) -> Iterator[datetime]:
 
 
 def count_hours(window: Window) -> int:
-    """How many hours a window touches."""
+    """How many hours overlap a window."""
     if window.start == window.end:
         return 0
     return -((floor_hour(window.start) - window.end) // HOUR)
@@ -96,10 +96,7 @@ def count_hours(window: Window) -> int:
 
 def slices(window: Window, parts: int) -> tuple[Window, ...]:
     """
-    A window cut into at most `parts` adjoining windows of about equal length.
-
-    Returns:
-        None of them is empty; together they are exactly `window`.
+    Cut a window into at most `parts` adjoining windows of about equal length, none of them empty.
     """
     length = window.end - window.start
     bounds = [window.start + length * part / parts for part in range(parts)] + [window.end]

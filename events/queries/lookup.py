@@ -3,13 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
-from events.models import EventPage, EventQuery, StoredEvent, Window
+from events.models import StoredEvent, Window
 
 #: Stored events that one question looks through before it answers with a short page.
 MOST_LOOKED_AT = 10_000
 _MOST_AT_A_TIME = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """
+    A question about one customer's stored events.
+
+    Args:
+        event_types: Return only these; empty means all.
+        transaction_id: Return only this one; None means all.
+        is_newest_first: Go from the end of the window to its start.
+        limit: Events per page, at least 1.
+        after: Key of the previous page's last event; None is the first page.
+    """
+
+    customer_id: str
+    window: Window
+    event_types: frozenset[str] = frozenset()
+    transaction_id: str | None = None
+    is_newest_first: bool = False
+    limit: int = 100
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """
+    One page of stored events in order of time.
+
+    `next_after` is the key after which the next page starts; None on the last page. A filter that
+    matches few events may give a short or empty page that is not the last.
+    """
+
+    events: tuple[StoredEvent, ...]
+    next_after: str | None = None
 
 
 class Store(Protocol):

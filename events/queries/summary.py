@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
 from events.domain.windows import HOUR, LATEST, floor_hour, split
-from events.models import BucketCount, BucketQuery, Summary, Window
+from events.models import BucketCount, BucketQuery, Window
 from events.queries import buckets as counting
 from events.queries import lookup
 
 #: Voided events looked through for the first or last one that counts.
 MOST_LOOKED_AT = 10_000
 _AT_A_TIME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """
+    A customer's events in a window.
+
+    `by_type` sums to `total`. `first_event_at` and `last_event_at` leave voided events out.
+    `busiest` is the hour with the most events (the first of several); None without events.
+    """
+
+    customer_id: str
+    window: Window
+    total: int
+    by_type: Mapping[str, int]
+    first_event_at: datetime | None
+    last_event_at: datetime | None
+    busiest: BucketCount | None
+    last_ingested_at: datetime | None
 
 
 class Store(counting.Store, lookup.Store, Protocol):

@@ -877,18 +877,18 @@ def test_a_wrong_parameter_is_named_with_what_is_wrong(
         (
             "2021-03-01T00:00:00+01:00",
             "'2021-03-01T00:00:00 01:00' has a space where the + of the offset should be: "
-            "in an address write + as %2B, or use Z",
+            "in a URL write + as %2B, or use Z",
         ),
         ("0000-01-01", "is outside the years 0001 to 9999"),
         ("0001-01-01T00:00:00%2B00:01", "is outside the years 0001 to 9999 in UTC"),
         ("9999-12-31T23:30:00-01:00", "is outside the years 0001 to 9999 in UTC"),
         (
             "2021-02-29",
-            "'2021-02-29' is no date and time of the calendar: day is out of range for month",
+            "'2021-02-29' is not a valid date and time: day is out of range for month",
         ),
         (
             "2021-03-01T24:00:00Z",
-            "'2021-03-01T24:00:00Z' is no date and time of the calendar: hour must be in 0..23",
+            "'2021-03-01T24:00:00Z' is not a valid date and time: hour must be in 0..23",
         ),
         (
             "2021-03-01T00:00:60Z",

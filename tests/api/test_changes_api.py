@@ -86,8 +86,8 @@ def test_what_is_forgotten_is_gone_and_says_from_where_to_go_on(api: Api) -> Non
         "type": "urn:events:problem:gone",
         "title": "Cursor expired",
         "status": 410,
-        "detail": "changes since then are not all known any more: read the buckets that matter "
-        "anew, and go on with those since 2021-06-01T00:00:00Z",
+        "detail": "the change log no longer reaches back that far: read again all buckets you "
+        "keep, then follow the changes since 2021-06-01T00:00:00Z",
         "errors": [],
     }
 
@@ -103,7 +103,7 @@ NO_CURSOR = "is no cursor: use `next` of the page before as it was given"
     ("since", "reason"),
     [
         ("2031-01-01", "lies in the future: give one that has passed"),
-        ("2021-13-01", "'2021-13-01' is no date and time of the calendar: month must be in 1..12"),
+        ("2021-13-01", "'2021-13-01' is not a valid date and time: month must be in 1..12"),
         ("10", NO_CURSOR),
         ("", NO_CURSOR),
         ("*", NO_CURSOR),

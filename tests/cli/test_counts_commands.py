@@ -117,7 +117,7 @@ def test_parquet_has_the_same_counts(shell: Shell) -> None:
     ("arguments", "reason"),
     [
         (["--timezone", "Europe/Berlin"], "--timezone needs --window"),
-        (["--window", "day", "--timezone", "Mars"], "no time zone is named 'Mars'"),
+        (["--window", "day", "--timezone", "Mars"], "unknown time zone 'Mars'"),
         (["--start", "10"], "--start: '10' is not an ISO 8601 date"),
         (["--type", " "], "--type"),
         (["--fill", "zero"], "fill=zero gives at most 10,000 hours"),

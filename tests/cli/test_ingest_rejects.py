@@ -139,7 +139,7 @@ BAD_ROWS = {
     ),
     "a NUL byte in the timestamp": (
         b"acme,e,t,2021-03-01\x0010:00:00Z",
-        rf"timestamp: '2021-03-01\x0010:00:00Z' has characters that no timestamp has; {LIKE}",
+        rf"timestamp: '2021-03-01\x0010:00:00Z' has invalid characters; {LIKE}",
     ),
     "five columns": (b"acme,e,t,2021-03-01T10:00:00Z,9", "has 5 columns, not 4"),
     "three columns": (b"acme,e,t", "has 3 columns, not 4"),
@@ -181,7 +181,7 @@ BAD_ROWS = {
     ),
     "30 February": (
         b"acme,e,t,2021-02-30T10:00:00Z",
-        "timestamp: '2021-02-30T10:00:00Z' is no date and time of the calendar: day is out of "
+        "timestamp: '2021-02-30T10:00:00Z' is not a valid date and time: day is out of "
         "range for month",
     ),
     "year 0000": (

@@ -268,8 +268,7 @@ def test_a_store_that_does_not_answer_is_reported(shell: Shell) -> None:
         ),
         (
             ("--end", "2021-02-30"),
-            "--end: '2021-02-30' is no date and time of the calendar: day is out of range for "
-            "month",
+            "--end: '2021-02-30' is not a valid date and time: day is out of range for month",
         ),
         (("--end", ""), "--end: is empty"),
     ],

@@ -18,12 +18,11 @@ from events.domain.windows import ALL_TIME
 from events.models import (
     BucketQuery,
     Erasure,
-    EventQuery,
     Outcome,
     StoredEvent,
     Window,
 )
-from events.queries.lookup import MOST_LOOKED_AT, find
+from events.queries.lookup import MOST_LOOKED_AT, EventQuery, find
 from events.service import EventService
 from tests.support.factories import (
     DAY,

@@ -137,7 +137,7 @@ def test_only_adding_a_key_makes_the_table(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert dynamo.get("abcdefghij01") is None
-    assert "there is no API key yet" in caplog.text
+    assert "no API keys exist yet" in caplog.text
     assert "python -m events keys create" in caplog.text
     assert dynamo.keys() == []
     assert dynamo.revoke("abcdefghij01", HOUR_ZERO) is None

@@ -38,11 +38,11 @@ BEYOND_JSON_SCHEMA = re.compile(
     # Only what the service gave is one:
     "is no cursor|is no (?:place in|hour of) this window|is no window of this range"
     "|bytes of UTF-8|bytes of the key"  # it counts characters; keys have bytes
-    "|is no date and time of the calendar|is outside the years"  # a pattern knows no calendar
+    "|is not a valid date and time|is outside the years"  # a pattern knows no calendar
     "|is no place in the list|lies in the future"  # nor what time it is
     "|is after end|fill=zero"  # nor does it compare one parameter with another
     "|goes only with window|gives the whole window"
-    "|no time zone is named|is no IANA time zone|without pyarrow"  # nor what is installed
+    "|unknown time zone|is no IANA time zone|without pyarrow"  # nor what is installed
 )
 
 

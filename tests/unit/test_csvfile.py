@@ -30,7 +30,7 @@ OPEN_QUOTE = "opens a quote that does not close on the same line"
 BARE_QUOTE = "has a quote in a cell that is not quoted: quote the cell and double the quote"
 TEXT_AFTER_QUOTE = "has text after a closing quote: double a quote inside quotes"
 LONE_RETURN = r"has a carriage return (\r) inside: end lines by \n or \r\n"
-OTHER_CHARACTERS = "has characters that no timestamp has; write it like 2021-03-01T00:10:05.657Z"
+OTHER_CHARACTERS = "has invalid characters; write it like 2021-03-01T00:10:05.657Z"
 LATE_HEADER = Rejection(
     2,
     "timestamp: 'timestamp' is not a date and time; write it like 2021-03-01T00:10:05.657Z",

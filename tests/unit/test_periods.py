@@ -21,11 +21,11 @@ from events.models import (
     Event,
     PeriodCount,
     PeriodPage,
-    Summary,
     Unit,
     Window,
 )
 from events.queries.periods import MOST_CUT_HOURS
+from events.queries.summary import Summary
 from events.service import EventService
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, event, many_events
 from tests.support.fakes import FIRST_INGESTED_AT, MemoryStore, SpyStore

@@ -148,7 +148,7 @@ def test_a_refusal_names_the_rule(text: str, reason: str) -> None:
     ],
 )
 def test_what_no_calendar_or_clock_has_is_refused(text: str, why: str) -> None:
-    assert refusal(text).startswith(f"{text!r} is no date and time of the calendar: {why}")
+    assert refusal(text).startswith(f"{text!r} is not a valid date and time: {why}")
 
 
 @pytest.mark.parametrize("offset", ["+24:00", "-24", "-99", "+9900", "-30:59"])
@@ -219,7 +219,7 @@ def test_other_forms_are_refused(text: str) -> None:
     ids=ascii,
 )
 def test_characters_that_no_timestamp_has_are_shown_escaped(text: str, shown: str) -> None:
-    assert refusal(text) == f"{shown} has characters that no timestamp has; {LIKE}"
+    assert refusal(text) == f"{shown} has invalid characters; {LIKE}"
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_lenient_with_an_assumed_zone_prefers_the_offset_in_the_text(text: str) 
     ],
 )
 def test_lenient_refuses_a_text_that_does_not_name_the_whole_date(text: str) -> None:
-    assert refusal(text, is_lenient=True) == f"{text!r} does not name a whole date"
+    assert refusal(text, is_lenient=True) == f"{text!r} does not contain a whole date"
 
 
 @pytest.mark.parametrize(
@@ -350,23 +350,23 @@ def test_lenient_refuses_a_text_that_does_not_name_the_whole_date(text: str) -> 
     [
         ("March 1 2021 10:00", NO_OFFSET),
         ("2021-03-01T10:00:00", NO_OFFSET),
-        ("2021-02-30T10:00:00Z", "'2021-02-30T10:00:00Z' is no date and time of the calendar: "),
+        ("2021-02-30T10:00:00Z", "'2021-02-30T10:00:00Z' is not a valid date and time: "),
         ("2021-03-01T10:00:60Z", "'2021-03-01T10:00:60Z' is a leap second, "),
-        ("1 Mar 2021 10:00:60 UTC", "'1 Mar 2021 10:00:60 UTC' cannot be read as a time: second "),
+        ("1 Mar 2021 10:00:60 UTC", "'1 Mar 2021 10:00:60 UTC' is not a date and time: second "),
         ("0001-01-01 00:00 +05", f"{OUTSIDE} in UTC"),
         ("9999-12-31 23:00 -05", f"{OUTSIDE} in UTC"),
-        ("GMT+3", "'GMT+3' has an offset after GMT or UTC, which is read in two opposite ways"),
+        ("GMT+3", "'GMT+3' has an offset after GMT or UTC, whose sign is ambiguous"),
         (
             "2021-03-01 07:00 UTC -3",
-            "'2021-03-01 07:00 UTC -3' has an offset after GMT or UTC, which is read in two ",
+            "'2021-03-01 07:00 UTC -3' has an offset after GMT or UTC, whose sign is ambiguous",
         ),
         ("01/02/21 10:00 UTC", "'01/02/21 10:00 UTC' has a year of two digits: write all four"),
-        ("2021-W09-1", "'2021-W09-1' cannot be read as a time: "),
+        ("2021-W09-1", "'2021-W09-1' is not a date and time: "),
         (
             "2021-03-01 10:00 EST",
             "'2021-03-01 10:00 EST' has the unknown time zone 'EST': write its offset, such as ",
         ),
-        ("2021-03-01 10:00Z\0x", r"'2021-03-01 10:00Z\x00x' has characters that no timestamp "),
+        ("2021-03-01 10:00Z\0x", r"'2021-03-01 10:00Z\x00x' has invalid characters; "),
         ("March 1 2021 " + " " * 128, f"has 141 characters; {LIKE}"),
     ],
     ids=ascii,
@@ -465,12 +465,12 @@ def test_a_date_alone_is_its_midnight_in_utc() -> None:
         (
             "2021-03-01T00:00:00 01:00",
             "'2021-03-01T00:00:00 01:00' has a space where the + of the offset should be: "
-            "in an address write + as %2B, or use Z",
+            "in a URL write + as %2B, or use Z",
         ),
         (
             "2021-03-01T00:00 01",
             "'2021-03-01T00:00 01' has a space where the + of the offset should be: "
-            "in an address write + as %2B, or use Z",
+            "in a URL write + as %2B, or use Z",
         ),
         (
             "2021-03-01T23:59:60Z",
@@ -494,7 +494,7 @@ def test_a_refused_window_names_the_rule(text: str, reason: str) -> None:
     ],
 )
 def test_a_window_end_that_no_calendar_has_is_refused(text: str, why: str) -> None:
-    assert window_refusal(text).startswith(f"{text!r} is no date and time of the calendar: {why}")
+    assert window_refusal(text).startswith(f"{text!r} is not a valid date and time: {why}")
 
 
 @pytest.mark.parametrize(
@@ -544,11 +544,6 @@ def test_a_zone_has_an_iana_name(name: str) -> None:
         "../UTC",
         "a\0b",
         "\udcff",
-        # Files that a machine may have, but no names of IANA's.
-        "localtime",
-        "posixrules",
-        "posix/UTC",
-        "right/Europe/Berlin",
     ],
     ids=ascii,
 )
@@ -557,5 +552,5 @@ def test_a_zone_that_is_none_is_refused_by_name(name: str) -> None:
         zone_named(name)
 
     assert str(refused.value) == (
-        f"no time zone is named {name!r}: use an IANA name such as Europe/Berlin or UTC"
+        f"unknown time zone {name!r}: use an IANA name such as Europe/Berlin or UTC"
     )

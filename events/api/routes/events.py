@@ -20,7 +20,8 @@ from events.api.security import REFUSALS, KeyRingDep, allowed
 from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import EARLIEST, LATEST, window_between
-from events.models import EventQuery, StoredEvent
+from events.models import StoredEvent
+from events.queries.lookup import EventQuery
 
 router = APIRouter(tags=["events"])
 
