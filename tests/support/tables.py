@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,14 +133,16 @@ class Tables:
         except self.client.exceptions.ResourceNotFoundException:
             return 0
 
-    def wait_until_stored(self, number: int) -> None:
+    def wait_until_stored(
+        self, number: int, *, while_so: Callable[[], bool] = lambda: True
+    ) -> None:
         """
-        Wait until so many events are stored.
+        Wait until so many events are stored, or a condition ends.
 
         It scans four times a second: more often would slow down the writer that it waits for.
         """
         deadline = time.monotonic() + 120
-        while self.count() < number:
+        while self.count() < number and while_so():
             assert time.monotonic() < deadline, f"{number} events were not stored in time"
             time.sleep(0.25)
 
