@@ -1,43 +1,41 @@
-"""Addresses to listen at: this machine's own alone, while API keys are off."""
+"""Listening sockets: on loopback addresses only while API keys are off."""
 
 from __future__ import annotations
 
 import errno
 import socket
 
-from events.config import Settings, is_loopback
+from events.config import is_loopback
 from events.errors import InvalidInput
 
 _BACKLOG = 2_048
-#: The machine has no such address (a name may have several) or no such family.
-_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+#: This machine does not have the address, of which a name may have several, or the family.
+_ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def check_host(host: str, settings: Settings) -> None:
+def check_host(host: str, *, has_keys: bool) -> None:
     """
-    Refuse to be open to others without API keys.
+    Refuse to listen on a public address without API keys.
 
     Raises:
-        InvalidInput: So it would be, or there is no such host.
+        InvalidInput: The address is public, or the host does not exist.
     """
-    if settings.are_api_keys_on:
+    # An empty host means every address of this machine.
+    if has_keys or (host and all(map(is_loopback, _addresses(host)))):
         return
-    # No host at all is every address of the machine.
-    open_to_others = [each for each in _addresses(host) if not is_loopback(each)] if host else [""]
-    if open_to_others:
-        raise InvalidInput(
-            f"API keys are off (EVENTS_API_KEYS), so only this machine is served, and --host "
-            f"{host or '(empty)'} is open to others: set EVENTS_API_KEYS=on and make a key with "
-            "python -m events keys create, or leave --host out"
-        )
+    raise InvalidInput(
+        f"--host {host or '(empty)'} accepts other machines, but API keys are off "
+        "(EVENTS_API_KEYS): set EVENTS_API_KEYS=on and create a key with python -m events keys "
+        "create, or leave out --host"
+    )
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
     """
-    Sockets that listen at each address of a host.
+    Listen at each address of a host.
 
     Raises:
-        InvalidInput: The port is taken, or the host is not this machine.
+        InvalidInput: The port is in use, or the host is not this machine.
     """
     sockets: list[socket.socket] = []
     absent: OSError | None = None
@@ -46,17 +44,18 @@ def bind(host: str, port: int) -> list[socket.socket]:
             try:
                 sockets.append(_listen(address, port))
             except OSError as exc:
-                if exc.errno not in _NOT_HERE:
+                if exc.errno not in _ABSENT:
                     raise
                 absent = exc
         if not sockets and absent is not None:
             raise absent
     except OSError as exc:
-        for each in sockets:
-            each.close()
+        for listening in sockets:
+            listening.close()
         if exc.errno == errno.EADDRINUSE:
             raise InvalidInput(
-                f"port {port} is taken by another program: stop that, or choose another with --port"
+                f"port {port} is already in use: stop the other program, or choose another port "
+                "with --port"
             ) from exc
         raise InvalidInput(f"cannot listen at {host}, port {port}: {exc.strerror}") from exc
     return sockets
@@ -64,26 +63,25 @@ def bind(host: str, port: int) -> list[socket.socket]:
 
 def _listen(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # asyncio turns off Nagle's algorithm for sockets that name TCP alone; with it each answer on a
-    # kept connection waits 40 ms for the client's delayed acknowledgement.
-    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # asyncio sets TCP_NODELAY only on sockets that name TCP. Without it, each answer on a kept
+    # connection waits 40 ms for the client's delayed acknowledgement.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        # A port that was just closed may be used again; one that is open may not.
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Allows a port that was closed a moment ago, but not one that is open.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind((address, port))
-        made.listen(_BACKLOG)
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind((address, port))
+        listening.listen(_BACKLOG)
     except OSError:
-        made.close()
+        listening.close()
         raise
-    return made
+    return listening
 
 
 def _addresses(host: str) -> list[str]:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        results = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
-        raise InvalidInput(f"--host {host}: there is no such host") from exc
-    # Without what is the same twice; the order stays.
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        raise InvalidInput(f"--host {host}: host not found") from exc
+    return list(dict.fromkeys(str(address[0]) for *_, address in results))

@@ -1,45 +1,65 @@
-"""One server process: it takes requests until told to stop, and then finishes what it has."""
+"""Serve the API with uvicorn: in this process, or in several worker processes."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import multiprocessing
 import os
+import shutil
+import signal
 import socket
-import time
+import tempfile
+import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client.multiprocess import mark_process_dead
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.supervisors import Multiprocess
 
-from events.server.protocol import ImpatientProtocol
+from events.api.routes.ops import METRICS_FOLDER
+from events.config import Settings
+from events.server.protocol import TimeoutProtocol
+from events.telemetry import logs
+
+log = logging.getLogger(__name__)
 
 #: Idle time of a connection between two requests: longer than a proxy or load balancer in front.
 KEEP_ALIVE_SECONDS = 75
-#: How long requests under way may take once nothing more is taken in.
+#: How long requests in flight may take after the server has stopped accepting connections.
 FINISH_SECONDS = 30
-#: What a shell says of a program that a signal ended.
+#: How long a worker may take to start, or to answer its supervisor on a busy machine.
+WORKER_SECONDS = 60
+#: Exit code of a program that a signal ended, without the signal's number.
 _EXIT_BY_SIGNAL = 128
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def end_at_once(number: int) -> None:
+def exit_now(number: int) -> None:
     """
-    The end without waiting, for a second signal.
+    Exit without waiting, for a second signal.
 
-    Nothing that was acknowledged is lost: an acknowledgement is sent when all is stored.
+    No acknowledged event is lost: an event is acknowledged after it is stored.
     """
     os._exit(_EXIT_BY_SIGNAL + number)
 
 
-class Server(uvicorn.Server):
+class Drained:
     """
-    An API on sockets that listen already.
+    An app that drains before its server stops.
 
-    The first SIGTERM or SIGINT makes `/readyz` say 503. After the drain time no
-    connection is taken any more, and what is under way is finished.
+    The first SIGTERM or SIGINT makes `/readyz` answer 503, so that load balancers send no more
+    requests. After `drain_seconds` the server gets the signal: it stops accepting connections and
+    finishes the requests in flight.
 
     Args:
-        on_ready: Called when it answers.
-        on_second_signal: Called with the number of a signal that comes while it stops.
+        on_ready: Called when the app has started.
+        on_second_signal: Called with the number of a signal that arrives while the server stops.
     """
 
     def __init__(
@@ -47,53 +67,180 @@ class Server(uvicorn.Server):
         app: FastAPI,
         *,
         drain_seconds: float = 0,
-        on_ready: Callable[[], None],
-        on_second_signal: Callable[[int], None] = end_at_once,
+        on_ready: Callable[[], None] = lambda: None,
+        on_second_signal: Callable[[int], None] = exit_now,
     ) -> None:
         self._app = app
-        super().__init__(
-            uvicorn.Config(
-                self._app,
-                http=ImpatientProtocol,
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=FINISH_SECONDS,
-            )
-        )
         self._drain_seconds = drain_seconds
         self._on_ready = on_ready
         self._on_second_signal = on_second_signal
-        self._stop_at: float | None = None
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._on_ready()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
-        # uvicorn would raise the signal again at the end; here a good end is exit code 0.
-        if self._stop_at is not None:
-            self._on_second_signal(sig)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
             return
-        self._app.state.is_stopping = True
-        self._stop_at = time.monotonic() + self._drain_seconds
-        if not self._drain_seconds:
-            self.should_exit = True
 
-    async def on_tick(self, counter: int) -> bool:
-        if self._stop_at is not None and time.monotonic() >= self._stop_at:
-            self.should_exit = True
-        return await super().on_tick(counter)
+        async def send_ready(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._handle_signals()
+                self._on_ready()
+            await send(message)
+
+        await self._app(scope, receive, send_ready)
+
+    def _handle_signals(self) -> None:
+        """Stand in front of the handlers that uvicorn has installed."""
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            stop = signal.getsignal(number)
+
+            def handle(number: int, frame: FrameType | None, stop: Any = stop) -> None:
+                if self._app.state.is_stopping:
+                    self._on_second_signal(number)
+                    return
+                self._app.state.is_stopping = True
+                if self._drain_seconds:
+                    later = partial(loop.call_later, self._drain_seconds, stop, number, frame)
+                    loop.call_soon_threadsafe(later)
+                else:
+                    stop(number, frame)
+
+            signal.signal(number, handle)
+
+
+def _config(app: Callable[..., Any], **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=TimeoutProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=FINISH_SECONDS,
+        timeout_worker_healthcheck=WORKER_SECONDS,
+        **more,
+    )
+
+
+def serve(app: Drained, sockets: Sequence[socket.socket]) -> bool:
+    """Serve on listening sockets until a signal; returns whether the app started."""
+    server = uvicorn.Server(_config(app))
+    # uvicorn raises the signal again after it has stopped; that must not end this process.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        server.run(list(sockets))
+    except (KeyboardInterrupt, SystemExit):
+        pass
+    return server.started
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+
+def serve_with_workers(
+    make_app: Callable[[Settings], FastAPI],
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    *,
+    workers: int,
+    drain_seconds: float = 0,
+    on_ready: Callable[[], None],
+) -> bool:
+    """
+    Serve with several processes until a signal. A worker that dies is replaced.
+
+    Args:
+        make_app: Called in each worker; must be importable there.
+        on_ready: Called once all workers answer.
+
+    Returns:
+        Whether all workers started.
+    """
+    with tempfile.TemporaryDirectory(prefix="events-metrics-") as folder:
+        # prometheus_client reads this variable when a worker imports it.
+        os.environ[METRICS_FOLDER] = folder
+        factory = partial(_make_worker_app, make_app, settings, drain_seconds)
+        config = _config(factory, factory=True, workers=workers)
+        supervisor = _Supervisor(config, list(sockets))
+        supervisor.prepare(folder, on_ready)
+        supervisor.run()
+    return supervisor.is_ready
+
+
+class _Supervisor(Multiprocess):
+    """uvicorn's supervisor, which also reports readiness and honours a second signal."""
+
+    is_ready = False
+
+    def prepare(self, folder: str, on_ready: Callable[[], None]) -> None:
+        self._folder = folder
+        self._on_ready = on_ready
+
+    def init_processes(self) -> None:
+        # Ctrl-C reaches the whole process group, but a worker stops when its supervisor says so.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().init_processes()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        self.is_ready = all(
+            process.wait_until_ready(WORKER_SECONDS, self.should_exit) for process in self.processes
+        )
+        if self.is_ready:
+            self._on_ready()
+        else:
+            log.error("a worker did not start, see above")
+            self.should_exit.set()
+
+    def keep_subprocess_alive(self) -> None:
+        before = {process.pid for process in self.processes}
+        super().keep_subprocess_alive()
+        for pid in before - {process.pid for process in self.processes}:
+            log.error("worker %s died and was replaced", pid)
+            mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call] # has no types
+
+    def join_all(self) -> None:
+        # Held open here, the sockets would accept connections that no worker serves.
+        for listening in self.sockets:
+            listening.close()
+        for process in self.processes:
+            while process.process.is_alive():
+                process.process.join(0.1)
+                for number in self.signal_queue:
+                    if number in _STOP_SIGNALS:
+                        self._kill_all()
+                        exit_now(number)
+
+    def _kill_all(self) -> None:
+        for process in self.processes:
+            process.process.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _make_worker_app(
+    make_app: Callable[[Settings], FastAPI], settings: Settings, drain_seconds: float
+) -> Drained:
+    logs.configure(settings.events_log_format, settings.events_log_level)
+    threading.Thread(target=_stop_with_supervisor, daemon=True).start()
+    # Some process managers signal every process: only the supervisor counts signals.
+    return Drained(make_app(settings), drain_seconds=drain_seconds, on_second_signal=lambda _: None)
+
+
+def _stop_with_supervisor() -> None:
+    """If the supervisor dies, finish current requests and exit."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def welcome(sockets: Sequence[socket.socket]) -> str:
-    """Where it answers, in one line."""
-    places = ", ".join(_url(*each.getsockname()[:2]) for each in sockets)
-    return f"The API answers at {places}; /openapi.json describes it. SIGTERM or Ctrl-C stops it."
+    """One line that says where the API answers."""
+    urls = ", ".join(_url(*listening.getsockname()[:2]) for listening in sockets)
+    return f"The API answers at {urls}; /openapi.json describes it. SIGTERM or Ctrl-C stops it."
 
 
 def _url(host: str, port: int) -> str:
