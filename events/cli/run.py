@@ -107,17 +107,16 @@ def _serve(settings: Settings, port: int, stack: ExitStack) -> None:
     # No access log: the terminal is for the person who sits there.
     logs.configure(settings.events_log_format, "warning")
 
-    def end_at_once(number: int) -> None:
+    def exit_now(number: int) -> None:
         stack.close()
-        process.end_at_once(number)
+        process.exit_now(number)
 
-    server = process.Server(
+    app = process.Drained(
         create_app(settings),
         on_ready=lambda: say(_welcome(port)),
-        on_second_signal=end_at_once,
+        on_second_signal=exit_now,
     )
-    server.run(bind("127.0.0.1", port))
-    if not server.started:
+    if not process.serve(app, bind("127.0.0.1", port)):
         raise RunError("could not start the API, see above")
 
 

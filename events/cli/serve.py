@@ -44,11 +44,10 @@ def serve(
     from events.app import create_app
     from events.bootstrap import load_settings, make_client
     from events.server import binding, process
-    from events.server import workers as supervisor
     from events.telemetry import logs
 
     settings = load_settings()
-    binding.check_host(host, settings)
+    binding.check_host(host, has_keys=settings.are_api_keys_on)
     # Report a wrong AWS configuration now and once, not from each process.
     make_client(settings).close()
     logs.configure(settings.events_log_format, settings.events_log_level)
@@ -60,8 +59,15 @@ def serve(
         log.info(welcome)
 
     if workers > 1:
-        supervisor.run(create_app, settings, sockets, workers, on_ready, drain_seconds=drain)
-        return EXIT_OK
-    server = process.Server(create_app(settings), drain_seconds=drain, on_ready=on_ready)
-    server.run(sockets)
-    return EXIT_OK if server.started else EXIT_NOT_RUN
+        is_started = process.serve_with_workers(
+            create_app,
+            settings,
+            sockets,
+            workers=workers,
+            drain_seconds=drain,
+            on_ready=on_ready,
+        )
+    else:
+        app = process.Drained(create_app(settings), drain_seconds=drain, on_ready=on_ready)
+        is_started = process.serve(app, sockets)
+    return EXIT_OK if is_started else EXIT_NOT_RUN

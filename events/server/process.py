@@ -12,6 +12,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -130,10 +131,8 @@ def serve(app: Drained, sockets: Sequence[socket.socket]) -> bool:
     # uvicorn raises the signal again after it has stopped; that must not end this process.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with suppress(KeyboardInterrupt, SystemExit):
         server.run(list(sockets))
-    except (KeyboardInterrupt, SystemExit):
-        pass
     return server.started
 
 

@@ -1,4 +1,4 @@
-"""`python -m events serve`: started, stopped, and stopped while it is busy."""
+"""`python -m events serve`: start, stop, and stop while requests are in flight."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from events.server.protocol import ImpatientProtocol
 from tests.support.shell import Command, Ran, Shell, free_port, is_open, until
 
 DAY = "/events/customers/acme/buckets?start=2021-03-01&end=2021-03-02"
@@ -36,7 +35,7 @@ class Answer(NamedTuple):
 def ask(port: int, path: str) -> Answer:
     """One request on a connection of its own."""
     try:
-        answer = urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20)
+        answer = urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60)
     except urllib.error.HTTPError as exc:
         answer = exc
     with answer:
@@ -64,13 +63,13 @@ def records(command: Command) -> list[dict[str, Any]]:
 def end_well(command: Command, number: signal.Signals = signal.SIGTERM) -> Ran:
     processes = [psutil.Process(command.process.pid), *command.children()]
     command.signal(number)
-    ran = command.ended(timeout_seconds=20)
-    until(lambda: not any(each.is_running() for each in processes), timeout_seconds=5)
+    ran = command.ended(timeout_seconds=60)
+    until(lambda: not any(process.is_running() for process in processes))
     return ran
 
 
 class SlowStore(ThreadingHTTPServer):
-    """A store that has nothing, and says so when it is released."""
+    """An empty store that answers once it is released."""
 
     daemon_threads = True
 
@@ -92,7 +91,7 @@ class _SlowStoreHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.set()
-        self.server.released.wait(30)
+        self.server.released.wait(120)
         status, body = self.server.says
         self.send_response(status)
         self.send_header("x-amzn-requestid", "1")
@@ -124,7 +123,7 @@ def _serving(store: SlowStore) -> Iterator[SlowStore]:
 
 @pytest.fixture
 def lone_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A shell for what needs no database."""
+    """A shell for commands that need no database."""
     shell = Shell(tmp_path_factory.mktemp("serve") / "here", {})
     yield shell
     shell.end()
@@ -134,17 +133,16 @@ def lone_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_answers_and_stops_in_good_order(shell: Shell, number: signal.Signals) -> None:
+def test_serve_answers_and_stops_with_exit_code_0(shell: Shell, number: signal.Signals) -> None:
     port = free_port()
     command = started(shell, port)
-    # The first time it makes the tables, which may take longer than a probe waits.
+    # The first check creates the tables, which may take longer than a check waits.
     until(lambda: ask(port, "/readyz").status == 200)
     answers = [ask(port, path) for path in ("/readyz", DAY)]
     ran = end_well(command, number)
-    # Afterwards: the line of a request is written once its answer is on its way.
     lines = records(command)
 
-    assert [each.status for each in answers] == [200, 200]
+    assert [answer.status for answer in answers] == [200, 200]
     assert answers[1].body["total"] == 0
     assert (ran.code, ran.out, is_open(port)) == (0, "", False)
     assert [each["message"] for each in lines if "answers at" in each["message"]] == [
@@ -158,38 +156,50 @@ def test_serve_answers_and_stops_in_good_order(shell: Shell, number: signal.Sign
     ]
 
 
-def test_what_is_under_way_when_it_is_told_to_stop_is_answered(
+def test_requests_in_flight_are_answered_before_it_stops(
     lone_shell: Shell, store: SlowStore
 ) -> None:
     port = free_port()
     command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(ask, port, DAY)
-        assert store.asked.wait(10)
+        assert store.asked.wait(60)
         command.signal(signal.SIGTERM)
-        until(lambda: not is_open(port), timeout_seconds=5)
+        until(lambda: not is_open(port))
         assert command.is_running()
         store.released.set()
         assert (answer.result().status, answer.result().body["total"]) == (200, 0)
-    assert command.ended(timeout_seconds=10).code == 0
+    assert command.ended(timeout_seconds=60).code == 0
 
 
-def test_it_is_not_ready_while_it_drains_and_still_answers(
-    lone_shell: Shell, store: SlowStore
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_still_serves_while_it_drains_but_is_not_ready(
+    lone_shell: Shell, store: SlowStore, workers: str
 ) -> None:
     port = free_port()
     store.released.set()
-    command = started(lone_shell, port, "--drain", "1.5", DYNAMODB_ENDPOINT_URL=store.url)
+    command = started(
+        lone_shell,
+        port,
+        *("--workers", workers, "--drain", "300"),
+        DYNAMODB_ENDPOINT_URL=store.url,
+    )
     before = ask(port, "/readyz").status
-    begin = time.monotonic()
     command.signal(signal.SIGTERM)
-    time.sleep(0.1)
+    until(lambda: ask(port, "/readyz").status == 503)
     ready, answer = ask(port, "/readyz"), ask(port, DAY)
-    code = command.ended(timeout_seconds=10).code
+    command.signal(signal.SIGTERM)  # or it would drain for five minutes
+    code = command.ended(timeout_seconds=60).code
 
     assert (before, ready.status, ready.body["title"]) == (200, 503, "The server is stopping")
-    assert (answer.status, code) == (200, 0)
-    assert 1.5 <= time.monotonic() - begin < 8
+    assert (answer.status, code) == (200, 128 + signal.SIGTERM)
+
+
+def test_it_stops_by_itself_once_it_has_drained(lone_shell: Shell, store: SlowStore) -> None:
+    store.released.set()
+    port = free_port()
+    command = started(lone_shell, port, "--drain", "0.5", DYNAMODB_ENDPOINT_URL=store.url)
+    assert end_well(command).code == 0
 
 
 def test_a_second_signal_ends_it_at_once(lone_shell: Shell, store: SlowStore) -> None:
@@ -197,65 +207,49 @@ def test_a_second_signal_ends_it_at_once(lone_shell: Shell, store: SlowStore) ->
     command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(ask, port, DAY)
-        assert store.asked.wait(10)
+        assert store.asked.wait(60)
         command.signal(signal.SIGTERM)
-        until(lambda: not is_open(port), timeout_seconds=5)
+        until(lambda: not is_open(port))
         command.signal(signal.SIGTERM)
-        code = command.ended(timeout_seconds=3).code
+        code = command.ended(timeout_seconds=60).code
         with pytest.raises(OSError, match=r"."):
             answer.result()
     assert code == 128 + signal.SIGTERM
 
 
-def test_answers_of_every_kind_are_safe_and_a_silent_client_is_not_waited_for(
+def test_answers_have_the_security_headers_and_hide_the_store(
     lone_shell: Shell, store: SlowStore
 ) -> None:
     port = free_port()
     store.released.set()
     store.says = 400, b'{"__type": "x#AccessDeniedException", "message": "hidden_table"}'
-    # At any level of the log it is said that it is ready.
+    # The line that says that it is ready is logged at every log level.
     command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url, EVENTS_LOG_LEVEL="error")
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
-        begin = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as silent:
         answers = [ask(port, path) for path in ("/livez", "/nope", DAY)]
         head = urllib.request.Request(f"http://127.0.0.1:{port}/livez", method="HEAD")
-        with urllib.request.urlopen(head, timeout=5) as answered:
-            headed = answered.status, answered.read(), answered.headers["content-length"]
+        with urllib.request.urlopen(head, timeout=60) as answer:
+            headed = answer.status, answer.read(), answer.headers["content-length"]
+        # A client that sends nothing is closed.
         with suppress(ConnectionResetError):
             assert silent.recv(1) == b""
-        seconds = time.monotonic() - begin
     end_well(command)
 
-    assert [each.status for each in answers] == [200, 404, 500]
-    for each in answers:
-        assert re.fullmatch("[0-9a-f]{32}", each.headers["x-request-id"])
-        assert each.headers["x-content-type-options"] == "nosniff"
-        assert each.headers["cache-control"] == "no-store"
-        assert "server" not in each.headers
+    assert [answer.status for answer in answers] == [200, 404, 500]
+    for answer in answers:
+        assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "server" not in answer.headers
     assert "hidden" not in str(answers)
     assert headed == (200, b"", "15")
-    assert abs(seconds - ImpatientProtocol.head_timeout_seconds) < 2
-
-
-def test_a_client_that_went_away_is_logged_as_such(lone_shell: Shell, store: SlowStore) -> None:
-    port = free_port()
-    command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-        client.sendall(f"GET {DAY} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        assert store.asked.wait(10)
-    time.sleep(0.1)
-    store.released.set()
-    end_well(command)
-
-    asked = [each for each in records(command) if each["logger"] == "events.api.accesslog"]
-    assert [each["status"] for each in asked] == [499]
 
 
 # --- what it refuses ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arguments", [("--host", "0.0.0.0"), ("--host", "::", "--workers", "2")])
-def test_without_keys_it_does_not_open_to_others(
+def test_without_keys_a_public_address_is_refused(
     lone_shell: Shell, arguments: tuple[str, ...]
 ) -> None:
     port = free_port()
@@ -263,12 +257,14 @@ def test_without_keys_it_does_not_open_to_others(
     ran = lone_shell.run("-m", "events", "serve", *arguments, "--port", str(port))
 
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("error: API keys are off (EVENTS_API_KEYS), so only this machine ")
+    assert ran.err.startswith(
+        f"error: --host {arguments[1]} accepts other machines, but API keys are off"
+    )
     assert ran.err.count("\n") == 1
     assert not is_open(port)
 
 
-def test_a_port_that_is_taken_is_said(lone_shell: Shell) -> None:
+def test_a_port_in_use_is_reported(lone_shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         ran = lone_shell.run("-m", "events", "serve", "--port", str(port))
@@ -276,12 +272,12 @@ def test_a_port_that_is_taken_is_said(lone_shell: Shell) -> None:
     assert ran == Ran(
         2,
         "",
-        f"error: port {port} is taken by another program: stop that, or choose another with "
-        "--port\n",
+        f"error: port {port} is already in use: stop the other program, or choose another port "
+        "with --port\n",
     )
 
 
-def test_no_workers_are_too_few(lone_shell: Shell) -> None:
+def test_zero_workers_are_refused(lone_shell: Shell) -> None:
     ran = lone_shell.run("-m", "events", "serve", "--workers", "0")
 
     assert (ran.code, ran.out) == (2, "")
@@ -294,29 +290,30 @@ def test_no_workers_are_too_few(lone_shell: Shell) -> None:
 
 
 def workers_of(command: Command) -> set[int]:
-    """Not the tracker of shared resources, which Python starts beside them."""
-    found = set()
-    for each in command.children():
+    """Without the tracker of shared resources that Python starts beside the workers."""
+    pids = set()
+    for process in command.children():
         with suppress(psutil.NoSuchProcess):
-            if "spawn_main" in " ".join(each.cmdline()):
-                found.add(each.pid)
-    return found
+            if "spawn_main" in " ".join(process.cmdline()):
+                pids.add(process.pid)
+    return pids
 
 
 def livez_counted(port: int) -> float:
-    found = re.findall(
+    numbers = re.findall(
         r'^events_http_requests_total\{method="GET",route="/livez",status="200"\} (.+)$',
         ask(port, "/metrics").body,
         re.MULTILINE,
     )
-    return sum(map(float, found))
+    return sum(map(float, numbers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_kept_connection_is_answered_at_once(lone_shell: Shell, workers: str) -> None:
+def test_a_kept_connection_does_not_wait_for_delayed_acks(lone_shell: Shell, workers: str) -> None:
     port = free_port()
     started(lone_shell, port, "--workers", workers)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     seconds = []
     for _ in range(50):
         begin = time.monotonic()
@@ -324,11 +321,11 @@ def test_a_kept_connection_is_answered_at_once(lone_shell: Shell, workers: str) 
         connection.getresponse().read()
         seconds.append(time.monotonic() - begin)
     connection.close()
-    # A delayed acknowledgement takes 40 ms.
-    assert sorted(seconds)[25] < 0.03
+    # With Nagle's algorithm every answer takes 40 ms, however idle the machine is.
+    assert min(seconds) < 0.03
 
 
-def test_workers_share_the_port_and_the_measures_and_one_that_dies_is_replaced(
+def test_workers_share_port_and_metrics_and_a_dead_one_is_replaced(
     shell: Shell,
 ) -> None:
     port = free_port()
@@ -342,7 +339,8 @@ def test_workers_share_the_port_and_the_measures_and_one_that_dies_is_replaced(
 
     killed = min(first)
     os.kill(killed, signal.SIGKILL)
-    until(lambda: len(workers_of(command) - {killed}) == 2, timeout_seconds=10)
+    until(lambda: len(workers_of(command) - {killed}) == 2)
+    until(lambda: f"worker {killed} died" in command.err)
     second = workers_of(command)
     for _ in range(20):
         assert ask(port, "/livez").status == 200
@@ -353,45 +351,47 @@ def test_workers_share_the_port_and_the_measures_and_one_that_dies_is_replaced(
     assert counted == [20, 20, 20, 20, 40]
     assert (answer.status, answer.body["total"]) == (200, 0)
     assert (ran.code, ran.out, is_open(port)) == (0, "", False)
-    assert [
-        each["message"] for each in records(command) if "takes its place" in each["message"]
-    ] == [f"worker {killed} ended with code -9; another takes its place"]
-    # Its own folder of measures is gone with it.
+    messages = [record["message"] for record in records(command)]
+    assert messages.count(f"worker {killed} died and was replaced") == 1
+    assert len([message for message in messages if "answers at" in message]) == 1
+    # The folder of shared metrics is deleted.
     assert list(shell.folder.iterdir()) == []
 
 
-def test_workers_whose_parent_was_killed_end(lone_shell: Shell, store: SlowStore) -> None:
+@pytest.mark.slow
+def test_workers_stop_when_their_supervisor_is_killed(lone_shell: Shell, store: SlowStore) -> None:
     port = free_port()
     command = started(lone_shell, port, "--workers", "2", DYNAMODB_ENDPOINT_URL=store.url)
     workers = [psutil.Process(pid) for pid in workers_of(command)]
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(ask, port, DAY)
-        assert store.asked.wait(10)
+        assert store.asked.wait(60)
         command.signal(signal.SIGKILL)
-        until(lambda: not is_open(port), timeout_seconds=5)
+        until(lambda: not is_open(port))
         store.released.set()
         assert answer.result().status == 200
-    until(lambda: not any(each.is_running() for each in workers), timeout_seconds=10)
+    until(lambda: not any(worker.is_running() for worker in workers))
 
 
-def test_what_workers_have_under_way_when_told_to_stop_is_answered(
+def test_workers_answer_requests_in_flight_before_they_stop(
     lone_shell: Shell, store: SlowStore
 ) -> None:
     port = free_port()
     command = started(lone_shell, port, "--workers", "2", DYNAMODB_ENDPOINT_URL=store.url)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(ask, port, DAY)
-        assert store.asked.wait(10)
-        # As a terminal, or a manager that tells all of them, does: twice to each worker.
+        assert store.asked.wait(60)
+        # Some process managers signal every process: each worker gets two signals.
         for pid in workers_of(command):
             os.kill(pid, signal.SIGTERM)
         command.signal(signal.SIGTERM)
-        until(lambda: not is_open(port), timeout_seconds=5)
+        until(lambda: not is_open(port))
         store.released.set()
         assert answer.result().status == 200
-    assert command.ended(timeout_seconds=10).code == 0
+    assert command.ended(timeout_seconds=60).code == 0
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_workers_at_once(lone_shell: Shell, store: SlowStore) -> None:
     port = free_port()
     lone_shell.settings["TMPDIR"] = str(lone_shell.folder)
@@ -399,12 +399,12 @@ def test_a_second_signal_ends_workers_at_once(lone_shell: Shell, store: SlowStor
     workers = [psutil.Process(pid) for pid in workers_of(command)]
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(ask, port, DAY)
-        assert store.asked.wait(10)
+        assert store.asked.wait(60)
         command.signal(signal.SIGINT)
-        until(lambda: not is_open(port), timeout_seconds=5)
+        until(lambda: not is_open(port))
         command.signal(signal.SIGINT)
-        code = command.ended(timeout_seconds=3).code
+        code = command.ended(timeout_seconds=60).code
         with pytest.raises(OSError, match=r"."):
             answer.result()
-    until(lambda: not any(each.is_running() for each in workers), timeout_seconds=5)
+    until(lambda: not any(worker.is_running() for worker in workers))
     assert (code, list(lone_shell.folder.iterdir())) == (128 + signal.SIGINT, [])

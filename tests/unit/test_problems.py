@@ -38,7 +38,6 @@ THROUGH_THEIR_BASE = {
     "events.cli.run.RunError": 500,
     "events.kafka.sender.QueueIsFull": 503,
     "events.kafka.sender.TooLargeForKafka": 500,
-    "events.server.workers.WorkersError": 500,
     # Of commands alone: they never reach an answer.
     "events.archive.catalog.Conflict": 503,
     "events.archive.topic.MessagesMissing": 500,

@@ -1,10 +1,9 @@
-"""Connections of clients that stall, and of those that speak no HTTP."""
+"""Clients that stall, and clients that do not speak HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
@@ -12,21 +11,30 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from events.server.protocol import ImpatientProtocol
+from events.server.protocol import TimeoutProtocol
 
-HEAD_SECONDS = 0.4
 HEAD = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+REFUSED = b"POST /no HTTP/1.1\r\nhost: localhost\r\n"
 LARGE = b"x" * 8_000_000
+HEAD_SECONDS = 0.3
 
 
-class Quick(ImpatientProtocol):
-    head_timeout_seconds: ClassVar[float] = HEAD_SECONDS
-    stall_timeout_seconds: ClassVar[float] = 0.3
-    unread_body_timeout_seconds: ClassVar[float] = 0.5
+class Quick(TimeoutProtocol):
+    """Short timeouts; uvicorn's own would let an idle connection live for ten minutes."""
+
+    head_seconds: ClassVar[float] = HEAD_SECONDS
+    write_seconds: ClassVar[float] = 0.3
+    unread_body_seconds: ClassVar[float] = 0.5
+
+
+class Patient(TimeoutProtocol):
+    """Only heads have a short timeout."""
+
+    head_seconds: ClassVar[float] = HEAD_SECONDS
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the length of the body, at `/large` with much, at `/no` without reading it."""
+    """Answers the length of the body; `/large` much data, `/no` without reading the body."""
     assert scope["type"] == "http"
     length, more = 0, scope["path"] != "/no"
     while more:
@@ -43,41 +51,40 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
 
 
-def talk(client: Client) -> tuple[bytes, float]:
-    """What a client got, and how long its connection was open; it must not stay with the server."""
+def talk(client: Client, protocol: type[TimeoutProtocol] = Quick) -> bytes:
+    """What a client received; afterwards the server must have forgotten the connection."""
 
-    async def main() -> tuple[bytes, float]:
+    async def main() -> bytes:
         config = uvicorn.Config(
-            application, http=Quick, ws="none", log_config=None, timeout_keep_alive=2
+            application, http=protocol, ws="none", log_config=None, timeout_keep_alive=600
         )
         config.load()
         state = ServerState()
         server = await asyncio.get_running_loop().create_server(
-            lambda: Quick(config, state, {}), "127.0.0.1", 0
+            lambda: protocol(config, state, {}), "127.0.0.1", 0
         )
         async with server:
             port = server.sockets[0].getsockname()[1]
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            begin = time.monotonic()
-            got = await asyncio.wait_for(client(reader, writer), 10)
-            seconds = time.monotonic() - begin
+            received = await asyncio.wait_for(client(reader, writer), 60)
             writer.close()
-            await asyncio.sleep(0.05)
-            assert state.connections == set()
-        return got, seconds
+            async with asyncio.timeout(60):
+                while state.connections:
+                    await asyncio.sleep(0.01)
+        return received
 
     return asyncio.run(main())
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
-    """All until the server closes, in order or not."""
-    got = b""
+    """Everything until the server closes or aborts the connection."""
+    received = b""
     try:
         while part := await reader.read(65_536):
-            got += part
+            received += part
     except ConnectionResetError:
         pass
-    return got
+    return received
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
@@ -86,9 +93,9 @@ async def answer(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(length)
 
 
-async def dribble(writer: asyncio.StreamWriter, text: bytes) -> None:
-    """Send a byte at a time, for as long as the other end takes them."""
-    for byte in text:
+async def dribble(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Send one byte at a time, until the server closes the connection."""
+    for byte in data:
         writer.write(bytes([byte]))
         try:
             await writer.drain()
@@ -97,31 +104,33 @@ async def dribble(writer: asyncio.StreamWriter, text: bytes) -> None:
         await asyncio.sleep(0.05)
 
 
-def test_a_client_that_says_nothing_is_closed() -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:  # noqa: ARG001 - a client
+def test_the_private_class_is_the_one_of_this_uvicorn() -> None:
+    """TimeoutProtocol extends a class that uvicorn does not document: read its diff, then bump."""
+    assert uvicorn.__version__.startswith("0.54.")
+
+
+def test_a_silent_client_is_closed() -> None:
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> bytes:
         return await rest(reader)
 
-    got, seconds = talk(silent)
-    assert got == b""
-    assert HEAD_SECONDS * 0.9 < seconds < HEAD_SECONDS + 1
+    assert talk(silent) == b""
 
 
-def test_so_is_one_that_sends_a_head_byte_by_byte() -> None:
+def test_a_head_sent_byte_by_byte_is_closed() -> None:
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         sending = asyncio.create_task(dribble(writer, HEAD))
-        got = await rest(reader)
+        received = await rest(reader)
         await sending
-        return got
+        return received
 
-    assert talk(slow)[0] == b""
+    assert talk(slow) == b""
 
 
-def test_the_time_of_a_later_head_begins_with_its_first_byte() -> None:
+def test_the_timeout_of_a_later_head_starts_with_its_first_byte() -> None:
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(HEAD)
         first = await answer(reader)
-        # Idle for longer than a head may take: that is not its time.
-        await asyncio.sleep(HEAD_SECONDS * 1.5)
+        await asyncio.sleep(HEAD_SECONDS * 1.5)  # an idle connection has no such timeout
         writer.write(HEAD)
         second = await answer(reader)
         sending = asyncio.create_task(dribble(writer, HEAD))
@@ -129,91 +138,72 @@ def test_the_time_of_a_later_head_begins_with_its_first_byte() -> None:
         await sending
         return b"|".join((first, second, third))
 
-    got, seconds = talk(slow)
-    assert got == b"0|0|"
-    assert seconds < 2 * HEAD_SECONDS * 1.5 + 1
+    assert talk(slow) == b"0|0|"
 
 
-def test_the_begin_of_a_head_that_came_with_the_one_before_counts_too() -> None:
+def test_part_of_a_pipelined_head_has_the_timeout_too() -> None:
     async def pipelined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(HEAD + HEAD[:10])
         return await answer(reader) + await rest(reader)
 
-    got, seconds = talk(pipelined)
-    assert got == b"0"
-    # Not the time for which an idle connection is kept.
-    assert seconds < 1.5
+    assert talk(pipelined) == b"0"
 
 
 def test_a_body_may_take_longer_than_a_head() -> None:
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        writer.write(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 20\r\n\r\n")
-        await dribble(writer, b"x" * 20)
+        writer.write(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 15\r\n\r\n")
+        await dribble(writer, b"x" * 15)
         return await answer(reader)
 
-    got, seconds = talk(slow)
-    assert got == b"20"
-    assert seconds > HEAD_SECONDS * 2
+    assert talk(slow) == b"15"
 
 
-REFUSED = b"POST /no HTTP/1.1\r\nhost: localhost\r\n"
-
-
-def test_a_client_that_goes_on_sending_what_was_refused_is_cut_off() -> None:
+def test_a_client_that_keeps_sending_a_refused_body_is_closed() -> None:
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(REFUSED + b"transfer-encoding: chunked\r\n\r\n")
-        got = await answer(reader)
-        await dribble(writer, b"1\r\nx\r\n" * 100)
-        return got
+        received = await answer(reader)
+        await dribble(writer, b"1\r\nx\r\n" * 10_000)
+        return received
 
-    got, seconds = talk(endless)
-    assert got == b"0"
-    assert 0.4 < seconds < 1.5
+    assert talk(endless) == b"0"
 
 
-def test_one_that_ends_its_body_in_time_may_send_the_next_request() -> None:
+def test_a_client_that_ends_its_refused_body_may_send_another_request() -> None:
     async def patient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(REFUSED + b"content-length: 4\r\n\r\nab")
         first = await answer(reader)
-        await asyncio.sleep(0.2)
-        writer.write(b"cd")
-        # Longer than the rest of that body had.
-        await asyncio.sleep(0.5)
-        writer.write(HEAD)
+        writer.write(b"cd" + HEAD)
         return first + await answer(reader)
 
-    got, _ = talk(patient)
-    assert got == b"00"
+    assert talk(patient, Patient) == b"00"
 
 
-def test_a_client_that_does_not_take_its_answer_is_dropped() -> None:
+def test_a_client_that_does_not_read_its_answer_is_closed() -> None:
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
         await asyncio.sleep(1.2)
         return await rest(reader)
 
-    got, _ = talk(deaf)
-    assert 0 < len(got) < len(LARGE)
+    assert 0 < len(talk(deaf)) < len(LARGE)
 
 
-def test_one_that_takes_it_gets_all_of_it() -> None:
+def test_a_client_that_reads_its_answer_gets_all_of_it() -> None:
     async def good(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        got = await answer(reader)
-        # The connection is still good.
+        received = await answer(reader)
         writer.write(HEAD)
-        assert await answer(reader) == b"0"
-        return got
+        assert await answer(reader) == b"0", "the connection still works"
+        return received
 
-    assert talk(good)[0] == LARGE
+    assert talk(good, Patient) == LARGE
 
 
-def test_what_is_no_http_is_answered_with_a_problem_and_the_headers_of_all_answers() -> None:
+def test_invalid_http_gets_the_usual_error_body_and_headers() -> None:
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(b"HELO there\r\n\r\n")
         return await rest(reader)
 
-    head, _, body = talk(other)[0].partition(b"\r\n\r\n")
+    head, _, body = talk(other).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     for header in (
         b"content-type: application/problem+json",
@@ -230,13 +220,13 @@ def test_a_head_that_is_too_long_is_refused() -> None:
         writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 200_000)
         return await rest(reader)
 
-    assert talk(long)[0][:12] in (b"HTTP/1.1 400", b"")
+    assert talk(long)[:12] in (b"HTTP/1.1 400", b"")
 
 
-def test_a_body_that_breaks_off_into_nonsense_ends_its_request() -> None:
+def test_an_invalid_chunk_ends_its_request() -> None:
     async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
         writer.write(b"3\r\nabc\r\nnonsense\r\n")
         return await rest(reader)
 
-    assert talk(broken)[0].startswith(b"HTTP/1.1 400 ")
+    assert talk(broken).startswith(b"HTTP/1.1 400 ")
