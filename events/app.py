@@ -11,8 +11,8 @@ from fastapi import Depends, FastAPI
 from events import bootstrap
 from events.api import middleware, problems
 from events.api.bodies import Bodies
+from events.api.dependencies import check_request
 from events.api.openapi import DescribedAPI
-from events.api.parameters import check_request
 from events.api.ratelimits import make_rate_limits
 from events.api.routes import buckets, changes, customers, ingest, ops, summary
 from events.api.routes import events as stored

@@ -69,6 +69,13 @@ class Window:
     end: datetime
 
 
+class RangeTotals(NamedTuple):
+    """Events in a whole range, and when a count of its days last changed; None without events."""
+
+    total: int
+    last_ingested_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True)
 class BucketQuery:
     """
@@ -80,6 +87,7 @@ class BucketQuery:
         is_filled: Also return hours without events.
         limit: Buckets per page, at least 1.
         from_start: Start of the first bucket of this page; None is the first page.
+        totals: Totals of the range from the first page; None counts them.
     """
 
     customer_id: str
@@ -89,6 +97,7 @@ class BucketQuery:
     is_filled: bool = False
     limit: int = 1_000
     from_start: datetime | None = None
+    totals: RangeTotals | None = None
 
 
 class BucketCount(NamedTuple):

@@ -29,7 +29,7 @@ from events.models import (
     Window,
 )
 from events.queries import buckets as counting
-from events.queries import changes, exports, lookup, periods
+from events.queries import changes, lookup, periods
 from events.queries import summary as summaries
 from events.queries.lookup import EventPage, EventQuery
 from events.queries.summary import Summary
@@ -204,12 +204,12 @@ class EventService:
         return periods.periods(self._store, query, calendar)
 
     def all_buckets(self, query: BucketQuery) -> Iterator[BucketCount]:
-        """All hours of a range, one after the other; see `exports.buckets`."""
-        return exports.buckets(self._store, query)
+        """All hours of a range, one after the other; see `buckets.all_buckets`."""
+        return counting.all_buckets(self._store, query)
 
     def all_periods(self, query: BucketQuery, calendar: Calendar) -> Iterator[PeriodCount]:
-        """All periods of a range, one after the other; see `exports.periods`."""
-        return exports.periods(self._store, query, calendar)
+        """All periods of a range, one after the other; see `periods.all_periods`."""
+        return periods.all_periods(self._store, query, calendar)
 
     def summary(self, customer_id: str, window: Window) -> Summary:
         """Totals and extremes of a customer's events in a range; see `summary.summary`."""

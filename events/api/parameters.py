@@ -1,78 +1,27 @@
-"""What a request may ask: parameters, checked at the edge."""
+"""Path and query parameters, validated before any use case runs."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Annotated, Literal
-from urllib.parse import unquote_to_bytes
 
-from fastapi import Depends, Path, Request
+from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from events.api.patterns import (
-    ZONE_PATTERN,
-    CursorText,
-    CustomerIdText,
-    InstantText,
-    KeyPartText,
-    SinceText,
-    ZoneText,
-)
-from events.api.problems import InvalidRequest
-from events.config import Settings
 from events.domain.parsing import check_customer_id, check_event_type
 from events.domain.timestamps import format_timestamp, parse_instant, zone_named
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
-from events.models import ChangeCursor
-from events.service import EventService
+from events.models import BucketPage, ChangeCursor, PeriodPage, RangeTotals
+from events.queries.buckets import INVALID_CURSOR
 
 MAX_BUCKETS, DEFAULT_BUCKETS = 10_000, 1_000
 MAX_CUSTOMERS, DEFAULT_CUSTOMERS = 1_000, 100
 MAX_EVENTS, DEFAULT_EVENTS = 1_000, 100
-_NO_CURSOR = "is no cursor: use `next` of the page before as it was given"
-_MAY_REPEAT = frozenset({"event_type"})
-
-
-# Neither of these two waits for anything: `async` keeps them, and what needs nothing else, off the
-# threads, which may all be waiting for the store.
-async def get_service(request: Request) -> EventService:
-    service: EventService = request.app.state.service
-    return service
-
-
-Service = Annotated[EventService, Depends(get_service)]
-
-
-async def get_settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
-
-
-SettingsOfApp = Annotated[Settings, Depends(get_settings)]
-
-
-async def check_request(request: Request) -> None:
-    """
-    Refuse what the framework would let through with another meaning.
-
-    It takes the last of a parameter given twice, and puts U+FFFD where bytes are no UTF-8, which
-    would ask about another customer.
-
-    Raises:
-        InvalidRequest: Either is so.
-    """
-    for part, name in (("raw_path", "path"), ("query_string", "query")):
-        try:
-            unquote_to_bytes(request.scope[part]).decode()
-        except UnicodeDecodeError as exc:
-            raise InvalidRequest(name, "is not valid UTF-8") from exc
-    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
-        if times > 1 and name not in _MAY_REPEAT:
-            raise InvalidRequest(name, f"is given {times} times: give it once")
+_ZONE_NAME = re.compile("[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
 
 
 def _instant(text: object) -> datetime:
@@ -97,8 +46,8 @@ def _event_type(text: str) -> str:
 
 
 def _zone(text: object) -> tzinfo:
-    if not re.fullmatch(ZONE_PATTERN, str(text)):
-        raise ValueError("is no IANA time zone such as Europe/Berlin or UTC")
+    if not _ZONE_NAME.fullmatch(str(text)):
+        raise ValueError("is not an IANA time zone such as Europe/Berlin or UTC")
     try:
         return zone_named(str(text))
     except InvalidInput as exc:
@@ -116,14 +65,37 @@ def _cursor(text: str) -> str:
             return decoded.decode()
     except ValueError:  # no base64, or no UTF-8 in it
         pass
-    raise ValueError(_NO_CURSOR)
+    raise ValueError(INVALID_CURSOR)
 
 
-def _cursor_hour(text: str) -> datetime:
+@dataclass(frozen=True, slots=True)
+class BucketCursor:
+    """Start of a page's first bucket, and the totals of the range that the first page counted."""
+
+    start: datetime
+    totals: RangeTotals | None  # None in cursors of versions before 0.2
+
+
+def encode_bucket_cursor(page: BucketPage | PeriodPage) -> str | None:
+    """The `next` of a page, which carries the totals so that only the first page counts them."""
+    if page.next_start is None:
+        return None
+    at = "" if page.last_ingested_at is None else format_timestamp(page.last_ingested_at)
+    return encode_cursor(f"{format_timestamp(page.next_start)}#{page.total}#{at}")
+
+
+def _bucket_cursor(text: str) -> BucketCursor:
     try:
-        return _instant(_cursor(text))
+        start, *carried = _cursor(text).split("#")
+        if not carried:
+            return BucketCursor(_instant(start), None)
+        total, at = carried
+        if not re.fullmatch("[0-9]{1,18}", total):
+            raise ValueError(INVALID_CURSOR)
+        totals = RangeTotals(int(total), _instant(at) if at else None)
+        return BucketCursor(_instant(start), totals)
     except ValueError as exc:
-        raise ValueError(_NO_CURSOR) from exc
+        raise ValueError(INVALID_CURSOR) from exc
 
 
 def encode_change_cursor(cursor: ChangeCursor) -> str:
@@ -141,30 +113,28 @@ def _since(text: object) -> ChangeCursor | datetime:
     try:
         slot = _instant(at)
     except ValueError as exc:
-        raise ValueError(_NO_CURSOR) from exc
+        raise ValueError(INVALID_CURSOR) from exc
     if not rest:
         return ChangeCursor(slot)
     if len(rest) != 2 or not re.fullmatch("[0-9]", rest[0]):
-        raise ValueError(_NO_CURSOR)
+        raise ValueError(INVALID_CURSOR)
     return ChangeCursor(slot, int(rest[0]), rest[1] or None)
 
 
 def _whole_number(text: object) -> object:
     # pydantic alone also takes 1_0 and " 10".
     if isinstance(text, str) and not re.fullmatch("-?[0-9]{1,18}", text):
-        raise ValueError("is no whole number")
+        raise ValueError("is not a whole number")
     return text
 
 
-# The types of their JSON are for the description alone: the functions are what is checked.
-Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=InstantText)]
-EventType = Annotated[str, BeforeValidator(_event_type, json_schema_input_type=KeyPartText)]
-Cursor = Annotated[str, BeforeValidator(_cursor, json_schema_input_type=CursorText)]
-HourCursor = Annotated[datetime, BeforeValidator(_cursor_hour, json_schema_input_type=CursorText)]
-Since = Annotated[
-    ChangeCursor | datetime, BeforeValidator(_since, json_schema_input_type=SinceText)
-]
-Zone = Annotated[tzinfo, BeforeValidator(_zone, json_schema_input_type=ZoneText)]
+# In the OpenAPI description all of these are strings; these functions are what checks them.
+Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=str)]
+EventType = Annotated[str, BeforeValidator(_event_type, json_schema_input_type=str)]
+Cursor = Annotated[str, BeforeValidator(_cursor, json_schema_input_type=str)]
+PageCursor = Annotated[BucketCursor, BeforeValidator(_bucket_cursor, json_schema_input_type=str)]
+Since = Annotated[ChangeCursor | datetime, BeforeValidator(_since, json_schema_input_type=str)]
+Zone = Annotated[tzinfo, BeforeValidator(_zone, json_schema_input_type=str)]
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 
 
@@ -178,7 +148,7 @@ register_url_convertor("id", _AnyText())
 
 CustomerId = Annotated[
     str,
-    BeforeValidator(_customer_id, json_schema_input_type=CustomerIdText),
+    BeforeValidator(_customer_id, json_schema_input_type=str),
     Path(
         description="The customer, percent-encoded: `/` is `%2F`. Case and every byte count.",
         examples=["9d698ace49b14eaed7cc1ac64afef255"],
@@ -235,7 +205,7 @@ class BucketParameters(BaseModel):
         description="Buckets on one page.",
         examples=[744],
     )
-    cursor: HourCursor | None = Field(
+    cursor: PageCursor | None = Field(
         default=None,
         description="`next` of the page before, with all else as it was.",
         examples=["MjAyMS0wMy0wMVQyMzowMDowMC4wMDAwMDBa"],

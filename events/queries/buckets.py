@@ -1,181 +1,75 @@
-"""Counts by hour: whole hours from the counters, cut ones from the raw events."""
+"""Counts by UTC hour: whole hours from the counters, partial hours from the stored events."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from itertools import islice
+from typing import Protocol, TypeVar
 
 from events.domain.windows import HOUR, count_hours, day_of, floor_hour, hour_of_day, slices, split
 from events.domain.windows import hours as hours_of
 from events.errors import InvalidWindow
-from events.models import BucketCount, BucketPage, BucketQuery, DayCounts, Window
+from events.models import BucketCount, BucketPage, BucketQuery, DayCounts, RangeTotals, Window
 
-#: The most hours that `is_filled` may ask for: a little more than a year.
+#: Maximum hours with `fill=zero`: a little more than a year.
 MAX_FILLED_HOURS = 10_000
-#: Raw events that one request to the store counts well; an hour with more is cut in slices.
+INVALID_CURSOR = "invalid cursor: pass the previous page's `next` unchanged"
+#: Counter items held at a time; the items of one day are always held together.
+_ITEMS_AT_A_TIME = 500
+#: Stored events that one request to the store counts quickly; a busier hour is cut into slices.
 _EVENTS_PER_SLICE = 4_000
 _MAX_SLICES = 8
 _MICROSECOND = timedelta(microseconds=1)
 
+Slot = TypeVar("Slot")
+Row = TypeVar("Row")
+
 
 class Store(Protocol):
-    """What counting needs of a database. Every read is strongly consistent."""
+    """The reads that counting needs. Every read is strongly consistent."""
 
     def day_counts(
         self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
     ) -> Iterator[DayCounts]:
         """
-        Counters of the days from first to last, both included: of the totals, or by type.
+        Counters of the days from first to last, both included: totals, or one per event type.
 
-        Days in order, types in order within a day; days without events are absent.
+        Days are in order, and types in order within a day. Days without events are absent.
         """
 
     def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
-        """How many events count in each window; all counted at once."""
+        """Count the stored events of each range, all ranges at the same time."""
 
     def count_events_by_type(
         self, customer_id: str, windows: Sequence[Window]
     ) -> Sequence[Mapping[str | None, int]]:
-        """The same by event type; types without events are absent."""
+        """Like `count_events`, by event type; types without events are absent."""
 
 
-def total(store: Store, customer_id: str, window: Window) -> int:
-    """A customer's events in a window."""
-    return sum(count_hours_of(store, BucketQuery(customer_id, window)).counts.values())
+@dataclass(slots=True)
+class RunningTotals:
+    """The totals of the hours read so far."""
 
+    total: int = 0
+    last_ingested_at: datetime | None = None
 
-def buckets(store: Store, query: BucketQuery) -> BucketPage:
-    """
-    A customer's events by UTC hour.
-
-    Whole hours come from the counters: the cost follows the days asked, not the events held.
-    Only the at most two hours that the window cuts are counted from the raw events.
-
-    Raises:
-        InvalidWindow: More than `MAX_FILLED_HOURS` are to be filled, or the page starts
-            outside the window.
-        StoreUnavailable: The store did not answer in time.
-    """
-    window = query.window
-    check_filled(query)
-    start = query.from_start
-    if start is not None and (start != floor_hour(start) or not _touches(window, start)):
-        raise InvalidWindow("is no hour of this window: use `next` as it was given", "cursor")
-
-    found = count_hours_of(store, query)
-    if query.is_filled:
-        starts = list(hours_of(window))
-    else:
-        starts = sorted(hour for hour, count in found.counts.items() if count)
-    if start is not None:
-        starts = [hour for hour in starts if hour >= start]
-    clipped = {floor_hour(piece.start) for piece in split(window).clipped}
-    buckets = tuple(
-        BucketCount(
-            hour,
-            found.counts.get(hour, 0),
-            hour in clipped,
-            found.by_type.get(hour, {}) if query.is_grouped else None,
-        )
-        for hour in starts[: query.limit]
-    )
-    return BucketPage(
-        customer_id=query.customer_id,
-        window=window,
-        total=sum(found.counts.values()),
-        last_ingested_at=found.last_ingested_at,
-        buckets=buckets,
-        next_start=starts[query.limit] if len(starts) > query.limit else None,
-    )
-
-
-def check_filled(query: BucketQuery) -> None:
-    """Raises `InvalidWindow` where too many hours are to be filled."""
-    number = count_hours(query.window) if query.is_filled else 0
-    if number > MAX_FILLED_HOURS:
-        raise InvalidWindow(
-            f"fill=zero gives at most {MAX_FILLED_HOURS:,} hours, and this window has "
-            f"{number:,}: ask for a shorter one, or leave fill out",
-            "fill",
-        )
-
-
-def count_hours_of(store: Store, query: BucketQuery) -> Hours:
-    """The counts of the hours of a window, cut ones as far as it covers them."""
-    found = Hours()
-    for day in days_of(store, query):
-        found.add(day)
-    clip(store, query, found)
-    return found
-
-
-def clip(store: Store, query: BucketQuery, found: Hours) -> None:
-    """Have the hours that the window cuts counted from the raw events; forget those outside it."""
-    parts = split(query.window)
-    pieces = []
-    for piece in parts.clipped:
-        hour = floor_hour(piece.start)
-        # An hour whose counter is zero has no events: events and counters are never apart.
-        if found.counts.get(hour):
-            pieces.append(piece)
-    busy = [found.counts[floor_hour(piece.start)] for piece in pieces]
-    found.keep(parts.whole)
-    for piece, counts in zip(pieces, count_raw(store, query, pieces, busy), strict=True):
-        found.put(floor_hour(piece.start), counts)
-
-
-def days_of(store: Store, query: BucketQuery) -> Iterator[DayCounts]:
-    """The counters of the days that the window touches, hours outside it included."""
-    window = query.window
-    if window.start == window.end:
-        return
-    by_type = query.is_grouped or bool(query.event_types)
-    first, last = day_of(window.start), day_of(window.end - _MICROSECOND)
-    for day in store.day_counts(query.customer_id, first, last, by_type=by_type):
-        if not query.event_types or day.event_type in query.event_types:
-            yield day
-
-
-def count_raw(
-    store: Store, query: BucketQuery, pieces: Sequence[Window], busy: Sequence[int]
-) -> list[Mapping[str | None, int]]:
-    """
-    Count pieces of hours from the stored events, all at the same time.
-
-    Args:
-        busy: About how many events each piece's hour has.
-
-    Returns:
-        Counts by event type where types matter, else under None.
-    """
-    cuts: list[Window] = []
-    owners: list[int] = []
-    for place, (piece, count) in enumerate(zip(pieces, busy, strict=True)):
-        parts = slices(piece, min(_MAX_SLICES, 1 + count // _EVENTS_PER_SLICE))
-        cuts += parts
-        owners += [place] * len(parts)
-    totals: list[Counter[str | None]] = [Counter() for _ in pieces]
-    found: Sequence[Mapping[str | None, int]] = []
-    if query.is_grouped or query.event_types:
-        found = store.count_events_by_type(query.customer_id, cuts) if cuts else []
-    elif cuts:
-        numbers = store.count_events(query.customer_id, cuts)
-        found = [{None: number} for number in numbers]
-    for owner, counts in zip(owners, found, strict=True):
-        for event_type, count in counts.items():
-            if not query.event_types or event_type in query.event_types:
-                totals[owner][event_type] += count
-    return list(totals)
+    def add(self, hours: Hours) -> None:
+        self.total += sum(hours.counts.values())
+        at = hours.last_ingested_at
+        if at is not None and (self.last_ingested_at is None or at > self.last_ingested_at):
+            self.last_ingested_at = at
 
 
 @dataclass(slots=True)
 class Hours:
     """
-    What is known of some hours: their counts, by event type where counters of types were added,
-    and when any of the counters last changed. Hours without events may be absent.
+    Counts of some hours, ascending, and by event type if the counters of types were read.
+
+    `last_ingested_at` is when a counter of their days last changed. Hours without events may be
+    absent.
     """
 
     counts: dict[datetime, int] = field(default_factory=dict)
@@ -193,20 +87,214 @@ class Hours:
             if day.event_type is not None:
                 self.by_type.setdefault(start, {})[day.event_type] = count
 
-    def keep(self, window: Window) -> None:
-        """Forget the hours outside a window of whole hours."""
-        if not self.counts or window.start <= min(self.counts) <= max(self.counts) < window.end:
-            return
-        outside = [hour for hour in self.counts if not window.start <= hour < window.end]
-        for hour in outside:
-            del self.counts[hour]
-            self.by_type.pop(hour, None)
+    def with_events(self) -> list[datetime]:
+        return sorted(hour for hour, count in self.counts.items() if count)
 
-    def put(self, hour: datetime, counts: Mapping[str | None, int]) -> None:
-        """Set the counts of one hour."""
-        self.counts[hour] = sum(counts.values())
-        types = sorted((kind, count) for kind, count in counts.items() if kind is not None)
-        self.by_type[hour] = dict(types)
+
+# --- pages and whole ranges -----------------------------------------------------------------------
+
+
+def total(store: Store, customer_id: str, window: Window) -> int:
+    """Count a customer's events in a range."""
+    return read_totals(store, BucketQuery(customer_id, window)).total
+
+
+def buckets(store: Store, query: BucketQuery) -> BucketPage:
+    """
+    One page of a customer's events by UTC hour.
+
+    The cost follows the days read, not the events held. The first page reads the whole range,
+    because it tells the total; a later page reads from its first bucket to its last, if `query`
+    has the totals of the first.
+
+    Raises:
+        InvalidWindow: `fill=zero` asks for too many hours, or the page starts outside the range.
+        StoreUnavailable: The store did not answer in time.
+    """
+    check_filled(query)
+    window, start = query.window, query.from_start
+    if start is not None and (start != floor_hour(start) or not _touches(window, start)):
+        raise InvalidWindow(INVALID_CURSOR, "cursor")
+    running = RunningTotals()
+    rows = _buckets(store, query, running)
+    page = list(islice(rows, query.limit + 1))
+    totals = query.totals
+    if totals is None and start is None:
+        deque(rows, maxlen=0)  # read on: the total is of the whole range
+        totals = RangeTotals(running.total, running.last_ingested_at)
+    elif totals is None:
+        totals = read_totals(store, query)
+    return BucketPage(
+        customer_id=query.customer_id,
+        window=window,
+        total=totals.total,
+        last_ingested_at=totals.last_ingested_at,
+        buckets=tuple(page[: query.limit]),
+        next_start=page[query.limit].start if len(page) > query.limit else None,
+    )
+
+
+def all_buckets(store: Store, query: BucketQuery) -> Iterator[BucketCount]:
+    """
+    All of a customer's events by UTC hour. Memory stays flat however long the range is.
+
+    The counters are read once, during the iteration: an hour has its count of that moment.
+
+    Raises:
+        InvalidWindow: At once, if `fill=zero` asks for too many hours.
+        StoreUnavailable: At any moment, if the store does not answer in time.
+    """
+    check_filled(query)
+    return _buckets(store, query, RunningTotals())
+
+
+def _buckets(store: Store, query: BucketQuery, totals: RunningTotals) -> Iterator[BucketCount]:
+    partial = clipped_hours(query.window)
+    rows = (
+        BucketCount(
+            hour,
+            hours.counts[hour],
+            hour in partial,
+            hours.by_type.get(hour, {}) if query.is_grouped else None,
+        )
+        for hours in read_hours(store, query, totals)
+        for hour in hours.with_events()
+    )
+    if not query.is_filled:
+        return rows
+    counts: dict[str, int] | None = {} if query.is_grouped else None
+    return fill(
+        hours_of(rest_of(query)),
+        rows,
+        lambda row: row.start,
+        lambda hour: BucketCount(hour, 0, hour in partial, counts),
+    )
+
+
+def fill(
+    slots: Iterable[Slot],
+    rows: Iterator[Row],
+    slot_of: Callable[[Row], Slot],
+    empty: Callable[[Slot], Row],
+) -> Iterator[Row]:
+    """A row for each slot: the next of `rows` if it is of this slot, else an empty one."""
+    row = next(rows, None)
+    for slot in slots:
+        if row is not None and slot_of(row) == slot:
+            yield row
+            row = next(rows, None)
+        else:
+            yield empty(slot)
+
+
+def check_filled(query: BucketQuery) -> None:
+    """Raises `InvalidWindow` if `fill=zero` asks for too many hours."""
+    number = count_hours(query.window) if query.is_filled else 0
+    if number > MAX_FILLED_HOURS:
+        raise InvalidWindow(
+            f"fill=zero gives at most {MAX_FILLED_HOURS:,} hours, and this range has {number:,}: "
+            "shorten the range or omit fill",
+            "fill",
+        )
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def rest_of(query: BucketQuery) -> Window:
+    """The range from the first bucket of the page on."""
+    start, end = query.window.start, query.window.end
+    return Window(start if query.from_start is None else max(start, query.from_start), end)
+
+
+def clipped_hours(window: Window) -> set[datetime]:
+    """Starts of the at most two hours that a range contains only partly."""
+    return {floor_hour(piece.start) for piece in split(window).clipped}
+
+
+def read_totals(store: Store, query: BucketQuery) -> RangeTotals:
+    """Total and last change of a whole range, whichever page is asked for."""
+    running = RunningTotals()
+    deque(read_hours(store, replace(query, from_start=None), running), maxlen=0)
+    return RangeTotals(running.total, running.last_ingested_at)
+
+
+def read_hours(store: Store, query: BucketQuery, totals: RunningTotals) -> Iterator[Hours]:
+    """
+    The hours of a range from the page's first bucket on, a few hundred days at a time.
+
+    Every answer about counts is made from this. Hours at the ends of the range are counted as far
+    as the range covers them.
+
+    Args:
+        totals: Each group of hours is added when it is read.
+    """
+    window = rest_of(query)
+    if window.start == window.end:
+        return
+    by_type = query.is_grouped or bool(query.event_types)
+    first, last = day_of(window.start), day_of(window.end - _MICROSECOND)
+    hours, items, day = Hours(), 0, ""
+    for counts in store.day_counts(query.customer_id, first, last, by_type=by_type):
+        if query.event_types and counts.event_type not in query.event_types:
+            continue
+        if items >= _ITEMS_AT_A_TIME and counts.day != day:
+            yield _settle(store, query, hours, totals)
+            hours, items = Hours(), 0
+        hours.add(counts)
+        items, day = items + 1, counts.day
+    yield _settle(store, query, hours, totals)
+
+
+def _settle(store: Store, query: BucketQuery, hours: Hours, totals: RunningTotals) -> Hours:
+    """Count clipped hours from the stored events, and forget hours outside the range."""
+    parts = split(rest_of(query))
+    # An hour whose counter is zero has no events: events and counters always agree.
+    clipped = [piece for piece in parts.clipped if hours.counts.get(floor_hour(piece.start))]
+    busy = [hours.counts[floor_hour(piece.start)] for piece in clipped]
+    for hour in list(hours.counts):
+        if not parts.whole.start <= hour < parts.whole.end:
+            del hours.counts[hour]
+            hours.by_type.pop(hour, None)
+    for piece, counts in zip(clipped, count_raw(store, query, clipped, busy), strict=True):
+        hour = floor_hour(piece.start)
+        hours.counts[hour] = sum(counts.values())
+        hours.by_type[hour] = dict(
+            sorted((name, count) for name, count in counts.items() if name is not None)
+        )
+    totals.add(hours)
+    return hours
+
+
+def count_raw(
+    store: Store, query: BucketQuery, pieces: Sequence[Window], busy: Sequence[int]
+) -> list[Mapping[str | None, int]]:
+    """
+    Count parts of hours from the stored events, all at the same time.
+
+    Args:
+        busy: About how many events the hour of each part has.
+
+    Returns:
+        Counts by event type if `query` needs types, else under the key None.
+    """
+    cuts: list[Window] = []
+    owners: list[int] = []
+    for index, (piece, count) in enumerate(zip(pieces, busy, strict=True)):
+        parts = slices(piece, min(_MAX_SLICES, 1 + count // _EVENTS_PER_SLICE))
+        cuts += parts
+        owners += [index] * len(parts)
+    totals: list[Counter[str | None]] = [Counter() for _ in pieces]
+    results: Sequence[Mapping[str | None, int]] = []
+    if query.is_grouped or query.event_types:
+        results = store.count_events_by_type(query.customer_id, cuts) if cuts else []
+    elif cuts:
+        results = [{None: number} for number in store.count_events(query.customer_id, cuts)]
+    for owner, counts in zip(owners, results, strict=True):
+        for event_type, count in counts.items():
+            if not query.event_types or event_type in query.event_types:
+                totals[owner][event_type] += count
+    return list(totals)
 
 
 def _touches(window: Window, hour: datetime) -> bool:

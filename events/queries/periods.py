@@ -1,9 +1,9 @@
-"""Counts by day, week or month of a time zone: hours rolled up, cut ones from the raw events."""
+"""Counts by day, week or month of a time zone, made from the counts by UTC hour."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -11,18 +11,33 @@ from typing import NamedTuple
 
 from events.domain.calendars import period_at
 from events.domain.calendars import periods as periods_of
-from events.domain.windows import HOUR, LATEST, floor_hour, split
+from events.domain.windows import HOUR, LATEST
 from events.errors import InvalidWindow
-from events.models import BucketQuery, Calendar, PeriodCount, PeriodPage, Window
-from events.queries.buckets import MAX_FILLED_HOURS, Hours, Store, count_raw, days_of
+from events.models import BucketQuery, Calendar, PeriodCount, PeriodPage, RangeTotals, Window
+from events.queries.buckets import (
+    INVALID_CURSOR,
+    MAX_FILLED_HOURS,
+    Hours,
+    RunningTotals,
+    Store,
+    count_raw,
+    fill,
+    read_hours,
+    read_totals,
+    rest_of,
+)
 
-#: What one page counts of the raw events, where periods begin inside an hour; then it ends early.
+#: In some zones a period begins inside a UTC hour. A page that counts so many of these hours, or
+#: so many events in them, ends early.
 MOST_CUT_HOURS = 400
 MOST_CUT_EVENTS = 500_000
+#: Such hours, and about as many events in them, that are counted at the same time.
+_CUT_HOURS_AT_A_TIME = 50
+_CUT_EVENTS_AT_A_TIME = 50_000
 
 
 class Part(NamedTuple):
-    """What one period and the window have of an hour; `cut` None is the whole of it."""
+    """The part of an hour that lies in one period; `cut` None is all of the hour."""
 
     period: Window
     hour: datetime
@@ -30,174 +45,213 @@ class Part(NamedTuple):
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts by period, ascending, and by hour where that was counted from the raw events."""
+class _Page:
+    """What one page may still count of the stored events, and where it ended if that was all."""
 
-    periods: list[PeriodCount] = field(default_factory=list)
-    raw_hours: Counter[datetime] = field(default_factory=Counter)
+    cut_hours: int = field(default_factory=lambda: MOST_CUT_HOURS)
+    cut_events: int = field(default_factory=lambda: MOST_CUT_EVENTS)
+    next_start: datetime | None = None
+
+    def is_spent(self) -> bool:
+        return self.cut_hours <= 0 or self.cut_events <= 0
 
 
 def periods(store: Store, query: BucketQuery, calendar: Calendar) -> PeriodPage:
     """
-    A customer's events by day, week or month.
+    One page of a customer's events by day, week or month.
 
-    Whole hours come from the counters. An hour in which a period begins, which only happens in
-    zones whose offset is no whole hour, is counted from the raw events, part by part, where it has
-    any; a page with many of those ends early.
+    Whole hours come from the counters. An hour in which a period begins is counted from the stored
+    events, part by part; a page with many of those ends early. The reads are as for
+    `buckets.buckets`.
 
     Raises:
-        InvalidWindow: More than `MAX_FILLED_HOURS` periods are to be filled, or the page starts
-            where no period of the window does.
+        InvalidWindow: `fill=zero` asks for too many periods, or the page does not start where a
+            period of the range does.
         StoreUnavailable: The store did not answer in time.
     """
-    window = query.window
     check_filled(query, calendar)
-    if query.from_start is not None and not _begins(calendar, window, query.from_start):
-        raise InvalidWindow("is no window of this range: use `next` as it was given", "cursor")
-    found = Hours()
-    for day in days_of(store, query):
-        found.add(day)
-    parts = list(parts_of(calendar, window, found))
-    asked: Iterable[Window]
-    if query.is_filled:
-        asked = periods_of(calendar, window)
-    else:
-        asked = {part.period.start: part.period for part in parts}.values()
-    page, end = _page(query, asked, parts, found)
-
-    edges = {floor_hour(piece.start) for piece in split(window).clipped}
-    # The hours at the ends too, whichever page this is: the total needs them.
-    chosen = [part for part in parts if part.period.start in page or part.hour in edges]
-    counted = tally(store, query, chosen, found)
-    by_start = {each.period.start: each for each in counted.periods}
-    rows = []
-    for start, period in page.items():
-        row = by_start.get(start) or empty(query, period)
-        if row.count or query.is_filled:
-            rows.append(row)
-    total = sum({part.hour: found.counts[part.hour] for part in parts}.values())
-    # What was counted from the raw events counts, so that one page sums to the total, also while
-    # events arrive. Hours with a part on another page keep their counter.
-    elsewhere: set[datetime] = set()
-    if len(chosen) < len(parts):
-        elsewhere = {hour for _, hour, cut in set(parts).difference(chosen) if cut is not None}
-    for hour, count in counted.raw_hours.items():
-        if hour not in elsewhere:
-            total += count - found.counts[hour]
+    if query.from_start is not None and not _begins(calendar, query.window, query.from_start):
+        raise InvalidWindow(INVALID_CURSOR, "cursor")
+    running, page = RunningTotals(), _Page()
+    hours = read_hours(store, query, running)
+    rows: list[PeriodCount] = []
+    for row in _filled(query, calendar, _periods(store, query, calendar, hours, running, page)):
+        if len(rows) == query.limit or row.period.start == page.next_start:
+            page.next_start = row.period.start
+            break
+        rows.append(row)
+    totals = query.totals
+    if totals is None and query.from_start is None:
+        for _ in hours:  # read on: the total is of the whole range
+            pass
+        totals = RangeTotals(running.total, running.last_ingested_at)
+    elif totals is None:
+        totals = read_totals(store, query)
     return PeriodPage(
         customer_id=query.customer_id,
-        window=window,
+        window=query.window,
         calendar=calendar,
-        total=total,
-        last_ingested_at=found.last_ingested_at,
+        total=totals.total,
+        last_ingested_at=totals.last_ingested_at,
         periods=tuple(rows),
-        next_start=end,
+        next_start=page.next_start,
     )
 
 
+def all_periods(store: Store, query: BucketQuery, calendar: Calendar) -> Iterator[PeriodCount]:
+    """All of a customer's events by day, week or month; like `buckets.all_buckets`."""
+    check_filled(query, calendar)
+    running = RunningTotals()
+    hours = read_hours(store, query, running)
+    return _filled(query, calendar, _periods(store, query, calendar, hours, running, None))
+
+
 def check_filled(query: BucketQuery, calendar: Calendar) -> None:
-    """Raises `InvalidWindow` where too many periods are to be filled."""
+    """Raises `InvalidWindow` if `fill=zero` asks for too many periods."""
     if not query.is_filled:
         return
     touched = islice(periods_of(calendar, query.window), MAX_FILLED_HOURS + 1)
     if sum(1 for _ in touched) > MAX_FILLED_HOURS:
         raise InvalidWindow(
-            f"fill=zero gives at most {MAX_FILLED_HOURS:,} windows, and this range has more: ask "
-            "for a shorter one, for longer windows, or leave fill out",
+            f"fill=zero gives at most {MAX_FILLED_HOURS:,} buckets, and this range has more: "
+            "shorten the range, ask for a longer window, or omit fill",
             "fill",
         )
 
 
-def parts_of(calendar: Calendar, window: Window, found: Hours) -> Iterator[Part]:
-    """The hours with events inside a window, in the parts that periods cut them in; ascending."""
+def _filled(
+    query: BucketQuery, calendar: Calendar, rows: Iterator[PeriodCount]
+) -> Iterator[PeriodCount]:
+    if not query.is_filled:
+        return rows
+    counts: dict[str, int] | None = {} if query.is_grouped else None
+    return fill(
+        periods_of(calendar, rest_of(query)),
+        rows,
+        lambda row: row.period,
+        lambda period: PeriodCount(period, 0, _is_partial(query, period), counts),
+    )
+
+
+def _periods(
+    store: Store,
+    query: BucketQuery,
+    calendar: Calendar,
+    groups: Iterator[Hours],
+    totals: RunningTotals,
+    page: _Page | None,
+) -> Iterator[PeriodCount]:
+    """
+    The periods with events, ascending.
+
+    Args:
+        page: The periods end where its limits are reached; None has no limits.
+    """
+    growing: PeriodCount | None = None  # its last hours may be in the next batch
+    for hours in groups:
+        for batch in _batches(query, calendar, hours):
+            if page is not None and growing is not None and page.is_spent():
+                page.next_start = growing.period.start
+                return
+            for row in _tally(store, query, batch, hours, totals, page):
+                if growing is not None and growing.period == row.period:
+                    growing = _sum(growing, row)
+                    continue
+                if growing is not None and growing.count:
+                    yield growing
+                growing = row
+    if growing is not None and growing.count:
+        yield growing
+
+
+def _batches(query: BucketQuery, calendar: Calendar, hours: Hours) -> Iterator[list[Part]]:
+    """The parts of hours with events, ascending, with a limited number of cut hours at a time."""
+    window = rest_of(query)
+    most = min(_CUT_HOURS_AT_A_TIME, query.limit + 1)
+    batch: list[Part] = []
+    cut_hours = cut_events = 0
     period: Window | None = None
-    first = floor_hour(window.start)
-    for hour in sorted(hour for hour, count in found.counts.items() if count):
-        if not first <= hour < window.end:
-            continue
-        at = max(hour, window.start)
+    for hour in hours.with_events():
+        start = max(hour, window.start)
         end = window.end if LATEST - hour < HOUR else min(hour + HOUR, window.end)
+        at = start
         while at < end:
             if period is None or at >= period.end:
                 period = period_at(calendar, at)
             until = min(end, period.end)
-            yield Part(period, hour, None if until - at == HOUR else Window(at, until))
+            batch.append(
+                Part(period, hour, None if (at, until) == (start, end) else Window(at, until))
+            )
             at = until
+        if batch[-1].cut is not None:
+            cut_hours += 1
+            cut_events += hours.counts[hour]
+        if cut_hours == most or cut_events >= _CUT_EVENTS_AT_A_TIME:
+            yield batch
+            batch, cut_hours, cut_events = [], 0, 0
+    yield batch
 
 
-def tally(store: Store, query: BucketQuery, parts: Sequence[Part], found: Hours) -> Tally:
-    """What the periods of some parts have in them: counters, and raw events all counted at once."""
-    pieces = [part.cut for part in parts if part.cut is not None]
-    busy = [found.counts[part.hour] for part in parts if part.cut is not None]
-    raw = iter(count_raw(store, query, pieces, busy))
-    result = Tally()
-    # By their starts: a window's own hash takes longer than all else here.
-    periods: dict[datetime, Window] = {}
-    counts: dict[datetime, int] = defaultdict(int)
-    by_type: dict[datetime, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+def _tally(
+    store: Store,
+    query: BucketQuery,
+    parts: list[Part],
+    hours: Hours,
+    totals: RunningTotals,
+    page: _Page | None,
+) -> list[PeriodCount]:
+    """Sum parts by period. Cut hours are counted from the stored events, all at the same time."""
+    cuts = [(part.hour, part.cut) for part in parts if part.cut is not None]
+    busy = {hour: hours.counts[hour] for hour, _ in cuts}
+    results = count_raw(store, query, [cut for _, cut in cuts], [busy[hour] for hour, _ in cuts])
+    # In the total, the stored events replace the counters of these hours, so that the periods sum
+    # to the total also while events arrive.
+    totals.total += sum(sum(counts.values()) for counts in results) - sum(busy.values())
+    if page is not None:
+        page.cut_hours -= len(busy)
+        page.cut_events -= sum(busy.values())
+    raw = iter(results)
+    # By their starts: hashing a range takes longer than all else here.
+    counts: dict[datetime, int] = {}
+    by_type: dict[datetime, Counter[str]] = {}
+    spans: dict[datetime, Window] = {}
     for period, hour, cut in parts:
         start = period.start
-        periods[start] = period
+        spans[start] = period
         of_part: Mapping[str | None, int] | Mapping[str, int]
         if cut is None:
-            counts[start] += found.counts[hour]
-            of_part = found.by_type.get(hour, {})
+            number = hours.counts[hour]
+            of_part = hours.by_type.get(hour, {})
         else:
             of_part = next(raw)
             number = sum(of_part.values())
-            counts[start] += number
-            result.raw_hours[hour] += number
+        counts[start] = counts.get(start, 0) + number
         if query.is_grouped:
-            of_period = by_type[start]
-            for kind, number in of_part.items():
-                if kind is not None and number:
-                    of_period[kind] += number
-    result.periods = [
+            by_type.setdefault(start, Counter()).update(
+                {name: number for name, number in of_part.items() if name is not None and number}
+            )
+    return [
         PeriodCount(
-            periods[start],
+            spans[start],
             count,
-            is_cut(query.window, periods[start]),
+            _is_partial(query, spans[start]),
             dict(sorted(by_type[start].items())) if query.is_grouped else None,
         )
         for start, count in counts.items()
     ]
-    return result
 
 
-def empty(query: BucketQuery, period: Window) -> PeriodCount:
-    return PeriodCount(period, 0, is_cut(query.window, period), {} if query.is_grouped else None)
+def _sum(one: PeriodCount, other: PeriodCount) -> PeriodCount:
+    counts = None
+    if one.counts is not None and other.counts is not None:
+        counts = dict(sorted((Counter(one.counts) + Counter(other.counts)).items()))
+    return one._replace(count=one.count + other.count, counts=counts)
 
 
-def is_cut(window: Window, period: Window) -> bool:
-    """Whether a period has instants outside a window."""
-    return period.start < window.start or window.end < period.end
+def _is_partial(query: BucketQuery, period: Window) -> bool:
+    return period.start < query.window.start or query.window.end < period.end
 
 
 def _begins(calendar: Calendar, window: Window, start: datetime) -> bool:
     period = period_at(calendar, start)
     return period.start == start and window.start < period.end and start < window.end
-
-
-def _page(
-    query: BucketQuery, asked: Iterable[Window], parts: Sequence[Part], found: Hours
-) -> tuple[dict[datetime, Window], datetime | None]:
-    """The periods of the page asked for by their starts, and the start of the first one after."""
-    cut: dict[datetime, set[datetime]] = defaultdict(set)
-    for part in parts:
-        if part.cut is not None:
-            cut[part.period.start].add(part.hour)
-    page: dict[datetime, Window] = {}
-    hours: set[datetime] = set()
-    events = 0
-    for period in asked:
-        start = period.start
-        if query.from_start is not None and start < query.from_start:
-            continue
-        is_costly = len(hours) >= MOST_CUT_HOURS or events >= MOST_CUT_EVENTS
-        if len(page) == query.limit or (is_costly and start in cut):
-            return page, start
-        page[start] = period
-        if start in cut:
-            events += sum(found.counts[hour] for hour in cut[start] - hours)
-            hours |= cut[start]
-    return page, None

@@ -1,4 +1,4 @@
-"""What there is of a customer: from the counters, and two looks at the raw events."""
+"""One customer at a glance: from the counters, and the stored events of two hours."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
-from events.domain.windows import HOUR, LATEST, floor_hour, split
+from events.domain.windows import HOUR, LATEST
 from events.models import BucketCount, BucketQuery, Window
-from events.queries import buckets as counting
-from events.queries import lookup
+from events.queries import buckets, lookup
 
-#: Voided events looked through for the first or last one that counts.
+#: Voided events that are skipped to find the first or last event that counts.
 MOST_LOOKED_AT = 10_000
-_AT_A_TIME = 100
+_PAGE_SIZE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """
-    A customer's events in a window.
+    A customer's events in a range.
 
     `by_type` sums to `total`. `first_event_at` and `last_event_at` leave voided events out.
-    `busiest` is the hour with the most events (the first of several); None without events.
+    `busiest` is the hour with the most events (the first of equal ones); None without events.
     """
 
     customer_id: str
@@ -38,54 +37,54 @@ class Summary:
     last_ingested_at: datetime | None
 
 
-class Store(counting.Store, lookup.Store, Protocol):
-    """What a summary needs of a database. Every read is strongly consistent."""
+class Store(buckets.Store, lookup.Store, Protocol):
+    """The reads that a summary needs. Every read is strongly consistent."""
 
 
 def summary(store: Store, customer_id: str, window: Window) -> Summary:
     """
-    What there is of a customer in a window.
+    Total, counts by type, busiest hour, first and last event of a customer in a range.
 
-    The counters name the first and the last hour that has any, so that only those are looked into.
-    More than `MOST_LOOKED_AT` voided events there leave the first or last event unsaid.
+    The counters name the first and the last hour with events; only these are looked into. If more
+    than `MOST_LOOKED_AT` voided events come before the first event, or after the last, it is None.
     """
-    found = counting.count_hours_of(store, BucketQuery(customer_id, window, is_grouped=True))
-    hours = sorted(hour for hour, count in found.counts.items() if count)
+    totals = buckets.RunningTotals()
     by_type: Counter[str] = Counter()
-    for hour in hours:
-        by_type.update(found.by_type.get(hour, {}))
-    busiest = None
-    if hours:
-        cut = {floor_hour(piece.start) for piece in split(window).clipped}
-        most = max(hours, key=lambda hour: found.counts[hour])  # of equal ones the first
-        busiest = BucketCount(most, found.counts[most], most in cut)
+    first = last = busiest = None
+    partial = buckets.clipped_hours(window)
+    query = BucketQuery(customer_id, window, is_grouped=True)
+    for hours in buckets.read_hours(store, query, totals):
+        for hour in hours.with_events():
+            first, last = first or hour, hour
+            by_type.update(hours.by_type[hour])
+            count = hours.counts[hour]
+            if busiest is None or count > busiest.count:  # the first of equal hours
+                busiest = BucketCount(hour, count, hour in partial)
     return Summary(
         customer_id=customer_id,
         window=window,
-        total=by_type.total(),
+        total=totals.total,
         by_type=dict(sorted(by_type.items())),
-        first_event_at=_edge(store, customer_id, window, hours[0], is_last=False)
-        if hours
-        else None,
-        last_event_at=_edge(store, customer_id, window, hours[-1], is_last=True) if hours else None,
+        first_event_at=first and _edge(store, customer_id, window, first, is_last=False),
+        last_event_at=last and _edge(store, customer_id, window, last, is_last=True),
         busiest=busiest,
-        last_ingested_at=found.last_ingested_at,
+        last_ingested_at=totals.last_ingested_at,
     )
 
 
 def _edge(
     store: Store, customer_id: str, window: Window, hour: datetime, *, is_last: bool
 ) -> datetime | None:
-    """When the first or last event that counts of an hour happened."""
+    """Timestamp of the first or last event of an hour that is not voided."""
     end = LATEST if LATEST - hour < HOUR else hour + HOUR
-    stored = store.stored_events(
+    stored_events = store.stored_events(
         customer_id,
         Window(max(hour, window.start), min(end, window.end)),
         after=None,
         is_newest_first=is_last,
-        page_size=_AT_A_TIME,
+        page_size=_PAGE_SIZE,
     )
-    for _, each in islice(stored, MOST_LOOKED_AT):
-        if each.voided_at is None:
-            return each.event.timestamp
+    for _, stored in islice(stored_events, MOST_LOOKED_AT):
+        if stored.voided_at is None:
+            return stored.event.timestamp
     return None

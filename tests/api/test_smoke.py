@@ -102,6 +102,7 @@ def test_changes(api: Api) -> None:
     # A change is listed only some time after the write: the cursor finds it later.
     assert (page["changes"], page["has_more"]) == ([], False)
     assert api.get(f"/events/changes?since={page['next']}").status_code == 200
+    assert api.get("/events/changes?since=2021-01-01").status_code == 410
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/", "/openapi.json"])

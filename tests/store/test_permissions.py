@@ -23,7 +23,7 @@ from events.domain.windows import LATEST
 from events.models import ChangeCursor
 from events.service import EventService
 from ingest_events_from_file import main as ingest
-from tests.api.test_api import serving
+from tests.support.api import serving
 from tests.support.database import Database
 from tests.support.factories import HOUR, HOUR_ZERO, event, many_events, time_text
 from tests.support.fakekeys import a_key

@@ -209,3 +209,8 @@ STORE_DOWN: Json = {
     "detail": "the store did not answer in time: send the same request again, that is safe",
     "errors": [],
 }
+
+NOT_AN_INSTANT = "is not an ISO 8601 date and time like 2021-03-01T00:00:00Z"
+NOT_A_NUMBER = "is not a whole number"
+INVALID_CURSOR = "invalid cursor: pass the previous page's `next` unchanged"
+UNKNOWN_PARAMETER = "unknown query parameter"

@@ -123,15 +123,6 @@ def test_a_parameter_says_its_bounds_and_is_never_null(document: Json) -> None:
             if schema["type"] == "integer":
                 assert schema["minimum"] == 1, where
                 assert schema["maximum"] in (1_000, 10_000), where
-            elif parameter["name"] in (
-                "customer_id",
-                "start",
-                "end",
-                "cursor",
-                "since",
-                "timezone",
-            ):
-                assert schema["pattern"], where
 
 
 def test_the_parameters_are_those_that_there_are(document: Json) -> None:

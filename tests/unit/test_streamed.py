@@ -43,5 +43,5 @@ def test_an_answer_whose_store_fails_has_no_end_and_the_log_says_why(
 
     assert sent(pieces()) == [(b"a", True)]
     (record,) = (each for each in caplog.records if each.levelno == logging.ERROR)
-    assert record.getMessage() == "an answer was cut off: StoreUnavailable: it is gone"
+    assert record.getMessage() == "answer cut off: StoreUnavailable: it is gone"
     assert record.exc_info is None

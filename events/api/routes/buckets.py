@@ -1,8 +1,7 @@
-"""Counts of one customer by UTC hour, or by day, week or month of a zone."""
+"""GET .../buckets: one customer's counts by UTC hour, or by day, week or month of a zone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain
@@ -11,11 +10,17 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
-from events.api.media import MEDIA_TYPES, preferred
+from events.api.dependencies import ServiceDep, SettingsDep
 from events.api.openapi import responses
-from events.api.parameters import BucketParameters, CustomerId, Service, encode_cursor
+from events.api.parameters import BucketParameters, CustomerId, encode_bucket_cursor
 from events.api.problems import InvalidRequest
-from events.api.responses import Streamed
+from events.api.responses import (
+    MEDIA_TYPES,
+    WINDOWED_HEADER,
+    Streamed,
+    preferred,
+    windowed_headers,
+)
 from events.api.schemas import (
     Bucket,
     Buckets,
@@ -25,9 +30,7 @@ from events.api.schemas import (
     WindowedBuckets,
 )
 from events.api.security import REFUSALS, allowed
-from events.api.windowed import WINDOWED_HEADER, windowed_headers
 from events.auth.keys import Right
-from events.config import Settings
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import floor_hour, window_between
 from events.models import BucketPage, BucketQuery, Calendar, PeriodPage, Unit
@@ -36,10 +39,9 @@ from events.service import EventService
 
 router = APIRouter(tags=["counts"])
 
-#: What this route writes itself: of two models the framework would try each, which takes as long
-#: again as writing one.
+#: Answers that this route writes itself: with a union of models FastAPI would try each of them,
+#: which takes as long again as writing one.
 ANSWERS = (Buckets, WindowedBuckets, CalendarBuckets)
-_VARY = {"Vary": "Accept"}
 
 
 @router.get(
@@ -49,7 +51,7 @@ _VARY = {"Vary": "Accept"}
     response_model=None,
     responses={
         200: {
-            "description": "The counts. An unknown customer has none.",
+            "description": "The counts. An unknown customer has no buckets.",
             "headers": WINDOWED_HEADER,
             "content": {
                 "application/json": {
@@ -82,19 +84,20 @@ _VARY = {"Vary": "Accept"}
 )
 def get_buckets(
     request: Request,
-    service: Service,
+    service: ServiceDep,
+    settings: SettingsDep,
     customer_id: CustomerId,
     parameters: Annotated[BucketParameters, Query()],
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """
-    How many events a customer sent in each one-hour UTC bucket of `[start, end)`, or, with
-    `window`, in each day, week or month of `timezone`.
+    Count a customer's events in each one-hour UTC bucket of `[start, end)`, or, with `window`, in
+    each day, week or month of `timezone`.
 
-    Exact: each count is the number of distinct events stored. At most the first and the last
-    bucket are partial, where the range begins or ends inside one. The days of a zone may have 23
-    or 25 hours.
+    Each count is the number of distinct events stored. Only the first and the last bucket can be
+    partial, if the range begins or ends inside them. Days of a time zone may have 23 or 25 hours.
     """
+    cursor = parameters.cursor
     query = BucketQuery(
         customer_id=customer_id,
         window=window_between(parameters.start, parameters.end),
@@ -102,51 +105,46 @@ def get_buckets(
         is_grouped=parameters.group_by is not None,
         is_filled=parameters.fill is not None,
         limit=parameters.limit,
-        from_start=parameters.cursor,
+        from_start=None if cursor is None else cursor.start,
+        totals=None if cursor is None else cursor.totals,
     )
     calendar = _calendar(parameters)
-    settings: Settings = request.app.state.settings
-    # Lines and files have no other place for it.
-    said = windowed_headers(settings)
-    if said:
+    headers = {"Vary": "Accept", **windowed_headers(settings)}
+    if settings.events_counts == "windowed":
         _check_windowed(query, calendar)
-    form = parameters.format or preferred(accept)
-    if form == "jsonl" or form == "parquet":
-        for name in ("limit", "cursor"):
-            if name in parameters.model_fields_set:
-                raise InvalidRequest(name, f"{form} gives the whole window: leave it out")
-        return _export(service, query, calendar, form, more=said)
+    name = parameters.format or preferred(accept)
+    if name != "json":
+        headers["Content-Disposition"] = f'attachment; filename="buckets.{name}"'
+    if name == "jsonl" or name == "parquet":
+        for parameter in ("limit", "cursor"):
+            if parameter in parameters.model_fields_set:
+                raise InvalidRequest(parameter, f"omit it: {name} gives the whole range")
+        return _export(service, query, calendar, name, headers)
     page = service.buckets(query) if calendar is None else service.periods(query, calendar)
-    if form == "csv":
-        return _csv_answer(request, page, is_grouped=query.is_grouped, more=said)
+    if name == "csv":
+        return _csv_answer(request, page, headers, is_grouped=query.is_grouped)
     answer: Buckets | CalendarBuckets
     answer = _answer(page) if isinstance(page, BucketPage) else _calendar_answer(page)
     if settings.events_counts == "windowed":
         windowed = Windowed(watermark_seconds=settings.events_watermark_seconds)
         answer = WindowedBuckets(**answer.model_dump(), windowed=windowed)
-    return Response(
-        answer.model_dump_json(), headers={**_VARY, **said}, media_type="application/json"
-    )
+    return Response(answer.model_dump_json(), headers=headers, media_type="application/json")
 
 
 def _check_windowed(query: BucketQuery, calendar: Calendar | None) -> None:
-    """Counts of a stream are of whole UTC hours, and there are no events to count the rest from."""
+    """Windowed counts are of whole UTC hours; no events are stored to count parts of hours from."""
     if calendar is not None:
-        raise InvalidRequest("window", "the counts here are windowed: ask for window=hour")
+        raise InvalidRequest("window", "windowed counts are by hour: use window=hour")
     for name, at in (("start", query.window.start), ("end", query.window.end)):
         if at != floor_hour(at):
-            raise InvalidRequest(
-                name, "is not on the hour: the counts here are windowed, of whole hours"
-            )
+            raise InvalidRequest(name, "is not on the hour: windowed counts are of whole hours")
 
 
 def _calendar(parameters: BucketParameters) -> Calendar | None:
     if parameters.window != "hour":
         return Calendar(Unit(parameters.window), parameters.timezone or UTC)
     if parameters.timezone is not None:
-        raise InvalidRequest(
-            "timezone", "goes only with window=day, week or month: hours are UTC hours"
-        )
+        raise InvalidRequest("timezone", "requires window=day, week or month: hours are UTC hours")
     return None
 
 
@@ -157,13 +155,13 @@ def _answer(page: BucketPage) -> Buckets:
         end=format_timestamp(page.window.end),
         total=page.total,
         last_ingested_at=_at(page.last_ingested_at),
-        buckets=cast("list[Bucket]", [bucket_object(each) for each in page.buckets]),
-        next=_next(page.next_start),
+        buckets=cast("list[Bucket]", [bucket_object(bucket) for bucket in page.buckets]),
+        next=encode_bucket_cursor(page),
     )
 
 
 def _calendar_answer(page: PeriodPage) -> CalendarBuckets:
-    buckets = [period_object(page.calendar, each) for each in page.periods]
+    buckets = [period_object(page.calendar, period) for period in page.periods]
     return CalendarBuckets(
         customer_id=page.customer_id,
         start=format_timestamp(page.window.start),
@@ -173,7 +171,7 @@ def _calendar_answer(page: PeriodPage) -> CalendarBuckets:
         total=page.total,
         last_ingested_at=_at(page.last_ingested_at),
         buckets=cast("list[CalendarBucket]", buckets),
-        next=_next(page.next_start),
+        next=encode_bucket_cursor(page),
     )
 
 
@@ -181,22 +179,17 @@ def _at(at: datetime | None) -> str | None:
     return None if at is None else format_timestamp(at)
 
 
-def _next(start: datetime | None) -> str | None:
-    return None if start is None else encode_cursor(format_timestamp(start))
-
-
 def _csv_answer(
-    request: Request, page: BucketPage | PeriodPage, *, is_grouped: bool, more: Mapping[str, str]
+    request: Request, page: BucketPage | PeriodPage, headers: dict[str, str], *, is_grouped: bool
 ) -> Response:
-    """The page as CSV; with counts by type, one line for each type of an hour."""
+    """The page as CSV; with counts by type, one line for each type of a bucket."""
     if isinstance(page, BucketPage):
         pieces = csv_pieces(page.buckets, None, is_grouped=is_grouped)
     else:
         pieces = csv_pieces(page.periods, page.calendar, is_grouped=is_grouped)
-    headers = {**_headers("csv"), **more}
-    next_page = _next(page.next_start)
-    if next_page is not None:
-        query = request.url.include_query_params(cursor=next_page).query
+    cursor = encode_bucket_cursor(page)
+    if cursor is not None:
+        query = request.url.include_query_params(cursor=cursor).query
         headers["Link"] = f'<?{query}>; rel="next"'
     return Response(b"".join(pieces), media_type="text/csv", headers=headers)
 
@@ -205,25 +198,16 @@ def _export(
     service: EventService,
     query: BucketQuery,
     calendar: Calendar | None,
-    form: Format,
-    *,
-    more: Mapping[str, str],
+    name: Format,
+    headers: dict[str, str],
 ) -> Response:
-    """All of a window, sent while it is read: an answer that ends without its end is cut off."""
+    """The whole range, sent while it is read; if the store fails, the answer is cut off."""
     counts: Counts
     if calendar is None:
         counts = service.all_buckets(query)
     else:
         counts = service.all_periods(query, calendar)
-    pieces = encoded(form, counts, calendar, is_grouped=query.is_grouped)
-    # The first is waited for, so that a store that does not answer is a 503 and no cut-off 200.
+    pieces = encoded(name, counts, calendar, is_grouped=query.is_grouped)
+    # Wait for the first piece, so that a store that is down is a 503 and not a cut-off 200.
     first = next(pieces, b"")
-    headers = {**_headers(form), **more}
-    return Streamed(chain([first], pieces), media_type=MEDIA_TYPES[form], headers=headers)
-
-
-def _headers(form: Format) -> dict[str, str]:
-    return {
-        "Content-Disposition": f'attachment; filename="buckets.{form}"',
-        **_VARY,
-    }
+    return Streamed(chain([first], pieces), media_type=MEDIA_TYPES[name], headers=headers)

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
+from events.api.dependencies import ServiceDep
 from events.api.openapi import responses
-from events.api.parameters import Service, Since, WholeNumber, encode_change_cursor
+from events.api.parameters import Since, WholeNumber, encode_change_cursor
 from events.api.security import REFUSALS, allowed
 from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
@@ -76,7 +77,7 @@ class Changes(BaseModel):
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
-def get_changes(service: Service, parameters: Annotated[ChangeParameters, Query()]) -> Changes:
+def get_changes(service: ServiceDep, parameters: Annotated[ChangeParameters, Query()]) -> Changes:
     """
     Days of customers whose counts may have changed: by new events, late ones, voided ones, repairs.
 

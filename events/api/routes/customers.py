@@ -8,10 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
+from events.api.dependencies import ServiceDep, SettingsDep
 from events.api.openapi import responses
-from events.api.parameters import CustomerParameters, Service, SettingsOfApp, encode_cursor
+from events.api.parameters import CustomerParameters, encode_cursor
+from events.api.responses import WINDOWED_HEADER, windowed_headers
 from events.api.security import REFUSALS, allowed
-from events.api.windowed import WINDOWED_HEADER, windowed_headers
 from events.auth.keys import Right
 from events.domain.windows import EARLIEST, LATEST, window_between
 
@@ -49,8 +50,8 @@ class Customers(BaseModel):
     },
 )
 def list_customers(
-    service: Service,
-    settings: SettingsOfApp,
+    service: ServiceDep,
+    settings: SettingsDep,
     parameters: Annotated[CustomerParameters, Query()],
     response: Response,
 ) -> Customers:

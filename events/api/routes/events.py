@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
+from events.api.dependencies import ServiceDep
 from events.api.openapi import responses
 from events.api.parameters import (
     CustomerId,
     EventParameters,
-    Service,
     encode_cursor,
 )
 from events.api.security import REFUSALS, KeyRingDep, allowed
@@ -83,7 +83,7 @@ _ERRORS = (
     responses=responses(*_ERRORS),
 )
 def get_events(
-    service: Service, customer_id: CustomerId, parameters: Annotated[EventParameters, Query()]
+    service: ServiceDep, customer_id: CustomerId, parameters: Annotated[EventParameters, Query()]
 ) -> Events:
     """
     The events of a customer as they are stored, voided ones too, oldest or newest first.
@@ -127,7 +127,7 @@ def _event(stored: StoredEvent) -> EventOut:
     response_model=Erased,
     responses=responses(*_ERRORS),
 )
-def erase_customer(service: Service, key_ring: KeyRingDep, customer_id: CustomerId) -> Erased:
+def erase_customer(service: ServiceDep, key_ring: KeyRingDep, customer_id: CustomerId) -> Erased:
     """
     Erase all that is stored of a customer, step by step: events, voided ones too, counts, and in
     the end the API keys that are bound to it.

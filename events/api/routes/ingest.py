@@ -12,9 +12,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from events.api.bodies import CSV, Body, JsonBody, in_thread, media_type_of, read_body
-from events.api.dependencies import SinkDep
+from events.api.dependencies import ServiceDep, SettingsDep, SinkDep
 from events.api.openapi import responses
-from events.api.parameters import Service, SettingsOfApp
 from events.api.payloads import Parsed, parse_correction, parse_csv, parse_json
 from events.api.problems import FieldProblem, problem
 from events.api.schemas import (
@@ -108,7 +107,7 @@ def _body(model: type[BaseModel], example: dict[str, Any], **others: Any) -> dic
     },
 )
 async def post_events(
-    request: Request, sink: SinkDep, settings: SettingsOfApp, caller: CallerDep, body: Body
+    request: Request, sink: SinkDep, settings: SettingsDep, caller: CallerDep, body: Body
 ) -> Response:
     """
     Store and count events, each exactly once, with a receipt for each.
@@ -154,7 +153,7 @@ async def post_events(
     },
 )
 async def void_events(
-    request: Request, service: Service, settings: SettingsOfApp, caller: CallerDep, body: JsonBody
+    request: Request, service: ServiceDep, settings: SettingsDep, caller: CallerDep, body: JsonBody
 ) -> Response:
     """
     Take events out of the counts. An event is named by its four fields.

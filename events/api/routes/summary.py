@@ -8,8 +8,9 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Query
 
+from events.api.dependencies import ServiceDep
 from events.api.openapi import responses
-from events.api.parameters import CustomerId, RangeParameters, Service
+from events.api.parameters import CustomerId, RangeParameters
 from events.api.schemas import Bucket, CustomerSummary
 from events.api.security import REFUSALS, allowed
 from events.auth.keys import Right
@@ -32,7 +33,7 @@ router = APIRouter(tags=["counts"])
     ),
 )
 def get_summary(
-    service: Service, customer_id: CustomerId, parameters: Annotated[RangeParameters, Query()]
+    service: ServiceDep, customer_id: CustomerId, parameters: Annotated[RangeParameters, Query()]
 ) -> CustomerSummary:
     """
     Total, counts by type, first and last event and the busiest hour of a customer.
