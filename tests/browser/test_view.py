@@ -112,10 +112,10 @@ def test_the_url_holds_the_view_and_back_restores_it(tab: Tab, new_tab: Open, si
     tab.page.get_by_role("button", name="sign in").click()
     tab.page.get_by_label("Interval").select_option("week")
     tab.page.get_by_label("Compare with previous period").check()
-    expect(tab.locator("#stat-change")).to_have_text("None in the previous period")
+    expect(tab.locator("#stat-change")).to_have_text("none in the previous period")
     other = new_tab(site)
     other.page.goto(tab.page.url)
-    expect(other.locator("#stat-change")).to_have_text("None in the previous period")
+    expect(other.locator("#stat-change")).to_have_text("none in the previous period")
     expect(other.locator("#types .chip")).to_have_count(3)
     names = ("result-title", "result-range", "stat-total", "stat-mean", "types", "chart-note")
     assert [other.text(f"#{name}") for name in names] == [tab.text(f"#{name}") for name in names]

@@ -70,7 +70,7 @@ def test_the_previous_period_is_whole_bars_earlier(tab: Tab, site: Site) -> None
         first, last = (f"{text}+05:30" for text in previous)
         total = site.buckets(CUSTOMER, start=first, end=last)["total"]
         expect(tab.locator("#stat-change")).to_contain_text(
-            f"from {total} in the previous" if total else "None in the previous period"
+            f"from {total} in the previous" if total else "none in the previous period"
         )
         in_utc = [datetime.fromisoformat(text).astimezone(UTC) for text in (first, last)]
         asked = "start={:%Y-%m-%dT%H:%M:%SZ}&end={:%Y-%m-%dT%H:%M:%SZ}".format(*in_utc)

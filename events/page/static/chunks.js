@@ -1,7 +1,5 @@
 // A CSV file, plain or gzip, as chunks of whole lines that each fit into one request.
 
-import { sentence } from "./format.js";
-
 const ROWS_PER_CHUNK = 1_000;
 /** Half of what common proxies allow in a request. */
 const BYTES_PER_CHUNK = 512 * 1_024;
@@ -10,8 +8,6 @@ const MAX_LINE_BYTES = 2 * 1_024 * 1_024;
 const [NEWLINE, CARRIAGE_RETURN] = [10, 13];
 const GZIP_MAGIC = [0x1f, 0x8b, 8];
 const GZIP_HEADER_BYTES = 10;
-
-export class UnreadableFile extends Error {}
 
 /**
  * Read a file in constant memory.
@@ -40,7 +36,7 @@ export async function* readChunks(file, onBytes) {
       chunk.end = newline;
     }
     if (buffer.length - chunk.end > MAX_LINE_BYTES) {
-      throw new UnreadableFile(`This is not a CSV file: line ${chunk.line + chunk.lines} does not end.`);
+      throw new Error(`line ${chunk.line + chunk.lines} does not end, so this is not CSV`);
     }
   }
   if (chunk.rows) yield { line: chunk.line, bytes: buffer.subarray(0, chunk.end) };
@@ -108,11 +104,5 @@ function isGzipHeader(bytes) {
 /** `ReadableStream` can be iterated in some browsers only. */
 async function* blocksOf(stream) {
   const reader = stream.getReader();
-  for (;;) {
-    const { value, done } = await reader.read().catch((error) => {
-      throw new UnreadableFile(`Cannot read the file to its end: ${sentence(error.message)}`);
-    });
-    if (done) return;
-    yield value;
-  }
+  for (let block = await reader.read(); !block.done; block = await reader.read()) yield block.value;
 }

@@ -36,11 +36,11 @@ function busiestOf({ unit, bars, types, summary }) {
 }
 
 function changeText(now, before) {
-  return before ? `${format.change(now, before)} from ${format.count(before)} in the previous period` : "None in the previous period";
+  return before ? `${format.change(now, before)} from ${format.count(before)} in the previous period` : "none in the previous period";
 }
 
 function typesText(types) {
-  return types.length ? `Of ${format.plural(types.length, "event type")}` : "Of all event types";
+  return types.length ? `of ${format.plural(types.length, "event type")}` : "of all event types";
 }
 
 /** What the bars and the line of the chart mean; `interval` is the reader's choice. */

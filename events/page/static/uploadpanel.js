@@ -1,6 +1,5 @@
 // The panel of an upload: the file that was chosen or dropped, its progress, and the rejected rows.
 
-import { UnreadableFile } from "./chunks.js";
 import { byId, h, show } from "./dom.js";
 import { save, toCsv } from "./download.js";
 import { count, plural, sentence } from "./format.js";
@@ -94,6 +93,7 @@ export function makeUploadPanel({ waitForKey, onDone, choose }) {
       const onChange = (progress) => drawProgress(progress, file.size);
       drawDone(await sendFile(file, { signal: upload.signal, onChange, waitForKey }));
     } catch (error) {
+      byId("upload-title").textContent = `Adding ${fileName} ${error.name === "AbortError" ? "was stopped" : "failed"}`;
       setStatus(errorText(error, rows));
     } finally {
       upload = null;
@@ -146,8 +146,8 @@ function confirmLeaving(event) {
 }
 
 function errorText(error, rows) {
-  if (error.name === "AbortError") return `Stopped. ${SAFE_TO_REPEAT}`;
-  const text = error instanceof UnreadableFile ? error.message : `${error.title ?? "Cannot read the file"}: ${sentence(error.detail ?? error.message)}`;
-  // The service refused the first rows: nothing is stored.
-  return error.status === 400 && rows === 0 ? text : `${text} ${SAFE_TO_REPEAT}`;
+  if (error.name === "AbortError") return SAFE_TO_REPEAT;
+  if (error.status === 400 && rows === 0) return `The service refused the file: ${error.errors[0]?.detail ?? error.detail}.`;
+  const { title = "Cannot read the file", detail = error.message } = error;
+  return `${title}: ${sentence(detail)} ${SAFE_TO_REPEAT}`;
 }
