@@ -86,7 +86,7 @@ def parse_csv(text: bytes, max_events: int) -> Parsed:
     if text.startswith(_GZIP):  # the reader of files would unzip it, without a limit
         raise InvalidRequest("body", "is gzip: send the header Content-Encoding: gzip")
     parsed = Parsed([], [], [], set())
-    source = LineInput("the CSV", io.BytesIO(text), is_ours=True, block_bytes=BLOCK_BYTES)
+    source = LineInput("the CSV", io.BytesIO(text), is_owned=True, block_bytes=BLOCK_BYTES)
     try:
         for index, record in enumerate(read_records(source)):
             if index == max_events:

@@ -1,4 +1,4 @@
-"""Lines of CSV to numbered events and rejections."""
+"""Parse CSV lines into events and rejections, each with its line number."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from events.errors import InvalidEvent, InvalidInput
 from events.ingest.source import LONGEST_LINE_BYTES, START_BYTES, LineInput, LongLine, why_too_long
 from events.models import Event
 
-#: Of a rejected row, in characters.
+#: Characters of a rejected row that are kept.
 LONGEST_ROW_SHOWN = 1_000
 
 _WELL_QUOTED = re.compile(r'(?:"(?:[^"]|"")*"|[^",]*)(?:,(?:"(?:[^"]|"")*"|[^",]*))*')
 _BLANK_LINES = re.compile(rb"(?:\r?\n)*")
-_WHY_NO_CSV = {
+_CSV_ERRORS = {
     "unexpected end of data": "opens a quote that does not close on the same line",
     "',' expected after '\"'": "has text after a closing quote: double a quote inside quotes",
 }
@@ -27,11 +27,11 @@ _WHY_NO_CSV = {
 
 class Rejection(NamedTuple):
     """
-    One line that is no event.
+    A line that is not a valid event.
 
-    `line` counts physical lines from 1, header and blank lines included. `row` is the raw line
-    without its end, at most 1,000 characters; bytes that are no UTF-8 stand there as `\\xff`, so
-    that it can always be written as UTF-8.
+    `line` counts physical lines from 1, including the header and blank lines. `row` is the raw
+    line without its line end, at most 1,000 characters; bytes that are not UTF-8 are escaped as
+    `\\xff`.
     """
 
     line: int
@@ -39,7 +39,7 @@ class Rejection(NamedTuple):
     row: str
 
 
-#: A physical line's number, from 1, and its event.
+#: The number of a physical line, from 1, and its event.
 Numbered = tuple[int, Event]
 
 
@@ -47,18 +47,18 @@ def read_records(
     source: LineInput, *, assume_zone: tzinfo | None = None, is_lenient: bool = False
 ) -> Iterator[Numbered | Rejection]:
     """
-    Every line of a CSV file that is neither blank nor the header, in order, each exactly once.
+    Yield an event or a rejection for each line of a CSV file, except blank lines and the header.
 
-    A row is one line: no valid field can hold a line break, so a quote that is left open
-    costs its own line and no other.
+    A row is one physical line: no valid field contains a line break, so an unclosed quote costs
+    its own line and no other.
 
     Args:
-        assume_zone: As for `parse_timestamp`.
-        is_lenient: As for `parse_timestamp`.
+        assume_zone: See `parse_timestamp`.
+        is_lenient: See `parse_timestamp`.
 
     Raises:
-        InvalidInput: The input is no CSV of events (other format, wrong columns), or reading
-            stopped before its end; all lines complete by then have been given.
+        InvalidInput: The input is not a CSV file of events (another format, other columns), or
+            reading stopped before its end; by then all complete lines have been yielded.
     """
     parse: RowParser | None = None
     for line, part in source.parts():
@@ -86,16 +86,16 @@ def read_records(
 
 
 def _header(name: str, line: int, first: bytes) -> list[str] | None:
-    """The first row if it names columns; None if it is an event, or no row at all."""
+    """The first row if it is a header; otherwise None."""
     raw = first.rstrip(b"\r\n")
     try:
         row = _row(raw)
-    except InvalidEvent:  # a rejection like any other: `_records` comes to the line again
+    except InvalidEvent:  # `_records` will reject the line
         if len(raw) > LONGEST_LINE_BYTES:
             return None
         row = []
     if is_header(row):
-        # An event may have an id that is the name of a column; a header has no timestamp.
+        # The ids of an event may be names of columns; but a header has no timestamp.
         return None if _is_event(row) else row
     if len(row) < 2:
         text = _shown(raw).replace('"', "")
@@ -109,7 +109,7 @@ def _header(name: str, line: int, first: bytes) -> list[str] | None:
 
 
 def _records(line: int, block: bytes, parse: RowParser) -> Iterator[Numbered | Rejection]:
-    """The records of whole lines, of which the first has the number `line`."""
+    """Records of a block of whole lines; `line` is the number of the first."""
     ordinary = _ordinary_rows(block)
     if ordinary is None:
         yield from _records_by_line(line, block, parse)
@@ -128,23 +128,23 @@ def _records(line: int, block: bytes, parse: RowParser) -> Iterator[Numbered | R
 
 
 def _ordinary_rows(block: bytes) -> tuple[list[str], Iterable[list[str]]] | None:
-    """The lines of a block and the row of each; None if a line needs a look of its own."""
+    """The lines of a block and their rows, fast; None if a line must be examined alone."""
     text = block.decode("utf-8", "surrogateescape")
     if "\r" in text:
         text = text.replace("\r\n", "\n")
         if "\r" in text:
             return None
     lines = text.split("\n")
-    lines.pop()  # what follows the last line end
+    lines.pop()  # the empty text after the last line end
     if max(map(len, lines)) > LONGEST_LINE_BYTES // 4:  # characters, of at most four bytes
         return None
     if '"' not in text:
-        return lines, map(str.split, lines, repeat(","))  # as csv would, three times as fast
+        return lines, map(str.split, lines, repeat(","))  # same as csv, three times as fast
     try:
         rows = list(csv.reader(lines, strict=True))
-    except csv.Error:  # read again line by line, where it is one line's rejection
+    except csv.Error:  # line by line, only the bad line is rejected
         return None
-    # A row takes one line or more: as many rows as lines means that each took one.
+    # A row has one line or more, so as many rows as lines means one line each.
     is_ordinary = len(rows) == len(lines) and all(map(_is_well_quoted, lines))
     return (lines, rows) if is_ordinary else None
 
@@ -167,12 +167,12 @@ def _row(raw: bytes) -> list[str]:
     if len(raw) > LONGEST_LINE_BYTES:
         raise InvalidEvent(None, why_too_long(len(raw), raw[:START_BYTES]))
     if b"\r" in raw:
-        raise InvalidEvent(None, "has a carriage return (\\r) inside: end lines by \\n or \\r\\n")
+        raise InvalidEvent(None, "has a carriage return (\\r) inside: end lines with \\n or \\r\\n")
     text = raw.decode("utf-8", "surrogateescape")
     try:
         (row,) = csv.reader([text], strict=True)
     except csv.Error as exc:
-        raise InvalidEvent(None, _WHY_NO_CSV.get(str(exc), f"is no CSV: {exc}")) from exc
+        raise InvalidEvent(None, _CSV_ERRORS.get(str(exc), f"invalid CSV: {exc}")) from exc
     if not _is_well_quoted(text):
         raise InvalidEvent(
             None, "has a quote in a cell that is not quoted: quote the cell and double the quote"
@@ -182,10 +182,10 @@ def _row(raw: bytes) -> list[str]:
 
 def _is_well_quoted(line: str) -> bool:
     """
-    Whether quotes stand only around cells or doubled inside them (RFC 4180, section 2, rule 5).
+    Whether quotes are only around cells, or doubled inside them (RFC 4180, section 2, rule 5).
 
-    The csv module keeps other quotes as they are. The rest of a field with a line break ends in
-    one, and would be taken for a row that nobody sent.
+    The csv module accepts other quotes. The second half of a field that contains a line break
+    ends with such a quote, and would become a row that nobody sent.
     """
     return '"' not in line or _WELL_QUOTED.fullmatch(line) is not None
 
@@ -199,6 +199,6 @@ def _is_event(row: Sequence[str]) -> bool:
 
 
 def _shown(raw: bytes) -> str:
-    # No character has more than four bytes.
+    # UTF-8 has at most four bytes per character.
     text = raw[: 4 * LONGEST_ROW_SHOWN].decode("utf-8", "backslashreplace")
     return text[:LONGEST_ROW_SHOWN]

@@ -46,10 +46,10 @@ BAD_INPUTS: dict[str, tuple[str | bytes, str]] = {
         (HEADER + ROW).replace(",", "\t"),
         r", line 1: the columns are separated by '\t': separate them by commas",
     ),
-    "UTF-16": ((HEADER + ROW).encode("utf-16"), ": is UTF-16: save it as UTF-8"),
+    "UTF-16": ((HEADER + ROW).encode("utf-16"), ": UTF-16 text: save it as UTF-8"),
     "a spreadsheet": (
         b"PK\x03\x04\x14\x00\x06\x00",
-        ": is a zip archive or a spreadsheet (.xlsx): save it as CSV",
+        ": a zip archive or a spreadsheet (.xlsx): save it as CSV",
     ),
 }
 
@@ -67,7 +67,7 @@ def test_an_input_that_is_not_a_csv_of_events_stores_nothing(shell: Shell, table
     [
         ("b.csv", "b.csv: file not found"),
         (".", ".: is a directory: name a file in it"),
-        ("a.csv.gz", "a.csv.gz: is named .gz but holds no gzip data: rename it"),
+        ("a.csv.gz", "a.csv.gz: not gzip data, although the name ends in .gz"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(

@@ -211,7 +211,7 @@ BAD_ROWS = {
     ),
     "a carriage return inside": (
         b"acme,e\r,t,2021-03-01T10:00:00Z",
-        r"has a carriage return (\r) inside: end lines by \n or \r\n",
+        r"has a carriage return (\r) inside: end lines with \n or \r\n",
     ),
 }
 

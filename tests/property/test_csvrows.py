@@ -1,4 +1,4 @@
-"""CSV: whatever the bytes and however they are cut, every line has one outcome, in its place."""
+"""CSV: whatever the bytes and the block size, each line has one outcome, in order."""
 
 import io
 from datetime import timedelta
@@ -44,7 +44,7 @@ def good_rows(draw: st.DrawFn) -> tuple[bytes, Event]:
 
 
 def read(content: bytes, block_bytes: int) -> list[Record]:
-    source = LineInput("e.csv", io.BytesIO(content), is_ours=False, block_bytes=block_bytes)
+    source = LineInput("e.csv", io.BytesIO(content), is_owned=False, block_bytes=block_bytes)
     return list(read_records(source))
 
 
