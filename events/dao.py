@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,11 +33,6 @@ from events.models import DayCounts, Window
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-log = logging.getLogger(__name__)
-
-#: A voided event stays stored but does not count.
-_NOT_VOIDED = "attribute_not_exists(voided_at)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +75,7 @@ class DynamoStore:
         readers: int = 8,
         may_make_tables: bool = True,
         now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
         new_token: Callable[[], str] = lambda: str(uuid.uuid4()),
         timing: Timing = Timing(),
     ) -> None:
@@ -104,6 +100,7 @@ class DynamoStore:
             now=now,
             listed_for_seconds=timing.registered_for_seconds,
             grace_seconds=timing.request_seconds,
+            clock=clock,
         )
         self._changes = ChangeLog(
             client,

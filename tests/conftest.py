@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from events.bootstrap import make_client, make_store
+from events.bootstrap import make_store
 from events.config import Settings
 from events.dao import DynamoStore
 from events.local import dynamodb
 from events.service import EventService
 from tests.support.database import Database
+from tests.support.pool import TablePool
 
 PATIENCE_SECONDS = 10.0
 #: Servers that run for a minute end before Java's second compiler pays for itself: four files of
@@ -109,26 +110,33 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Settings.model_config, "env_file", None)
 
 
+@pytest.fixture(scope="session")
+def table_pool(database: Database) -> Iterator[TablePool]:
+    """Tables that this worker's tests use one after the other."""
+    pool = TablePool(database.endpoint_url)
+    yield pool
+    pool.client.close()
+
+
 @pytest.fixture
-def settings(database: Database) -> Settings:
-    """Settings with a table name that nothing else uses."""
-    return Settings(
-        dynamodb_endpoint_url=database.endpoint_url,
-        dynamodb_events_table_name=f"t{uuid.uuid4().hex}",
-    )
+def settings(request: pytest.FixtureRequest, database: Database) -> Iterator[Settings]:
+    """Settings with a table name that nothing else uses; the tables exist only with `store`."""
+    settings = Settings(dynamodb_endpoint_url=database.endpoint_url)
+    if "store" not in request.fixturenames:
+        name = f"t{uuid.uuid4().hex}"
+        yield settings.model_copy(update={"dynamodb_events_table_name": name})
+        return
+    pool: TablePool = request.getfixturevalue("table_pool")
+    with pool.take() as name:
+        yield settings.model_copy(update={"dynamodb_events_table_name": name})
 
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[DynamoStore]:
-    """An empty store whose tables exist; they are dropped afterwards."""
+    """An empty store whose tables exist."""
     store = make_store(settings, patience_seconds=PATIENCE_SECONDS)
-    store.create_tables()
     yield store
     store.close()
-    client = make_client(settings)
-    for suffix in ("", "_hourly_counts", "_changes"):
-        client.delete_table(TableName=settings.dynamodb_events_table_name + suffix)
-    client.close()
 
 
 @pytest.fixture

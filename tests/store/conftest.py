@@ -7,27 +7,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from events.bootstrap import make_client
-from events.config import Settings
-from tests.support.database import Database
+from events.service import EventService
 from tests.support.fakes import MemoryStore, Subject, dynamodb_subject
+from tests.support.pool import TablePool
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-@pytest.fixture(scope="package")
-def shared_client(database: Database) -> Iterator[DynamoDBClient]:
-    """One client for many stores: making a client takes as long as a test."""
-    client = make_client(Settings(dynamodb_endpoint_url=database.endpoint_url))
-    yield client
-    client.close()
+@pytest.fixture
+def shared_client(table_pool: TablePool) -> DynamoDBClient:
+    """The client of the fixture `dynamodb`, and of other tests that need not have their own."""
+    return table_pool.client
 
 
 @pytest.fixture
-def dynamodb(settings: Settings, shared_client: DynamoDBClient) -> Iterator[Subject]:
+def dynamodb(table_pool: TablePool) -> Iterator[Subject]:
     """An empty store on DynamoDB whose erasures wait only briefly."""
-    with dynamodb_subject(shared_client, settings.dynamodb_events_table_name) as subject:
+    with table_pool.take() as name, dynamodb_subject(table_pool.client, name) as subject:
         yield subject
 
 
@@ -39,3 +36,9 @@ def subject(request: pytest.FixtureRequest) -> Subject:
         return Subject(memory, memory)
     subject: Subject = request.getfixturevalue(request.param)
     return subject
+
+
+@pytest.fixture
+def service(subject: Subject) -> EventService:
+    """The service on any store. Closed with `subject`, whose client is shared."""
+    return EventService(subject.store, write_threads=4)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
@@ -32,9 +31,10 @@ from tests.support.factories import (
     stored_key,
 )
 from tests.support.fakes import Subject
+from tests.support.pool import TablePool
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    pass
 
 
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
@@ -231,25 +231,23 @@ def test_counters_of_types_are_in_order_of_the_day_and_then_the_type(subject: Su
 
 
 def test_a_counter_says_when_it_last_changed(
-    settings: Settings, shared_client: DynamoDBClient
+    table_pool: TablePool,
 ) -> None:
     # Of the store in memory, the unit tests of the service see to this.
     first = datetime(2021, 6, 1, tzinfo=UTC)
     clock = [first]
-    store = DynamoStore(
-        shared_client,
-        Tables.named(settings.dynamodb_events_table_name),
-        retry=RetryPolicy(10),
-        now=lambda: clock[0],
-    )
-    store.write([event("t-1", event_type="a"), event("t-2", event_type="b")])
-    clock[0] = first + 7 * MICROSECOND
-    store.write([event("t-3", event_type="a")])
-    assert list(store.day_counts("acme", DAY_ZERO, DAY_ZERO, by_type=True)) == [
-        DayCounts("acme", DAY_ZERO, "a", {0: 2}, first + 7 * MICROSECOND),
-        DayCounts("acme", DAY_ZERO, "b", {0: 1}, first),
-    ]
-    store.close()
+    with table_pool.take() as name:
+        tables = Tables.named(name)
+        retry = RetryPolicy(10)
+        store = DynamoStore(table_pool.client, tables, retry=retry, now=lambda: clock[0])
+        store.write([event("t-1", event_type="a"), event("t-2", event_type="b")])
+        clock[0] = first + 7 * MICROSECOND
+        store.write([event("t-3", event_type="a")])
+        assert list(store.day_counts("acme", DAY_ZERO, DAY_ZERO, by_type=True)) == [
+            DayCounts("acme", DAY_ZERO, "a", {0: 2}, first + 7 * MICROSECOND),
+            DayCounts("acme", DAY_ZERO, "b", {0: 1}, first),
+        ]
+        store.close()
 
 
 def test_an_hour_that_was_mended_to_zero_is_absent(subject: Subject) -> None:

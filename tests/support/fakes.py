@@ -507,19 +507,10 @@ BRIEF = Timing(registered_for_seconds=0.05, request_seconds=0.05)
 def dynamodb_subject(
     client: DynamoDBClient, events_table: str, *, timing: Timing = BRIEF
 ) -> Iterator[Subject]:
-    """
-    A store on tables of its own, which are dropped afterwards.
-
-    Args:
-        client: Also for others after this: making one takes as long as a whole test.
-    """
+    """A store on existing tables. Its client can be used again afterwards."""
     store = DynamoStore(client, Tables.named(events_table), retry=RetryPolicy(10), timing=timing)
-    store.create_tables()
-    tables = DynamoBackDoor(client, events_table)
-    yield Subject(store, tables)
-    # Of the client this only lets go of connections.
+    yield Subject(store, DynamoBackDoor(client, events_table))
     store.close()
-    tables.drop_tables()
 
 
 if TYPE_CHECKING:

@@ -88,3 +88,10 @@ def test_drivers_are_imported_by_their_layer_alone() -> None:
 def test_jobs_stand_on_few_layers() -> None:
     for file in (CHECKOUT / "jobs").rglob("*.py"):
         assert layers_of(imports(file)) <= JOBS_MAY_IMPORT, file
+
+
+def test_verify_shares_no_code_with_what_writes_counters() -> None:
+    names = imports(CHECKOUT / "events" / "verification.py")
+    constants = {"ALL_TIME", "HOUR", "LATEST"}
+    allowed = {f"events.domain.windows.{name}" for name in constants}
+    assert {n for n in names if n.startswith("events.") and "events.models." not in n} == allowed
