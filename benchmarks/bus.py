@@ -19,7 +19,7 @@ from confluent_kafka import Message as KafkaMessage
 from benchmarks.ingest import with_tables
 from benchmarks.measuring import CHECKOUT
 from events.config import Settings
-from events.kafka.clients import ensure_topics, make_consumer, make_producer
+from events.kafka.clients import Cluster, ensure_topics, make_consumer, make_producer
 from events.kafka.messages import encode
 from events.local import kafka
 from events.local.dynamodb import DynamoDBLocal
@@ -58,9 +58,9 @@ def environment(settings: Settings) -> Mapping[str, str]:
 
 def send(settings: Settings, events: Iterable[Event]) -> None:
     """Put events into the topic of the settings, and wait until it has them."""
-    topic = settings.events_kafka_topic
-    ensure_topics(settings, topic)
-    producer = make_producer(settings, **{"linger.ms": 20})
+    topic, cluster = settings.events_kafka_topic, Cluster.of(settings)
+    ensure_topics(cluster, topic)
+    producer = make_producer(cluster, **{"linger.ms": 20})
     for event in events:
         record = encode(event, topic)
         while True:
@@ -85,7 +85,7 @@ def read_all(settings: Settings, take: Callable[[list[KafkaMessage]], None]) -> 
         How many there were.
     """
     topic = settings.events_kafka_topic
-    consumer: Consumer = make_consumer(settings, group="bare-loop")
+    consumer: Consumer = make_consumer(Cluster.of(settings), group="bare-loop")
     try:
         found = consumer.list_topics(topic, timeout=30).topics[topic].partitions
         left = sum(

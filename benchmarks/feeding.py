@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 
 from events.config import Settings
-from events.kafka.clients import make_producer
+from events.kafka.clients import Cluster, make_producer
 from resources.make_events import Plan, lines
 
 #: Distinct events by customer, type and start of the UTC hour.
@@ -96,7 +96,7 @@ class Feeder:
 
     def _feed(self) -> None:
         topic = self._settings.events_kafka_topic
-        producer = make_producer(self._settings, **{"linger.ms": 5})
+        producer = make_producer(Cluster.of(self._settings), **{"linger.ms": 5})
         begin = time.monotonic()
         for key, value in self._pairs():
             while True:

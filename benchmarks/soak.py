@@ -36,7 +36,7 @@ from events.archive.tables import NAMESPACE, RAW, REJECTED
 from events.bootstrap import make_service
 from events.config import Settings
 from events.domain.windows import ALL_TIME
-from events.kafka.clients import dead_letter_topic, ensure_topics
+from events.kafka.clients import Cluster, dead_letter_topic, ensure_topics
 from events.local.javaserver import free_port
 from events.models import BucketQuery
 
@@ -64,7 +64,8 @@ def run(*, is_quick: bool, messages: int | None = None, rate: int | None = None)
         bus.broker(Path(name)) as broker,
     ):
         settings = bus.stream_settings(server, broker, Path(name))
-        ensure_topics(settings, settings.events_kafka_topic, dead_letter_topic(settings))
+        topic = settings.events_kafka_topic
+        ensure_topics(Cluster.of(settings), topic, dead_letter_topic(topic))
         with _processes(settings) as pair:
             feeder = Feeder(settings, messages=messages, rate=rate, backlog=messages // _BACKLOG)
             samples, caught_up = _watch(pair, feeder, 0.5 if is_quick else _EVERY_SECONDS)
@@ -212,7 +213,7 @@ def _of_counters(settings: Settings, wanted: Expected) -> Iterator[Bound]:
 
 
 def _of_archive(settings: Settings, wanted: Expected) -> Iterator[Bound]:
-    with closing(open_catalog(settings)) as catalog:
+    with closing(open_catalog(settings.iceberg_catalog_name, settings.iceberg_folder)) as catalog:
         raw = catalog.load_table((NAMESPACE, RAW)).scan().to_arrow()
         rejected = catalog.load_table((NAMESPACE, REJECTED)).scan().to_arrow()
     places = raw.num_rows, rejected.num_rows

@@ -28,7 +28,7 @@ from benchmarks.measuring import (
     spread,
     write_events,
 )
-from events.archive.archiver import MAX_ROWS
+from events.archive.archiver import COMMIT_ROWS
 from events.config import Settings
 from events.domain.parsing import parse_message
 from events.local.dynamodb import DynamoDBLocal
@@ -144,7 +144,7 @@ def _compare_archive(settings: Settings, folder: Path, *, rows: int, rounds: int
         return rows / float(done.said["seconds"])
 
     def bare() -> float:
-        writer = _Parquet(folder / uuid.uuid4().hex, MAX_ROWS)
+        writer = _Parquet(folder / uuid.uuid4().hex, COMMIT_ROWS)
         begin = time.perf_counter()
         _expect(bus.read_all(settings, writer.add), rows)
         writer.write()

@@ -177,8 +177,14 @@ def open_sink(settings: Settings, service: EventService) -> Iterator[EventServic
         yield service
         return
     # Imported here, because the Kafka client is optional.
+    from events.kafka.clients import Cluster
     from events.kafka.producer import KafkaSink
 
-    patience_seconds = settings.events_store_patience_seconds
-    with closing(KafkaSink(settings, patience_seconds=patience_seconds)) as sink:
+    sink = KafkaSink(
+        Cluster.of(settings),
+        settings.events_kafka_topic,
+        patience_seconds=settings.events_store_patience_seconds,
+        max_bytes=settings.events_kafka_max_bytes,
+    )
+    with closing(sink):
         yield sink

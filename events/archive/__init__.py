@@ -1,1 +1,1 @@
-"""The Iceberg archive of the raw events."""
+"""The Iceberg archive: every message of the topic, once."""

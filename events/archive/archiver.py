@@ -1,45 +1,43 @@
 """
-Kafka to Iceberg: every message of the topic in the archive, once.
+Kafka to Iceberg: every message of the topic is in the archive once.
 
-A commit adds rows and the offsets after them to a table in one step, and whoever begins asks the
-table where to go on. So wherever a process is killed, a message is in the table or is read again,
-and never both.
+A commit adds rows, and the offsets after them, to a table in one step. A process that starts asks
+the table where to continue. So wherever a process is killed, a message is either in the table or is
+read again, never both.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pyiceberg.catalog import Catalog
 
-from events.archive.batches import Batch, stamped
-from events.archive.catalog import Conflict, open_catalog
-from events.archive.positions import Position
-from events.archive.tables import RAW, REJECTED, ArchiveTable
-from events.archive.topic import MessagesMissing, TopicReader
-from events.config import Settings
+from events.archive.catalog import Conflict
+from events.archive.tables import RAW, REJECTED, ArchiveTable, Position
+from events.archive.topic import Batch, MessagesMissing, TopicReader, stamp
+from events.domain.retries import Backoff
 from events.errors import StoreUnavailable
+from events.kafka.clients import Cluster
 from events.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
+COMMIT_ROWS = 100_000
+COMMIT_SECONDS = 60.0
 _POLL_SECONDS = 0.2
-#: Messages in memory after which a commit is made.
-MAX_ROWS = 100_000
-#: How often it looks for new partitions, and whether Kafka is there when nothing comes.
-_LOOK_SECONDS = 30.0
-_LONGEST_PAUSE_SECONDS = 30.0
+#: How often to look for new partitions, and whether Kafka answers, while no message comes.
+_CHECK_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class Archived:
-    """What one run did; `conflicts` are commits at which somebody else was first."""
+    """Result of one run; `conflicts` are commits at which another writer was first."""
 
     archived: int = 0
     rejected: int = 0
@@ -50,38 +48,50 @@ class Archived:
 
 class Archiver:
     """
-    Archives the topic of the settings.
+    Archives a topic.
 
     Args:
-        is_until_end: Stop when all is archived that the topic had at the start.
-        is_gap_accepted: Go on after messages that the topic no longer has.
-        patience_seconds: How long a failure may last; None is for ever.
-        max_rows: Commit after this many messages.
+        group: Name for Kafka's client; no offsets are kept there.
+        open_catalog: Opens the Iceberg catalog, again after each failure.
+        commit_rows, commit_seconds: A commit is due after so many messages or seconds.
+        is_until_end: Stop at the end that the topic has at the start.
+        is_gap_accepted: Skip messages that were deleted from the topic, and note them.
+        patience_seconds: How long a failure may last; None retries for ever.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        cluster: Cluster,
+        topic: str,
         *,
+        group: str,
+        open_catalog: Callable[[], Catalog],
+        commit_rows: int = COMMIT_ROWS,
+        commit_seconds: float = COMMIT_SECONDS,
         is_until_end: bool = False,
         is_gap_accepted: bool = False,
         patience_seconds: float | None = None,
-        max_rows: int = MAX_ROWS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings = settings
-        self._topic = settings.events_kafka_topic
+        self._cluster = cluster
+        self._topic = topic
+        self._group = group
+        self._open_catalog = open_catalog
+        self._commit_rows = commit_rows
+        self._commit_seconds = commit_seconds
         self._is_until_end = is_until_end
         self._is_gap_accepted = is_gap_accepted
         self._patience_seconds = patience_seconds
-        self._max_rows = max_rows
         self._now = now
         self._clock = clock
+        self._backoff = Backoff(base_seconds=1, cap_seconds=30)
         self._stop = threading.Event()
-        #: When nothing was wrong last; it stands still while commits fail, however well it reads.
+        #: When nothing was wrong last; it stands still while commits fail, even if reading works.
         self._well_at = clock()
         self._is_commit_failing = False
+        #: Why it waits; None while all is well.
+        self.problem: str | None = None
         self.result = Archived()
 
     def stop(self) -> None:
@@ -90,83 +100,79 @@ class Archiver:
 
     def run(self) -> Archived:
         """
-        Archive until it is stopped, or to the end.
+        Archive until stopped, or until the end.
 
         Raises:
-            MessagesMissing: The topic no longer has what comes next, and that is not accepted.
-            StoreUnavailable: Kafka or the catalog failed for longer than the patience, or while it
-                was stopping. What is not committed is in Kafka, and the next run takes it.
-            StoreRefused: Kafka or the catalog says no.
+            MessagesMissing: The next messages were deleted, and gaps are not accepted.
+            StoreUnavailable: Kafka or the catalog failed for longer than the patience, or while
+                stopping. Messages that are not committed stay in Kafka for the next run.
+            StoreRefused: Kafka or the catalog refuses.
         """
-        failures = 0
         self._well_at = self._clock()
         while not self._stop.is_set():
-            done_before = self.result.commits
+            commits = self.result.commits
             try:
                 if self._attempt():
                     break
             except Conflict as exc:
-                # Somebody else archives as well: what was read may be in the table by now.
+                # Another archiver runs too; the table may hold by now what was read here.
                 self.result.conflicts += 1
                 self._is_commit_failing = False
-                log.warning("%s: reading on from where the table is now", exc)
+                log.warning("%s: continuing at the table's position", exc)
             except StoreUnavailable as exc:
-                failures = 1 if self.result.commits > done_before else failures + 1
-                self._pause(exc, failures)
+                if self.result.commits > commits:
+                    self._backoff.reset()
+                self._pause(exc)
         return self.result
 
     def _attempt(self) -> bool:
-        """Whether all is done; False says to begin anew."""
-        try:
-            return self._from_the_table_on()
-        except MessagesMissing as exc:
-            if not self._is_gap_accepted:
-                raise
-            self._pass_over(exc)
-            return False
+        """Returns True when all is done, False to start again from the table's position."""
+        with closing(self._open_catalog()) as catalog:
+            try:
+                return self._archive(catalog)
+            except MessagesMissing as exc:
+                if not self._is_gap_accepted:
+                    raise
+                self._skip(catalog, exc)
+                return False
 
-    def _pause(self, exc: StoreUnavailable, failures: int) -> None:
+    def _pause(self, exc: StoreUnavailable) -> None:
         lasted = self._clock() - self._well_at
         if self._stop.is_set():
             raise exc
         if self._patience_seconds is not None and lasted >= self._patience_seconds:
             raise exc
-        longest = min(_LONGEST_PAUSE_SECONDS, 0.5 * 2 ** min(failures, 10))
-        pause = random.uniform(longest / 2, longest)  # noqa: S311 - spreads load, hides nothing
-        log.warning("%s: trying again in %.1f s", exc, pause)
-        self._stop.wait(pause)
+        self.problem = str(exc)
+        wait = self._backoff.next_wait()
+        log.warning("%s: trying again in %.1f s", exc, wait)
+        self._stop.wait(wait)
 
-    # --- one beginning, until something goes wrong ------------------------------------------------
-
-    def _from_the_table_on(self) -> bool:
-        """Read and commit from the table's position on; False says to begin anew."""
-        catalog = open_catalog(self._settings)
-        try:
-            return self._on(catalog)
-        finally:
-            catalog.close()
-
-    def _on(self, catalog: Catalog) -> bool:
+    def _archive(self, catalog: Catalog) -> bool:
+        """Read and commit from the table's position on; returns as `_attempt`."""
         raw = ArchiveTable(catalog, RAW)
         position = raw.position(self._topic)
-        with TopicReader(self._settings, position) as reader:
+        with TopicReader(
+            self._cluster, self._topic, group=self._group, position=position
+        ) as reader:
             self.result.next_offsets = dict(reader.start)
+            log.info("reading the topic %s", self._topic, extra={"next_offsets": reader.start})
             partitions = len(reader.start)
             batch = Batch()
-            begun = looked = self._clock()
+            begun = checked = self._clock()
             while True:
                 for message in reader.read(_POLL_SECONDS):
                     if not batch:
                         begun = self._clock()
                     batch.add(message)
-                at = self._clock()
+                now = self._clock()
                 if not self._is_commit_failing:
-                    self._well_at = at
+                    self._well_at = now
+                    self.problem = None
                 is_over = self._stop.is_set() or (self._is_until_end and reader.is_at_end)
-                is_old = at - begun >= self._settings.events_archive_seconds
-                is_large = len(batch) >= self._max_rows or batch.is_full
+                is_old = now - begun >= self._commit_seconds
+                is_large = len(batch) >= self._commit_rows or batch.is_full
                 if batch and (is_over or is_old or is_large):
-                    # Marks of transactions too: they may be deleted, and are no gap then.
+                    # Also past transaction markers: if Kafka deletes them, that is not a gap.
                     offsets = {**position.next_offsets, **reader.next_offsets}
                     after = Position(reader.topic_id, offsets)
                     self._commit(catalog, raw, batch, before=position, after=after)
@@ -174,10 +180,10 @@ class Archiver:
                     batch = Batch()
                 if is_over:
                     return True
-                if not batch and at - looked >= _LOOK_SECONDS:
-                    looked = at
+                if not batch and now - checked >= _CHECK_SECONDS:
+                    checked = now
                     if len(reader.partitions()) != partitions:
-                        log.info("the topic %s has more partitions", self._topic)
+                        log.info("the topic %s has new partitions", self._topic)
                         return False
 
     def _commit(
@@ -192,15 +198,16 @@ class Archiver:
         """
         Add a batch to the tables.
 
-        Two tables are two commits. The rejected messages go first, with a position of their own:
-        a process that is killed in between reads them again, and leaves out those before it.
+        Two tables are two commits. The rejected messages go first, with a position of their own: a
+        process that is killed between the commits reads them again, and leaves out the messages
+        before that position.
         """
-        at = self._now()
+        now = self._now()
         self._is_commit_failing = True
         if batch.rejected:
-            self._commit_rejected(catalog, batch, after, at)
-        raw.append(stamped(batch.events, at), self._topic, before=before, after=after)
-        # From here on these messages are in the table, for ever.
+            self._commit_rejected(catalog, batch, after, now)
+        raw.append(stamp(batch.events, now), self._topic, before=before, after=after)
+        # From here on these messages are in the archive, whatever happens.
         self.result.archived += len(batch.events)
         self.result.rejected += len(batch.rejected)
         self.result.commits += 1
@@ -209,35 +216,33 @@ class Archiver:
         metrics.ARCHIVED.labels("event").inc(len(batch.events))
         metrics.ARCHIVED.labels("rejected").inc(len(batch.rejected))
         log.info(
-            "archived %s events of %s, %s messages were none",
+            "archived %s events of %s, rejected %s messages",
             len(batch.events), self._topic, len(batch.rejected),
             extra={"next_offsets": dict(after.next_offsets)},
         )  # fmt: skip
 
     def _commit_rejected(
-        self, catalog: Catalog, batch: Batch, after: Position, at: datetime
+        self, catalog: Catalog, batch: Batch, after: Position, now: datetime
     ) -> None:
         table = ArchiveTable(catalog, REJECTED)
-        there = table.position(self._topic)
-        held = there.next_offsets
-        rows = [row for place, offset, row in batch.rejected if offset >= held.get(place, 0)]
+        before = table.position(self._topic)
+        held = before.next_offsets
+        rows = [
+            row for partition, offset, row in batch.rejected if offset >= held.get(partition, 0)
+        ]
         if rows:
-            most = {
-                place: max(offset, held.get(place, 0))
-                for place, offset in after.next_offsets.items()
+            offsets = {
+                partition: max(offset, held.get(partition, 0))
+                for partition, offset in after.next_offsets.items()
             }
-            after = Position(after.topic_id, most)
-            table.append(stamped(rows, at), self._topic, before=there, after=after)
+            after = Position(after.topic_id, offsets)
+            table.append(stamp(rows, now), self._topic, before=before, after=after)
 
-    def _pass_over(self, missing: MessagesMissing) -> None:
-        """Move the position past a gap, and note it in the table."""
-        catalog = open_catalog(self._settings)
-        try:
-            raw = ArchiveTable(catalog, RAW)
-            before = raw.position(self._topic)
-            ends = {gap.partition: gap.end for gap in missing.gaps}
-            after = Position(before.topic_id, {**before.next_offsets, **ends})
-            raw.note_gaps(map(str, missing.gaps), self._topic, before=before, after=after)
-        finally:
-            catalog.close()
-        log.warning("%s: passed over", missing)
+    def _skip(self, catalog: Catalog, missing: MessagesMissing) -> None:
+        """Move the position past a gap, and note the gap in the table."""
+        raw = ArchiveTable(catalog, RAW)
+        before = raw.position(self._topic)
+        ends = {gap.partition: gap.end for gap in missing.gaps}
+        after = Position(before.topic_id, {**before.next_offsets, **ends})
+        raw.skip(map(str, missing.gaps), self._topic, before=before, after=after)
+        log.warning("%s: skipped", missing)

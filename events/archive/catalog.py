@@ -1,4 +1,4 @@
-"""Settings to an Iceberg catalog, and its errors by their cause."""
+"""Opens an Iceberg catalog, and turns its errors into ours."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ from pyiceberg.utils.config import Config
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from events.config import Settings
 from events.errors import InvalidInput, StoreRefused, StoreUnavailable
 
-_NO_FOR_GOOD = (
+_PERMANENT = (
     AuthorizationExpiredError,
     ForbiddenError,
     NoSuchNamespaceError,
     NoSuchTableError,
     UnauthorizedError,
 )
-_PASSING = (
+_TRANSIENT = (
     CommitStateUnknownException,
     OSError,
     RESTError,
@@ -45,59 +44,60 @@ _PASSING = (
 
 
 class Conflict(StoreUnavailable):
-    """Somebody else changed the table meanwhile: nothing of ours was committed."""
+    """Another writer changed the table first; nothing of this commit was written."""
 
 
-def open_catalog(settings: Settings) -> Catalog:
+def open_catalog(name: str, folder: str) -> Catalog:
     """
-    The catalog of that name in pyiceberg's own configuration, or one in a folder of this machine.
+    Open the catalog `name` of pyiceberg's configuration, or else a catalog in a local folder.
 
-    The one in a folder is a SQLite file with the tables beside it; Spark reads it as well.
+    The local catalog is a SQLite file, with the tables beside it; Spark can read it too.
 
     Raises:
-        InvalidInput: pyiceberg's configuration cannot be used.
+        InvalidInput: pyiceberg's configuration is invalid.
         StoreUnavailable: The catalog does not answer.
     """
-    name = settings.iceberg_catalog_name
     try:
-        # Read anew: pyiceberg itself has what was there when it was imported.
+        # Read on each call: pyiceberg itself keeps what it read at import.
         configuration = Config().get_catalog_config(name)
     except ValueError as exc:
-        raise InvalidInput(f"pyiceberg's configuration of the catalog {name}: {exc}") from exc
+        raise _invalid_configuration(name, exc) from exc
     if configuration:
-        with naming_errors(f"the catalog {name}"):
+        with map_errors(f"the catalog {name}"):
             try:
                 return load_catalog(name, **{key: str(configuration[key]) for key in configuration})
             except (ValueError, TypeError) as exc:
-                raise InvalidInput(
-                    f"pyiceberg's configuration of the catalog {name}: {exc}"
-                ) from exc
-    folder = Path(settings.iceberg_folder).absolute()
-    with naming_errors(f"the catalog in {settings.iceberg_folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
+                raise _invalid_configuration(name, exc) from exc
+    path = Path(folder).absolute()
+    with map_errors(f"the catalog in {folder}"):
+        path.mkdir(parents=True, exist_ok=True)
         return load_catalog(
             name,
             type="sql",
-            uri=f"sqlite:///{folder / 'catalog.db'}",
-            warehouse=(folder / "warehouse").as_uri(),
+            uri=f"sqlite:///{path / 'catalog.db'}",
+            warehouse=(path / "warehouse").as_uri(),
         )
 
 
+def _invalid_configuration(name: str, exc: Exception) -> InvalidInput:
+    return InvalidInput(f"invalid pyiceberg configuration of the catalog {name}: {exc}")
+
+
 @contextmanager
-def naming_errors(what: str) -> Iterator[None]:
+def map_errors(subject: str) -> Iterator[None]:
     """
-    Turn what a catalog and its files raise into errors of ours.
+    Turn the errors of a catalog and its files into ours.
 
     Raises:
         Conflict: Another commit was first.
-        StoreUnavailable: It did not answer, or it is not known what it did.
-        StoreRefused: It said no for good.
+        StoreUnavailable: No answer, or the outcome of a commit is unknown.
+        StoreRefused: An error that a retry does not change.
     """
     try:
         yield
     except CommitFailedException as exc:
-        raise Conflict(f"{what}: another commit was first") from exc
-    except _NO_FOR_GOOD as exc:
-        raise StoreRefused(f"{what}: {type(exc).__name__}") from exc
-    except _PASSING as exc:
-        raise StoreUnavailable(f"{what}: {type(exc).__name__}") from exc
+        raise Conflict(f"{subject}: another commit was first") from exc
+    except _PERMANENT as exc:
+        raise StoreRefused(f"{subject}: {type(exc).__name__}") from exc
+    except _TRANSIENT as exc:
+        raise StoreUnavailable(f"{subject}: {type(exc).__name__}") from exc

@@ -1,16 +1,17 @@
-"""The Iceberg tables of the archive: their columns, and commits that carry Kafka's offsets."""
+"""The Iceberg tables of the archive, and commits that carry Kafka's offsets with the rows."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table, TableProperties
+from pyiceberg.table import TableProperties
 from pyiceberg.table.snapshots import ancestors_of
 from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.transforms import DayTransform, IdentityTransform
@@ -23,19 +24,19 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from events.archive.catalog import Conflict, naming_errors
-from events.archive.positions import Position, position_of
-from events.errors import InvalidInput
+from events.archive.catalog import Conflict, map_errors
+from events.errors import InvalidInput, StoreRefused
 
 NAMESPACE = "events"
 RAW = "raw"
 REJECTED = "raw_rejected"
-#: In the table's properties: messages that were gone before they were archived.
+#: Prefix of the table property that lists messages which were deleted before they were archived.
 GAPS = "events.kafka-gaps."
-#: In the table's properties, and in the summary of each snapshot of ours; the topic's name follows.
+#: Prefix of the position in the table's properties and in the summary of each of our snapshots.
+#: The topic's name follows both prefixes.
 POSITION = "events.kafka-position."
 
-_PLACE = (
+_ORIGIN = (
     NestedField(5, "kafka_partition", IntegerType(), required=True),
     NestedField(6, "kafka_offset", LongType(), required=True),
     NestedField(7, "archived_at", TimestamptzType(), required=True),
@@ -45,20 +46,20 @@ _RAW_SCHEMA = Schema(
     NestedField(2, "event_type", StringType(), required=True),
     NestedField(3, "transaction_id", StringType(), required=True),
     NestedField(4, "timestamp", TimestamptzType(), required=True),
-    *_PLACE,
+    *_ORIGIN,
 )
 _REJECTED_SCHEMA = Schema(
-    NestedField(1, "field", StringType(), doc="The field at fault, where it is one."),
+    NestedField(1, "field", StringType(), doc="The invalid field, if it is one field."),
     NestedField(2, "reason", StringType(), required=True),
-    NestedField(3, "key", BinaryType(), doc="As it was."),
-    NestedField(4, "value", BinaryType(), doc="As it was."),
-    *_PLACE,
+    NestedField(3, "key", BinaryType(), doc="As received."),
+    NestedField(4, "value", BinaryType(), doc="As received."),
+    *_ORIGIN,
 )
 _LAYOUTS = {
     RAW: (
         _RAW_SCHEMA,
         PartitionSpec(PartitionField(4, 1000, DayTransform(), "timestamp_day")),
-        # pyiceberg writes rows as they come, so they are sorted before; Spark heeds it.
+        # Spark sorts by this order; for pyiceberg, which does not, we sort the rows ourselves.
         SortOrder(SortField(1, IdentityTransform()), SortField(4, IdentityTransform())),
     ),
     REJECTED: (
@@ -73,28 +74,61 @@ _SORTED_BY = {
 }
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _PROPERTIES = {
-    # A commit a minute would leave half a million files of metadata in a year.
+    # With a commit a minute, a year would leave half a million metadata files.
     TableProperties.METADATA_DELETE_AFTER_COMMIT_ENABLED: "true",
     TableProperties.METADATA_PREVIOUS_VERSIONS_MAX: "100",
     "write.parquet.compression-codec": "zstd",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """
+    How far a table holds a topic.
+
+    Args:
+        topic_id: Kafka's id of the topic; a topic that is recreated under the same name gets
+            another id. Empty if Kafka gives none.
+        next_offsets: Partition → offset of the first message that is not in the table.
+    """
+
+    topic_id: str = ""
+    next_offsets: Mapping[int, int] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        offsets = {str(number): self.next_offsets[number] for number in sorted(self.next_offsets)}
+        return json.dumps({"topic_id": self.topic_id, "next_offsets": offsets})
+
+    @classmethod
+    def from_json(cls, text: str) -> Position:
+        """Raises `StoreRefused` for an invalid position."""
+        try:
+            document = json.loads(text)
+            offsets = document["next_offsets"].items()
+            return cls(
+                str(document["topic_id"]),
+                {int(partition): int(offset) for partition, offset in offsets},
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise StoreRefused(f"invalid Kafka position in the table: {text[:100]!r}") from exc
+
+
 class ArchiveTable:
     """
-    One table of the archive, as it was when it was opened.
+    One table of the archive, as it was when it was opened; created if it does not exist.
 
     Raises, also when it is opened:
-        StoreUnavailable: The catalog does not answer. After a commit it is not known whether it was
-            made: open the table anew.
-        StoreRefused: The catalog says no.
+        StoreUnavailable: The catalog does not answer. After a commit the outcome is unknown: open
+            the table again.
+        StoreRefused: The catalog refuses.
     """
 
     def __init__(self, catalog: Catalog, name: str) -> None:
         schema, spec, order = _LAYOUTS[name]
         self._name = name
+        self._subject = f"the table {NAMESPACE}.{name}"
         self._columns = [field.name for field in schema.fields]
-        with naming_errors(f"the table {NAMESPACE}.{name}"):
+        with map_errors(self._subject):
             catalog.create_namespace_if_not_exists(NAMESPACE)
             self._table = catalog.create_table_if_not_exists(
                 (NAMESPACE, name),
@@ -103,22 +137,29 @@ class ArchiveTable:
                 sort_order=order,
                 properties=_PROPERTIES,
             )
-        found = self._table.schema()
-        missing = [name for name in self._columns if name not in found.column_names]
+        existing = self._table.schema().column_names
+        missing = [column for column in self._columns if column not in existing]
         if missing:
             raise InvalidInput(
-                f"the table {NAMESPACE}.{name} is none of the archive's: it lacks {missing}"
+                f"{self._subject} is not an archive: it has no column {', '.join(missing)}"
             )
 
     def position(self, topic: str) -> Position:
         """
         How far this table holds a topic.
 
-        The newest snapshot that says so counts, because a table that was rolled back to an earlier
-        snapshot holds less. Those of a compaction do not say; and where none is left that does,
-        because the older ones have expired, the table's own property does.
+        The newest snapshot with a position counts, because a table that was rolled back to an
+        earlier snapshot holds less. Snapshots of a compaction have no position. If all snapshots
+        with one have expired, the table's property counts.
         """
-        return _position(self._table, topic)
+        name = f"{POSITION}{topic}"
+        table = self._table
+        for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+            text = snapshot.summary[name] if snapshot.summary else None
+            if text:
+                return Position.from_json(str(text))
+        text = table.properties.get(name)
+        return Position.from_json(text) if text else Position()
 
     def append(
         self,
@@ -127,49 +168,45 @@ class ArchiveTable:
         *,
         before: Position,
         after: Position,
-        more: Mapping[str, str] = _NOTHING,
+        properties: Mapping[str, str] = _NOTHING,
     ) -> None:
         """
         Add rows and the position after them, in one commit or not at all.
 
         Args:
-            before: The position that the rows follow on.
-            more: Properties that the table gets as well.
+            before: The position where the rows start.
+            properties: Table properties to set in the same commit.
 
         Raises:
-            Conflict: The table's position is not `before` (any more): nothing was added.
+            Conflict: The table's position is not `before` any more; nothing was added.
         """
-        what = f"the table {NAMESPACE}.{self._name}"
-        with naming_errors(what):
+        with map_errors(self._subject):
             self._table.refresh()
         if self.position(topic) != before:
-            raise Conflict(f"{what}: another commit was first")
-        # pyiceberg tries again by itself on the table as it then is, whatever that holds by then:
-        # what another archiver has committed meanwhile would be there twice. Not with 0 retries,
-        # which must be said in its copy of the metadata: as a property it would bind Spark too.
+            raise Conflict(f"{self._subject}: another commit was first")
+        # By default pyiceberg retries on the table as it then is, and would add rows that another
+        # archiver committed meanwhile. Turn that off in pyiceberg's copy of the metadata only: as
+        # a table property it would bind Spark too.
         metadata = self._table.metadata
-        once = {**metadata.properties, TableProperties.COMMIT_NUM_RETRIES: "0"}
-        self._table.metadata = metadata.model_copy(update={"properties": once})
-        told = {f"{POSITION}{topic}": after.as_text()}
-        with naming_errors(what), self._table.transaction() as transaction:
-            transaction.set_properties({**told, **more})
-            # The commit holds only on the snapshot that it was built on: the one just looked at.
-            transaction.append(self._arrow(rows), snapshot_properties=told)
+        no_retries = {**metadata.properties, TableProperties.COMMIT_NUM_RETRIES: "0"}
+        self._table.metadata = metadata.model_copy(update={"properties": no_retries})
+        position = {f"{POSITION}{topic}": after.to_json()}
+        with map_errors(self._subject), self._table.transaction() as transaction:
+            transaction.set_properties({**position, **properties})
+            # The commit succeeds only on the snapshot whose position was checked above.
+            transaction.append(self._to_arrow(rows), snapshot_properties=position)
 
     def gaps(self, topic: str) -> list[str]:
-        """What was noted of messages that this table lacks."""
-        return [
-            str(each) for each in json.loads(self._table.properties.get(f"{GAPS}{topic}", "[]"))
-        ]
+        """The noted messages that this table lacks."""
+        return [str(gap) for gap in json.loads(self._table.properties.get(f"{GAPS}{topic}", "[]"))]
 
-    def note_gaps(
-        self, gaps: Iterable[str], topic: str, *, before: Position, after: Position
-    ) -> None:
-        """Move the position past messages that are gone, and note in the table which they are."""
+    def skip(self, gaps: Iterable[str], topic: str, *, before: Position, after: Position) -> None:
+        """Move the position past deleted messages, and note them in the table."""
         noted = json.dumps([*self.gaps(topic), *gaps])
-        self.append((), topic, before=before, after=after, more={f"{GAPS}{topic}": noted})
+        properties = {f"{GAPS}{topic}": noted}
+        self.append((), topic, before=before, after=after, properties=properties)
 
-    def _arrow(self, rows: Iterable[tuple[object, ...]]) -> pa.Table:
+    def _to_arrow(self, rows: Iterable[tuple[object, ...]]) -> pa.Table:
         schema = self._table.schema().as_arrow()
         schema = pa.schema([schema.field(name) for name in self._columns])
         columns = list(zip(*rows, strict=True)) or [()] * len(self._columns)
@@ -177,13 +214,3 @@ class ArchiveTable:
             pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)
         ]
         return pa.table(arrays, schema=schema).sort_by(_SORTED_BY[self._name])
-
-
-def _position(table: Table, topic: str) -> Position:
-    name = f"{POSITION}{topic}"
-    for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
-        text = snapshot.summary[name] if snapshot.summary else None
-        if text:
-            return position_of(str(text))
-    text = table.properties.get(name)
-    return position_of(text) if text else Position()

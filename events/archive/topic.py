@@ -1,11 +1,11 @@
-"""A topic as an archive reads it: all partitions, from its own offsets, no gap in silence."""
+"""Reads a topic for the archive: all partitions, from given offsets; every gap is an error."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
+from datetime import datetime
 from typing import Self
 
 from confluent_kafka import (
@@ -16,27 +16,71 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from events.archive.positions import Position
-from events.config import Settings
-from events.errors import StoreRefused, StoreUnavailable
-from events.kafka.clients import error_of, make_admin, make_consumer
-from events.kafka.reading import number_of
+from events.archive.tables import Position
+from events.domain.parsing import parse_message
+from events.errors import InvalidEvent, StoreRefused, StoreUnavailable
+from events.kafka.clients import Cluster, error_of, make_admin, make_consumer
+from events.kafka.messages import offset_of, partition_of
 
 log = logging.getLogger(__name__)
 
+#: Bytes of keys and values in one batch, however many messages that is.
+_MAX_BATCH_BYTES = 128 * 1024 * 1024
 _TIMEOUT_SECONDS = 10.0
-#: Of librdkafka, for messages that nobody asked for yet: of all partitions, and of each.
-_QUEUE_KILOBYTES = 16 * 1024
-_QUEUE_MESSAGES = 10_000
-_MESSAGES_AT_A_TIME = 2_000
+#: What librdkafka prefetches: kilobytes in all, messages in each partition.
+_PREFETCH_KILOBYTES = 16 * 1024
+_PREFETCH_MESSAGES = 10_000
+_MESSAGES_PER_READ = 2_000
 _NO_TOPIC = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 )
 
+Row = tuple[object, ...]
+
+
+class Batch:
+    """
+    Messages since the last commit, as rows without `archived_at`.
+
+    `rejected` has (partition, offset, row).
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Row] = []
+        self.rejected: list[tuple[int, int, Row]] = []
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.events) + len(self.rejected)
+
+    @property
+    def is_full(self) -> bool:
+        return self._bytes >= _MAX_BATCH_BYTES
+
+    def add(self, message: Message) -> None:
+        """Keep a message: as an event, or with the reason why it is not one."""
+        partition, offset = partition_of(message), offset_of(message)
+        key, value = message.key(), message.value()
+        try:
+            if value is None:
+                raise InvalidEvent(None, "has no value")
+            event = parse_message(value)
+        except InvalidEvent as exc:
+            row = (exc.field, exc.reason, key, value, partition, offset)
+            self.rejected.append((partition, offset, row))
+        else:
+            self.events.append((*event, partition, offset))
+        self._bytes += len(key or b"") + len(value or b"")
+
+
+def stamp(rows: list[Row], archived_at: datetime) -> list[Row]:
+    """The rows with `archived_at`."""
+    return [(*row, archived_at) for row in rows]
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Messages `[first, end)` of a partition that the archive lacks and the topic has no more."""
+    """Messages `[first, end)` of a partition that are neither in the archive nor in the topic."""
 
     partition: int
     first: int
@@ -47,47 +91,47 @@ class Gap:
 
 
 class MessagesMissing(StoreRefused):
-    """The topic no longer has messages that are not archived yet."""
+    """Messages were deleted from the topic before they were archived."""
 
     def __init__(self, topic: str, gaps: tuple[Gap, ...]) -> None:
         super().__init__(
-            f"the topic {topic} no longer has messages that are not archived "
-            f"({'; '.join(map(str, gaps))}): they were deleted before they were read. Where they "
-            "cannot be had from elsewhere, --accept-gap goes on after them and notes the gap in "
-            "the table"
+            f"messages of the topic {topic} were deleted before they were archived "
+            f"({'; '.join(map(str, gaps))}). If you cannot restore them, use --accept-gap: it "
+            "skips them and notes the gap in the table"
         )
         self.gaps = gaps
 
 
 class TopicReader:
     """
-    Reads every partition of the topic from a position on.
+    Reads every partition of a topic from a position on.
 
-    The position is the caller's: no consumer group holds one.
+    The caller keeps the position; no consumer group holds one.
 
     Args:
+        group: Name for librdkafka; the reader does not join the group.
         position: Partitions that are not in it are read from their beginning.
 
-    Raises, here and wherever it reads:
-        MessagesMissing: The topic begins after the position.
+    Raises, here and while reading:
+        MessagesMissing: The topic starts after the position.
         StoreUnavailable: Kafka does not answer.
-        StoreRefused: Kafka says no, or the topic is another one than that of the position.
+        StoreRefused: Kafka refuses, or the topic is not the one of the position.
     """
 
-    def __init__(self, settings: Settings, position: Position) -> None:
-        self._topic = settings.events_kafka_topic
+    def __init__(self, cluster: Cluster, topic: str, *, group: str, position: Position) -> None:
+        self._topic = topic
         self._consumer = make_consumer(
-            settings,
-            group=f"{settings.events_kafka_group}-archive",
+            cluster,
+            group=group,
             **{
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
-                "queued.max.messages.kbytes": _QUEUE_KILOBYTES,
-                "queued.min.messages": _QUEUE_MESSAGES,
+                "queued.max.messages.kbytes": _PREFETCH_KILOBYTES,
+                "queued.min.messages": _PREFETCH_MESSAGES,
             },
         )
         try:
-            self.topic_id = self._check_topic_id(settings, position)
+            self.topic_id = self._check_topic_id(cluster, position)
             self.start = self._begin(position)
         except BaseException:
             self._consumer.close()
@@ -96,16 +140,11 @@ class TopicReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
-    def _check_topic_id(self, settings: Settings, position: Position) -> str:
-        admin = make_admin(settings)
+    def _check_topic_id(self, cluster: Cluster, position: Position) -> str:
+        admin = make_admin(cluster)
         (future,) = admin.describe_topics(
             TopicCollection([self._topic]), request_timeout=_TIMEOUT_SECONDS
         ).values()
@@ -115,100 +154,104 @@ class TopicReader:
             raise self._error(exc.args[0]) from exc
         if position.topic_id and topic_id != position.topic_id:
             raise StoreRefused(
-                f"the topic {self._topic} was made anew since it was archived, and its offsets "
-                "began again: archive it into another table, or under another name"
+                f"the topic {self._topic} was recreated since it was archived, and its offsets "
+                "started again: archive it into another table, or rename it"
             )
         return topic_id
 
     def _begin(self, position: Position) -> dict[int, int]:
-        """Take all partitions at their next offset; returns those."""
-        self._ends = {each: self._bounds(each) for each in self.partitions()}
+        """Assign all partitions at their next offset; returns these offsets."""
+        self._ends = {partition: self._bounds(partition) for partition in self.partitions()}
         start: dict[int, int] = {}
         gaps = []
         for partition, (low, high) in self._ends.items():
-            wanted = position.next_offsets.get(partition)
-            if wanted is None:
+            next_offset = position.next_offsets.get(partition)
+            if next_offset is None:
                 if low:
                     log.warning(
-                        "partition %s of %s begins at offset %s: what was before is not archived",
+                        "partition %s of %s starts at offset %s: earlier messages are not archived",
                         partition, self._topic, low,
                     )  # fmt: skip
-                wanted = low
-            if wanted < low:
-                gaps.append(Gap(partition, wanted, low))
-            if wanted > high:
+                next_offset = low
+            if next_offset < low:
+                gaps.append(Gap(partition, next_offset, low))
+            if next_offset > high:
                 raise StoreRefused(
-                    f"partition {partition} of the topic {self._topic} ends at offset {high}, and "
-                    f"the archive holds it up to {wanted}: it has lost messages, or is another one"
+                    f"partition {partition} of the topic {self._topic} ends at offset {high}, but "
+                    f"the archive holds it up to {next_offset}: the topic lost messages, or it is "
+                    "another topic"
                 )
-            start[partition] = wanted
+            start[partition] = next_offset
         if gaps:
             raise MessagesMissing(self._topic, tuple(gaps))
         self._consumer.assign(
-            [TopicPartition(self._topic, partition, at) for partition, at in start.items()]
+            [TopicPartition(self._topic, partition, offset) for partition, offset in start.items()]
         )
-        self._left = {each for each, (_, high) in self._ends.items() if start[each] < high}
-        self._at = dict(start)
+        self._unfinished = {
+            partition for partition, (_, high) in self._ends.items() if start[partition] < high
+        }
+        self._next_offsets = dict(start)
         return start
 
     def partitions(self) -> list[int]:
         """The partitions that the topic has now."""
         try:
-            found = self._consumer.list_topics(self._topic, timeout=_TIMEOUT_SECONDS)
+            metadata = self._consumer.list_topics(self._topic, timeout=_TIMEOUT_SECONDS)
         except KafkaException as exc:
             raise self._error(exc.args[0]) from exc
-        topic = found.topics[self._topic]
+        topic = metadata.topics[self._topic]
         if topic.error is not None:
             raise self._error(topic.error)
         return sorted(topic.partitions)
 
     def _bounds(self, partition: int) -> tuple[int, int]:
-        place = TopicPartition(self._topic, partition)
+        topic_partition = TopicPartition(self._topic, partition)
         try:
-            found = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_SECONDS)
+            bounds = self._consumer.get_watermark_offsets(topic_partition, timeout=_TIMEOUT_SECONDS)
         except KafkaException as exc:
             raise self._error(exc.args[0]) from exc
-        if found is None:
+        if bounds is None:
             raise StoreUnavailable(f"the topic {self._topic}: Kafka did not answer in time")
-        return found
+        return bounds
 
     @property
     def next_offsets(self) -> dict[int, int]:
-        """By partition, the offset before which every message was given."""
-        return dict(self._at)
+        """Partition → the offset before which every message was returned."""
+        return dict(self._next_offsets)
 
     @property
     def is_at_end(self) -> bool:
-        """Whether all is read that the topic had when this began."""
-        return not self._left
+        """Whether everything was read that the topic had at the start."""
+        return not self._unfinished
 
     def read(self, timeout_seconds: float) -> Iterator[Message]:
-        """What messages there are within this time; it may be none."""
-        for message in self._consumer.consume(_MESSAGES_AT_A_TIME, timeout_seconds):
+        """The messages that arrive in time; maybe none."""
+        for message in self._consumer.consume(_MESSAGES_PER_READ, timeout_seconds):
             error = message.error()
             if error is None:
-                partition, offset = number_of(message.partition()), number_of(message.offset())
-                self._at[partition] = offset + 1
+                partition, offset = partition_of(message), offset_of(message)
+                self._next_offsets[partition] = offset + 1
                 if offset + 1 >= self._ends[partition][1]:
-                    self._left.discard(partition)
+                    self._unfinished.discard(partition)
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
-                # Its last offsets may be those of no message: the marks of a transaction.
-                partition, offset = number_of(message.partition()), number_of(message.offset())
-                self._at[partition] = max(self._at[partition], offset)
-                self._left.discard(partition)
+                # The last offsets may belong to transaction markers, which are not messages.
+                partition, offset = partition_of(message), offset_of(message)
+                self._next_offsets[partition] = max(self._next_offsets[partition], offset)
+                self._unfinished.discard(partition)
             else:
                 self._fail(error, message.partition())
 
     def _fail(self, error: KafkaError, partition: int | None) -> None:
-        if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._at:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._next_offsets:
             low, _ = self._bounds(partition)
-            if self._at[partition] < low:
-                raise MessagesMissing(self._topic, (Gap(partition, self._at[partition], low),))
+            next_offset = self._next_offsets[partition]
+            if next_offset < low:
+                raise MessagesMissing(self._topic, (Gap(partition, next_offset, low),))
         raise self._error(error)
 
     def _error(self, error: KafkaError) -> StoreUnavailable | StoreRefused:
         if error.code() in _NO_TOPIC:
-            # It may come: whoever sends the first message makes it.
-            return StoreUnavailable(f"there is no topic {self._topic}")
+            # It may still come: the first producer creates it.
+            return StoreUnavailable(f"topic not found: {self._topic}")
         return error_of(error, f"the topic {self._topic}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_format
 import os
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,7 +31,9 @@ def archive(
     ] = False,
     metrics_port: Annotated[
         int | None,
-        typer.Option(min=1, max=65_535, help="Serve metrics at this port of 127.0.0.1."),
+        typer.Option(
+            min=1, max=65_535, help="Serve /metrics, /livez and /readyz at this port of 127.0.0.1."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
 ) -> int:
@@ -51,10 +54,14 @@ def archive(
     from events.bootstrap import load_settings
     from events.config import INGEST_PATIENCE_SECONDS
     from events.ingest.interrupts import Interrupts
+    from events.server.status import served
     from events.telemetry import logs
+    from events.telemetry.health import Health
 
     try:
         from events.archive.archiver import Archiver
+        from events.archive.catalog import open_catalog
+        from events.kafka.clients import Cluster
     except ImportError as exc:
         raise InvalidInput(
             f"{exc.name} is not installed: python -m pip install -r requirements-stream.txt"
@@ -62,19 +69,26 @@ def archive(
 
     settings = load_settings()
     logs.configure(settings.events_log_format, settings.events_log_level)
-    if metrics_port:
-        from prometheus_client import start_http_server
-
-        start_http_server(metrics_port, addr="127.0.0.1")
     archiver = Archiver(
-        settings,
+        Cluster.of(settings),
+        settings.events_kafka_topic,
+        group=f"{settings.events_kafka_group}-archive",
+        open_catalog=lambda: open_catalog(settings.iceberg_catalog_name, settings.iceberg_folder),
+        commit_seconds=settings.events_archive_seconds,
         is_until_end=until_end,
         is_gap_accepted=accept_gap,
         # A service waits for Kafka and the catalog; a run that has an end reports a failure.
         patience_seconds=INGEST_PATIENCE_SECONDS if until_end else None,
     )
     begin = time.monotonic()
-    with Interrupts(on_stop=archiver.stop):
+    with ExitStack() as stack:
+        stack.enter_context(Interrupts(on_stop=archiver.stop))
+        if metrics_port:
+            health = Health(
+                is_alive=lambda: True,
+                problems=lambda: {"archive": archiver.problem} if archiver.problem else {},
+            )
+            stack.enter_context(served("127.0.0.1", metrics_port, health))
         try:
             archiver.run()
         finally:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json as json_format
 import logging
 import os
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted
 
 if TYPE_CHECKING:
     from events.kafka.consume import Consumed
+    from events.telemetry.health import Health
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,15 @@ def consume(
     from events.telemetry import logs
 
     check_installed()
+    from events.config import INGEST_PATIENCE_SECONDS
     from events.kafka import consume as kafka_consume
+    from events.server.status import served
+
+    @contextmanager
+    def serve(health: Health) -> Iterator[None]:
+        with served(host, port, health) as actual_port:
+            log.info("probes are at http://%s:%s/readyz", host, actual_port)
+            yield
 
     settings = load_settings()
     logs.configure(settings.events_log_format, settings.events_log_level)
@@ -69,13 +79,11 @@ def consume(
         consumed = kafka_consume.consume(
             settings,
             service,
-            address=(host, port),
             is_stopping=lambda: interrupts.is_stopping,
+            serve=serve,
+            patience_seconds=INGEST_PATIENCE_SECONDS,
             is_until_end=until_end,
             is_from_beginning=from_beginning,
-            on_address=lambda host, port: log.info(
-                "its state is at http://%s:%s/readyz", host, port
-            ),
         )
     write_result(json_format.dumps(asdict(consumed)) if json else _summary(consumed))
     code = EXIT_DIFFERENT if consumed.missing else EXIT_OK

@@ -26,7 +26,7 @@ from events.cli import (
 from events.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from events.kafka.messages import Letter
+    from events.kafka.messages import DeadLetter
 
 #: Characters of a message's value that `list` shows.
 _VALUE_CHARACTERS = 80
@@ -64,9 +64,13 @@ def list_letters(
     from events.kafka import check_installed
 
     check_installed()
-    from events.kafka import deadletters
+    from events.kafka.clients import Cluster
+    from events.kafka.deadletters import read_dead_letters
 
-    letters = deadletters.letters(load_settings())
+    settings = load_settings()
+    letters = read_dead_letters(
+        Cluster.of(settings), settings.events_kafka_topic, group=settings.events_kafka_group
+    )
     number = 0
 
     def lines() -> Iterator[bytes]:
@@ -115,11 +119,17 @@ def replay(
     check_at_most_one(offset=offset, again=again)
     offsets = [_parse_offset(text) for text in offset or ()]
     check_installed()
+    from events.config import INGEST_PATIENCE_SECONDS
     from events.kafka import deadletters
+    from events.kafka.clients import Cluster
 
+    settings = load_settings()
     with Interrupts() as interrupts:
         replayed = deadletters.replay(
-            load_settings(),
+            Cluster.of(settings),
+            settings.events_kafka_topic,
+            group=settings.events_kafka_group,
+            patience_seconds=INGEST_PATIENCE_SECONDS,
             only=offsets,
             is_again=again,
             is_stopping=lambda: interrupts.is_stopping,
@@ -136,7 +146,7 @@ def replay(
     return EXIT_INTERRUPTED if interrupts.is_stopping else EXIT_OK
 
 
-def _as_line(letter: Letter) -> str:
+def _as_line(letter: DeadLetter) -> str:
     origin = letter.origin
     value = "(no value)" if origin.value is None else origin.value.decode("utf-8", "replace")
     if len(value) > _VALUE_CHARACTERS:
@@ -148,7 +158,7 @@ def _as_line(letter: Letter) -> str:
     )
 
 
-def _as_json(letter: Letter) -> dict[str, Any]:
+def _as_json(letter: DeadLetter) -> dict[str, Any]:
     origin = letter.origin
     return {
         "partition": letter.partition,

@@ -65,16 +65,22 @@ class _Kafka:
     def open(self, settings: Settings, interrupts: Interrupts) -> Iterator[Sink]:
         from events.bootstrap import SECONDS_TO_FIND_THE_STORE
         from events.config import INGEST_PATIENCE_SECONDS
-        from events.kafka.clients import ensure_topics
+        from events.kafka.clients import Cluster, ensure_topics
         from events.kafka.producer import KafkaSink
 
-        topic = settings.events_kafka_topic
+        cluster, topic = Cluster.of(settings), settings.events_kafka_topic
         with interrupts.waiting():
-            ensure_topics(settings, topic, timeout_seconds=SECONDS_TO_FIND_THE_STORE)
+            ensure_topics(cluster, topic, timeout_seconds=SECONDS_TO_FIND_THE_STORE)
         patience_seconds = self._patience_seconds
         if patience_seconds is None:
             patience_seconds = INGEST_PATIENCE_SECONDS
-        sink = KafkaSink(settings, patience_seconds=patience_seconds, is_waiting_for_room=True)
+        sink = KafkaSink(
+            cluster,
+            topic,
+            patience_seconds=patience_seconds,
+            max_bytes=settings.events_kafka_max_bytes,
+            is_waiting_for_room=True,
+        )
         with closing(sink):
             yield sink
 

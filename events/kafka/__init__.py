@@ -1,4 +1,4 @@
-"""The Kafka edge: what reads from the bus and writes to it."""
+"""Kafka: count its messages exactly, send events to it, and handle dead letters."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from events.errors import InvalidInput
 
 
 def check_installed() -> None:
-    """Raise `InvalidInput` where what talks to Kafka is not installed: only streams need it."""
+    """Raise `InvalidInput` if the Kafka client is not installed; only streams need it."""
     if find_spec("confluent_kafka") is None:
         raise InvalidInput(
-            "Kafka needs more than is installed: python -m pip install -r requirements-stream.txt"
+            "the Kafka client is not installed: run "
+            "python -m pip install -r requirements-stream.txt"
         )

@@ -1,4 +1,4 @@
-"""Ends of a topic's partitions, and a group put back to their beginning."""
+"""The ends of a topic's partitions, and a consumer group reset to their start."""
 
 from __future__ import annotations
 
@@ -10,65 +10,66 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from events.config import Settings
 from events.errors import InvalidInput
-from events.kafka.clients import error_of, make_admin, make_consumer
+from events.kafka.clients import Cluster, error_of, make_admin, make_consumer
 
 _TIMEOUT_SECONDS = 10.0
 
 
-def ends(settings: Settings, topic: str) -> dict[int, int]:
-    """By partition that holds anything, the offset after its last message as of now."""
-    return {each: high for each, (low, high) in bounds(settings, topic).items() if high > low}
+def read_ends(cluster: Cluster, topic: str, *, group: str) -> dict[int, int]:
+    """Partition → the offset after its last message; empty partitions are left out."""
+    bounds = read_bounds(cluster, topic, group=group)
+    return {partition: high for partition, (low, high) in bounds.items() if high > low}
 
 
-def bounds(settings: Settings, topic: str) -> dict[int, tuple[int, int]]:
-    """By partition, the offset of its first message and the one after its last, as of now."""
-    # It joins no group, and is closed at the end of the `with`.
-    with make_consumer(settings, group=settings.events_kafka_group) as consumer:
-        return _bounds(consumer, topic)
+def read_bounds(cluster: Cluster, topic: str, *, group: str) -> dict[int, tuple[int, int]]:
+    """Partition → the offset of its first message, and the offset after its last one."""
+    # The consumer does not join the group. Leaving the `with` block closes it.
+    with make_consumer(cluster, group=group) as consumer:
+        return _read_bounds(consumer, topic)
 
 
-def rewind(settings: Settings, topic: str, group: str) -> None:
+def rewind_group(cluster: Cluster, topic: str, *, group: str) -> None:
     """
-    Have a group begin at the first messages that are still there.
+    Reset a group's offsets to the first messages that still exist.
 
     Raises:
-        InvalidInput: The group has members, who would go on where they are.
+        InvalidInput: The group has active members, which would continue where they are.
         StoreUnavailable: Kafka does not answer.
-        StoreRefused: It will not.
+        StoreRefused: Kafka refuses.
     """
-    admin = make_admin(settings)
+    admin = make_admin(cluster)
     try:
         description = (
             admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)[group]
         ).result()
         if description.members:
             raise InvalidInput(
-                f"the group {group} has {len(description.members)} active members: stop them "
-                "before it is put back to the beginning"
+                f"the consumer group {group} has {len(description.members)} active members: stop "
+                "them before you reset it to the beginning"
             )
-        to = [
-            TopicPartition(topic, each, low) for each, (low, _) in bounds(settings, topic).items()
-        ]
-        asked = [ConsumerGroupTopicPartitions(group, to)]
-        admin.alter_consumer_group_offsets(asked, request_timeout=_TIMEOUT_SECONDS)[group].result()
+        bounds = read_bounds(cluster, topic, group=group)
+        starts = [TopicPartition(topic, partition, low) for partition, (low, _) in bounds.items()]
+        request = [ConsumerGroupTopicPartitions(group, starts)]
+        admin.alter_consumer_group_offsets(request, request_timeout=_TIMEOUT_SECONDS)[
+            group
+        ].result()
     except KafkaException as exc:
-        what = f"the group {group} could not be put back to the beginning"
-        raise error_of(exc.args[0], what) from exc
+        raise error_of(exc.args[0], f"cannot reset the consumer group {group}") from exc
 
 
-def _bounds(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
+def _read_bounds(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
     try:
-        found = consumer.list_topics(topic, timeout=_TIMEOUT_SECONDS).topics[topic]
-        if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            # Else what we may not see would look like an empty topic.
-            raise KafkaException(found.error)
+        metadata = consumer.list_topics(topic, timeout=_TIMEOUT_SECONDS).topics[topic]
+        error = metadata.error
+        if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            # Otherwise a topic that we have no right to see would look empty.
+            raise KafkaException(error)
         return {
-            each: consumer.get_watermark_offsets(
-                TopicPartition(topic, each), timeout=_TIMEOUT_SECONDS
+            partition: consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=_TIMEOUT_SECONDS
             )
-            for each in found.partitions
+            for partition in metadata.partitions
         }
     except KafkaException as exc:
-        raise error_of(exc.args[0], f"the ends of the topic {topic} cannot be read") from exc
+        raise error_of(exc.args[0], f"cannot read the ends of the topic {topic}") from exc

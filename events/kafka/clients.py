@@ -1,10 +1,11 @@
-"""Settings to Kafka clients, and the topics that they need."""
+"""Kafka clients, topic creation, and what Kafka's errors mean."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,144 +18,234 @@ from events.errors import InvalidInput, StoreRefused, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-#: Added to the topic's name for the messages that no event could be made of.
-DEAD_LETTER_SUFFIX = ".dead-letter"
-#: Partitions of a new topic.
+#: Partitions of a topic that we create. More partitions allow more consumers.
 PARTITIONS = 12
-_SECONDS_TO_MAKE_TOPICS = 30.0
-_FETCH_AGAIN_MILLISECONDS = 10
+_DEAD_LETTER_SUFFIX = ".dead-letter"
+_CREATE_TIMEOUT_SECONDS = 30.0
+_CHECK_TIMEOUT_SECONDS = 2.0
+_FETCH_BACKOFF_MILLISECONDS = 10
 
 
-def dead_letter_topic(settings: Settings) -> str:
-    return f"{settings.events_kafka_topic}{DEAD_LETTER_SUFFIX}"
-
-
-def properties(settings: Settings) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Cluster:
     """
-    What every client of ours is made with (librdkafka's "Configuration properties").
+    How to reach Kafka.
+
+    Args:
+        bootstrap_servers: `host:port`, several separated by commas.
+        properties_file: A file of further librdkafka properties, or empty.
+    """
+
+    bootstrap_servers: str
+    properties_file: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Cluster:
+        return cls(settings.events_kafka_bootstrap_servers, settings.events_kafka_properties_file)
+
+
+def dead_letter_topic(topic: str) -> str:
+    """The topic for messages of `topic` that cannot be counted."""
+    return f"{topic}{_DEAD_LETTER_SUFFIX}"
+
+
+def properties(cluster: Cluster) -> dict[str, Any]:
+    """
+    The librdkafka properties that all our clients share.
 
     Raises:
-        InvalidInput: The file of properties cannot be read.
+        InvalidInput: The properties file cannot be read.
     """
     return {
-        **_read(settings.events_kafka_properties_file),
-        "bootstrap.servers": settings.events_kafka_bootstrap_servers,
-        # Without this it writes to standard error itself.
+        **_read_properties(cluster.properties_file),
+        "bootstrap.servers": cluster.bootstrap_servers,
+        # Without a logger librdkafka writes to standard error itself.
         "logger": log,
     }
 
 
-def make_producer(settings: Settings, **more: Any) -> Producer:
-    """A producer whose acknowledgement means: on all replicas in sync, once, in order."""
-    return _made(
+def make_producer(cluster: Cluster, **more: Any) -> Producer:
+    """A producer whose acknowledgement means: on all in-sync replicas, once, in order."""
+    return _make(
         Producer,
         {
-            **properties(settings),
+            **properties(cluster),
             "acks": "all",
             "enable.idempotence": True,
             "compression.type": "lz4",
-            # As Kafka's own clients place a key, so that theirs and ours share a partition.
+            # The default of Kafka's Java clients: their producers and ours put a key into the
+            # same partition.
             "partitioner": "murmur2_random",
             **more,
         },
     )
 
 
-def make_consumer(settings: Settings, *, group: str, **more: Any) -> Consumer:
-    """A consumer that commits nothing by itself and begins where nothing is committed at 0."""
-    return _made(
+def make_consumer(cluster: Cluster, *, group: str, **more: Any) -> Consumer:
+    """A consumer without automatic commits; it starts at the earliest message by default."""
+    return _make(
         Consumer,
         {
-            **properties(settings),
+            **properties(cluster),
             "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
-            # Where a topic is missing, that is an error and no silence.
+            # A missing topic must be an error, not an empty topic.
             "allow.auto.create.topics": False,
-            # Whoever has emptied the queue of a partition would wait up to a second for more.
-            "fetch.queue.backoff.ms": _FETCH_AGAIN_MILLISECONDS,
+            # By default a reader that emptied its queue may wait a second for more messages.
+            "fetch.queue.backoff.ms": _FETCH_BACKOFF_MILLISECONDS,
             **more,
         },
     )
 
 
-def make_admin(settings: Settings) -> AdminClient:
-    """What asks for topics and groups, and makes them."""
-    return _made(AdminClient, properties(settings))
+def make_admin(cluster: Cluster) -> AdminClient:
+    return _make(AdminClient, properties(cluster))
 
 
 _Client = TypeVar("_Client")
-#: What librdkafka says of a value; it may be one that was put behind the wrong name.
-_VALUE = re.compile(r'Invalid value ".*" for', re.DOTALL)
+#: librdkafka repeats an invalid value, which may be a secret that stands after the wrong name.
+_INVALID_VALUE = re.compile(r'Invalid value ".*" for', re.DOTALL)
 
 
-def _made(kind: Callable[[dict[str, Any]], _Client], configuration: dict[str, Any]) -> _Client:
+def _make(client: Callable[[dict[str, Any]], _Client], configuration: dict[str, Any]) -> _Client:
     try:
-        return kind(configuration)
+        return client(configuration)
     except KafkaException as exc:
-        said = _VALUE.sub("Invalid value for", exc.args[0].str())
-    raise InvalidInput(f"EVENTS_KAFKA_PROPERTIES_FILE: {said}")
+        message = _INVALID_VALUE.sub("Invalid value for", exc.args[0].str())
+    # Not raised from `exc`, whose text has the value.
+    raise InvalidInput(f"EVENTS_KAFKA_PROPERTIES_FILE: {message}")
+
+
+def _read_properties(file: str) -> Mapping[str, str]:
+    """Read a properties file: one `name=value` a line; lines that start with # are comments."""
+    if not file:
+        return {}
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidInput(f"EVENTS_KAFKA_PROPERTIES_FILE: cannot read {file}: {exc}") from exc
+    values: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        name, equals, value = line.strip().partition("=")
+        if not name or name.startswith("#"):
+            continue
+        if not equals:
+            raise InvalidInput(
+                f"EVENTS_KAFKA_PROPERTIES_FILE: {file}, line {number} is not name=value"
+            )
+        values[name.strip()] = value.strip()
+    return values
+
+
+# --- topics ---------------------------------------------------------------------------------------
 
 
 def ensure_topics(
-    settings: Settings,
+    cluster: Cluster,
     *names: str,
-    timeout_seconds: float = _SECONDS_TO_MAKE_TOPICS,
     partitions: int = PARTITIONS,
+    timeout_seconds: float = _CREATE_TIMEOUT_SECONDS,
 ) -> None:
     """
-    Make topics that are not there; those that are stay as they are.
+    Create the topics that do not exist; existing ones are not changed.
 
     Raises:
         StoreUnavailable: No broker answered in time.
-        StoreRefused: The broker will not make one.
+        StoreRefused: The broker refuses to create a topic.
     """
-    admin = make_admin(settings)
+    admin = make_admin(cluster)
     topics = [
-        # -1 is what the broker is set to (KIP-464).
+        # -1: the broker's default replication factor (KIP-464).
         NewTopic(name, num_partitions=partitions, replication_factor=-1)
-        for name in _missing(admin, names, timeout_seconds)
+        for name in _missing_topics(admin, names, timeout_seconds)
     ]
     if not topics:
-        # To make one that is there takes rights that whoever reads it need not have.
+        # A consumer of existing topics may lack the right to create topics.
         return
-    futures = admin.create_topics(topics, request_timeout=timeout_seconds)
-    for name, future in futures.items():
+    for name, future in admin.create_topics(topics, request_timeout=timeout_seconds).items():
         try:
             future.result()
         except KafkaException as exc:
             error = exc.args[0]
-            if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                continue
-            raise error_of(error, f"the topic {name} could not be made") from exc
+            if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise error_of(error, f"cannot create the topic {name}") from exc
 
 
-def _missing(admin: AdminClient, names: Sequence[str], timeout_seconds: float) -> list[str]:
-    """The topics that are not there, or that we may not see."""
+def _missing_topics(admin: AdminClient, names: Sequence[str], timeout_seconds: float) -> list[str]:
+    """The topics that do not exist or that we have no right to see."""
     missing = []
-    asked = TopicCollection(list(names))
-    for name, future in admin.describe_topics(asked, request_timeout=timeout_seconds).items():
+    topics = TopicCollection(list(names))
+    for name, future in admin.describe_topics(topics, request_timeout=timeout_seconds).items():
         try:
             future.result()
         except KafkaException as exc:
             error = exc.args[0]
-            if error.code() not in _UNSEEN:
-                raise error_of(error, f"the topic {name} could not be asked for") from exc
+            if error.code() not in _NOT_VISIBLE:
+                raise error_of(error, f"cannot look up the topic {name}") from exc
             missing.append(name)
     return missing
 
 
-def error_of(error: KafkaError, what: str) -> StoreUnavailable | StoreRefused:
-    """What an error of Kafka's means for whoever asked: to try again, or that it will not help."""
-    is_passing = error.retriable() or error.code() in _PASSING
-    return (StoreUnavailable if is_passing else StoreRefused)(f"{what}: Kafka said {error.name()}")
+def check_topic(client: Any, topic: str, timeout_seconds: float) -> None:
+    """
+    Check that the brokers answer and that a topic can be used.
+
+    Args:
+        client: An admin client, or a consumer that this thread polls.
+
+    Raises:
+        StoreUnavailable: The brokers do not answer in time.
+        StoreRefused: The topic does not exist, or we have no right to it.
+    """
+    try:
+        metadata = client.list_topics(topic, timeout=timeout_seconds).topics[topic]
+    except KafkaException as exc:
+        raise error_of(exc.args[0], "Kafka does not answer") from exc
+    if metadata.error is not None:
+        raise error_of(metadata.error, f"cannot use the topic {topic}")
 
 
-_UNSEEN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
-#: What the protocol calls retriable, librdkafka's `retriable` says of errors of a producer alone.
-#: Left out: a topic that is not known, which a wrong name is as well.
-_PASSING = frozenset(
+class TopicCheck:
+    """
+    Checks one topic, with a client of its own. One thread uses it.
+
+    librdkafka's consumer hangs for good if one thread asks it for topics while another thread polls
+    it (confluent-kafka 2.16).
+    """
+
+    def __init__(self, cluster: Cluster, topic: str) -> None:
+        self._client = make_admin(cluster)
+        self._topic = topic
+
+    def __call__(self) -> None:
+        """Raises `StoreUnavailable` or `StoreRefused`; see `check_topic`."""
+        check_topic(self._client, self._topic, _CHECK_TIMEOUT_SECONDS)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def error_of(error: KafkaError, problem: str) -> StoreUnavailable | StoreRefused:
+    """Our error for a Kafka error: `StoreUnavailable` if a retry may help, else `StoreRefused`."""
+    may_pass = error.retriable() or error.code() in _TRANSIENT
+    return (StoreUnavailable if may_pass else StoreRefused)(f"{problem}: Kafka says {error.name()}")
+
+
+_NOT_VISIBLE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})
+#: Errors of a single broker; librdkafka tries another broker and reports if none is left.
+OF_ONE_BROKER = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._MAX_POLL_EXCEEDED,
+    }
+)
+#: Errors that the protocol calls retriable; librdkafka's `retriable` covers producer errors only.
+#: An unknown topic is not among them: the name may be wrong.
+_TRANSIENT = frozenset(
     {
         KafkaError._ALL_BROKERS_DOWN,
         KafkaError._MSG_TIMED_OUT,
@@ -171,7 +262,7 @@ _PASSING = frozenset(
         KafkaError.NOT_COORDINATOR,
         KafkaError.NOT_ENOUGH_REPLICAS,
         KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        # The leader of a partition has just changed, or a topic was just made.
+        # The partition's leader has just changed, or the topic was just created.
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.REPLICA_NOT_AVAILABLE,
@@ -179,24 +270,3 @@ _PASSING = frozenset(
         KafkaError.UNKNOWN_LEADER_EPOCH,
     }
 )
-
-
-def _read(file: str) -> Mapping[str, str]:
-    """A file of properties, one `name=value` a line, # before a remark."""
-    if not file:
-        return {}
-    try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidInput(f"EVENTS_KAFKA_PROPERTIES_FILE: {file} cannot be read: {exc}") from exc
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        name, equals, value = line.strip().partition("=")
-        if not name or name.startswith("#"):
-            continue
-        if not equals:
-            raise InvalidInput(
-                f"EVENTS_KAFKA_PROPERTIES_FILE: {file}, line {number} is not name=value"
-            )
-        found[name.strip()] = value.strip()
-    return found

@@ -1,94 +1,93 @@
-"""Kafka to exact counts: polls, pauses, commits what is done, hands partitions over."""
+"""The loop of `consume`: reads, pauses while too much is unsettled, and commits."""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka import Message as KafkaMessage
-
-from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
-from events.kafka import measures
-from events.kafka.clients import make_consumer
-from events.kafka.gaps import Gaps
-from events.kafka.health import OF_ONE_BROKER, check_topic
-from events.kafka.lag import Lag
-from events.kafka.letters import Letters
+from events.kafka import metrics
+from events.kafka.clients import Cluster
+from events.kafka.deadletters import DeadLetterSender
+from events.kafka.member import GroupMember
 from events.kafka.offsets import Offsets
-from events.kafka.pipeline import Pipeline
-from events.kafka.reading import message_of, number_of
-from events.kafka.state import State
+from events.kafka.pipeline import Pipeline, Waiting
 
-log = logging.getLogger(__name__)
-
-#: Messages taken between two looks at what the store has done.
-_MOST_A_TURN = 1_000
+#: Messages read between two looks at the store's receipts.
+_MAX_PER_TURN = 1_000
 _POLL_SECONDS = 0.2
-#: The same while something is under way, of which the end is to be seen.
+#: The same while receipts are due.
 _BUSY_POLL_SECONDS = 0.01
 _COMMIT_SECONDS = 0.5
 _MEASURE_SECONDS = 1.0
-#: How long a rebalance waits for what is under way; what is abandoned comes again, and is a
-#: duplicate then.
+#: How long a rebalance waits for messages in flight. The next owner reads abandoned messages again
+#: and finds duplicates.
 _HAND_OVER_SECONDS = 5.0
 _CLOSE_SECONDS = 5.0
-_CHECK_SECONDS = 2.0
-_WHAT_PASSES = "Kafka does not answer; what is read stays, and is tried again until it works"
+
+
+@dataclass
+class State:
+    """What other threads may read of a running consumer; only its own thread writes it."""
+
+    #: When the loop turned last, on the monotonic clock.
+    turned_at: float = field(default_factory=time.monotonic)
+    is_stopping: bool = False
+    #: None while all is well.
+    store_problem: str | None = None
+    kafka_problem: str | None = "no partition is assigned yet"
 
 
 class CountConsumer:
     """
-    One member of the group. One thread runs it, and polls at all times.
+    Counts the messages of a topic. One thread runs it, and polls all the time.
 
-    An offset is committed once every message before it, of its partition, is durable and counted,
-    or a dead letter that was acknowledged. Nothing else is ever committed, so whatever ends this
-    process, what it had not finished comes again; and an event that comes again is a duplicate.
+    An offset is committed when every message before it in its partition is durable and counted, or
+    is an acknowledged dead letter. Nothing else is ever committed. So however this process ends,
+    its unfinished messages are read again, and an event that is read again is a duplicate.
+
+    Args:
+        max_messages, max_bytes: Reading pauses while so much is unsettled.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        cluster: Cluster,
+        topic: str,
+        group: str,
+        *,
         pipeline: Pipeline,
         offsets: Offsets,
-        letters: Letters,
-        *,
+        dead_letters: DeadLetterSender,
         max_messages: int,
+        max_bytes: int,
     ) -> None:
-        self._topic = settings.events_kafka_topic
-        self._most_open = max_messages
-        self._most_bytes = settings.events_kafka_max_bytes
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
         self._pipeline = pipeline
         self._offsets = offsets
-        self._letters = letters
-        self._paused: set[int] = set()
+        self._dead_letters = dead_letters
         self._next_commit_at = 0.0
         self._next_measure_at = 0.0
-        self._next_check_at = 0.0
-        self._problem_since = time.monotonic()
-        self._has_joined = False
-        #: It told the group that it goes, which need not wait for the end of its session then.
-        self.has_left = False
-        self.read = 0
-        self.state = State()
-        self._consumer: Consumer = make_consumer(
-            settings,
-            group=settings.events_kafka_group,
-            on_commit=self._on_commit,
-            error_cb=self._on_error,
-            **{
-                # A member that comes or goes stops nobody else.
-                "partition.assignment.strategy": "cooperative-sticky",
-                "enable.partition.eof": True,
-                # What the client fetches ahead, beside what is held here.
-                "queued.max.messages.kbytes": max(self._most_bytes // 1024, 1_024),
-            },
+        self._member = GroupMember(
+            cluster,
+            topic,
+            group,
+            offsets,
+            prefetch_bytes=max_bytes,
+            on_revoke=self._finish_briefly,
+            on_drop=pipeline.forget_dropped,
         )
-        self._lag = Lag(self._consumer, self._topic, offsets)
-        self.gaps = Gaps(self._consumer, self._topic)
+        #: Whether the group knows that this member left; else it waits for the session to end.
+        self.has_left = False
+        self.messages_read = 0
+        self.state = State()
+
+    @property
+    def missing(self) -> int:
+        """Messages that Kafka deleted before this consumer read them."""
+        return self._member.gaps.missing
 
     def run(
         self,
@@ -98,259 +97,118 @@ class CountConsumer:
         patience_seconds: float,
     ) -> None:
         """
-        Consume until told to stop, or until all up to `ends` is committed by the group.
+        Consume until told to stop, or until the group has committed everything before `ends`.
 
         Args:
-            is_stopping: Asked at each turn; then what is under way is finished.
-            ends: By partition, the offset to read up to; None goes on for ever.
-            patience_seconds: How long to finish when told to stop; with `ends`, also how long
-                the store may take nothing, or Kafka be away.
+            is_stopping: Asked in each turn; if true, finish the messages in flight and return.
+            ends: Partition → the offset to read up to; None reads for ever.
+            patience_seconds: How long to finish after `is_stopping`. With `ends` also how long the
+                store may accept nothing, or Kafka be away.
 
         Raises:
-            StoreUnavailable: With `ends`, the store took nothing for so long, or Kafka was away.
-            StoreRefused: The same, or Kafka will not have this member.
+            StoreUnavailable: With `ends`: the store or Kafka was away for longer.
+            StoreRefused: With `ends`: the store refused for longer. Or Kafka refuses this member.
         """
-        self._consumer.subscribe(
-            [self._topic],
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
-            on_lost=self._on_lost,
-        )
+        self._member.subscribe()
         try:
             while not is_stopping():
                 self._turn()
                 if ends is not None:
-                    if self._is_at(ends):
+                    if self._member.has_committed(ends):
                         break
                     self._check_patience(patience_seconds)
         finally:
             self.state.is_stopping = True
             self._finish(patience_seconds)
-            # A broker that is away would be waited for as long as a session lasts.
-            if self.state.kafka_problem is None:
-                self._consumer.close()
-                self.has_left = True
-
-    # --- the loop ---------------------------------------------------------------------------------
+            self.has_left = self._member.close()
 
     def _turn(self) -> None:
-        self._hold_back()
+        self._pause_or_resume()
         timeout = _BUSY_POLL_SECONDS if self._is_busy() else _POLL_SECONDS
-        for _ in range(_MOST_A_TURN):
-            # One at a time: a message of a partition that a rebalance took away in the same call
-            # would else come after the news of it.
-            message = self._consumer.poll(timeout)
+        for _ in range(_MAX_PER_TURN):
+            message = self._member.poll(timeout)
             if message is None:
                 break
-            self._take(message)
+            self.messages_read += 1
+            self._pipeline.add(message, time.monotonic())
             if self._is_full():
                 break
             timeout = 0
         self._advance()
 
     def _advance(self) -> None:
-        now = time.monotonic()
-        self.state.turn()
-        self._letters.step(now)
+        now = self.state.turned_at = time.monotonic()
+        self._dead_letters.step(now)
         self._pipeline.step(now)
         if now >= self._next_commit_at:
             self._next_commit_at = now + _COMMIT_SECONDS
-            self._commit()
+            self._member.commit()
         if now >= self._next_measure_at:
             self._next_measure_at = now + _MEASURE_SECONDS
-            self._lag.measure()
-            self.gaps.look()
-            measures.IS_WAITING.labels("kafka").set(self.state.kafka_problem is not None)
+            self._member.measure()
+        self._member.check(now)
         waiting = self._pipeline.waiting
         self.state.store_problem = None if waiting is None else waiting.value
-        if self.state.kafka_problem and now >= self._next_check_at:
-            self._next_check_at = now + _CHECK_SECONDS
-            self._check_kafka()
+        self.state.kafka_problem = self._member.problem
 
     def _is_busy(self) -> bool:
-        return self._pipeline.is_busy or self._letters.open > 0
-
-    def _take(self, message: KafkaMessage) -> None:
-        error = message.error()
-        if error is None:
-            self.read += 1
-            taken = message_of(message)
-            self.gaps.came(taken.partition, taken.offset)
-            self._pipeline.take(taken, time.monotonic())
-        elif error.code() == KafkaError._PARTITION_EOF:
-            partition, end = number_of(message.partition()), number_of(message.offset())
-            self.gaps.at_end(partition, end)
-            self._offsets.at_end(partition, end)
-        else:
-            self._on_error(error)
+        return self._pipeline.is_busy or self._dead_letters.open > 0
 
     def _is_full(self) -> bool:
-        return self._offsets.open >= self._most_open or self._pipeline.bytes >= self._most_bytes
+        return self._offsets.open >= self._max_messages or self._pipeline.bytes >= self._max_bytes
 
-    def _hold_back(self) -> None:
-        """Read no more while enough is open, and again when half of it is done."""
+    def _pause_or_resume(self) -> None:
+        """Pause reading while too much is open; resume when half of it is settled."""
         is_half = (
-            self._offsets.open <= self._most_open // 2
-            and self._pipeline.bytes <= self._most_bytes // 2
+            self._offsets.open <= self._max_messages // 2
+            and self._pipeline.bytes <= self._max_bytes // 2
         )
-        # Also those that a rebalance brought meanwhile.
-        if self._is_full() and (more := self._offsets.partitions - self._paused):
-            self._consumer.pause(self._at(more))
-            self._paused |= more
-        elif is_half and self._paused:
-            self._consumer.resume(self._at(self._paused))
-            self._paused.clear()
-        measures.IS_PAUSED.set(bool(self._paused))
+        if self._is_full():
+            self._member.pause()
+        elif is_half and self._member.is_paused:
+            self._member.resume()
+        metrics.IS_PAUSED.set(self._member.is_paused)
+
+    def _finish_briefly(self, is_open: Callable[[], bool]) -> None:
+        """Before partitions are handed over, settle what can be settled within seconds."""
+        deadline = time.monotonic() + _HAND_OVER_SECONDS
+        self._pipeline.flush(time.monotonic())
+        while is_open() and not self._pipeline.waiting and not self.state.is_stopping:
+            now = time.monotonic()
+            if now > deadline:
+                break
+            self._dead_letters.step(now)
+            self._pipeline.step(now)
+            time.sleep(_BUSY_POLL_SECONDS)
 
     def _finish(self, patience_seconds: float) -> None:
-        """Read no more, and finish what is under way; of what is away not for long."""
+        """Stop reading and finish the work in flight; wait only briefly for what is down."""
 
         def is_over() -> bool:
             if self._pipeline.is_busy:
                 return self._pipeline.waiting_seconds(time.monotonic()) > _CLOSE_SECONDS
-            return not self._letters.open or self.state.kafka_problem is not None
+            return not self._dead_letters.open or self._member.problem is not None
 
         self._pipeline.flush(time.monotonic())
-        self._serve_until(is_over, patience_seconds)
-        self._commit()
-        if self.state.kafka_problem is None:
-            self._serve_until(lambda: not self._offsets.uncommitted(), _CLOSE_SECONDS)
-            self.gaps.look()
+        self._advance_until(is_over, patience_seconds)
+        self._member.commit()
+        if self._member.problem is None:
+            self._advance_until(lambda: not self._offsets.uncommitted(), _CLOSE_SECONDS)
+            self._member.gaps.check()
 
-    def _serve_until(self, is_over: Callable[[], bool], patience_seconds: float) -> None:
+    def _advance_until(self, is_over: Callable[[], bool], patience_seconds: float) -> None:
         deadline = time.monotonic() + patience_seconds
         while not is_over() and time.monotonic() < deadline:
-            if more := self._offsets.partitions - self._paused:
-                self._consumer.pause(self._at(more))
-                self._paused |= more
-            # What comes nevertheless is not taken: it is not committed either.
-            self._consumer.poll(_BUSY_POLL_SECONDS)
+            self._member.pause()
+            # A message that arrives nevertheless is not processed, and so not committed.
+            self._member.poll(_BUSY_POLL_SECONDS)
             self._advance()
 
     def _check_patience(self, patience_seconds: float) -> None:
+        now = time.monotonic()
         waiting = self._pipeline.waiting
-        if waiting and self._pipeline.waiting_seconds(time.monotonic()) > patience_seconds:
-            refused = waiting.name == "REFUSED"
-            raise (StoreRefused if refused else StoreUnavailable)(waiting.value)
-        problem = self.state.kafka_problem
-        if problem and time.monotonic() - self._problem_since > patience_seconds:
-            raise StoreUnavailable(f"Kafka does not answer: {problem}")
-
-    # --- offsets ----------------------------------------------------------------------------------
-
-    def _commit(self) -> None:
-        offsets = self._offsets.uncommitted()
-        # The client would keep it for a broker that is away, and not end before.
-        if offsets and self.state.kafka_problem is None:
-            try:
-                self._consumer.commit(offsets=self._at(offsets), asynchronous=True)
-            except KafkaException:
-                measures.COMMITS.labels("failed").inc()
-
-    def _on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
-        for each in partitions:
-            if error is None and each.error is None:
-                self._offsets.committed(each.partition, each.offset)
-        is_failed = error is not None or any(each.error for each in partitions)
-        measures.COMMITS.labels("failed" if is_failed else "committed").inc()
-
-    def _is_at(self, ends: Mapping[int, int]) -> bool:
-        """Whether the group, whose other members may have the rest, has committed all of it."""
-        ours = {
-            each: self._offsets.committed_offset(each) or 0 for each in self._offsets.partitions
-        }
-        if any(ours[each] < end for each, end in ends.items() if each in ours):
-            return False
-        others = [each for each in ends if each not in ours]
-        if not others:
-            return True
-        if not ours and self.state.kafka_problem:
-            return False
-        try:
-            found = self._consumer.committed(self._at(others), timeout=_CHECK_SECONDS)
-        except KafkaException:
-            return False
-        return all(each.offset >= ends[each.partition] for each in found)
-
-    def _at(self, partitions: Any) -> list[TopicPartition]:
-        """Partitions of the topic, with their offsets where there are any."""
-        if isinstance(partitions, Mapping):
-            return [TopicPartition(self._topic, each, at) for each, at in partitions.items()]
-        return [TopicPartition(self._topic, each) for each in sorted(partitions)]
-
-    # --- the group --------------------------------------------------------------------------------
-
-    def _on_assign(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        measures.REBALANCES.labels("assigned").inc()
-        self._has_joined = True
-        for each in partitions:
-            self._offsets.assign(each.partition)
-        self.gaps.begin(each.partition for each in partitions)
-        if self.state.kafka_problem:
-            self._kafka_answers()
-        if partitions:
-            log.info("has the partitions %s", sorted(self._offsets.partitions))
-
-    def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        """Hand partitions over: with what is done committed, the next owner begins after it."""
-        measures.REBALANCES.labels("revoked").inc()
-        gone = {each.partition for each in partitions}
-        deadline = time.monotonic() + _HAND_OVER_SECONDS
-        self._pipeline.flush(time.monotonic())
-        while any(self._offsets.open_of(each) for each in gone):
-            now = time.monotonic()
-            if now > deadline or self._pipeline.waiting or self.state.is_stopping:
-                break
-            self._letters.step(now)
-            self._pipeline.step(now)
-            time.sleep(_BUSY_POLL_SECONDS)
-        done = {each: at for each, at in self._offsets.uncommitted().items() if each in gone}
-        if done and not self.state.kafka_problem:
-            try:
-                consumer.commit(offsets=self._at(done), asynchronous=False)
-                measures.COMMITS.labels("committed").inc()
-            except KafkaException as exc:
-                # The next owner does it again, and finds duplicates.
-                measures.COMMITS.labels("failed").inc()
-                log.warning("the last commit of %s failed: %s", sorted(gone), exc.args[0].name())
-        self._drop(gone)
-
-    def _on_lost(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        """They are another's already: to commit now could take back what that one did."""
-        measures.REBALANCES.labels("lost").inc()
-        gone = {each.partition for each in partitions}
-        log.warning("lost the partitions %s: what was under way is done again", sorted(gone))
-        self._drop(gone)
-
-    def _drop(self, gone: set[int]) -> None:
-        self.gaps.drop(gone)
-        for each in gone:
-            self._offsets.drop(each)
-            self._lag.drop(each)
-        self._paused -= gone
-        self._pipeline.forget_dropped()
-
-    # --- Kafka's health ---------------------------------------------------------------------------
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            raise StoreRefused(f"Kafka will not have this consumer: {error.name()}")
-        if error.code() in OF_ONE_BROKER:
-            return
-        if self.state.kafka_problem is None:
-            log.warning("%s (%s)", _WHAT_PASSES, error.name())
-            self._problem_since = time.monotonic()
-        self.state.kafka_problem = f"Kafka said {error.name()}"
-
-    def _check_kafka(self) -> None:
-        if not self._has_joined:
-            return
-        try:
-            check_topic(self._consumer, self._topic, 0.5)
-        except (StoreUnavailable, StoreRefused):
-            return
-        self._kafka_answers()
-
-    def _kafka_answers(self) -> None:
-        log.info("Kafka answers")
-        self.state.kafka_problem = None
+        if waiting and self._pipeline.waiting_seconds(now) > patience_seconds:
+            error = StoreRefused if waiting is Waiting.REFUSED else StoreUnavailable
+            raise error(waiting.value)
+        if self._member.problem_seconds(now) > patience_seconds:
+            raise StoreUnavailable(f"Kafka does not answer: {self._member.problem}")

@@ -1,110 +1,200 @@
-"""The dead letters: listed, and sent back to where they came from."""
+"""Dead letters: sent until acknowledged, listed, and replayed to the topic they came from."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from events.config import INGEST_PATIENCE_SECONDS, Settings
-from events.errors import EventsError, InvalidInput, StoreUnavailable
-from events.kafka import admin as groups
-from events.kafka.clients import dead_letter_topic, error_of, make_consumer
-from events.kafka.messages import Letter, Message, Record, read_letter
-from events.kafka.offsets import Offsets, Place
-from events.kafka.reading import message_of
-from events.kafka.sender import ANY_LENGTH, QueueIsFull, Sender, TooLargeForKafka
+from events.domain.retries import Backoff
+from events.errors import EventsError, InvalidEvent, InvalidInput, StoreUnavailable
+from events.kafka.admin import read_bounds
+from events.kafka.clients import Cluster, dead_letter_topic, error_of, make_consumer
+from events.kafka.messages import (
+    DeadLetter,
+    Message,
+    Record,
+    dead_letter,
+    message_of,
+    parse_dead_letter,
+    shorten,
+)
+from events.kafka.offsets import Offsets, OpenOffset
+from events.kafka.producer import ANY_LENGTH, QueueIsFull, Sender, TooLargeForKafka
 
-#: Added to the group's name for how far the letters were sent back.
-REPLAY_SUFFIX = ".dead-letter-replay"
+log = logging.getLogger(__name__)
+
+#: Suffix of the group that remembers how far dead letters were replayed.
+_REPLAY_SUFFIX = ".dead-letter-replay"
 _POLL_SECONDS = 10.0
 _TIMEOUT_SECONDS = 10.0
-_LETTERS_BETWEEN_COMMITS = 500
-#: A partition and an offset in it.
-At = tuple[int, int]
+_LETTERS_PER_COMMIT = 500
+#: Partition → offsets `[first, end)`.
+Bounds = Mapping[int, tuple[int, int]]
+
+
+# --- sending --------------------------------------------------------------------------------------
+
+
+class _Pending(NamedTuple):
+    record: Record
+    on_acknowledged: Callable[[], None]
+
+
+class DeadLetterSender:
+    """
+    Sends dead letters, each again until it is acknowledged. One thread uses it.
+
+    Args:
+        sender: Must have no timeout, so that a failure means that Kafka refused the record.
+        topic: The dead-letter topic.
+    """
+
+    def __init__(self, sender: Sender, topic: str, *, backoff: Backoff | None = None) -> None:
+        self._sender = sender
+        self._topic = topic
+        self._backoff = backoff or Backoff()
+        self._failed: list[_Pending] = []
+        self._retry_at = 0.0
+        #: Dead letters that are not acknowledged yet.
+        self.open = 0
+        #: Why Kafka refused the last dead letter; None while it accepts them.
+        self.problem: EventsError | None = None
+
+    def send(
+        self, message: Message, error: InvalidEvent, on_acknowledged: Callable[[], None]
+    ) -> None:
+        self.open += 1
+        self._send(_Pending(dead_letter(message, self._topic, error), on_acknowledged))
+
+    def step(self, now: float) -> None:
+        """Call back for acknowledged dead letters, and resend the refused ones."""
+        self._sender.poll(0)
+        if self._failed and now >= self._retry_at:
+            failed, self._failed = self._failed, []
+            for pending in failed:
+                self._send(pending)
+
+    def _send(self, pending: _Pending) -> None:
+        def on_done(error: EventsError | None) -> None:
+            if error is not None:
+                self._fail(pending, error)
+                return
+            self.open -= 1
+            if self.problem is not None:
+                log.info("Kafka accepts dead letters again")
+            self.problem = None
+            self._backoff.reset()
+            pending.on_acknowledged()
+
+        try:
+            self._sender.send(pending.record, on_done)
+        except EventsError as exc:
+            self._fail(pending, exc)
+
+    def _fail(self, pending: _Pending, error: EventsError) -> None:
+        if isinstance(error, TooLargeForKafka):
+            shorter = shorten(pending.record)
+            if shorter is not None:
+                self._send(pending._replace(record=shorter))
+                return
+        if self.problem is None:
+            log.warning("cannot send a dead letter, retrying until Kafka accepts it: %s", error)
+        self.problem = error
+        self._failed.append(pending)
+        self._retry_at = time.monotonic() + self._backoff.next_wait()
+
+
+# --- listing and replaying ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """
-    What a replay did.
+    Result of a replay.
 
-    `unsendable` are those that are no letters about the topic of the events, are not whole, or are
-    longer than that topic takes by now; they stay where they are, as all do.
+    `unsendable` dead letters are not whole, not from this topic, or longer than it accepts by now.
     """
 
     sent: int
     unsendable: int
 
 
-def letters(settings: Settings) -> Iterator[Letter]:
-    """All letters that there are now, by partition and offset."""
-    topic = dead_letter_topic(settings)
-    with closing(_reader(settings)) as reader:
-        for message in _messages(reader, topic, groups.bounds(settings, topic)):
-            yield read_letter(message)
+def read_dead_letters(cluster: Cluster, topic: str, *, group: str) -> Iterator[DeadLetter]:
+    """All present dead letters of a topic, by partition and offset."""
+    letters = dead_letter_topic(topic)
+    with closing(_make_reader(cluster, group)) as reader:
+        bounds = read_bounds(cluster, letters, group=group)
+        for message in _read(reader, letters, bounds):
+            yield parse_dead_letter(message)
 
 
 def replay(
-    settings: Settings,
+    cluster: Cluster,
+    topic: str,
     *,
-    only: Collection[At] = (),
+    group: str,
+    patience_seconds: float,
+    only: Collection[tuple[int, int]] = (),
     is_again: bool = False,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Replayed:
     """
-    Send letters back as the messages that they were, up to the end that there is now.
+    Send the messages of dead letters back to their topic, up to the present end.
 
-    What is acknowledged is noted in a group of its own, so that the next replay begins after it.
-    A letter may be sent twice where this one is cut off; an event that comes twice is a duplicate.
+    A consumer group of its own remembers how far the replay got; the next replay starts there. If a
+    replay is cut off, a dead letter may be sent twice; the second event is a duplicate.
 
     Args:
-        only: These alone, whatever was sent before; nothing is noted then.
-        is_again: From the beginning, whatever was sent before.
-        is_stopping: Asked at each letter; what was sent then is noted.
+        group: The group of `consume`; its name with a suffix is the replay's group.
+        patience_seconds: How long to wait for an acknowledgement.
+        only: Replay these (partition, offset) alone, even if replayed before; moves no offsets.
+        is_again: Start at the beginning.
+        is_stopping: Asked before each dead letter.
 
     Raises:
-        InvalidInput: One of `only` is not there.
-        StoreUnavailable: Kafka did not acknowledge in time; the same call again is safe.
-        StoreRefused: Kafka will not take one.
+        InvalidInput: A dead letter of `only` does not exist.
+        StoreUnavailable, StoreRefused: Kafka did not accept all; the same call again is safe.
     """
-    topic = dead_letter_topic(settings)
-    group = f"{settings.events_kafka_group}{REPLAY_SUFFIX}"
-    patience_seconds = INGEST_PATIENCE_SECONDS
-    sender = Sender(settings, patience_seconds=patience_seconds, **ANY_LENGTH)
-    with closing(_reader(settings, group)) as reader:
-        bounds = groups.bounds(settings, topic)
-        run = _Replay(settings, sender)
+    letters = dead_letter_topic(topic)
+    group = f"{group}{_REPLAY_SUFFIX}"
+    sender = Sender(cluster, patience_seconds=patience_seconds, **ANY_LENGTH)
+    with closing(_make_reader(cluster, group)) as reader:
+        bounds = read_bounds(cluster, letters, group=group)
+        run = _Replay(topic, sender)
         try:
             if only:
-                for at in sorted(only):
-                    run.send(_one(reader, topic, at, bounds), None)
+                for partition, offset in sorted(only):
+                    run.send(_read_one(reader, letters, partition, offset, bounds), None)
             else:
                 if not is_again:
-                    bounds = _after_committed(reader, topic, bounds)
-                for number in bounds:
-                    run.offsets.assign(number)
-                for message in _messages(reader, topic, bounds):
+                    bounds = _after_committed(reader, letters, bounds)
+                for partition in bounds:
+                    run.offsets.assign(partition)
+                for message in _read(reader, letters, bounds):
                     if is_stopping():
                         break
-                    run.send(message, run.offsets.take(message.partition, message.offset))
-                    if run.sent % _LETTERS_BETWEEN_COMMITS == 0:
-                        run.commit(reader, topic)
+                    run.send(message, run.offsets.read(message.partition, message.offset))
+                    if run.sent % _LETTERS_PER_COMMIT == 0:
+                        run.commit(reader, letters)
         finally:
             sender.close(patience_seconds=patience_seconds)
-            run.commit(reader, topic)
+            run.commit(reader, letters)
         if run.problem is not None:
             raise run.problem
     return Replayed(run.acknowledged, run.unsendable)
 
 
 class _Replay:
-    """What was sent of one replay, and how far all of it is acknowledged."""
+    """Counts of one replay, and how far everything before is acknowledged."""
 
-    def __init__(self, settings: Settings, sender: Sender) -> None:
-        self._topic = settings.events_kafka_topic
+    def __init__(self, topic: str, sender: Sender) -> None:
+        self._topic = topic
         self._sender = sender
         self.offsets = Offsets()
         self.sent = 0
@@ -112,104 +202,98 @@ class _Replay:
         self.unsendable = 0
         self.problem: EventsError | None = None
 
-    def send(self, message: Message, place: Place | None) -> None:
+    def send(self, message: Message, offset: OpenOffset | None) -> None:
         if self.problem is not None:
             raise self.problem
-        letter = read_letter(message)
+        letter = parse_dead_letter(message)
         origin = letter.origin
-        if origin.topic != self._topic or not letter.is_whole:
-            self.unsendable += 1
-            if place is not None:
-                place.done()
-            return
 
-        def done(error: EventsError | None) -> None:
+        def on_done(error: EventsError | None) -> None:
             if isinstance(error, TooLargeForKafka):
-                # To end here would keep back all that come after it, each time.
+                # To stop here would block all later dead letters for ever.
                 self.unsendable += 1
             elif error is not None:
                 self.problem = error
                 return
             else:
                 self.acknowledged += 1
-            if place is not None:
-                place.done()
+            if offset is not None:
+                offset.settle()
 
-        record = Record(origin.topic, origin.key, origin.value, origin.headers)
+        if origin.topic != self._topic or not letter.is_whole:
+            on_done(TooLargeForKafka("cannot be replayed"))
+            return
         self.sent += 1
+        record = Record(origin.topic, origin.key, origin.value, origin.headers)
         while True:
             try:
-                self._sender.send(record, done)
+                self._sender.send(record, on_done)
             except QueueIsFull:
                 self._sender.poll(0.1)
+                continue
             except TooLargeForKafka as exc:
-                done(exc)
-                break
-            else:
-                break
+                on_done(exc)
+            break
         self._sender.poll(0)
 
     def commit(self, reader: Consumer, topic: str) -> None:
         due = self.offsets.uncommitted()
         if not due:
             return
-        offsets = [TopicPartition(topic, number, at) for number, at in due.items()]
+        offsets = [TopicPartition(topic, partition, offset) for partition, offset in due.items()]
         try:
             reader.commit(offsets=offsets, asynchronous=False)
         except KafkaException as exc:
-            raise error_of(exc.args[0], "what was sent back could not be noted") from exc
-        for number, at in due.items():
-            self.offsets.committed(number, at)
+            raise error_of(exc.args[0], "cannot commit how far dead letters are replayed") from exc
+        for partition, offset in due.items():
+            self.offsets.note_committed(partition, offset)
 
 
-def _reader(settings: Settings, group: str = "") -> Consumer:
-    """A consumer that is given its partitions, and joins no group."""
-    return make_consumer(
-        settings, group=group or settings.events_kafka_group, **{"enable.partition.eof": True}
-    )
+def _make_reader(cluster: Cluster, group: str) -> Consumer:
+    """A consumer that reads the partitions it is given and never joins its group."""
+    return make_consumer(cluster, group=group, **{"enable.partition.eof": True})
 
 
-def _messages(
-    reader: Consumer, topic: str, bounds: Mapping[int, tuple[int, int]]
-) -> Iterator[Message]:
-    """The messages from the first bound up to the second, one partition after the other."""
-    for number, (begin, end) in sorted(bounds.items()):
-        if begin >= end:
+def _read(reader: Consumer, topic: str, bounds: Bounds) -> Iterator[Message]:
+    """The messages within the bounds, one partition after the other."""
+    for partition, (first, end) in sorted(bounds.items()):
+        if first >= end:
             continue
-        reader.assign([TopicPartition(topic, number, begin)])
-        at = begin
-        while at < end:
-            read = reader.poll(_POLL_SECONDS)
-            if read is None:
-                raise StoreUnavailable(f"Kafka gave nothing of {topic} for {_POLL_SECONDS:g} s")
-            error = read.error()
+        reader.assign([TopicPartition(topic, partition, first)])
+        next_offset = first
+        while next_offset < end:
+            message = reader.poll(_POLL_SECONDS)
+            if message is None:
+                raise StoreUnavailable(
+                    f"Kafka sent nothing from the topic {topic} for {_POLL_SECONDS:g} s"
+                )
+            error = message.error()
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
                     break
-                raise error_of(error, f"{topic} cannot be read")
-            message = message_of(read)
-            at = message.offset + 1
-            if message.offset < end:
-                yield message
+                raise error_of(error, f"cannot read the topic {topic}")
+            value = message_of(message)
+            next_offset = value.offset + 1
+            if value.offset < end:
+                yield value
 
 
-def _one(reader: Consumer, topic: str, at: At, bounds: Mapping[int, tuple[int, int]]) -> Message:
-    number, offset = at
-    begin, end = bounds.get(number, (0, 0))
-    if begin <= offset < end:
-        for message in _messages(reader, topic, {number: (offset, offset + 1)}):
+def _read_one(reader: Consumer, topic: str, partition: int, offset: int, bounds: Bounds) -> Message:
+    first, end = bounds.get(partition, (0, 0))
+    if first <= offset < end:
+        for message in _read(reader, topic, {partition: (offset, offset + 1)}):
             return message
-    raise InvalidInput(f"--offset {number}:{offset}: {topic} has no such message")
+    raise InvalidInput(f"--offset {partition}:{offset}: not found in the topic {topic}")
 
 
-def _after_committed(
-    reader: Consumer, topic: str, bounds: Mapping[int, tuple[int, int]]
-) -> dict[int, tuple[int, int]]:
-    """The bounds without the letters that were sent back."""
-    asked = [TopicPartition(topic, number) for number in bounds]
+def _after_committed(reader: Consumer, topic: str, bounds: Bounds) -> dict[int, tuple[int, int]]:
+    """The bounds without the dead letters that were replayed before."""
+    partitions = [TopicPartition(topic, partition) for partition in bounds]
     try:
-        found = reader.committed(asked, timeout=_TIMEOUT_SECONDS)
+        committed = reader.committed(partitions, timeout=_TIMEOUT_SECONDS)
     except KafkaException as exc:
-        raise error_of(exc.args[0], "what was sent back before cannot be read") from exc
-    after = {each.partition: each.offset for each in found}
-    return {number: (max(after[number], begin), end) for number, (begin, end) in bounds.items()}
+        raise error_of(exc.args[0], "cannot read how far dead letters are replayed") from exc
+    after = {found.partition: found.offset for found in committed}
+    return {
+        partition: (max(after[partition], first), end) for partition, (first, end) in bounds.items()
+    }

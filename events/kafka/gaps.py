@@ -1,107 +1,104 @@
-"""Messages that were deleted before they were counted: said, because they cannot be read again."""
+"""Messages that Kafka deleted before they were counted: reported, as they cannot be read again."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from events.kafka import measures
+from events.kafka import metrics
 
 log = logging.getLogger(__name__)
 
-#: A rebalance waits for it, or the loop.
-_PATIENCE_SECONDS = 1.0
-#: Of a partition, between two looks; of more the first are not looked at.
-_MOST_LEFT_OUT = 10_000
+#: A rebalance or the consumer's loop waits at most this long for an answer.
+_TIMEOUT_SECONDS = 1.0
+#: Holes kept for each partition between two checks; if there are more, the oldest are dropped.
+_MAX_HOLES = 10_000
 
 
 class Gaps:
     """
-    Finds where what is read leaves offsets out that were deleted.
+    Finds offsets that were skipped because their messages were deleted.
 
-    Offsets are left out as well where messages were compacted away, and where the marks of a
-    transaction stand. Those lie after the place where the partition begins, what was deleted lies
-    before it; so Kafka is asked for that place. One that is passed and only then deleted, before
-    the next look, is taken for one that was not read. The thread of the consumer uses it.
+    Compaction and transaction markers also leave holes, but above the partition's low watermark;
+    deleted messages lie below it. So a hole counts as missing only if it lies below the low
+    watermark. (A hole left by compaction is miscounted if the messages around it are deleted before
+    the next check.) The consumer's thread uses it.
     """
 
     def __init__(self, consumer: Consumer, topic: str) -> None:
         self._consumer = consumer
         self._topic = topic
-        #: What each partition of ours goes on with, where that is known.
+        #: Partition → the offset that should come next, if it is known.
         self._next: dict[int, int] = {}
-        #: Left out since the last look: by partition, from here up to there.
-        self._left_out: dict[int, deque[tuple[int, int]]] = {}
-        #: How many offsets were deleted before this consumer came to them.
+        #: Partition → holes `[first, end)` since the last check.
+        self._holes: dict[int, deque[tuple[int, int]]] = {}
+        #: How many messages were deleted before this consumer read them.
         self.missing = 0
-        #: Whether the last look was in vain: that is said once, not at each look.
-        self._is_unknown = False
+        #: Whether the last check failed: logged once, not for each check.
+        self._is_check_failing = False
 
-    def begin(self, partitions: Iterable[int]) -> None:
-        """They are ours now, and go on where the group is."""
-        places = [TopicPartition(self._topic, each) for each in partitions]
-        for place in places:
-            self._next.pop(place.partition, None)
-        try:
-            found = self._consumer.committed(places, timeout=_PATIENCE_SECONDS) if places else []
-        except KafkaException as exc:
-            # Not even a rebalance waits longer: what is missing before the first message is unseen.
-            _say_unknown(exc)
-            return
-        # A partition in which nobody of this group was before has nothing to miss.
-        self._next |= {each.partition: each.offset for each in found if each.offset >= 0}
+    def assign(self, starts: Mapping[int, int | None]) -> None:
+        """
+        Start partitions.
 
-    def came(self, partition: int, offset: int) -> None:
-        """A message was read."""
-        self.at_end(partition, offset)
+        Args:
+            starts: Partition → the group's committed offset. None if it is unknown, or if the group
+                never read the partition: then nothing is missing before the first message.
+        """
+        for partition, start in starts.items():
+            self._next.pop(partition, None)
+            if start is not None:
+                self._next[partition] = start
+
+    def read(self, partition: int, offset: int) -> None:
+        """Note that a message was read."""
+        self.reach_end(partition, offset)
         self._next[partition] = offset + 1
 
-    def at_end(self, partition: int, end: int) -> None:
-        """All before `end` was read."""
+    def reach_end(self, partition: int, end: int) -> None:
+        """Note that everything before `end` was read."""
         expected = self._next.get(partition, end)
         self._next[partition] = end
-        # Less than expected: its log was cut, and what is written there now is new.
+        # `end < expected`: the log was truncated, and the messages from `end` on are new.
         if end > expected:
-            kept = self._left_out.setdefault(partition, deque(maxlen=_MOST_LEFT_OUT))
-            kept.append((expected, end))
+            holes = self._holes.setdefault(partition, deque(maxlen=_MAX_HOLES))
+            holes.append((expected, end))
 
-    def look(self) -> None:
-        """Say what was deleted of all that was left out since the last look."""
-        for partition, left_out in list(self._left_out.items()):
-            place = TopicPartition(self._topic, partition)
+    def check(self) -> None:
+        """Report the deleted messages among the holes since the last check."""
+        for partition, holes in list(self._holes.items()):
+            topic_partition = TopicPartition(self._topic, partition)
             try:
-                low, _ = self._consumer.get_watermark_offsets(place, timeout=_PATIENCE_SECONDS)
+                low, _ = self._consumer.get_watermark_offsets(
+                    topic_partition, timeout=_TIMEOUT_SECONDS
+                )
             except KafkaException as exc:
-                if not self._is_unknown:
-                    _say_unknown(exc)
-                self._is_unknown = True
+                if not self._is_check_failing:
+                    log.warning("cannot check for missing messages: %s", exc.args[0].name())
+                self._is_check_failing = True
                 return
-            self._is_unknown = False
-            del self._left_out[partition]
-            for first, end in left_out:
-                self._miss(partition, first, min(end, low))
+            self._is_check_failing = False
+            del self._holes[partition]
+            for first, end in holes:
+                self._report(partition, first, min(end, low))
 
     def drop(self, partitions: Iterable[int]) -> None:
-        """They are another's now."""
-        self.look()
-        for each in partitions:
-            self._left_out.pop(each, None)
-            self._next.pop(each, None)
+        """Stop partitions that now belong to another consumer."""
+        self.check()
+        for partition in partitions:
+            self._holes.pop(partition, None)
+            self._next.pop(partition, None)
 
-    def _miss(self, partition: int, first: int, end: int) -> None:
+    def _report(self, partition: int, first: int, end: int) -> None:
         if end <= first:
             return
         self.missing += end - first
-        measures.MISSING.labels(str(partition)).inc(end - first)
+        metrics.MISSING.labels(str(partition)).inc(end - first)
         log.error(
             "partition %s of %s: offsets %s to %s were deleted before they were counted; "
-            "get them from elsewhere, the archive say",
+            "restore them from another source, such as the archive",
             partition, self._topic, first, end - 1,
         )  # fmt: skip
-
-
-def _say_unknown(exc: KafkaException) -> None:
-    log.warning("could not look for missing messages: %s", exc.args[0].name())

@@ -1,39 +1,45 @@
-"""Kafka messages to events, to dead letters, and back; pure."""
+"""Kafka messages as values: events, dead letters, and the way back."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import methodcaller
+
+from confluent_kafka import Message as KafkaMessage
 
 from events.domain.parsing import parse_message
 from events.domain.timestamps import format_timestamp
 from events.errors import InvalidEvent
 from events.models import Event
 
+log = logging.getLogger(__name__)
+
 Headers = tuple[tuple[str, bytes | None], ...]
 
+# Headers of a dead letter.
 REASON = "reason"
 FIELD = "field"
 ORIGIN_TOPIC = "origin.topic"
 ORIGIN_PARTITION = "origin.partition"
 ORIGIN_OFFSET = "origin.offset"
 ORIGIN_TIMESTAMP = "origin.timestamp"
-#: Stands where the value was longer than the topic of the dead letters takes; says how long.
+#: Size of a value that was left out because the dead-letter topic does not accept its length.
 VALUE_BYTES = "origin.value.bytes"
-#: The same for the key and the headers together.
+#: The same for the message's key and headers together.
 REST_BYTES = "origin.rest.bytes"
-#: Of a reason, in characters: a sender chooses some of its words.
-_LONGEST_REASON = 1_000
+#: Characters of a reason; it may quote text that the sender chose.
+_MAX_REASON = 1_000
+#: Not a plain method call: if `headers` fails, confluent-kafka 2.16 returns a broken list together
+#: with the error, and CPython's specialized call of a method uses the list and crashes.
+_read_headers = methodcaller("headers")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """
-    A message as Kafka keeps it.
-
-    `timestamp` is in milliseconds since 1970, None where there is none. Headers may repeat.
-    """
+    """A message that was read. `timestamp` is in milliseconds since 1970, or None."""
 
     topic: str
     partition: int
@@ -45,7 +51,7 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Bytes of what it holds."""
+        """Bytes of key, value and headers."""
         return (
             len(self.key or b"")
             + len(self.value or b"")
@@ -55,7 +61,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is to be sent; Kafka chooses the partition by the key."""
+    """A message to send; Kafka chooses the partition by the key."""
 
     topic: str
     key: bytes | None
@@ -63,8 +69,69 @@ class Record:
     headers: Headers = ()
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """
+    A dead letter that was read.
+
+    `origin` is the message as it was. `reason` is empty if another program wrote the dead letter.
+    `is_whole` is False if a part of the message was left out.
+    """
+
+    partition: int
+    offset: int
+    timestamp: int | None
+    reason: str
+    field: str | None
+    origin: Message
+    is_whole: bool = True
+
+
+def message_of(message: KafkaMessage) -> Message:
+    """The client's message as a value."""
+    timestamp_type, timestamp = message.timestamp()
+    return Message(
+        message.topic() or "",
+        partition_of(message),
+        offset_of(message),
+        timestamp if timestamp_type else None,
+        message.key(),
+        message.value(),
+        _headers_of(message),
+    )
+
+
+def partition_of(message: KafkaMessage) -> int:
+    return _set(message.partition())
+
+
+def offset_of(message: KafkaMessage) -> int:
+    return _set(message.offset())
+
+
+def _set(number: int | None) -> int:
+    assert number is not None  # noqa: S101 - only a message that was not read has none
+    return number
+
+
+def _headers_of(message: KafkaMessage) -> Headers:
+    """
+    The headers; empty if a name is not UTF-8, which the client cannot read.
+
+    Any sender may write such a name. An error would stop the partition at this message for ever,
+    and only the value is counted.
+    """
+    try:
+        pairs: Sequence[tuple[str, bytes | None]] | None = _read_headers(message)
+    except (SystemError, UnicodeDecodeError):  # confluent-kafka 2.16 raises SystemError
+        origin = (message.topic(), message.partition(), message.offset())
+        log.warning("ignored the headers of a message: a name is not UTF-8: %s %s:%s", *origin)
+        return ()
+    return tuple((name, value) for name, value in pairs or ())
+
+
 def encode(event: Event, topic: str) -> Record:
-    """The message of an event: a JSON object, keyed by its customer."""
+    """The message for an event: a JSON object, keyed by its customer."""
     value = {
         "customer_id": event.customer_id,
         "event_type": event.event_type,
@@ -80,31 +147,34 @@ def encode(event: Event, topic: str) -> Record:
 
 def decode(message: Message, *, max_bytes: int) -> Event:
     """
-    The event that a message holds. Its value counts alone, whatever the key is.
+    The event in a message. Only its value matters, not its key.
 
     Args:
-        max_bytes: A value that is longer is not looked at.
+        max_bytes: Longer values are not parsed.
 
     Raises:
-        InvalidEvent: It holds none.
+        InvalidEvent: The value is not a valid event.
     """
     value = message.value
     if value is None:
-        raise InvalidEvent(None, "has no value (a tombstone): events are corrected by voiding them")
+        raise InvalidEvent(None, "has no value (a tombstone): void events to correct them")
     if len(value) > max_bytes:
         raise InvalidEvent(None, f"has {len(value):,} bytes, more than {max_bytes:,}")
     return parse_message(value)
 
 
+# --- dead letters ---------------------------------------------------------------------------------
+
+
 def dead_letter(message: Message, topic: str, error: InvalidEvent) -> Record:
     """
-    The letter for a message that cannot be counted: as it was, with why and where it was.
+    The dead letter for a message that cannot be counted: the message, the reason and the origin.
 
-    Our headers come last and begin with `reason`, whatever headers it had.
+    Our headers come after the message's own and start with `reason`.
     """
-    ours: list[tuple[str, bytes | None]] = [(REASON, _text(error.reason[:_LONGEST_REASON]))]
+    ours: list[tuple[str, bytes | None]] = [(REASON, _encode(error.reason[:_MAX_REASON]))]
     if error.field is not None:
-        ours.append((FIELD, _text(error.field)))
+        ours.append((FIELD, _encode(error.field)))
     ours += [
         (ORIGIN_TOPIC, message.topic.encode()),
         (ORIGIN_PARTITION, str(message.partition).encode()),
@@ -115,12 +185,12 @@ def dead_letter(message: Message, topic: str, error: InvalidEvent) -> Record:
     return Record(topic, message.key, message.value, (*message.headers, *ours))
 
 
-def shortened(letter: Record) -> Record | None:
+def shorten(letter: Record) -> Record | None:
     """
-    A letter that its topic did not take, without the longest part of what it still has.
+    A dead letter that is too long, without its longest remaining part.
 
-    First goes the value, then key and headers of the message: its place in the origin says where
-    to look. None where only ours are left.
+    The value goes first, then the message's key and headers; the origin says where to find them.
+    Returns None if only our headers are left.
     """
     if letter.value is not None:
         size = str(len(letter.value)).encode()
@@ -133,30 +203,12 @@ def shortened(letter: Record) -> Record | None:
     return Record(letter.topic, None, None, (*letter.headers[first:], (REST_BYTES, size)))
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """
-    A dead letter as it is read.
-
-    `origin` is the message as it was; `reason` is empty where the letter is none of ours.
-    `is_whole` is False where something was left out.
-    """
-
-    partition: int
-    offset: int
-    timestamp: int | None
-    reason: str
-    field: str | None
-    origin: Message
-    is_whole: bool = True
-
-
-def read_letter(message: Message) -> Letter:
-    """The letter that a message of the dead letters' topic holds."""
+def parse_dead_letter(message: Message) -> DeadLetter:
+    """The dead letter in a message of the dead-letter topic."""
     first = _first_of_ours(message.headers)
     ours = dict(message.headers[first:])
     origin = Message(
-        topic=_read(ours, ORIGIN_TOPIC) or "",
+        topic=_text(ours, ORIGIN_TOPIC) or "",
         partition=_number(ours, ORIGIN_PARTITION, -1),
         offset=_number(ours, ORIGIN_OFFSET, -1),
         timestamp=_number(ours, ORIGIN_TIMESTAMP, -1) if ORIGIN_TIMESTAMP in ours else None,
@@ -164,37 +216,32 @@ def read_letter(message: Message) -> Letter:
         value=message.value,
         headers=message.headers[:first],
     )
-    return Letter(
+    return DeadLetter(
         message.partition,
         message.offset,
         message.timestamp,
-        _read(ours, REASON) or "",
-        _read(ours, FIELD),
+        _text(ours, REASON) or "",
+        _text(ours, FIELD),
         origin,
         is_whole=VALUE_BYTES not in ours and REST_BYTES not in ours,
     )
 
 
 def _first_of_ours(headers: Headers) -> int:
-    """Where ours begin; the last `reason` is ours, the message itself may have had others."""
+    """Index of our first header: the last `reason`, since the message may have its own."""
     names = [name for name, _ in headers]
     return len(names) - 1 - names[::-1].index(REASON) if REASON in names else len(names)
 
 
-def as_headers(pairs: Sequence[tuple[str, bytes | None]] | None) -> Headers:
-    """Headers as the client gives them, which is None for none."""
-    return tuple((name, value) for name, value in pairs or ())
-
-
-def _text(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _read(headers: dict[str, bytes | None], name: str) -> str | None:
+def _text(headers: dict[str, bytes | None], name: str) -> str | None:
     value = headers.get(name)
     return None if value is None else value.decode("utf-8", "replace")
 
 
-def _number(headers: dict[str, bytes | None], name: str, otherwise: int) -> int:
-    text = _read(headers, name) or ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else otherwise
+def _number(headers: dict[str, bytes | None], name: str, default: int) -> int:
+    text = _text(headers, name) or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else default

@@ -1,121 +1,125 @@
-"""Which offset may be committed: the one before which nothing is left to do; pure."""
+"""Which offset may be committed: the one after which nothing is settled yet; pure."""
 
 from __future__ import annotations
 
 from collections import deque
 
 
-class Place:
-    """One message that was read, until it is done."""
+class OpenOffset:
+    """The offset of a message that was read, until the message is settled."""
 
-    __slots__ = ("_holder", "is_done", "offset")
+    __slots__ = ("_partition", "is_settled", "offset")
 
-    def __init__(self, holder: _Partition, offset: int) -> None:
-        self._holder = holder
+    def __init__(self, partition: _Partition, offset: int) -> None:
+        self._partition = partition
         self.offset = offset
-        self.is_done = False
+        self.is_settled = False
 
     @property
     def is_ours(self) -> bool:
-        """Whether its partition was not dropped since it was read."""
-        return self._holder.is_ours
+        """Whether we kept the partition since the message was read."""
+        return self._partition.is_ours
 
-    def done(self) -> None:
-        """Note that it is counted for good, or in the topic of the dead letters."""
-        self.is_done = True
-        holder = self._holder
-        while holder.places and holder.places[0].is_done:
-            holder.next_offset = holder.places.popleft().offset + 1
+    def settle(self) -> None:
+        """Note that the event is stored and counted, or that its dead letter is acknowledged."""
+        self.is_settled = True
+        partition = self._partition
+        while partition.open and partition.open[0].is_settled:
+            partition.next_offset = partition.open.popleft().offset + 1
 
 
 class _Partition:
-    def __init__(self) -> None:
+    def __init__(self, committed: int | None) -> None:
         self.is_ours = True
-        #: What was read from the first message on that is not done, in order.
-        self.places: deque[Place] = deque()
-        #: Everything before it is done; None until something is.
+        #: Offsets read, in order, from the first unsettled one.
+        self.open: deque[OpenOffset] = deque()
+        #: Everything before it is settled; None until something is.
         self.next_offset: int | None = None
-        self.committed: int | None = None
-        self.last_taken = -1
+        self.committed = committed
+        self.last_read = -1
 
 
 class Offsets:
     """
-    The messages read of each partition, and how far all of them are done.
+    The offsets read from each partition, and how far all messages are settled.
 
-    A partition that is dropped forgets what it held: what is still under way of it is done to the
-    end by whoever does it, and changes nothing here, also after the same partition comes back.
+    Dropping a partition forgets its offsets. Work that is still in flight for them changes nothing
+    here when it finishes, even if the same partition comes back meanwhile.
     """
 
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
 
-    def assign(self, partition: int) -> None:
-        self._partitions[partition] = _Partition()
+    def assign(self, partition: int, *, committed: int | None = None) -> None:
+        """Start a partition; `committed` is the group's offset, None if unknown or none."""
+        self._partitions[partition] = _Partition(committed)
 
     def drop(self, partition: int) -> None:
-        found = self._partitions.pop(partition, None)
-        if found is not None:
-            found.is_ours = False
+        dropped = self._partitions.pop(partition, None)
+        if dropped is not None:
+            dropped.is_ours = False
 
     @property
     def partitions(self) -> frozenset[int]:
         return frozenset(self._partitions)
 
-    def take(self, partition: int, offset: int) -> Place | None:
+    def read(self, partition: int, offset: int) -> OpenOffset | None:
         """
-        Note that a message was read; None where it is not ours to do.
+        Note that a message was read; returns None if the partition is not ours.
 
-        Offsets of a partition ascend, with gaps where messages were compacted away. They go back
-        where its log was cut (an unclean election): what is read from there on is new, and so is
-        what may be committed, once all that was read before is done.
+        Offsets ascend, with holes where messages were compacted away. They go back if the log was
+        truncated (an unclean leader election): messages from there on are new, and their offsets
+        are committed once everything read before is settled.
         """
-        found = self._partitions.get(partition)
-        if found is None:
+        ours = self._partitions.get(partition)
+        if ours is None:
             return None
-        place = Place(found, offset)
-        found.places.append(place)
-        found.last_taken = offset
-        return place
+        entry = OpenOffset(ours, offset)
+        ours.open.append(entry)
+        ours.last_read = offset
+        return entry
 
-    def at_end(self, partition: int, end: int) -> None:
-        """Note that everything before `end` was read; what lies there unread is no message."""
-        found = self._partitions.get(partition)
-        if end < 1 or found is None or found.last_taken == end - 1:
+    def reach_end(self, partition: int, end: int) -> None:
+        """Note that everything before `end` was read; holes before it are not messages."""
+        ours = self._partitions.get(partition)
+        if end < 1 or ours is None or ours.last_read == end - 1:
             return
-        if (place := self.take(partition, end - 1)) is not None:
-            place.done()
+        if (entry := self.read(partition, end - 1)) is not None:
+            entry.settle()
 
     def uncommitted(self) -> dict[int, int]:
-        """By partition, the offset to commit, where it is not committed yet."""
+        """Partition → the offset to commit, if it is not committed yet."""
         return {
-            number: found.next_offset
-            for number, found in self._partitions.items()
-            if found.next_offset is not None and found.next_offset != found.committed
+            number: partition.next_offset
+            for number, partition in self._partitions.items()
+            if partition.next_offset is not None and partition.next_offset != partition.committed
         }
 
-    def committed(self, partition: int, offset: int) -> None:
-        """Note that the broker has it."""
-        found = self._partitions.get(partition)
-        if found is not None:
-            found.committed = offset
+    def note_committed(self, partition: int, offset: int) -> None:
+        ours = self._partitions.get(partition)
+        if ours is not None:
+            ours.committed = offset
 
     def committed_offset(self, partition: int) -> int | None:
-        found = self._partitions.get(partition)
-        return None if found is None else found.committed
+        ours = self._partitions.get(partition)
+        return None if ours is None else ours.committed
 
-    def begin_of(self, partition: int) -> int | None:
-        """Where the next owner would begin, as far as it is known."""
-        found = self._partitions.get(partition)
-        if found is None or found.committed is not None or not found.places:
-            return None if found is None else found.committed or found.next_offset
-        return found.places[0].offset if found.next_offset is None else found.next_offset
+    def start_of(self, partition: int) -> int | None:
+        """Where the partition's next owner would start, if that is known."""
+        ours = self._partitions.get(partition)
+        if ours is None:
+            return None
+        if ours.committed is not None:
+            return ours.committed
+        if ours.next_offset is None and ours.open:
+            return ours.open[0].offset
+        return ours.next_offset
 
     @property
     def open(self) -> int:
-        """Messages from the first one on that is not done, of all partitions."""
-        return sum(len(found.places) for found in self._partitions.values())
+        """Offsets read from the first unsettled one on, in all partitions."""
+        return sum(len(partition.open) for partition in self._partitions.values())
 
     def open_of(self, partition: int) -> int:
-        found = self._partitions.get(partition)
-        return 0 if found is None else len(found.places)
+        ours = self._partitions.get(partition)
+        return 0 if ours is None else len(ours.open)

@@ -1,94 +1,227 @@
-"""Events to Kafka: a receipt for each once all replicas in sync have it."""
+"""Events to Kafka: each gets a receipt once all in-sync replicas have it."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
-from events.config import Settings
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from events.domain.retries import Backoff
 from events.errors import EventsError, StoreRefused, StoreUnavailable
 from events.ingest.writer import Ticket
-from events.kafka.backoff import Backoff
-from events.kafka.clients import dead_letter_topic, ensure_topics
-from events.kafka.health import TopicCheck
-from events.kafka.messages import encode
-from events.kafka.sender import MAX_QUEUED_MESSAGES, QueueIsFull, Sender
+from events.kafka.clients import (
+    Cluster,
+    TopicCheck,
+    dead_letter_topic,
+    ensure_topics,
+    error_of,
+    make_producer,
+)
+from events.kafka.messages import Record, encode
 from events.models import Event, Outcome
 from events.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
+#: Called once for each record, in the thread that polls; None means: on all in-sync replicas.
+OnDone = Callable[[EventsError | None], None]
+
+#: How much waits for Kafka at most, in one process.
+MAX_MESSAGES = 10_000
+MAX_BYTES = 32 * 1024 * 1024
 _POLL_SECONDS = 0.1
-#: librdkafka takes no shorter one.
-_LEAST_PATIENCE_SECONDS = 0.1
-_SECONDS_TO_ASK = 2.0
+#: librdkafka rejects shorter timeouts.
+_MIN_PATIENCE_SECONDS = 0.1
+_CREATE_TIMEOUT_SECONDS = 2.0
+#: More than a broker accepts by default, so that the broker decides and not the client.
+_LONGEST_MESSAGE = 100_000_000
+#: Properties to send messages of any length that others wrote.
+ANY_LENGTH: Mapping[str, int] = MappingProxyType(
+    {
+        "message.max.bytes": _LONGEST_MESSAGE,
+        # A message that is longer than the queue would never fit into it.
+        "queue.buffering.max.kbytes": _LONGEST_MESSAGE // 1024 + 1,
+        # The broker refuses a batch as a whole: keep a long message apart from all others.
+        "batch.num.messages": 1,
+    }
+)
+_QUEUE_FULL = "too many messages wait for Kafka: try again"
 
 
-class KafkaSink:
+class TooLargeForKafka(StoreRefused):
+    """A message is longer than its topic accepts."""
+
+
+class QueueIsFull(StoreUnavailable):
+    """Too many messages wait for Kafka; nothing was sent."""
+
+
+class Sender:
     """
-    Takes events as the service does, and answers `ACCEPTED`; safe to use from many threads.
+    An idempotent producer with a bounded queue. Safe to use from many threads.
 
-    What failed or got no answer in time may be in Kafka nevertheless, and sending it again is safe:
-    it is counted once, by what it is.
+    After a fatal error of librdkafka's producer, the next record gets a new producer.
 
     Args:
-        patience_seconds: How long to wait for an acknowledgement.
-        is_waiting_for_room: `submit` waits while the queue is full, for as long; without it such
-            events fail at once.
-        max_messages: Maximum events in the queue.
+        patience_seconds: A record that is not acknowledged in time fails, but may be in Kafka;
+            None waits for ever.
+        more: Further librdkafka properties.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        cluster: Cluster,
+        *,
+        patience_seconds: float | None,
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
+        **more: Any,
+    ) -> None:
+        properties = {
+            "queue.buffering.max.messages": max_messages,
+            "queue.buffering.max.kbytes": max(max_bytes // 1024, 1),
+            # 0 waits for ever.
+            "message.timeout.ms": 0
+            if patience_seconds is None
+            else max(round(patience_seconds * 1000), 1),
+            **more,
+        }
+        self._make_producer = partial(make_producer, cluster, **properties)
+        self._lock = threading.Lock()
+        self._producer = self._make_producer()
+        self._is_dead = False
+
+    def send(self, record: Record, on_done: OnDone) -> None:
+        """
+        Queue a record; `poll` calls `on_done`.
+
+        Raises:
+            QueueIsFull, TooLargeForKafka: Nothing was queued.
+        """
+        if self._is_dead:
+            self._replace_producer()
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            on_done(None if error is None else self._error_of(error))
+
+        try:
+            self._producer.produce(
+                record.topic,
+                value=record.value,
+                key=record.key,
+                headers=list(record.headers),
+                on_delivery=delivered,
+            )
+        except BufferError as exc:
+            raise QueueIsFull(_QUEUE_FULL) from exc
+        except KafkaException as exc:
+            raise self._error_of(exc.args[0]) from exc
+
+    def poll(self, timeout_seconds: float) -> None:
+        """Call back for records that were acknowledged or failed."""
+        self._producer.poll(timeout_seconds)
+
+    def drop_waiting(self) -> None:
+        """Fail the records that are not in flight yet."""
+        self._producer.purge(in_flight=False)
+
+    def close(self, *, patience_seconds: float) -> None:
+        """Send the queued records; those not acknowledged in time fail."""
+        if self._producer.flush(patience_seconds):
+            self._producer.purge()
+            self._producer.flush(1)
+
+    def _error_of(self, error: KafkaError) -> EventsError:
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._is_dead = True
+            return StoreUnavailable(f"the Kafka producer failed and restarts: {error.name()}")
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return TooLargeForKafka("the message is longer than its topic accepts")
+        if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
+            return StoreUnavailable("stopped before Kafka acknowledged the message")
+        return error_of(error, "Kafka did not accept the message")
+
+    def _replace_producer(self) -> None:
+        with self._lock:
+            if self._is_dead:
+                dead, self._producer = self._producer, self._make_producer()
+                dead.purge()
+                dead.flush(1)
+                self._is_dead = False
+
+
+class KafkaSink:
+    """
+    Sends events to Kafka; a receipt says `ACCEPTED`. Safe to use from many threads.
+
+    An event that failed or was not acknowledged in time may be in Kafka. Sending it again is safe:
+    `consume` counts it once.
+
+    Args:
+        topic: Created with its dead-letter topic if it does not exist.
+        patience_seconds: How long to wait for an acknowledgement.
+        max_messages, max_bytes: How much may wait for Kafka.
+        is_waiting_for_room: `submit` waits up to the patience while the queue is full; otherwise
+            its events fail at once.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        topic: str,
         *,
         patience_seconds: float,
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
         is_waiting_for_room: bool = False,
-        max_messages: int = MAX_QUEUED_MESSAGES,
     ) -> None:
-        self._settings = settings
-        self._topic = settings.events_kafka_topic
-        self._patience_seconds = max(patience_seconds, _LEAST_PATIENCE_SECONDS)
+        self._cluster = cluster
+        self._topic = topic
+        self._patience_seconds = max(patience_seconds, _MIN_PATIENCE_SECONDS)
         self._is_waiting_for_room = is_waiting_for_room
-        self._most_waiting = max_messages
+        self._max_messages = max_messages
         self._sender = Sender(
-            settings,
+            cluster,
             patience_seconds=self._patience_seconds,
+            max_bytes=max_bytes,
             max_messages=max_messages,
             **{"linger.ms": 5},
         )
-        self._is_topic_there = TopicCheck(settings, self._topic)
+        self._check_topic = TopicCheck(cluster, topic)
         self._lock = threading.Lock()
         self._is_idle = threading.Condition(self._lock)
-        self._waiting = 0
+        self._in_flight = 0
         self._is_closed = threading.Event()
         self._threads = [
             threading.Thread(target=self._poll, name="kafka", daemon=True),
-            threading.Thread(target=self._make_topics, name="kafka-topics", daemon=True),
+            threading.Thread(target=self._create_topics, name="kafka-topics", daemon=True),
         ]
-        for each in self._threads:
-            each.start()
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, events: Sequence[Event]) -> Ticket:
-        """Begin to send events; the ticket's `wait` returns once all are acknowledged."""
+        """Start to send events; `wait` of the result returns once all are acknowledged."""
         ticket = Ticket(len(events))
         with self._lock:
-            has_room = self._waiting + len(events) <= self._most_waiting
+            has_room = self._in_flight + len(events) <= self._max_messages
             if not has_room and not self._is_waiting_for_room:
-                # Before anything of it is sent.
-                ticket.fail(QueueIsFull("as much waits for Kafka as may: try again"))
+                # Send all events of a call or none.
+                ticket.fail(QueueIsFull(_QUEUE_FULL))
                 return ticket
-            self._waiting += len(events)
+            self._in_flight += len(events)
         deadline = time.monotonic() + self._patience_seconds
-        for place, event in enumerate(events):
-            done = partial(self._done, ticket, place)
+        for index, event in enumerate(events):
+            on_done = partial(self._done, ticket, index)
             try:
-                self._send(event, done, deadline)
+                self._send(event, on_done, deadline)
             except EventsError as exc:
-                done(exc)
+                on_done(exc)
         return ticket
 
     def ingest(
@@ -98,38 +231,35 @@ class KafkaSink:
         Send events; returns when all are acknowledged.
 
         Raises:
-            StoreUnavailable: Some may not be in Kafka; the same call again is safe.
-            StoreRefused: Kafka will not take some of them.
+            StoreUnavailable, StoreRefused: Some may not be in Kafka; the same call again is safe.
         """
         return self.submit(events).wait(timeout_seconds)
 
     def check(self) -> None:
-        """Ask for the topic; raises `StoreUnavailable` or `StoreRefused`. One thread at a time."""
-        self._is_topic_there()
+        """Raises `StoreUnavailable` or `StoreRefused`; one thread at a time."""
+        self._check_topic()
 
     def drop_waiting(self) -> None:
-        """Do not send what is submitted and not under way yet; those tickets fail."""
+        """Fail the submitted events that are not in flight yet."""
         self._sender.drop_waiting()
 
     def drain(self) -> None:
-        """Return when all that was submitted is answered, at the latest after the patience."""
+        """Return when every submitted event has its receipt; the patience bounds it."""
         with self._is_idle:
-            self._is_idle.wait_for(lambda: not self._waiting)
+            self._is_idle.wait_for(lambda: not self._in_flight)
 
     def close(self) -> None:
-        """Finish what was submitted, then let go of everything."""
+        """Wait for the submitted events, then stop the threads and the producer."""
         self.drain()
         self._is_closed.set()
-        for each in self._threads:
-            each.join()
+        for thread in self._threads:
+            thread.join()
         self._sender.close(patience_seconds=0)
 
-    def _send(
-        self, event: Event, done: Callable[[EventsError | None], None], deadline: float
-    ) -> None:
+    def _send(self, event: Event, on_done: OnDone, deadline: float) -> None:
         while True:
             try:
-                self._sender.send(encode(event, self._topic), done)
+                self._sender.send(encode(event, self._topic), on_done)
             except QueueIsFull:
                 if not self._is_waiting_for_room or time.monotonic() > deadline:
                     raise
@@ -137,16 +267,16 @@ class KafkaSink:
             else:
                 return
 
-    def _done(self, ticket: Ticket, place: int, error: EventsError | None) -> None:
+    def _done(self, ticket: Ticket, index: int, error: EventsError | None) -> None:
         if isinstance(error, StoreRefused):
             log.error("Kafka refused an event: %s", error)
         with self._lock:
-            self._waiting -= 1
+            self._in_flight -= 1
             if error is None:
-                ticket.settle(place, Outcome.ACCEPTED)
+                ticket.settle(index, Outcome.ACCEPTED)
             else:
                 ticket.fail(error)
-            if not self._waiting:
+            if not self._in_flight:
                 self._is_idle.notify_all()
         if error is None:
             metrics.EVENTS.labels(Outcome.ACCEPTED.value).inc()
@@ -155,16 +285,15 @@ class KafkaSink:
         while not self._is_closed.is_set():
             self._sender.poll(_POLL_SECONDS)
 
-    def _make_topics(self) -> None:
-        """Until they are there; Kafka may be away when this begins."""
+    def _create_topics(self) -> None:
+        """Create the topics; Kafka may be away when the API starts."""
         backoff = Backoff(base_seconds=0.5)
-        names = (self._topic, dead_letter_topic(self._settings))
+        topics = (self._topic, dead_letter_topic(self._topic))
         while not self._is_closed.is_set():
             try:
-                ensure_topics(self._settings, *names, timeout_seconds=_SECONDS_TO_ASK)
+                ensure_topics(self._cluster, *topics, timeout_seconds=_CREATE_TIMEOUT_SECONDS)
             except (StoreUnavailable, StoreRefused) as exc:
-                log.debug("topics could not be made: %s", exc)
-                now = time.monotonic()
-                self._is_closed.wait(backoff.next_at(now) - now)
+                log.debug("cannot create the topics yet: %s", exc)
+                self._is_closed.wait(backoff.next_wait())
             else:
                 return

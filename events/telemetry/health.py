@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from events.errors import StoreUnavailable
 
@@ -69,3 +70,19 @@ class Readiness:
         # A daemon: a store that hangs keeps no process from its end.
         threading.Thread(target=run, name="readiness", daemon=True).start()
         return future
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """
+    Health of a process that serves no API, for probes; any thread may ask.
+
+    Args:
+        is_alive: False if the process hangs and should be restarted.
+        problems: What is wrong, by name, as far as it is known without asking anybody.
+        checks: Name → a check that raises an error of ours and may take long.
+    """
+
+    is_alive: Callable[[], bool]
+    problems: Callable[[], Mapping[str, str]]
+    checks: Mapping[str, Callable[[], None]] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from confluent_kafka import (
 from events.config import Settings
 from events.domain.parsing import parse_message
 from events.errors import EventsError, InvalidEvent, StoreRefused
-from events.kafka.clients import error_of, make_consumer
+from events.kafka.clients import Cluster, error_of, make_consumer
 from events.models import Event
 from examples.billing.invoices import shown
 from examples.billing.ledger import BadMessage, Batch, Ledger
@@ -73,7 +73,7 @@ class Biller:
             StoreRefused: The topic, or what comes next in it, is not there.
         """
         consumer = make_consumer(
-            self.settings,
+            Cluster.of(self.settings),
             group=self.group,
             **{
                 "group.instance.id": self.member,

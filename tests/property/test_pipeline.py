@@ -1,4 +1,4 @@
-"""Whatever the store does and refuses: in the end each event is counted, or alone at fault."""
+"""However the store behaves, each event ends up counted, or in a dead letter if it is at fault."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ MOODS = st.lists(
     batch_events=st.integers(1, 12),
     arrivals=st.lists(st.integers(1, 8), min_size=1, max_size=8),
 )
-def test_every_message_is_done_and_only_poison_becomes_a_letter(
+def test_all_messages_are_settled_and_only_poison_is_buried(
     poison: set[int], moods: list[tuple[str, int]], batch_events: int, arrivals: list[int]
 ) -> None:
-    store = FakeStore(poison={EVENTS[place] for place in poison})
+    store = FakeStore(poison={EVENTS[index] for index in poison})
     run = Run(store, batch_events=batch_events)
-    at = 0
-    for place, number in enumerate(arrivals):
-        store.mood, steps = moods[place] if place < len(moods) else ("well", 2)
-        more = range(at, min(at + number, 20))
-        run.take(message_of(EVENTS[each], each) for each in more)
-        at = more.stop
+    end = 0
+    for turn, number in enumerate(arrivals):
+        store.mood, steps = moods[turn] if turn < len(moods) else ("well", 2)
+        offsets = range(end, min(end + number, 20))
+        run.add(message_of(EVENTS[offset], offset) for offset in offsets)
+        end = offsets.stop
         run.steps(steps)
-        due = run.due or 0
-        settled = {*store.taken, *(EVENTS[letter.offset] for letter, _ in run.letters)}
-        assert settled.issuperset(EVENTS[:due]), "committed too early"
+        settled = {*store.accepted, *(EVENTS[message.offset] for message, _ in run.letters)}
+        assert settled.issuperset(EVENTS[: run.due or 0]), "committed too early"
     store.mood = "well"
-    # Something to compare with, for what was refused alone.
-    for more_at in range(at, at + 4):
-        run.take([message_of(EVENTS[20 + more_at - at], more_at)])
+    # A refused event is judged only when the store accepts others.
+    for index in range(4):
+        run.add([message_of(EVENTS[20 + index], end + index)])
         run.steps(60)
-    assert run.due == at + 4
-    assert {letter.offset for letter, _ in run.letters} == {each for each in poison if each < at}
-    expected = {EVENTS[each] for each in range(at) if each not in poison}
-    assert set(store.taken) == expected | set(EVENTS[20:])
+    assert run.due == end + 4
+    assert {message.offset for message, _ in run.letters} == {at for at in poison if at < end}
+    expected = {EVENTS[offset] for offset in range(end) if offset not in poison}
+    assert set(store.accepted) == expected | set(EVENTS[20:])
     assert (run.pipeline.bytes, run.pipeline.is_busy, run.offsets.open) == (0, False, 0)

@@ -1,21 +1,23 @@
-"""What is in a topic and in the archive, as plain Kafka and pyiceberg clients see it."""
+"""Writes to a topic and reads the archive with plain Kafka and pyiceberg clients."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from pyiceberg.catalog import load_catalog
+from pyiceberg.catalog import Catalog, load_catalog
 
+from events.archive.archiver import Archived, Archiver
+from events.archive.catalog import open_catalog
 from events.config import Settings
-from events.kafka.clients import ensure_topics, make_producer
+from events.kafka.clients import Cluster, ensure_topics, make_producer
 from events.models import Event
 
-Place = tuple[int, int]
-#: Of the topics that the tests make.
 PARTITIONS = 3
 
 
@@ -24,43 +26,65 @@ def message_of(event: Event) -> bytes:
 
 
 def produce(
-    settings: Settings,
-    values: Iterable[bytes | Event | None],
-    *,
-    partitions: int = PARTITIONS,
+    settings: Settings, values: Iterable[bytes | Event | None], *, partitions: int = PARTITIONS
 ) -> None:
-    """Send messages, and wait until all are acknowledged; the topic is made if need be."""
-    topic = settings.events_kafka_topic
-    ensure_topics(settings, topic, partitions=partitions)
-    producer = make_producer(settings)
+    """Send messages and wait for their acknowledgement; creates the topic if it is missing."""
+    topic, cluster = settings.events_kafka_topic, Cluster.of(settings)
+    ensure_topics(cluster, topic, partitions=partitions)
+    producer = make_producer(cluster)
     for number, value in enumerate(values):
         text = message_of(value) if isinstance(value, Event) else value
         key = value.customer_id.encode() if isinstance(value, Event) else str(number).encode()
         producer.produce(topic, key=key, value=text)
         producer.poll(0)
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
 
 
-def produce_in_transaction(settings: Settings, events: Iterable[Event]) -> None:
-    """Send events that are there once the mark behind them is; the topic is made if need be."""
-    ensure_topics(settings, settings.events_kafka_topic, partitions=1)
-    producer = make_producer(settings, **{"transactional.id": settings.events_kafka_topic})
-    producer.init_transactions(30)
+def produce_in_transaction(
+    settings: Settings, events: Iterable[Event], *, partitions: int = PARTITIONS
+) -> None:
+    """Send events in a transaction, which ends with a marker; creates the topic if missing."""
+    topic, cluster = settings.events_kafka_topic, Cluster.of(settings)
+    ensure_topics(cluster, topic, partitions=partitions)
+    producer = make_producer(cluster, **{"transactional.id": topic})
+    producer.init_transactions(60)
     producer.begin_transaction()
     for event in events:
-        producer.produce(settings.events_kafka_topic, value=message_of(event))
-    producer.commit_transaction(30)
+        producer.produce(topic, value=message_of(event))
+    producer.commit_transaction(60)
+
+
+def open_archive(settings: Settings) -> Catalog:
+    return open_catalog(settings.iceberg_catalog_name, settings.iceberg_folder)
+
+
+def make_archiver(settings: Settings, **options: Any) -> Archiver:
+    return Archiver(
+        Cluster.of(settings),
+        settings.events_kafka_topic,
+        group="tests-archive",
+        open_catalog=partial(open_archive, settings),
+        **options,
+    )
+
+
+def archive(settings: Settings, *, is_gap_accepted: bool = False) -> Archived:
+    """Archive up to the topic's present end."""
+    return make_archiver(
+        settings, is_until_end=True, is_gap_accepted=is_gap_accepted, patience_seconds=60
+    ).run()
 
 
 def rows_of(settings: Settings, table: str) -> list[dict[str, Any]]:
-    """The rows of a table of the archive; none where it is not there."""
+    """The rows of a table of the archive; empty if the table does not exist."""
     folder = settings.iceberg_folder
-    with load_catalog(
+    catalog = load_catalog(
         settings.iceberg_catalog_name,
         type="sql",
         uri=f"sqlite:///{folder}/catalog.db",
         warehouse=f"file://{folder}/warehouse",
-    ) as catalog:
+    )
+    with closing(catalog):
         if not catalog.table_exists(("events", table)):
             return []
         rows: list[dict[str, Any]] = (
@@ -69,8 +93,8 @@ def rows_of(settings: Settings, table: str) -> list[dict[str, Any]]:
     return rows
 
 
-def archived(settings: Settings) -> Counter[Event]:
-    """Every event of the archive, as often as it is there."""
+def events_of(rows: Iterable[Mapping[str, Any]]) -> Counter[Event]:
+    """The events of rows of the table `raw`, with how often each is there."""
     return Counter(
         Event(
             row["customer_id"],
@@ -78,22 +102,37 @@ def archived(settings: Settings) -> Counter[Event]:
             row["transaction_id"],
             row["timestamp"].astimezone(UTC),
         )
-        for row in rows_of(settings, "raw")
+        for row in rows
     )
 
 
-def places(settings: Settings, table: str) -> list[Place]:
-    """Where the rows of a table were in the topic, ascending."""
+def archived(settings: Settings) -> Counter[Event]:
+    """Every event of the archive, with how often it is there."""
+    return events_of(rows_of(settings, "raw"))
+
+
+def offsets_of(settings: Settings, table: str) -> list[tuple[int, int]]:
+    """(partition, offset) of the rows of a table, ascending."""
     return sorted((row["kafka_partition"], row["kafka_offset"]) for row in rows_of(settings, table))
 
 
+def hour_counts_of(
+    settings: Settings, table: str = "hourly_counts"
+) -> Mapping[tuple[str, str, datetime], int]:
+    """(customer, type, hour) → the count in a table of counts."""
+    return {
+        (row["customer_id"], row["event_type"], row["hour"].astimezone(UTC)): row["count"]
+        for row in rows_of(settings, table)
+    }
+
+
 def hourly(events: Iterable[Event]) -> Mapping[tuple[str, str, datetime], int]:
-    """Distinct events by customer, type and hour, counted one by one."""
+    """(customer, type, hour) → distinct events, counted one by one."""
     return Counter(
         (
-            each.customer_id,
-            each.event_type,
-            each.timestamp.replace(minute=0, second=0, microsecond=0),
+            event.customer_id,
+            event.event_type,
+            event.timestamp.replace(minute=0, second=0, microsecond=0),
         )
-        for each in set(events)
+        for event in set(events)
     )

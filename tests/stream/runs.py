@@ -1,4 +1,4 @@
-"""A count consumer in a thread of the test, on a service of the test."""
+"""Count consumers under test: in a thread, or as a process."""
 
 from __future__ import annotations
 
@@ -6,53 +6,30 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from events.config import Settings
 from events.kafka.consume import Consumed, consume
+from events.server.status import served
 from events.service import EventService
+from events.telemetry.health import Health
+from tests.support.shell import Command, Shell, free_port
 
 TIMEOUT_SECONDS = 60.0
+COUNTED = 'events_kafka_settled_total{outcome="counted"}'
 
 
-class Running:
-    """A consumer under way."""
+class Probes:
+    """Asks the probes of a consumer."""
 
-    def __init__(self, settings: Settings, service: EventService, **more: Any) -> None:
-        self.address = ""
-        self.consumed: Consumed | None = None
-        self.error: BaseException | None = None
-        self._stop = threading.Event()
-        self._has_address = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(settings, service), kwargs=more)
-        self._thread.start()
-        assert self._has_address.wait(TIMEOUT_SECONDS)
-
-    def _run(self, settings: Settings, service: EventService, **more: Any) -> None:
-        try:
-            self.consumed = consume(
-                settings,
-                service,
-                address=("127.0.0.1", 0),
-                is_stopping=self._stop.is_set,
-                on_address=self._on_address,
-                **more,
-            )
-        except BaseException as exc:  # noqa: BLE001 - raised where it is waited for
-            self.error = exc
-        finally:
-            self._has_address.set()
-
-    def _on_address(self, host: str, port: int) -> None:
-        self.address = f"http://{host}:{port}"
-        self._has_address.set()
+    address = ""
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body."""
         try:
-            with urllib.request.urlopen(self.address + path, timeout=10) as answer:
+            with urllib.request.urlopen(self.address + path, timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as exc:
             return exc.code, exc.read().decode()
@@ -60,21 +37,72 @@ class Running:
     def problems(self) -> dict[str, str]:
         """What `/readyz` says is wrong."""
         status, body = self.get("/readyz")
-        found: dict[str, str] = json.loads(body)
-        assert (status, found.pop("status")) in ((200, "ok"), (503, "waiting"))
-        return found
+        problems: dict[str, str] = json.loads(body)
+        assert (status, problems.pop("status")) in ((200, "ok"), (503, "waiting"))
+        return problems
 
-    def measure(self, line: str) -> float:
-        """The number behind a name and its labels in `/metrics`; 0 where there is none."""
+    def metric(self, name: str) -> float:
+        """The number behind a name with its labels in `/metrics`; 0 if it is not there."""
         _, body = self.get("/metrics")
-        return next(
-            (
-                float(each[len(line) + 1 :])
-                for each in body.splitlines()
-                if each.startswith(line + " ")
-            ),
-            0.0,
+        lines = [line for line in body.splitlines() if line.startswith(f"{name} ")]
+        return float(lines[0][len(name) + 1 :]) if lines else 0.0
+
+
+class Process(Probes):
+    """A consumer in a process of its own."""
+
+    def __init__(self, shell: Shell, *arguments: str, settings: Mapping[str, str] | None) -> None:
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        self.command: Command = shell.start(
+            *("-m", "events", "consume", "--json", "--port", str(port), *arguments),
+            settings=settings,
         )
+
+    def counted(self) -> float:
+        """Events that are stored and counted so far."""
+        try:
+            return self.metric(COUNTED)
+        except OSError:  # it is only starting
+            return 0
+
+
+def start(shell: Shell, *arguments: str, settings: Mapping[str, str] | None = None) -> Process:
+    return Process(shell, *arguments, settings=settings)
+
+
+class Running(Probes):
+    """A consumer in a thread, on a service of the test."""
+
+    def __init__(self, settings: Settings, service: EventService, **options: Any) -> None:
+        self.consumed: Consumed | None = None
+        self.error: BaseException | None = None
+        self._stop = threading.Event()
+        self._is_served = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(settings, service),
+            kwargs={"patience_seconds": TIMEOUT_SECONDS, **options},
+        )
+        self._thread.start()
+        assert self._is_served.wait(TIMEOUT_SECONDS)
+
+    def _run(self, settings: Settings, service: EventService, **options: Any) -> None:
+        try:
+            self.consumed = consume(
+                settings, service, is_stopping=self._stop.is_set, serve=self._serve, **options
+            )
+        except BaseException as exc:  # noqa: BLE001 - raised in `ended`
+            self.error = exc
+        finally:
+            self._is_served.set()
+
+    @contextmanager
+    def _serve(self, health: Health) -> Iterator[None]:
+        with served("127.0.0.1", 0, health) as port:
+            self.address = f"http://127.0.0.1:{port}"
+            self._is_served.set()
+            yield
 
     def stop(self) -> Consumed:
         self._stop.set()
@@ -90,9 +118,9 @@ class Running:
 
 
 @contextmanager
-def running(settings: Settings, service: EventService, **more: Any) -> Iterator[Running]:
+def running(settings: Settings, service: EventService, **options: Any) -> Iterator[Running]:
     """A consumer that is stopped at the end, whatever happens."""
-    run = Running(settings, service, **more)
+    run = Running(settings, service, **options)
     try:
         yield run
     finally:

@@ -1,27 +1,25 @@
-"""The archive in an object store, by pyiceberg's own configuration."""
+"""The archive in an S3 object store, by pyiceberg's own configuration."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC
+from pathlib import Path
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from events.archive.archiver import Archiver
-from events.archive.catalog import open_catalog
 from events.config import Settings
 from events.errors import StoreUnavailable
 from events.models import Event
-from tests.stream.archives import produce
+from tests.stream.archives import archive, events_of, make_archiver, open_archive, produce
 from tests.support.factories import many_events
 
 
 @pytest.fixture
 def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of an S3 in this process, with a bucket."""
+    """The URL of an S3 server in this process, with one bucket."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "local")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -37,13 +35,14 @@ def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture
-def settings(settings: Settings, object_store: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """As pyiceberg's documentation has it: a catalog of that name in the environment."""
+def settings(
+    settings: Settings, object_store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Settings:
+    """Settings whose catalog is in pyiceberg's configuration, in the environment."""
     prefix = f"PYICEBERG_CATALOG__{settings.iceberg_catalog_name.upper()}__"
-    folder = settings.iceberg_folder
     for name, value in {
         "TYPE": "sql",
-        "URI": f"sqlite:///{folder}.db",
+        "URI": f"sqlite:///{tmp_path}/catalog.db",
         "WAREHOUSE": "s3://archive/warehouse",
         "S3__ENDPOINT": object_store,
         "S3__ACCESS_KEY_ID": "local",
@@ -55,38 +54,30 @@ def settings(settings: Settings, object_store: str, monkeypatch: pytest.MonkeyPa
 
 
 def archived(settings: Settings) -> Counter[Event]:
-    with open_catalog(settings) as catalog:
+    with open_archive(settings) as catalog:
         table = catalog.load_table(("events", "raw"))
         assert table.location().startswith("s3://archive/")
         rows = table.scan().to_arrow().to_pylist()
-    return Counter(
-        Event(
-            row["customer_id"],
-            row["event_type"],
-            row["transaction_id"],
-            row["timestamp"].astimezone(UTC),
-        )
-        for row in rows
-    )
+    return events_of(rows)
 
 
-def test_the_archive_in_an_object_store_has_every_message_once(settings: Settings) -> None:
+def test_an_archive_in_s3_has_every_message_once(settings: Settings) -> None:
     events = many_events(40, customers=3, hours=30)
     produce(settings, [*events, events[0], b"no event"])
-    done = Archiver(settings, is_until_end=True, patience_seconds=30).run()
+    done = archive(settings)
     assert (done.archived, done.rejected) == (41, 1)
     more = many_events(5, seed=1)
     produce(settings, more)
-    assert Archiver(settings, is_until_end=True, patience_seconds=30).run().archived == 5
+    assert archive(settings).archived == 5
     assert archived(settings) == Counter([*events, events[0], *more])
 
 
-def test_an_object_store_that_refuses_is_said_and_nothing_of_it_repeated(
+def test_a_missing_bucket_is_an_error_without_its_name(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefix = f"PYICEBERG_CATALOG__{settings.iceberg_catalog_name.upper()}__"
     monkeypatch.setenv(f"{prefix}WAREHOUSE", "s3://no-such-bucket/warehouse")
     produce(settings, many_events(1))
     with pytest.raises(StoreUnavailable) as caught:
-        Archiver(settings, is_until_end=True, patience_seconds=0).run()
+        make_archiver(settings, is_until_end=True, patience_seconds=0).run()
     assert "no-such-bucket" not in str(caught.value)

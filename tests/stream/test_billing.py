@@ -20,12 +20,12 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from events.config import Settings
-from events.kafka.clients import ensure_topics, make_admin, make_producer
+from events.kafka.clients import Cluster, ensure_topics, make_admin, make_producer
 from events.models import Event
 from events.service import EventService
 from examples.billing.ledger import Batch, Ledger
 from tests.stream import postgres
-from tests.stream.archives import produce_in_transaction
+from tests.stream.archives import PARTITIONS, produce_in_transaction
 from tests.support.factories import HOUR, HOUR_ZERO, event, many_events, time_text
 from tests.support.shell import Command, Shell, free_port, until
 
@@ -71,7 +71,7 @@ def bill_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def shell(tmp_path: Path, settings: Settings, bill_url: str) -> Iterator[Shell]:
     """A shell whose commands use the topic and the tables of this test, and a bill of its own."""
-    ensure_topics(settings, settings.events_kafka_topic)
+    ensure_topics(Cluster.of(settings), settings.events_kafka_topic, partitions=PARTITIONS)
     shell = Shell(
         tmp_path / "here",
         {
@@ -128,7 +128,7 @@ def send(
     settings: Settings, events: Iterable[Event], *, others: Sequence[bytes | None] = ()
 ) -> None:
     """Put events on the bus, and other messages after them."""
-    producer = make_producer(settings)
+    producer = make_producer(Cluster.of(settings))
     topic = settings.events_kafka_topic
     for each in events:
         producer.produce(topic, key=each.customer_id.encode(), value=message_of(each))
@@ -332,8 +332,11 @@ def test_the_mark_of_a_transaction_that_was_deleted_stops_nothing(
 ) -> None:
     produce_in_transaction(settings, many_events(40))
     assert shell.run(*until_end(settings)).code == 0
-    admin = make_admin(settings)
-    places = [TopicPartition(settings.events_kafka_topic, each, OFFSET_END) for each in range(1)]
+    admin = make_admin(Cluster.of(settings))
+    places = [
+        TopicPartition(settings.events_kafka_topic, partition, OFFSET_END)
+        for partition in range(PARTITIONS)
+    ]
     for future in admin.delete_records(places).values():
         future.result()
 
@@ -348,7 +351,7 @@ def test_a_member_that_comes_back_for_another_topic_does_not_bill_the_first_unde
     send(settings, many_events(20))
     assert shell.run(*until_end(settings)).code == 0
     other = settings.model_copy(update={"events_kafka_topic": f"{settings.events_kafka_topic}.2"})
-    ensure_topics(settings, other.events_kafka_topic)
+    ensure_topics(Cluster.of(settings), other.events_kafka_topic)
     send(other, many_events(30, seed=1))
     environment = {"EVENTS_KAFKA_TOPIC": other.events_kafka_topic}
 

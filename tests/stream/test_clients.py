@@ -1,8 +1,7 @@
-"""Settings to Kafka clients: what they send is kept, what is missing is made, errors are named."""
+"""Kafka clients: messages are kept, topics are created, errors are named."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from confluent_kafka import KafkaError
 from events.config import Settings
 from events.errors import InvalidInput, StoreRefused, StoreUnavailable
 from events.kafka.clients import (
+    Cluster,
     dead_letter_topic,
     ensure_topics,
     error_of,
@@ -23,18 +23,16 @@ from events.kafka.clients import (
 )
 
 
-def test_a_message_that_is_acknowledged_is_read_by_a_new_group_from_the_beginning(
-    settings: Settings,
-) -> None:
-    topic = settings.events_kafka_topic
-    ensure_topics(settings, topic)
-    producer = make_producer(settings)
+def test_a_new_group_reads_from_the_beginning(settings: Settings) -> None:
+    cluster, topic = Cluster.of(settings), settings.events_kafka_topic
+    ensure_topics(cluster, topic)
+    producer = make_producer(cluster)
     producer.produce(topic, key=b"acme", value=b"{}")
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
 
-    consumer = make_consumer(settings, group=settings.events_kafka_group)
+    consumer = make_consumer(cluster, group=settings.events_kafka_group)
     consumer.subscribe([topic])
-    message = consumer.poll(30)
+    message = consumer.poll(60)
     consumer.close()
 
     assert message is not None
@@ -42,44 +40,18 @@ def test_a_message_that_is_acknowledged_is_read_by_a_new_group_from_the_beginnin
     assert (message.key(), message.value(), message.offset()) == (b"acme", b"{}", 0)
 
 
-def test_a_reader_does_not_wait_once_its_queue_was_full(settings: Settings) -> None:
-    topic, messages = settings.events_kafka_topic, 400
-    ensure_topics(settings, topic)
-    producer = make_producer(settings, **{"compression.type": "none", "batch.num.messages": 10})
-    for number in range(messages):
-        producer.produce(topic, key=b"acme", value=bytes([number % 256]) * 1_000)
-        producer.poll(0)
-    assert producer.flush(30) == 0
-
-    # Ten messages a fetch, and no second fetch before those are taken: forty fetches.
-    consumer = make_consumer(
-        settings,
-        group=settings.events_kafka_group,
-        **{"queued.min.messages": 1, "fetch.message.max.bytes": 1_000},
-    )
-    consumer.subscribe([topic])
-    assert consumer.poll(30) is not None
-    begin = time.monotonic()
-    read = 1
-    while read < messages:
-        read += len(consumer.consume(messages, 1))
-    seconds = time.monotonic() - begin
-    consumer.close()
-    assert seconds < 20
-
-
-def test_topics_are_made_once_with_the_partitions_that_are_set(settings: Settings) -> None:
-    names = [settings.events_kafka_topic, dead_letter_topic(settings)]
-    ensure_topics(settings, *names)
-    ensure_topics(settings, *names)
-    found = make_producer(settings).list_topics(timeout=30).topics
+def test_topics_are_created_once_with_the_given_partitions(settings: Settings) -> None:
+    cluster, topic = Cluster.of(settings), settings.events_kafka_topic
+    names = [topic, dead_letter_topic(topic)]
+    ensure_topics(cluster, *names, partitions=3)
+    ensure_topics(cluster, *names, partitions=4)
+    found = make_admin(cluster).list_topics(timeout=60).topics
     assert [len(found[name].partitions) for name in names] == [3, 3]
 
 
-def test_a_broker_that_is_not_there_is_unavailable() -> None:
-    settings = Settings(events_kafka_bootstrap_servers="127.0.0.1:1")
+def test_a_broker_that_does_not_answer_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable):
-        ensure_topics(settings, "events", timeout_seconds=1)
+        ensure_topics(Cluster("127.0.0.1:1"), "events", timeout_seconds=1)
 
 
 @pytest.mark.parametrize(
@@ -93,24 +65,18 @@ def test_a_broker_that_is_not_there_is_unavailable() -> None:
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, StoreRefused),
     ],
 )
-def test_an_error_of_kafka_says_whether_trying_again_helps(
-    code: int, error: type[Exception]
-) -> None:
+def test_errors_are_split_by_whether_a_retry_may_help(code: int, error: type[Exception]) -> None:
     assert isinstance(error_of(KafkaError(code), "it failed"), error)
 
 
-def test_a_file_of_properties_adds_to_the_settings_and_does_not_replace_them(
-    tmp_path: Path,
-) -> None:
+def test_a_properties_file_adds_to_the_settings_and_replaces_none(tmp_path: Path) -> None:
     file = tmp_path / "kafka.properties"
     file.write_text(
         "# of the cluster\nsecurity.protocol = SASL_SSL\n\nsasl.password=a=b\n"
         "bootstrap.servers=elsewhere:1\n",
         encoding="utf-8",
     )
-    found = properties(
-        Settings(events_kafka_properties_file=str(file), events_kafka_bootstrap_servers="here:9092")
-    )
+    found = properties(Cluster("here:9092", str(file)))
     del found["logger"]
     assert found == {
         "security.protocol": "SASL_SSL",
@@ -120,32 +86,30 @@ def test_a_file_of_properties_adds_to_the_settings_and_does_not_replace_them(
 
 
 @pytest.mark.parametrize("text", [None, "no value\n", b"\xff"])
-def test_a_file_of_properties_that_cannot_be_used_is_named(
-    tmp_path: Path, text: str | bytes | None
-) -> None:
+def test_an_invalid_properties_file_is_named(tmp_path: Path, text: str | bytes | None) -> None:
     file = tmp_path / "kafka.properties"
     if text is not None:
         file.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(InvalidInput, match=r"kafka\.properties"):
-        properties(Settings(events_kafka_properties_file=str(file)))
+        properties(Cluster("here:9092", str(file)))
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("nope=1", 'No such configuration property: "nope"'),
-        # A value may be a secret that was put behind the wrong name.
+        # The value may be a secret that stands after the wrong name.
         ("security.protocol=hunter2", 'Invalid value for configuration property "security.'),
         ('security.protocol=hun"ter2', 'Invalid value for configuration property "security.'),
     ],
 )
 @pytest.mark.parametrize("make", [make_producer, make_admin, partial(make_consumer, group="g")])
-def test_a_property_that_kafka_does_not_know_is_named_and_its_value_is_not(
-    tmp_path: Path, make: Callable[[Settings], object], text: str, said: str
+def test_an_invalid_property_is_named_without_its_value(
+    tmp_path: Path, make: Callable[[Cluster], object], text: str, message: str
 ) -> None:
     file = tmp_path / "kafka.properties"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidInput) as caught:
-        make(Settings(events_kafka_properties_file=str(file)))
-    assert str(caught.value).startswith(f"EVENTS_KAFKA_PROPERTIES_FILE: {said}")
+        make(Cluster("here:9092", str(file)))
+    assert str(caught.value).startswith(f"EVENTS_KAFKA_PROPERTIES_FILE: {message}")
     assert "ter2" not in str(caught.value)

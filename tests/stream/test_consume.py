@@ -1,64 +1,230 @@
-"""`python -m events consume`: the counts are exact, and an offset is committed last."""
+"""`consume`: counts are exact, and offsets are committed last, whatever ends the process."""
 
 from __future__ import annotations
 
 import json
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
+import pytest
+
+from events.bootstrap import make_service
+from events.config import Settings
+from events.errors import InvalidEvent, InvalidInput, StoreUnavailable
+from events.kafka.messages import Message, Record, decode, parse_dead_letter
+from events.service import EventService
 from tests.stream.conftest import Topics
-from tests.support.factories import many_events
-from tests.support.shell import Ran, Shell, free_port
+from tests.stream.runs import running, start
+from tests.support.factories import many_events, stored_key
+from tests.support.shell import Ran, Shell, until
 from tests.support.tables import Tables, contents_of
+
+Environment = Callable[..., Mapping[str, str]]
+NOTHING = {
+    "read": 0, "inserted": 0, "duplicates": 0, "voided": 0, "dead_letters": 0, "missing": 0
+}  # fmt: skip
+#: Nothing listens on port 1.
+NO_STORE = {"DYNAMODB_ENDPOINT_URL": "http://127.0.0.1:1", "EVENTS_STORE_PATIENCE_SECONDS": "0.5"}
 
 
 def consume(shell: Shell, *arguments: str) -> Ran:
-    return shell.run(
-        "-m", "events", "consume", "--until-end", "--json", "--port", str(free_port()), *arguments
-    )
+    return start(shell, "--until-end", *arguments).command.ended()
 
 
-def sum_of(ran: Ran) -> dict[str, Any]:
-    """What a run says of itself, but for the time it took."""
+def summary_of(ran: Ran) -> dict[str, Any]:
     assert ran.code == 0, ran.err
-    found: dict[str, Any] = json.loads(ran.out)
-    assert found.pop("seconds") > 0
-    assert found.pop("has_left")
-    return found
+    summary: dict[str, Any] = json.loads(ran.out)
+    del summary["seconds"]
+    assert summary.pop("has_left")
+    return summary
 
 
-def test_events_are_counted_once_however_often_they_are_sent_and_read(
+def test_messages_are_counted_once_however_often_sent_and_read(
     shell: Shell, tables: Tables, topics: Topics
 ) -> None:
     events = many_events(2_000, customers=20)
     topics.send_events([*events, *events[:500]])
 
-    first = sum_of(consume(shell))
-    again = sum_of(consume(shell))
-    replayed = sum_of(consume(shell, "--from-beginning"))
+    first = summary_of(consume(shell))
+    again = summary_of(consume(shell))
+    replayed = summary_of(consume(shell, "--from-beginning"))
 
-    nothing = {"read": 0, "inserted": 0, "duplicates": 0, "voided": 0}
-    nothing |= {"dead_letters": 0, "missing": 0}
-    assert first == {**nothing, "read": 2_500, "inserted": 2_000, "duplicates": 500}
-    assert again == nothing
-    assert replayed == {**nothing, "read": 2_500, "duplicates": 2_500}
+    assert first == {**NOTHING, "read": 2_500, "inserted": 2_000, "duplicates": 500}
+    assert again == NOTHING
+    assert replayed == {**NOTHING, "read": 2_500, "duplicates": 2_500}
     assert tables.contents() == contents_of(events)
-    assert topics.committed() == topics.ends()
+    assert topics.are_committed()
 
 
-def test_messages_that_were_deleted_before_they_were_counted_are_missed(
+def test_messages_deleted_before_they_were_counted_are_reported(
     shell: Shell, tables: Tables, topics: Topics
 ) -> None:
     first, later = many_events(6), many_events(10, seed=1)
     topics.send_events(first, partition=0)
-    assert sum_of(consume(shell))["missing"] == 0
+    assert summary_of(consume(shell))["missing"] == 0
     topics.send_events(later, partition=0)
     topics.delete(0, before=9)
 
     ran = consume(shell)
 
     assert ran.code == 1
-    found = json.loads(ran.out)
-    assert (found["read"], found["inserted"], found["missing"]) == (7, 7, 3)
+    summary = json.loads(ran.out)
+    assert (summary["read"], summary["inserted"], summary["missing"]) == (7, 7, 3)
     assert "offsets 6 to 8 were deleted" in ran.err
     assert tables.contents() == contents_of([*first, *later[3:]])
-    assert sum_of(consume(shell))["missing"] == 0
+    assert summary_of(consume(shell))["missing"] == 0
+
+
+# --- kills and signals ----------------------------------------------------------------------------
+
+
+def assert_nothing_is_committed_too_early(
+    messages: list[Message], tables: Tables, topics: Topics
+) -> None:
+    """Every message before a committed offset is stored, or a dead letter."""
+    committed = topics.committed()
+    stored = set(tables.contents().events)
+    buried = {
+        (letter.origin.partition, letter.origin.offset)
+        for letter in map(parse_dead_letter, topics.read(topics.dead_letters))
+    }
+    for message in messages:
+        if message.offset >= committed.get(message.partition, 0):
+            continue
+        try:
+            event = decode(message, max_bytes=1_000)
+        except InvalidEvent:
+            assert (message.partition, message.offset) in buried
+        else:
+            assert (event.customer_id, stored_key(event)) in stored
+
+
+def test_killed_again_and_again_it_loses_and_repeats_nothing(
+    shell: Shell, tables: Tables, topics: Topics, environment: Environment, kills: int
+) -> None:
+    seed = random.SystemRandom().randrange(10_000)
+    print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
+    rng = random.Random(seed)
+    member = {**environment("one"), "EVENTS_WRITE_THREADS": "1"}
+    bad = [Record(topics.events, b"bad", value) for value in (b"{", None, b"[]")]
+    events = many_events(3_000, customers=40)
+    topics.send(bad)
+    topics.send_events([*events, *events[:200]])
+    was_under_way = False
+    for number in range(kills):
+        more = many_events(200, customers=40, seed=number + 1)
+        events += more
+        topics.send_events(more)
+        topics.send(bad)
+        messages = topics.read(topics.events)
+        run = start(shell, settings=member)
+        until(lambda: "assigned partitions" in run.command.err)  # noqa: B023 - called at once
+        time.sleep(rng.uniform(0, 0.8))
+        run.command.signal(signal.SIGKILL)
+        assert run.command.ended().code == -signal.SIGKILL
+        was_under_way |= not topics.are_committed()
+        if tables.are_there():
+            assert_nothing_is_committed_too_early(messages, tables, topics)
+    assert was_under_way, "a kill interrupted work"
+
+    ran = start(shell, "--until-end", settings=member).command.ended()
+
+    assert ran.code == 0, ran.err
+    assert tables.contents() == contents_of(events)
+    assert topics.are_committed()
+    letters = map(parse_dead_letter, topics.read(topics.dead_letters))
+    assert {(letter.origin.partition, letter.origin.offset) for letter in letters} == {
+        (message.partition, message.offset)
+        for message in topics.read(topics.events)
+        if message.key == b"bad"
+    }
+
+
+def test_three_members_share_the_partitions_while_they_come_go_and_die(
+    shell: Shell, tables: Tables, topics: Topics
+) -> None:
+    slow = {"EVENTS_WRITE_THREADS": "1"}
+    events = many_events(6_000, customers=60)
+    topics.send_events(events[:4_000])
+    first = start(shell, settings=slow)
+    until(lambda: first.counted() > 0)
+    second, third = start(shell, settings=slow), start(shell, settings=slow)
+    until(lambda: "assigned partitions" in second.command.err)
+    until(lambda: "assigned partitions" in third.command.err)
+    topics.send_events(events[4_000:5_000])
+    second.command.signal(signal.SIGKILL)
+    second.command.ended()
+    first.command.signal(signal.SIGTERM)
+    left = first.command.ended()
+    topics.send_events(events[5_000:])
+    until(topics.are_committed)
+    third.command.signal(signal.SIGTERM)
+    last = third.command.ended()
+
+    assert (left.code, last.code) == (0, 0), left.err + last.err
+    assert json.loads(left.out)["inserted"] > 0
+    assert json.loads(last.out)["inserted"] > 0
+    assert tables.contents() == contents_of(events)
+    verified = shell.run("-m", "events", "verify")
+    assert verified.code == 0, verified.out + verified.err
+
+
+def test_sigterm_finishes_commits_leaves_the_group_and_sums_up(
+    shell: Shell, tables: Tables, topics: Topics
+) -> None:
+    events = many_events(3_000, customers=30)
+    topics.send_events(events)
+    run = start(shell)
+    until(lambda: run.counted() > 0)
+    run.command.signal(signal.SIGTERM)
+    summary = summary_of(run.command.ended())
+
+    assert summary["read"] == summary["inserted"] == tables.count()
+    assert summary["read"] == sum(topics.committed().values())
+    assert consume(shell).code == 0
+    assert tables.contents() == contents_of(events)
+
+
+def test_a_second_signal_ends_it_at_once(shell: Shell, topics: Topics) -> None:
+    topics.send_events(many_events(10))
+    run = start(shell, settings=NO_STORE)
+    until(lambda: "none is lost" in run.command.err)
+    run.command.signal(signal.SIGTERM)
+    # It waits for the store for a few seconds.
+    until(lambda: "stopping" in run.problems().get("consumer", ""))
+    run.command.signal(signal.SIGTERM)
+    assert run.command.ended().code == 130
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+def test_a_group_with_members_cannot_be_reset_to_the_beginning(
+    settings: Settings, service: EventService, topics: Topics
+) -> None:
+    topics.send_events(many_events(10))
+    with running(settings, service) as first:
+        until(topics.are_committed)
+        with (
+            running(settings, service, is_from_beginning=True, is_until_end=True) as second,
+            pytest.raises(InvalidInput, match="1 active members: stop them"),
+        ):
+            second.ended()
+        assert first.stop().inserted == 10
+    assert topics.are_committed()
+
+
+def test_until_end_fails_if_the_store_accepts_nothing(settings: Settings, topics: Topics) -> None:
+    topics.send_events(many_events(10))
+    nowhere = settings.model_copy(update={"dynamodb_endpoint_url": "http://127.0.0.1:1"})
+    with (
+        closing(make_service(nowhere, patience_seconds=0.5)) as away,
+        running(settings, away, is_until_end=True, patience_seconds=1) as run,
+        pytest.raises(StoreUnavailable, match=r"^the store does not answer$"),
+    ):
+        run.ended()
+    assert topics.committed() == {}

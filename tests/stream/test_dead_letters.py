@@ -1,4 +1,4 @@
-"""`python -m events dead-letter`: what could not be counted is listed, and sent back once."""
+"""`python -m events dead-letter`: dead letters are listed, and replayed once."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import random
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
-from events.config import Settings
 from events.errors import InvalidEvent
-from events.kafka.clients import properties
-from events.kafka.messages import Message, Record, dead_letter, encode, shortened
+from events.kafka.clients import make_admin
+from events.kafka.messages import Message, Record, dead_letter, encode, shorten
 from tests.stream.conftest import Topics
 from tests.support.factories import event
 from tests.support.shell import Ran, Shell
 
-NO_JSON = InvalidEvent(None, "is no JSON")
+NO_JSON = InvalidEvent(None, "is not valid JSON")
 NO_FIELD = InvalidEvent("timestamp", "is missing")
 HEADERS = (("trace", b"1"), ("reason", b"mine"))
 
@@ -29,7 +27,7 @@ def run(shell: Shell, *arguments: str) -> Ran:
 
 @pytest.fixture
 def origins(topics: Topics) -> list[Message]:
-    """Messages whose letters are in the topic, all in partition 0 and in this order."""
+    """Messages whose dead letters are in partition 0, in this order, before three others."""
     origins = [
         Message(topics.events, 2, 7, 1_614_556_800_000, b"acme", b"{", HEADERS),
         Message(topics.events, 1, 9, None, None, b"\xff\x1b" + b"x" * 200),
@@ -38,48 +36,40 @@ def origins(topics: Topics) -> list[Message]:
     ]
     reasons = [NO_JSON, NO_JSON, NO_FIELD, NO_FIELD]
     records = [
-        dead_letter(each, topics.dead_letters, reason)
-        for each, reason in zip(origins, reasons, strict=True)
+        dead_letter(origin, topics.dead_letters, reason)
+        for origin, reason in zip(origins, reasons, strict=True)
     ]
     foreign = Record(topics.dead_letters, b"k", b"v")
-    left_out = shortened(dead_letter(origins[0], topics.dead_letters, NO_JSON))
-    assert left_out is not None
+    not_whole = shorten(dead_letter(origins[0], topics.dead_letters, NO_JSON))
+    assert not_whole is not None
     elsewhere = dead_letter(Message("others", 0, 0), topics.dead_letters, NO_JSON)
-    topics.send([*records, foreign, left_out, elsewhere], partition=0)
+    topics.send([*records, foreign, not_whole, elsewhere], partition=0)
     return origins
 
 
-def sent_back(topics: Topics) -> list[Record]:
-    return sorted(
-        (
-            Record(each.topic, each.key, each.value, each.headers)
-            for each in topics.read(topics.events)
-        ),
-        key=repr,
-    )
+def replayed(topics: Topics) -> list[Record]:
+    return as_records(topics.read(topics.events))
 
 
 def as_records(messages: list[Message]) -> list[Record]:
-    return sorted(
-        (Record(each.topic, each.key, each.value, each.headers) for each in messages), key=repr
-    )
+    records = [Record(one.topic, one.key, one.value, one.headers) for one in messages]
+    return sorted(records, key=repr)
 
 
 def json_of(ran: Ran) -> dict[str, Any]:
     assert ran.code == 0, ran.err
-    found: dict[str, Any] = json.loads(ran.out)
-    return found
+    document: dict[str, Any] = json.loads(ran.out)
+    return document
 
 
 @pytest.mark.usefixtures("origins")
-def test_letters_are_listed_with_reason_origin_and_a_short_value(
-    shell: Shell, topics: Topics
-) -> None:
+def test_dead_letters_are_listed_with_reason_origin_and_value(shell: Shell, topics: Topics) -> None:
     lines = run(shell, "list").out.splitlines()
     assert len(lines) == 7
+    short = "\ufffd\\x1b" + "x" * 78 + "…"
     assert lines[0].startswith("0:0  ")
-    assert lines[0].endswith(f"  from {topics.events} 2:7  is no JSON  {{")
-    assert lines[1].endswith(f"  from {topics.events} 1:9  is no JSON  \ufffd\\x1b{'x' * 78}…")
+    assert lines[0].endswith(f"  from {topics.events} 2:7  is not valid JSON  {{")
+    assert lines[1].endswith(f"  from {topics.events} 1:9  is not valid JSON  {short}")
     assert lines[2].endswith(f"  from {topics.events} 0:3  timestamp: is missing  (no value)")
     assert lines[4].endswith("  from ? -1:-1    v")
 
@@ -90,7 +80,7 @@ def test_letters_are_listed_with_reason_origin_and_a_short_value(
     assert first == {
         "partition": 0,
         "offset": 0,
-        "reason": "is no JSON",
+        "reason": "is not valid JSON",
         "field": None,
         "origin": {
             "topic": topics.events,
@@ -104,44 +94,44 @@ def test_letters_are_listed_with_reason_origin_and_a_short_value(
     }
 
 
-def test_letters_are_sent_back_as_they_were_and_once(
+def test_dead_letters_are_replayed_as_they_were_and_once(
     shell: Shell, topics: Topics, origins: list[Message]
 ) -> None:
     assert json_of(run(shell, "replay", "--json")) == {"sent": 4, "unsendable": 3}
-    assert sent_back(topics) == as_records(origins)
+    assert replayed(topics) == as_records(origins)
 
     assert json_of(run(shell, "replay", "--json")) == {"sent": 0, "unsendable": 0}
     assert json_of(run(shell, "replay", "--json", "--offset", "0:3")) == {
         "sent": 1,
         "unsendable": 0,
     }
-    assert sent_back(topics) == as_records([*origins, origins[3]])
+    assert replayed(topics) == as_records([*origins, origins[3]])
     topics.send([dead_letter(origins[0], topics.dead_letters, NO_JSON)])
     assert json_of(run(shell, "replay", "--json")) == {"sent": 1, "unsendable": 0}
     assert json_of(run(shell, "replay", "--json", "--again")) == {"sent": 5, "unsendable": 3}
 
 
 @pytest.mark.usefixtures("origins")
-def test_a_letter_that_is_not_there_is_said(shell: Shell, topics: Topics) -> None:
+def test_an_unknown_dead_letter_is_an_error(shell: Shell, topics: Topics) -> None:
     for offset in ("0:7", "9:0"):
         ran = run(shell, "replay", "--offset", offset)
         assert (ran.code, ran.out) == (2, "")
-        assert ran.err == (f"error: --offset {offset}: {topics.dead_letters} has no such message\n")
-    assert sent_back(topics) == []
+        assert ran.err == (
+            f"error: --offset {offset}: not found in the topic {topics.dead_letters}\n"
+        )
+    assert replayed(topics) == []
 
 
-def test_a_letter_that_is_longer_than_clients_send_by_default_is_sent_back(
-    shell: Shell, topics: Topics
-) -> None:
+def test_a_dead_letter_of_more_than_a_megabyte_is_replayed(shell: Shell, topics: Topics) -> None:
     long = Message(topics.events, 0, 0, None, b"acme", random.Random(0).randbytes(1_010_000))
     letter = dead_letter(long, topics.dead_letters, NO_JSON)
     topics.send([letter], **{"message.max.bytes": 2_000_000})
     assert json_of(run(shell, "replay", "--json")) == {"sent": 1, "unsendable": 0}
-    assert sent_back(topics) == as_records([long])
+    assert replayed(topics) == as_records([long])
 
 
-def test_a_letter_that_the_topic_does_not_take_any_more_does_not_hold_up_the_others(
-    shell: Shell, settings: Settings, topics: Topics, origins: list[Message]
+def test_a_dead_letter_that_is_too_long_by_now_does_not_block_the_others(
+    shell: Shell, topics: Topics, origins: list[Message]
 ) -> None:
     long = Message(topics.events, 0, 0, None, b"acme", random.Random(0).randbytes(10_000))
     topics.send([dead_letter(long, topics.dead_letters, NO_JSON)], partition=0)
@@ -153,9 +143,9 @@ def test_a_letter_that_the_topic_does_not_take_any_more_does_not_hold_up_the_oth
             ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
         ],
     )
-    admin = AdminClient(properties(settings))
+    admin = make_admin(topics.cluster)
     (future,) = admin.incremental_alter_configs([resource]).values()
     future.result()
     assert json_of(run(shell, "replay", "--json")) == {"sent": 5, "unsendable": 4}
-    assert sent_back(topics) == as_records([*origins, origins[0]])
+    assert replayed(topics) == as_records([*origins, origins[0]])
     assert json_of(run(shell, "replay", "--json")) == {"sent": 0, "unsendable": 0}

@@ -1,19 +1,16 @@
-"""The recount: distinct events of the archive, against the counters both ways, and into a store."""
+"""The recount of the archive, compared with the counters or loaded into a store."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyiceberg.catalog import Catalog
 from pyspark.sql import SparkSession
 
-from events.archive.archiver import Archiver
-from events.archive.catalog import open_catalog
 from events.bootstrap import make_bulk_loader, make_client, make_service
 from events.config import Settings
 from events.dao import DynamoStore
@@ -23,7 +20,8 @@ from events.models import Event
 from events.service import EventService
 from jobs import recount
 from jobs.lib.session import opened_session
-from tests.stream.archives import hourly, produce, rows_of
+from tests.stream.archives import archive as archive_topic
+from tests.stream.archives import hour_counts_of, hourly, open_archive, produce
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, event, many_events
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
@@ -33,32 +31,24 @@ Job = Callable[..., tuple[int, Any]]
 
 @pytest.fixture
 def job(capsys: pytest.CaptureFixture[str]) -> Job:
-    """Runs the recount in this process; gives its exit code and what it printed."""
+    """Runs the recount in this process; returns its exit code and output."""
 
     def run(*arguments: str) -> tuple[int, Any]:
         capsys.readouterr()
         code = recount.main([*arguments, "--json"])
-        said = capsys.readouterr()
-        return code, json.loads(said.out) if said.out else said.err
+        output = capsys.readouterr()
+        return code, json.loads(output.out) if output.out else output.err
 
     return run
 
 
 def archive(settings: Settings, messages: Sequence[Event | bytes]) -> None:
     produce(settings, messages)
-    Archiver(settings, is_until_end=True, patience_seconds=30).run()
-
-
-def counted(settings: Settings) -> Mapping[tuple[str, str, datetime], int]:
-    """What the table of hourly counts holds."""
-    return {
-        (row["customer_id"], row["event_type"], row["hour"].astimezone(UTC)): row["count"]
-        for row in rows_of(settings, "hourly_counts")
-    }
+    archive_topic(settings)
 
 
 def awkward_events() -> list[Event]:
-    """Ids that a key escapes, the first and last hours there are, and twins by one field."""
+    """Ids that a key escapes, the first and last possible hours, twins except for one field."""
     return [
         *many_events(200, customers=4, event_types=3, hours=50),
         event("a-b", event_type="x-y%"),
@@ -75,40 +65,38 @@ def awkward_events() -> list[Event]:
 # --- the recount ----------------------------------------------------------------------------------
 
 
-def test_the_recount_is_an_independent_count_whatever_came_twice(
-    settings: Settings, job: Job
-) -> None:
+def test_the_recount_equals_an_independent_count(settings: Settings, job: Job) -> None:
     events = awkward_events()
     archive(settings, [*events, *events[::3], b"no event"])
     assert job() == (0, {"events": len(events)})
-    assert counted(settings) == hourly(events)
-    # Again, it is the same.
+    assert hour_counts_of(settings) == hourly(events)
+    # A second run changes nothing.
     assert job() == (0, {"events": len(events)})
-    assert counted(settings) == hourly(events)
+    assert hour_counts_of(settings) == hourly(events)
 
 
-def test_a_recount_of_some_days_leaves_the_others_as_they_are(settings: Settings, job: Job) -> None:
+def test_a_recount_of_some_days_changes_no_others(settings: Settings, job: Job) -> None:
     first, second, third = (
         many_events(30, seed=day, start=HOUR_ZERO + DAY * day) for day in (0, 1, 2)
     )
     archive(settings, [*first, *second, *third])
     days = ("--start", "2021-03-02", "--end", "2021-03-03")
     assert job(*days) == (0, {"events": 30})
-    assert counted(settings) == hourly(second)
+    assert hour_counts_of(settings) == hourly(second)
     job()
     late = event("late", timestamp=HOUR_ZERO + DAY)
     archive(settings, [late, event("late", timestamp=HOUR_ZERO)])
     assert job(*days) == (0, {"events": 31})
-    assert counted(settings) == hourly([*first, *second, late, *third])
+    assert hour_counts_of(settings) == hourly([*first, *second, late, *third])
 
 
-def test_half_a_day_cannot_be_recounted(job: Job) -> None:
+def test_half_a_day_is_refused(job: Job) -> None:
     code, said = job("--start", "2021-03-01T12:00:00Z")
     assert code == 2
-    assert "no UTC midnight" in said
+    assert "not midnight UTC" in said
 
 
-def test_without_an_archive_there_is_nothing_to_recount(job: Job) -> None:
+def test_a_missing_archive_is_an_error(job: Job) -> None:
     code, said = job()
     assert code == 2
     assert "archive first" in said
@@ -117,13 +105,13 @@ def test_without_an_archive_there_is_nothing_to_recount(job: Job) -> None:
 # --- against the counters -------------------------------------------------------------------------
 
 
-def test_counters_that_equal_the_archive_are_found_equal(
+def test_equal_counters_are_reported_equal(
     settings: Settings, job: Job, service: EventService
 ) -> None:
     events = awkward_events()
     archive(settings, [*events, *events[:20]])
     service.ingest(events)
-    customers = len({each.customer_id for each in events})
+    customers = len({one.customer_id for one in events})
     assert job("--compare") == (
         0,
         {
@@ -145,7 +133,7 @@ def difference(
     }
 
 
-def test_every_planted_difference_is_found_both_ways_and_a_voided_event_is_none(
+def test_differences_are_found_both_ways_and_voids_are_none(
     settings: Settings, job: Job, service: EventService
 ) -> None:
     both = many_events(40, customers=2)
@@ -155,7 +143,7 @@ def test_every_planted_difference_is_found_both_ways_and_a_voided_event_is_none(
     elsewhere = event("elsewhere", customer_id="voider", timestamp=HOUR_ZERO + HOUR)
     archive(settings, [*both, lacking, voided, event("kept", customer_id="voider")])
     service.ingest([*both, extra, voided, elsewhere, event("kept", customer_id="voider")])
-    # The archive has the first and never had the second, which so hides nothing.
+    # The archive has the first of these events only: the second explains no difference.
     service.void([voided, elsewhere], reason="a test")
     code, said = job("--compare")
     assert code == 1
@@ -195,7 +183,7 @@ def test_a_falsified_counter_is_found(settings: Settings, job: Job, service: Eve
 
 
 def contents(settings: Settings) -> dict[str, list[Any]]:
-    """Everything in both tables, but for times of day."""
+    """Everything in both tables, without times of day."""
     client = make_client(settings)
     found = {}
     for suffix in ("", "_hourly_counts"):
@@ -215,9 +203,7 @@ def contents(settings: Settings) -> dict[str, list[Any]]:
     return found
 
 
-def test_events_that_are_loaded_are_what_an_ingest_would_have_stored(
-    settings: Settings, job: Job
-) -> None:
+def test_loaded_events_are_stored_as_an_ingest_stores_them(settings: Settings, job: Job) -> None:
     events = awkward_events()
     archive(settings, [*events, *events[::2]])
     code, said = job("--load-events")
@@ -233,7 +219,7 @@ def test_events_that_are_loaded_are_what_an_ingest_would_have_stored(
     service.close()
 
 
-def test_counts_that_are_loaded_without_events_equal_the_recount(
+def test_loaded_counts_without_events_equal_the_recount(
     settings: Settings, job: Job, store: DynamoStore
 ) -> None:
     events = many_events(100, customers=3)
@@ -241,12 +227,12 @@ def test_counts_that_are_loaded_without_events_equal_the_recount(
     code, said = job("--load")
     assert (code, said["is_equal"], said["customers"]) == (0, True, 3)
     assert store.customers(prefix="", after=None, limit=9) == [
-        f"customer-{each}" for each in range(3)
+        f"customer-{number}" for number in range(3)
     ]
     assert list(store.counted_events("customer-0", recount.days_between(None, None))) == []
 
 
-def test_tables_that_hold_something_are_not_loaded_into(
+def test_a_load_into_tables_that_are_not_empty_is_refused(
     settings: Settings, job: Job, service: EventService
 ) -> None:
     archive(settings, many_events(5))
@@ -258,9 +244,7 @@ def test_tables_that_hold_something_are_not_loaded_into(
     assert contents(settings) == before
 
 
-def test_a_load_that_was_cut_off_goes_on_with_what_it_began_with(
-    settings: Settings, job: Job
-) -> None:
+def test_an_interrupted_load_resumes_with_its_snapshot(settings: Settings, job: Job) -> None:
     events = many_events(60, customers=3)
     archive(settings, events)
     window = recount.days_between(None, None)
@@ -272,44 +256,45 @@ def test_a_load_that_was_cut_off_goes_on_with_what_it_began_with(
     with pytest.raises(StoreRefused, match="another load"):
         loader.begin("something else")
     loader.close()
-    # What is archived meanwhile belongs to the next load, or to the consumer.
+    # Events that are archived meanwhile belong to the next load, or to the consumer.
     archive(settings, [event("later")])
 
     code, said = job("--load-events")
     assert (code, said["events"], said["is_equal"]) == (0, 60, True)
 
 
-def test_spark_and_pyiceberg_read_each_other_s_tables(
+def test_spark_and_pyiceberg_read_the_same_tables(
     settings: Settings, spark: SparkSession, job: Job
 ) -> None:
     archive(settings, many_events(10))
     job()
-    catalog: Catalog = open_catalog(settings)
+    catalog = open_archive(settings)
     assert sorted(catalog.list_tables("events")) == [("events", "hourly_counts"), ("events", "raw")]
     catalog.close()
     assert spark.table(f"{settings.iceberg_catalog_name}.events.raw").count() == 10
 
 
-def test_a_day_of_long_ago_is_the_day_that_was_asked_for(settings: Settings, job: Job) -> None:
+def test_days_before_the_gregorian_calendar_are_not_shifted(settings: Settings, job: Job) -> None:
     midnight = datetime(1500, 1, 1, tzinfo=UTC)
-    events = [event("t", timestamp=midnight + each * DAY) for each in range(3)]
+    events = [event("t", timestamp=midnight + day * DAY) for day in range(3)]
     archive(settings, events)
     assert job("--start", "1500-01-02", "--end", "1500-01-03") == (0, {"events": 1})
-    assert counted(settings) == hourly(events[1:2])
+    assert hour_counts_of(settings) == hourly(events[1:2])
     assert job() == (0, {"events": 3})
     assert job("--start", "1500-01-02", "--end", "1500-01-03") == (0, {"events": 1})
-    assert counted(settings) == hourly(events)
+    assert hour_counts_of(settings) == hourly(events)
 
 
-def test_an_error_of_spark_is_not_taken_for_a_difference(settings: Settings, job: Job) -> None:
+def test_an_error_in_spark_is_not_reported_as_a_difference(settings: Settings, job: Job) -> None:
     archive(settings, many_events(3))
-    for each in Path(settings.iceberg_folder).rglob("*.parquet"):
-        each.unlink()
+    for file in Path(settings.iceberg_folder).rglob("*.parquet"):
+        file.unlink()
     code, said = job("--compare")
     assert code == 2
     assert "NotFoundException" in said
 
 
-def test_an_option_that_would_do_nothing_is_refused(job: Job) -> None:
+def test_an_option_without_effect_is_refused(job: Job) -> None:
     code, said = job("--to-dynamodb")
-    assert (code, said[:37]) == (2, "error: --to-dynamodb goes only with -")
+    assert code == 2
+    assert "--to-dynamodb needs --restore-windowed" in said

@@ -1,13 +1,13 @@
-"""A store that takes tickets as it is told to, and a pipeline on it with a clock of its own."""
+"""A pipeline of the count consumer on a fake store, driven by a test's clock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from events.domain.retries import Backoff
 from events.errors import EventsError, InvalidEvent, StoreRefused, StoreUnavailable
 from events.ingest.writer import Ticket
-from events.kafka.backoff import Backoff
 from events.kafka.messages import Message, encode
 from events.kafka.offsets import Offsets
 from events.kafka.pipeline import Pipeline
@@ -19,20 +19,26 @@ def message_of(event: Event, offset: int, *, partition: int = 0) -> Message:
     return Message("events", partition, offset, None, record.key, record.value)
 
 
+def messages_of(events: Iterable[Event]) -> list[Message]:
+    """Messages with the offsets 0, 1, …"""
+    return [message_of(event, offset) for offset, event in enumerate(events)]
+
+
 @dataclass
 class FakeStore:
     """
-    Takes events in their order, up to the first that it does not.
+    Accepts events in their order, up to the first that it does not accept.
 
     Args:
-        poison: Refused while all others are taken.
-        mood: `well`, `away` (takes nothing), or `refusing` (refuses everything).
+        poison: Events that it refuses while it accepts all others.
+        mood: `well`, `away` (answers nothing), or `refusing` (refuses everything).
+        is_slow: Answers only when `work` is called.
     """
 
     poison: Collection[Event] = ()
     mood: str = "well"
     is_slow: bool = False
-    taken: list[Event] = field(default_factory=list)
+    accepted: list[Event] = field(default_factory=list)
     submitted: list[list[Event]] = field(default_factory=list)
     waiting: list[tuple[list[Event], Ticket]] = field(default_factory=list)
 
@@ -45,18 +51,18 @@ class FakeStore:
         return ticket
 
     def work(self) -> None:
-        """Answer what waits."""
+        """Answer the waiting submissions."""
         for events, ticket in self.waiting:
-            for place, event in enumerate(events):
-                if error := self._why_not(event):
+            for index, event in enumerate(events):
+                if error := self._error_for(event):
                     ticket.fail(error)
                     break
-                outcome = Outcome.DUPLICATE if event in self.taken else Outcome.INSERTED
-                self.taken.append(event)
-                ticket.settle(place, outcome)
+                outcome = Outcome.DUPLICATE if event in self.accepted else Outcome.INSERTED
+                self.accepted.append(event)
+                ticket.settle(index, outcome)
         self.waiting.clear()
 
-    def _why_not(self, event: Event) -> EventsError | None:
+    def _error_for(self, event: Event) -> EventsError | None:
         if self.mood == "away":
             return StoreUnavailable("away")
         if self.mood == "refusing" or event in self.poison:
@@ -66,13 +72,13 @@ class FakeStore:
 
 @dataclass
 class Run:
-    """A pipeline that reads partition 0, and whose letters are acknowledged when told to."""
+    """A pipeline on partition 0; its dead letters are acknowledged unless a test says otherwise."""
 
     store: FakeStore
     batch_events: int = 4
     batch_seconds: float = 1.0
     now: float = 100.0
-    are_letters_taken: bool = True
+    are_letters_acknowledged: bool = True
     letters: list[tuple[Message, str]] = field(default_factory=list)
     unacknowledged: list[Callable[[], None]] = field(default_factory=list)
 
@@ -81,34 +87,34 @@ class Run:
         self.offsets.assign(0)
         self.pipeline = Pipeline(
             self.store.submit,
-            self._send_letter,
+            self._send_dead_letter,
             self.offsets,
             batch_events=self.batch_events,
             batch_seconds=self.batch_seconds,
             max_message_bytes=1_000,
-            backoff=Backoff(draw=lambda: 1.0),
+            backoff=Backoff(jitter=lambda: 1.0),
         )
 
-    def _send_letter(
-        self, message: Message, error: InvalidEvent, acknowledged: Callable[[], None]
+    def _send_dead_letter(
+        self, message: Message, error: InvalidEvent, on_acknowledged: Callable[[], None]
     ) -> None:
         self.letters.append((message, str(error)))
-        self.unacknowledged.append(acknowledged)
+        self.unacknowledged.append(on_acknowledged)
 
-    def take(self, messages: Iterable[Message]) -> None:
-        for each in messages:
-            self.pipeline.take(each, self.now)
+    def add(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.pipeline.add(message, self.now)
 
     def steps(self, number: int, *, seconds: float = 0.5) -> None:
         for _ in range(number):
             self.now += seconds
-            if self.are_letters_taken:
+            if self.are_letters_acknowledged:
                 self.acknowledge()
             self.pipeline.step(self.now)
 
     def acknowledge(self) -> None:
-        for each in self.unacknowledged:
-            each()
+        for on_acknowledged in self.unacknowledged:
+            on_acknowledged()
         self.unacknowledged.clear()
 
     @property

@@ -1,4 +1,4 @@
-"""Kafka messages to events and dead letters, and back."""
+"""Events and dead letters as Kafka messages."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import pytest
 
 from events.errors import InvalidEvent
 from events.kafka.messages import (
+    DeadLetter,
     Headers,
-    Letter,
     Message,
     Record,
     dead_letter,
     decode,
     encode,
-    read_letter,
-    shortened,
+    parse_dead_letter,
+    shorten,
 )
 from tests.support.factories import event
 
@@ -29,11 +29,11 @@ def message(value: bytes | None, *, key: bytes | None = b"acme", headers: Header
 
 
 def received(record: Record) -> Message:
-    """The record as it is read from its topic."""
+    """The record as a reader of its topic gets it."""
     return Message(record.topic, 0, 7, 1_700_000_000_000, record.key, record.value, record.headers)
 
 
-def why_not(value: bytes | None, *, max_bytes: int = 1_000) -> str:
+def reason_of(value: bytes | None, *, max_bytes: int = 1_000) -> str:
     with pytest.raises(InvalidEvent) as caught:
         decode(message(value), max_bytes=max_bytes)
     return str(caught.value)
@@ -44,31 +44,30 @@ def test_an_event_is_a_json_object_keyed_by_its_customer() -> None:
 
 
 @pytest.mark.parametrize("customer_id", ["acme", "größe", "日本", "a\u2028b", '"\\'])
-def test_what_is_encoded_is_decoded_to_the_same_event(customer_id: str) -> None:
-    one = event("t-é", customer_id=customer_id)
-    assert decode(received(encode(one, "events")), max_bytes=1_000) == one
+def test_decoding_an_encoded_event_gives_it_back(customer_id: str) -> None:
+    original = event("t-é", customer_id=customer_id)
+    assert decode(received(encode(original, "events")), max_bytes=1_000) == original
 
 
 @pytest.mark.parametrize("key", [None, b"", b"somebody else", b"\xff"])
-def test_the_value_counts_whatever_the_key_is(key: bytes | None) -> None:
+def test_the_key_of_a_message_does_not_matter(key: bytes | None) -> None:
     assert decode(message(VALUE, key=key), max_bytes=1_000) == event()
 
 
-def test_a_message_that_holds_no_event_says_why() -> None:
-    assert why_not(None).startswith("has no value (a tombstone)")
-    assert why_not(b"").startswith("is not valid JSON")
-    assert why_not(b"{") == ("is not valid JSON: input data was truncated")
-    assert why_not(b'{"customer_id":"\xff"}') == "event_type: is missing"
-    assert why_not(b"[]") == "is an array, not an object"
-    assert why_not(b"{}") == "customer_id: is missing"
-    assert why_not(VALUE[:-1] + b',"x":1}') == "has an unknown field 'x'"
-    assert why_not(VALUE, max_bytes=len(VALUE) - 1) == (
+def test_an_invalid_message_has_a_reason() -> None:
+    assert reason_of(None).startswith("has no value (a tombstone)")
+    assert reason_of(b"{") == "is not valid JSON: input data was truncated"
+    assert reason_of(VALUE.replace(b"acme", b"\xff")).startswith("customer_id: is not valid UTF-8")
+    assert reason_of(b"[]") == "is an array, not an object"
+    assert reason_of(b"{}") == "customer_id: is missing"
+    assert reason_of(VALUE[:-1] + b',"x":1}') == "has an unknown field 'x'"
+    assert reason_of(VALUE, max_bytes=len(VALUE) - 1) == (
         f"has {len(VALUE)} bytes, more than {len(VALUE) - 1}"
     )
     assert decode(message(VALUE), max_bytes=len(VALUE)) == event()
 
 
-def test_a_dead_letter_is_the_message_as_it_was_with_why_and_where_from() -> None:
+def test_a_dead_letter_is_the_message_with_reason_and_origin() -> None:
     headers: Headers = (("trace", b"1"), ("empty", None))
     bad = message(b"\xff\x00", key=None, headers=headers)
     reason = "is é or \ud800"
@@ -92,48 +91,48 @@ def test_a_dead_letter_is_the_message_as_it_was_with_why_and_where_from() -> Non
     "headers", [(), (("trace", b"1"), ("trace", None)), (("reason", b"mine"), ("field", b"x"))]
 )
 @pytest.mark.parametrize("field", [None, "timestamp"])
-def test_a_letter_that_is_read_gives_the_message_back(headers: Headers, field: str | None) -> None:
+def test_parsing_a_dead_letter_gives_the_message_back(headers: Headers, field: str | None) -> None:
     bad = message(b"{", headers=headers)
     letter = dead_letter(bad, "events.dead-letter", InvalidEvent(field, "is no JSON"))
-    assert read_letter(received(letter)) == Letter(
+    assert parse_dead_letter(received(letter)) == DeadLetter(
         0, 7, 1_700_000_000_000, "is no JSON", field, bad
     )
 
 
-def test_a_letter_that_is_too_long_loses_its_value_and_then_all_but_ours() -> None:
+def test_a_dead_letter_that_is_too_long_loses_its_value_then_the_rest() -> None:
     bad = message(b"x" * 100, headers=(("reason", b"mine"), ("trace", None)))
     whole = dead_letter(bad, "events.dead-letter", InvalidEvent(None, "too long"))
     ours = whole.headers[2:]
 
-    no_value = shortened(whole)
+    no_value = shorten(whole)
     assert no_value == Record(
         whole.topic, b"acme", None, (*whole.headers, ("origin.value.bytes", b"100"))
     )
-    bare = shortened(no_value)
+    bare = shorten(no_value)
     assert bare == Record(
         whole.topic,
         None,
         None,
         (*ours, ("origin.value.bytes", b"100"), ("origin.rest.bytes", b"19")),
     )
-    assert shortened(bare) is None
-    assert [read_letter(received(each)).is_whole for each in (whole, no_value, bare)] == [
+    assert shorten(bare) is None
+    assert [parse_dead_letter(received(letter)).is_whole for letter in (whole, no_value, bare)] == [
         True,
         False,
         False,
     ]
 
 
-def test_a_letter_of_a_tombstone_that_is_too_long_is_not_whole() -> None:
+def test_a_shortened_dead_letter_of_a_tombstone_is_not_whole() -> None:
     whole = dead_letter(message(None), "events.dead-letter", InvalidEvent(None, "has no value"))
-    bare = shortened(whole)
+    bare = shorten(whole)
     assert bare == Record(whole.topic, None, None, (*whole.headers, ("origin.rest.bytes", b"4")))
-    assert not read_letter(received(bare)).is_whole
+    assert not parse_dead_letter(received(bare)).is_whole
 
 
-def test_what_is_no_letter_of_ours_is_read_as_far_as_it_goes() -> None:
+def test_a_dead_letter_of_another_program_is_parsed_as_far_as_possible() -> None:
     foreign = Message("events.dead-letter", 0, 7, None, b"k", b"v", (("origin.offset", b"x"),))
-    assert read_letter(foreign) == Letter(
+    assert parse_dead_letter(foreign) == DeadLetter(
         0,
         7,
         None,

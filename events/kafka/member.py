@@ -1,0 +1,263 @@
+"""A member of a consumer group: partitions come and go, offsets are committed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from events.errors import StoreRefused, StoreUnavailable
+from events.kafka import metrics
+from events.kafka.clients import OF_ONE_BROKER, Cluster, check_topic, make_consumer
+from events.kafka.gaps import Gaps
+from events.kafka.messages import Message, message_of, offset_of, partition_of
+from events.kafka.offsets import Offsets
+
+log = logging.getLogger(__name__)
+
+_CHECK_SECONDS = 2.0
+_CHECK_TIMEOUT_SECONDS = 0.5
+_GROUP_TIMEOUT_SECONDS = 1.0
+
+
+class GroupMember:
+    """
+    A Kafka consumer in a group. One thread uses it; all callbacks run inside `poll`.
+
+    Args:
+        offsets: What this member has read, and may commit.
+        on_revoke: Called before partitions are handed over, with a question: is any of their
+            messages unsettled? It may finish work in flight for a moment.
+        on_drop: Called after partitions were removed from `offsets`.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        topic: str,
+        group: str,
+        offsets: Offsets,
+        *,
+        prefetch_bytes: int,
+        on_revoke: Callable[[Callable[[], bool]], None],
+        on_drop: Callable[[], None],
+    ) -> None:
+        self._topic = topic
+        self._offsets = offsets
+        self._on_revoke = on_revoke
+        self._on_drop = on_drop
+        self._paused: set[int] = set()
+        self._has_joined = False
+        self._next_check_at = 0.0
+        self._problem_since = time.monotonic()
+        #: What is wrong with Kafka; None while all is well.
+        self.problem: str | None = "no partition is assigned yet"
+        self._consumer: Consumer = make_consumer(
+            cluster,
+            group=group,
+            on_commit=self._committed,
+            error_cb=self._handle_error,
+            **{
+                # A member that joins or leaves does not stop the others.
+                "partition.assignment.strategy": "cooperative-sticky",
+                "enable.partition.eof": True,
+                "queued.max.messages.kbytes": max(prefetch_bytes // 1024, 1_024),
+            },
+        )
+        self.gaps = Gaps(self._consumer, topic)
+
+    def subscribe(self) -> None:
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose
+        )
+
+    def poll(self, timeout_seconds: float) -> Message | None:
+        """
+        The next message, or None: if there is none in time, or if Kafka reported an end or error.
+
+        One message a call: a call for several may run a rebalance, and still return messages of a
+        partition that the rebalance took away.
+
+        Raises:
+            StoreRefused: Kafka refuses this member.
+        """
+        message = self._consumer.poll(timeout_seconds)
+        if message is None:
+            return None
+        error = message.error()
+        if error is None:
+            value = message_of(message)
+            self.gaps.read(value.partition, value.offset)
+            return value
+        if error.code() == KafkaError._PARTITION_EOF:
+            self.gaps.reach_end(partition_of(message), offset_of(message))
+            self._offsets.reach_end(partition_of(message), offset_of(message))
+        else:
+            self._handle_error(error)
+        return None
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self._paused)
+
+    def pause(self) -> None:
+        # Includes partitions that a rebalance brought since the last pause.
+        if more := self._offsets.partitions - self._paused:
+            self._consumer.pause(self._partitions(more))
+            self._paused |= more
+
+    def resume(self) -> None:
+        self._consumer.resume(self._partitions(self._paused))
+        self._paused.clear()
+
+    def close(self) -> bool:
+        """Leave the group; returns False if the broker is away and was not told."""
+        # `close` would wait for the broker until the session ends.
+        if self.problem is not None:
+            return False
+        self._consumer.close()
+        return True
+
+    # --- offsets ----------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Send what may be committed; `uncommitted` shrinks when Kafka has it."""
+        offsets = self._offsets.uncommitted()
+        # While the broker is away librdkafka would keep the commit, and not end before it is sent.
+        if offsets and self.problem is None:
+            try:
+                self._consumer.commit(offsets=self._positions(offsets), asynchronous=True)
+            except KafkaException:
+                metrics.COMMITS.labels("failed").inc()
+
+    def has_committed(self, ends: Mapping[int, int]) -> bool:
+        """Whether the group has committed everything before `ends`, other members included."""
+        ours = self._offsets.partitions
+        for partition in ours & ends.keys():
+            if (self._offsets.committed_offset(partition) or 0) < ends[partition]:
+                return False
+        others = ends.keys() - ours
+        if not others:
+            return True
+        if not ours and self.problem:
+            return False
+        committed = self._committed_by_group(others)
+        return all((committed.get(partition) or 0) >= ends[partition] for partition in others)
+
+    def measure(self) -> None:
+        """Update the metrics of lag and health, and report missing messages."""
+        for partition in self._offsets.partitions:
+            # The ends that came with the last fetch: nothing is sent.
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), cached=True
+            )
+            start = self._offsets.start_of(partition)
+            if high >= 0:
+                lag = high - (max(low, 0) if start is None else start)
+                metrics.LAG.labels(str(partition)).set(max(lag, 0))
+        self.gaps.check()
+        metrics.IS_WAITING.labels("kafka").set(self.problem is not None)
+
+    def _committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        for partition in partitions:
+            if error is None and partition.error is None:
+                self._offsets.note_committed(partition.partition, partition.offset)
+        has_failed = error is not None or any(partition.error for partition in partitions)
+        metrics.COMMITS.labels("failed" if has_failed else "committed").inc()
+
+    def _committed_by_group(self, partitions: Iterable[int]) -> dict[int, int | None]:
+        """Partition → the group's committed offset or None; {} if Kafka does not answer."""
+        try:
+            committed = self._consumer.committed(
+                self._partitions(partitions), timeout=_GROUP_TIMEOUT_SECONDS
+            )
+        except KafkaException as exc:
+            log.info("cannot read the group's offsets yet: %s", exc.args[0].name())
+            return {}
+        return {each.partition: each.offset if each.offset >= 0 else None for each in committed}
+
+    def _partitions(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
+
+    def _positions(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, *position) for position in offsets.items()]
+
+    # --- rebalances -------------------------------------------------------------------------------
+
+    def _assign(self, _: Consumer, assigned: Sequence[TopicPartition]) -> None:
+        metrics.REBALANCES.labels("assigned").inc()
+        self._has_joined = True
+        new = [partition.partition for partition in assigned]
+        committed = self._committed_by_group(new) if new else {}
+        for partition in new:
+            self._offsets.assign(partition, committed=committed.get(partition))
+        self.gaps.assign({partition: committed.get(partition) for partition in new})
+        if self.problem:
+            self._note_answer()
+        if new:
+            log.info("assigned partitions: %s", sorted(self._offsets.partitions))
+
+    def _revoke(self, consumer: Consumer, revoked: Sequence[TopicPartition]) -> None:
+        """Hand partitions over, and commit first: their next owner starts there."""
+        metrics.REBALANCES.labels("revoked").inc()
+        gone = {partition.partition for partition in revoked}
+        self._on_revoke(lambda: any(self._offsets.open_of(partition) for partition in gone))
+        uncommitted = self._offsets.uncommitted()
+        due = {partition: uncommitted[partition] for partition in gone & uncommitted.keys()}
+        if due and not self.problem:
+            try:
+                consumer.commit(offsets=self._positions(due), asynchronous=False)
+                metrics.COMMITS.labels("committed").inc()
+            except KafkaException as exc:
+                # The next owner reads these messages again, and finds duplicates.
+                metrics.COMMITS.labels("failed").inc()
+                log.warning("last commit of %s failed: %s", sorted(gone), exc.args[0].name())
+        self._drop(gone)
+
+    def _lose(self, _: Consumer, lost: Sequence[TopicPartition]) -> None:
+        """Another member owns them already; a commit now could move its offsets back."""
+        metrics.REBALANCES.labels("lost").inc()
+        gone = {partition.partition for partition in lost}
+        log.warning("lost partitions: %s; their messages in flight are read again", sorted(gone))
+        self._drop(gone)
+
+    def _drop(self, gone: set[int]) -> None:
+        self.gaps.drop(gone)
+        for partition in gone:
+            self._offsets.drop(partition)
+            metrics.LAG.remove(str(partition))
+        self._paused -= gone
+        self._on_drop()
+
+    # --- whether Kafka answers --------------------------------------------------------------------
+
+    def problem_seconds(self, now: float) -> float:
+        """How long Kafka has not answered."""
+        return now - self._problem_since if self.problem else 0.0
+
+    def check(self, now: float) -> None:
+        """While there is a problem, look from time to time whether Kafka answers again."""
+        if self.problem is None or now < self._next_check_at or not self._has_joined:
+            return
+        self._next_check_at = now + _CHECK_SECONDS
+        try:
+            check_topic(self._consumer, self._topic, _CHECK_TIMEOUT_SECONDS)
+        except (StoreUnavailable, StoreRefused):
+            return
+        self._note_answer()
+
+    def _handle_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise StoreRefused(f"Kafka refuses this consumer: {error.name()}")
+        if error.code() in OF_ONE_BROKER:
+            return
+        if self.problem is None:
+            log.warning("Kafka does not answer (%s); retrying, no message is lost", error.name())
+            self._problem_since = time.monotonic()
+        self.problem = f"Kafka says {error.name()}"
+
+    def _note_answer(self) -> None:
+        log.info("Kafka answers")
+        self.problem = None
