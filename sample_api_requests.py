@@ -1,4 +1,4 @@
-"""Ask a running service what it should know of resources/events.csv, and check its answers."""
+"""Query a running service about resources/events.csv, and check its answers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 _SAMPLE = Path(__file__).parent / "resources" / "events.csv"
 _HOUR = timedelta(hours=1)
 
-#: Status and body of an answer.
+#: Status and body of a response.
 Answer = tuple[int, Any]
 Event = tuple[str, str, str, datetime]
 
 
 class Check(NamedTuple):
-    """One request, and whether an answer to it is right."""
+    """A request, and a function that checks the answer."""
 
     title: str
     path: str
@@ -34,9 +34,9 @@ class Check(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0 if every answer was right, 1 if one was wrong, 2 if none came."""
+    """Returns 0 if every answer is right, 1 if one is wrong, 2 if the service does not answer."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://localhost:8800", help="of the service")
+    parser.add_argument("--url", default="http://localhost:8800", help="address of the service")
     options = parser.parse_args(arguments)
     events = read_sample()
     try:
@@ -49,14 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     except (ValueError, http.client.HTTPException) as exc:
-        print(f"error: what answers at {options.url} is no such service: {exc}", file=sys.stderr)
+        print(f"error: another program answers at {options.url}: {exc}", file=sys.stderr)
         return 2
     print(f"\n{len(wrong)} wrong answers" if wrong else "\nAll answers are right.")
     return 1 if wrong else 0
 
 
 def read_sample() -> set[Event]:
-    """The distinct events of the sample, read with nothing of this project."""
+    """The distinct events of the sample, read without code of this project."""
     with _SAMPLE.open(encoding="utf-8", newline="") as file:
         return {
             (
@@ -72,7 +72,7 @@ def read_sample() -> set[Event]:
 def expected(
     events: set[Event], customer_id: str, start: datetime, end: datetime
 ) -> dict[str, int]:
-    """Start of hour → events of a customer in `[start, end)`, counted one by one."""
+    """The number of events in `[start, end)` by start of the hour, counted one by one."""
     return dict(
         Counter(
             at.strftime("%Y-%m-%dT%H:00:00.000000Z")
@@ -94,15 +94,15 @@ def _checks(events: set[Event]) -> list[Check]:
 
         def is_right(answer: Answer) -> bool:
             status, body = answer
-            found = {each["ts_start_of_hour"]: each["count"] for each in body.get("buckets", [])}
-            return status == 200 and found == right and body["total"] == sum(right.values())
+            counts = {item["ts_start_of_hour"]: item["count"] for item in body.get("buckets", [])}
+            return status == 200 and counts == right and body["total"] == sum(right.values())
 
         return Check(title, _buckets_path(customer_id, start, end), is_right)
 
     totals = Counter(event[0] for event in events)
 
     def lists_all(answer: Answer) -> bool:
-        listed = {each["customer_id"]: each["total"] for each in answer[1].get("customers", [])}
+        listed = {item["customer_id"]: item["total"] for item in answer[1].get("customers", [])}
         return answer[0] == 200 and listed.items() >= totals.items()
 
     return [
@@ -137,16 +137,16 @@ def _run(url: str, check: Check) -> bool:
     begin = time.monotonic()
     status, body = _get(url + check.path)
     milliseconds = (time.monotonic() - begin) * 1_000
-    well = check.is_right((status, body))
+    is_right = check.is_right((status, body))
     print(f"\n{check.title}\n  GET {check.path}")
     print(f"  {status} in {milliseconds:.0f} ms: {_in_short(body)}")
-    print("  right" if well else "  WRONG: this is not what resources/events.csv says")
-    return well
+    print("  right" if is_right else "  WRONG: resources/events.csv has other numbers")
+    return is_right
 
 
 def _get(url: str) -> Answer:
     try:
-        with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - as the user said
+        with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - the address that the user gave
             return response.status, json.load(response)
     except urllib.error.HTTPError as exc:
         with exc:
@@ -156,14 +156,14 @@ def _get(url: str) -> Answer:
 def _in_short(body: dict[str, Any]) -> str:
     if "buckets" in body:
         shown = [
-            f"{each['ts_start_of_hour'][:13]}h {each['count']}{' partial' * each['partial']}"
-            for each in body["buckets"][:3]
+            f"{item['ts_start_of_hour'][:13]}h {item['count']}{' partial' * item['partial']}"
+            for item in body["buckets"][:3]
         ]
         rest = ", …" if len(body["buckets"]) > 3 else ""
         text = f"{body['total']:,} events, hours with events: {len(body['buckets']):,}"
         return f"{text}: {', '.join(shown)}{rest}" if shown else text
     if "customers" in body:
-        shown = [f"{each['customer_id']} {each['total']:,}" for each in body["customers"][:3]]
+        shown = [f"{item['customer_id']} {item['total']:,}" for item in body["customers"][:3]]
         return f"{len(body['customers']):,} customers: {', '.join(shown)}, …"
     return str(body.get("detail", body))
 

@@ -1,18 +1,19 @@
-"""Make a CSV file of usage events, any size: the same arguments give the same bytes."""
+"""Generate a CSV file of usage events of any size; the same arguments give the same bytes."""
 
-import argparse
 import random
-import sys
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import accumulate
 from math import fsum
+from typing import Annotated
+
+from typer import BadParameter, Option, Typer
 
 HEADER = "customer_id,event_type,transaction_id,timestamp\n"
 
-# One entry per twentieth of the events.
+# Each entry stands for a twentieth of the events.
 EVENT_TYPES = (
     *("page_view",) * 8,
     *("api_call",) * 5,
@@ -25,31 +26,24 @@ SHARED_TRANSACTION_SHARE = 0.005
 ODD_SPELLING_SHARE = 0.12
 VERY_LATE_SHARE = 0.002
 
-# Events per hour of the UTC day, as weights. Whole numbers, so that the split over the hours is
-# the same on every machine.
+# The weight of each hour of the UTC day. Whole numbers, so that every machine splits the events
+# over the hours in the same way.
 DAILY_WAVE = (2, 1, 1, 1, 2, 3, 5, 8, 11, 14, 16, 17, 17, 18, 18, 17, 16, 14, 12, 10, 8, 6, 4, 3)
-# Each so many hours one begins with an event at its very start, and the one before ends with an
-# event in its last microsecond. Prime to 24, so that every hour of the day has its turn.
+# Every 17 hours, an hour has an event at its very start, and the hour before it an event in its
+# last microsecond. 17 and 24 have no common divisor, so every hour of the day gets its turn.
 BOUNDARY_EVERY_HOURS = 17
 
 HOUR = timedelta(hours=1)
 HOUR_MICROSECONDS = 3_600_000_000
-
-# Rows held back, whatever the number of rows: this is all the memory the program needs.
+# The most rows held back; the memory does not depend on the number of rows.
 MAX_SHUFFLED = 1_000
 MAX_HELD = 4_096
-
-STANDARD_OUTPUT = 1  # its file descriptor
-
-MAX_ROWS = 10**12
-MAX_CUSTOMERS = 100_000
-MAX_DAYS = 36_525
 MAX_DUPLICATES = 0.9
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """One way to write an instant; `step` is the finest it can write, in microseconds."""
+    """A format for instants; `step` is its precision in microseconds."""
 
     separator: str
     precision: str
@@ -58,7 +52,7 @@ class Spelling:
     suffix: str
 
     def write(self, at: datetime) -> str:
-        """Text of `at`, a naive UTC instant on a multiple of `step`."""
+        """The text of `at`, a naive UTC instant on a multiple of `step`."""
         return (at + self.offset).isoformat(self.separator, self.precision) + self.suffix
 
 
@@ -88,7 +82,7 @@ SPELLINGS = (USUAL, *ODD)
 
 @dataclass(frozen=True)
 class Plan:
-    """What to make: `rows` counts every row below the header, duplicates too."""
+    """What to generate; `rows` counts every row below the header, including duplicates."""
 
     rows: int = 6_000
     seed: int = 3
@@ -108,10 +102,10 @@ class Plan:
 
 
 def lines(plan: Plan) -> Iterator[str]:
-    """The header and `plan.rows` rows, each with its line end."""
+    """The header and `plan.rows` rows, with line ends."""
     yield HEADER
-    # Of the generator only random() and getrandbits() are used, because choices() and shuffle()
-    # may change with the version of Python. The seed is text, because -1 would give what 1 gives.
+    # Only random() and getrandbits(): choices() and shuffle() may change between Python versions.
+    # The seed is text, because the numbers -1 and 1 would give the same sequence.
     rng = random.Random(f"events {plan.seed}")
     events = _events(plan, rng)
     if plan.plain:
@@ -121,13 +115,13 @@ def lines(plan: Plan) -> Iterator[str]:
 
 
 def customer_ids(seed: int, count: int) -> list[str]:
-    """Largest customer first; depends on nothing but the seed, so two files can share them."""
+    """Largest customer first. The ids depend only on the seed, so that two files can share them."""
     bits = random.Random(f"customers {seed}").getrandbits
     return [f"{bits(128):032x}" for _ in range(count)]
 
 
 def _events(plan: Plan, rng: random.Random) -> Iterator[tuple[str, datetime, Spelling]]:
-    """Distinct events in order (but for cut digits): row without timestamp, instant, spelling."""
+    """Distinct events by time: the row without its timestamp, the instant, the spelling."""
     rnd, bits = rng.random, rng.getrandbits
     customers = customer_ids(plan.seed, plan.customers)
     shares = _cumulative_shares(plan.customers)
@@ -137,15 +131,14 @@ def _events(plan: Plan, rng: random.Random) -> Iterator[tuple[str, datetime, Spe
             spelling = USUAL
             if not plan.plain and rnd() < ODD_SPELLING_SHARE:
                 spelling = ODD[int(rnd() * len(ODD))]
-            # One event in each of `count` equal parts of the hour: in order without a sort.
+            # One event in each of `count` equal parts of the hour keeps them ordered.
             elapsed = (number * HOUR_MICROSECONDS + int(rnd() * HOUR_MICROSECONDS)) // count
             if is_last and number == count - 1:
                 elapsed, spelling = HOUR_MICROSECONDS - 1, EXACT
             elif is_first and number == 0:
                 elapsed = 0
             at = hour + timedelta(0, 0, elapsed - elapsed % spelling.step)
-            # An event that shares the transaction of the one before is a distinct event only at
-            # another time; "later" also holds along a chain of them.
+            # An event that shares the transaction of the previous one must be later to be distinct.
             is_shared = rnd() < SHARED_TRANSACTION_SHARE and latest is not None and at > latest
             if not is_shared:
                 customer = customers[bisect(shares, rnd())]
@@ -158,7 +151,7 @@ def _events(plan: Plan, rng: random.Random) -> Iterator[tuple[str, datetime, Spe
 
 
 def _hours(plan: Plan) -> Iterator[tuple[datetime, int, bool, bool]]:
-    """Hours with events: start, how many, and whether one is on the first or last microsecond."""
+    """Hours with events: start, count, and whether one is on the first or last microsecond."""
     midnight = datetime.combine(plan.start, time())
     hours = plan.days * len(DAILY_WAVE)
     total = plan.days * sum(DAILY_WAVE)
@@ -167,16 +160,16 @@ def _hours(plan: Plan) -> Iterator[tuple[datetime, int, bool, bool]]:
         weight += DAILY_WAVE[index % len(DAILY_WAVE)]
         until = plan.distinct * weight // total
         if until > before:
-            place = index % BOUNDARY_EVERY_HOURS
-            is_first = place == 0 and not plan.plain
-            is_last = (place == BOUNDARY_EVERY_HOURS - 1 or index == hours - 1) and not plan.plain
+            turn = index % BOUNDARY_EVERY_HOURS
+            is_first = turn == 0 and not plan.plain
+            is_last = (turn == BOUNDARY_EVERY_HOURS - 1 or index == hours - 1) and not plan.plain
             yield midnight + index * HOUR, until - before, is_first, is_last
         before = until
 
 
 def _cumulative_shares(customers: int) -> list[float]:
-    """Upper bounds of all customers but the last: the first has its share, the k-th after 1/k."""
-    weights = [1 / place for place in range(1, customers)]
+    """Upper bounds for all customers but the last: after the first, the k-th has weight 1/k."""
+    weights = [1 / rank for rank in range(1, customers)]
     scale = (1 - FIRST_CUSTOMER_SHARE) / fsum(weights) if weights else 0.0
     shares = accumulate((scale * weight for weight in weights), initial=FIRST_CUSTOMER_SHARE)
     return list(shares)[: customers - 1]
@@ -185,7 +178,7 @@ def _cumulative_shares(customers: int) -> list[float]:
 def _deliveries(
     plan: Plan, events: Iterable[tuple[str, datetime, Spelling]], rnd: Callable[[], float]
 ) -> Iterator[str]:
-    """The events as they arrive: shuffled, a few very late, some twice."""
+    """The events in order of arrival: shuffled, a few very late, some twice."""
     shuffled = Pool(min(MAX_SHUFFLED, 1 + plan.rows // 300), rnd)
     held = Pool(min(MAX_HELD, 1 + plan.rows // 50), rnd)
     repeated, distinct, repeats = plan.repeated, plan.distinct, 0
@@ -204,12 +197,12 @@ def _deliveries(
 
 
 def _other_spellings(at: datetime, spelling: Spelling) -> list[Spelling]:
-    """Every other form that writes `at` without losing a digit of it."""
+    """Every other spelling that writes `at` exactly."""
     return [s for s in SPELLINGS if s is not spelling and at.microsecond % s.step == 0]
 
 
 class Pool:
-    """Rows held back, at most `size`; a full pool gives a random one out for each one put in."""
+    """Holds back at most `size` rows; a full pool returns a random row for each row put in."""
 
     def __init__(self, size: int, rnd: Callable[[], float]) -> None:
         self.size = size
@@ -220,127 +213,88 @@ class Pool:
         if len(self.lines) < self.size:
             self.lines.append(line)
             return ()
-        place = int(self.rnd() * self.size)
-        out, self.lines[place] = self.lines[place], line
+        index = int(self.rnd() * self.size)
+        out, self.lines[index] = self.lines[index], line
         return (out,)
 
 
 def _drawn(rest: list[str], rnd: Callable[[], float]) -> Iterator[str]:
-    """All of `rest`, which is emptied, in a random order."""
+    """Empty `rest` in a random order."""
     while rest:
-        place = int(rnd() * len(rest))
-        rest[place], rest[-1] = rest[-1], rest[place]
+        index = int(rnd() * len(rest))
+        rest[index], rest[-1] = rest[-1], rest[index]
         yield rest.pop()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _parser()
-    options = vars(parser.parse_args(arguments))
-    output = options.pop("output")
-    plan = Plan(**options)
+app = Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def make(
+    rows: Annotated[int, Option(min=0, max=10**12, help="Including duplicates.")] = Plan.rows,
+    seed: Annotated[int, Option(help="Another seed gives another file.")] = Plan.seed,
+    customers: Annotated[
+        int, Option(min=1, max=100_000, help="The first has more than half of the events.")
+    ] = Plan.customers,
+    days: Annotated[int, Option(min=1, max=36_525, help="UTC days to fill.")] = Plan.days,
+    start: Annotated[
+        datetime, Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="The first UTC day.")
+    ] = datetime(2021, 3, 1),  # noqa: DTZ001 - immutable; only its date is used
+    output: Annotated[
+        str, Option(metavar="PATH", help="File to write or replace; - is standard output.")
+    ] = "-",
+    duplicates: Annotated[
+        float | None,
+        Option(
+            min=0,
+            max=MAX_DUPLICATES,
+            help="Share of rows that repeat an event: half as the same line, half with another "
+            f"spelling of the same instant (default: {Plan.duplicates}).",
+        ),
+    ] = None,
+    plain: Annotated[
+        bool, Option("--plain", help="One spelling of timestamps, ordered, no duplicates.")
+    ] = False,
+) -> None:
+    """
+    Generate a CSV file of usage events.
+
+    One customer is far larger than the rest, days are busier than nights, rows are late and
+    shuffled, timestamps have several spellings, and some events come twice. Every row is valid.
+
+    The same arguments give the same bytes; without arguments, those of resources/events.csv.
+    Memory does not depend on the number of rows.
+    """
+    if plain and duplicates is not None:
+        raise BadParameter("--plain and --duplicates cannot be used together")
+    share = Plan.duplicates if duplicates is None else duplicates
+    plan = Plan(rows, seed, customers, days, start.date(), share, plain)
     try:
-        # A spelling with an offset writes a local date up to a day outside.
+        # A spelling with an offset may write the local date of the day before or after.
         plan.start - timedelta(days=1), plan.start + timedelta(days=plan.days + 1)
-    except OverflowError:
-        parser.error(
+    except OverflowError as exc:
+        raise BadParameter(
             f"--start {plan.start} with --days {plan.days} leaves the years 0001 to 9999: "
             "choose another --start or fewer --days"
-        )
+        ) from exc
     try:
         _write(lines(plan), output)
     except BrokenPipeError:
-        pass  # the reader has what it wanted (`… | head`)
+        pass  # the reader stopped early (`… | head`)
     except OSError as exc:
         name = "standard output" if output == "-" else output
-        parser.error(
-            f"cannot write {name}: {exc.strerror}. Give --output a file in a directory that "
-            "exists, on a disk with room, or - for standard output"
-        )
-    return 0
+        raise BadParameter(
+            f"cannot write {name}: {exc.strerror}. With --output name a file in an existing "
+            "folder, on a disk with free space, or - for standard output"
+        ) from exc
 
 
 def _write(rows: Iterable[str], output: str) -> None:
-    # The file is opened here with its own line end and encoding, so that no platform changes them.
-    target = STANDARD_OUTPUT if output == "-" else output
+    # With a fixed line end and encoding, which differ between platforms.
+    target = 1 if output == "-" else output  # 1: the descriptor of standard output
     with open(target, "w", encoding="ascii", newline="\n", closefd=output != "-") as file:
         file.writelines(rows)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Make a CSV file of usage events: one customer far larger than the rest, busy "
-        "days and quiet nights, late and shuffled rows, several spellings of a timestamp, events "
-        "that come twice. Every row is valid.",
-        epilog="The same arguments give the same bytes; none give resources/events.csv. Memory "
-        "stays the same for any number of rows.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add, number = parser.add_argument, _whole_number
-    rows, customers, days = number(0, MAX_ROWS), number(1, MAX_CUSTOMERS), number(1, MAX_DAYS)
-    seed = number(-MAX_ROWS, MAX_ROWS)
-    add("--rows", type=rows, default=Plan.rows, metavar="N", help="rows, duplicates included")
-    add("--seed", type=seed, default=Plan.seed, metavar="S", help="another number, another file")
-    add(
-        "--customers",
-        type=customers,
-        default=Plan.customers,
-        metavar="C",
-        help="customers; the first has more than half of the events",
-    )
-    add("--days", type=days, default=Plan.days, metavar="D", help="days (UTC) to spread them over")
-    add("--start", type=_day, default=Plan.start, metavar="YYYY-MM-DD", help="the first day (UTC)")
-    add("--output", default="-", metavar="PATH", help="file to write (replaced), - for stdout")
-    # Plain files have no duplicates: asking for both is refused.
-    add = parser.add_mutually_exclusive_group().add_argument
-    add(
-        "--duplicates",
-        type=_share,
-        default=Plan.duplicates,
-        metavar="SHARE",
-        help=f"share of the rows that repeat an event, 0 to {MAX_DUPLICATES}: half as the same "
-        "line, half as another spelling of the same instant",
-    )
-    add(
-        "--plain",
-        action="store_true",
-        help="for benchmarks: one timestamp form, in order, no duplicates",
-    )
-    return parser
-
-
-def _whole_number(least: int, most: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = None
-        if number is None or not least <= number <= most:
-            raise argparse.ArgumentTypeError(
-                f"{text!r}: give a whole number from {least} to {most}"
-            )
-        return number
-
-    return convert
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= MAX_DUPLICATES:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 to {MAX_DUPLICATES}")
-    return share
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: give a day that exists as YYYY-MM-DD, such as 2021-03-01"
-        ) from exc
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    app()

@@ -25,7 +25,7 @@ from tests.support.shell import (
 from tests.support.tables import Tables, rows_of
 
 CUSTOMER = "9d698ace49b14eaed7cc1ac64afef255"
-RIGHT, WRONG = "right", "WRONG: this is not what resources/events.csv says"
+RIGHT, WRONG = "right", "WRONG: resources/events.csv has other numbers"
 TITLES = [
     "Is it ready?",
     "Which customers are there?",

@@ -1,4 +1,4 @@
-"""The sample file and the program that makes it, counted with nothing of this project."""
+"""The sample file and the program that makes it, checked without code of this project."""
 
 import csv
 import importlib.util
@@ -62,7 +62,7 @@ def run(*arguments: str) -> bytes:
     return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
 
 
-def made(**plan: object) -> list[str]:
+def lines_of(**plan: object) -> list[str]:
     return list(make_events.lines(make_events.Plan(**plan)))
 
 
@@ -78,14 +78,14 @@ def sample() -> list[Row]:
         return parse(file)
 
 
-# The sample file
+# --- the sample file ---------------------------------------------------------------
 
 
-def test_the_sample_is_what_the_program_makes_without_arguments() -> None:
+def test_without_arguments_the_program_makes_the_sample() -> None:
     assert run() == SAMPLE.read_bytes()
 
 
-def test_the_sample_has_6000_rows_that_end_in_line_feeds(sample: list[Row]) -> None:
+def test_the_sample_has_6000_rows(sample: list[Row]) -> None:
     content = SAMPLE.read_bytes()
 
     assert len(sample) == 6_000
@@ -95,7 +95,7 @@ def test_the_sample_has_6000_rows_that_end_in_line_feeds(sample: list[Row]) -> N
     assert b'"' not in content
 
 
-def test_the_first_of_eight_customers_has_more_than_half_of_the_rows(sample: list[Row]) -> None:
+def test_the_first_customer_has_more_than_half_of_the_rows(sample: list[Row]) -> None:
     rows_by_customer = Counter(row.customer_id for row in sample)
 
     (largest, rows), *others = rows_by_customer.most_common()
@@ -118,7 +118,7 @@ def test_transaction_ids_look_like_uuids(sample: list[Row]) -> None:
     assert all(UUID.fullmatch(row.transaction_id) for row in sample)
 
 
-def test_all_instants_are_in_march_although_some_local_dates_are_not(sample: list[Row]) -> None:
+def test_all_instants_are_in_march_but_not_all_local_dates(sample: list[Row]) -> None:
     local_months = Counter(row.text[:7] for row in sample)
 
     assert all(MARCH <= row.at < APRIL for row in sample)
@@ -135,7 +135,7 @@ def test_every_day_has_events_and_days_are_busier_than_nights(sample: list[Row])
     assert len(set(rows_by_hour.values())) > 12
 
 
-def test_most_timestamps_have_the_usual_form_and_offsets_differ(sample: list[Row]) -> None:
+def test_most_timestamps_have_the_usual_spelling(sample: list[Row]) -> None:
     usual = sum(bool(USUAL.fullmatch(row.text)) for row in sample)
     offsets = {datetime.fromisoformat(row.text).utcoffset() for row in sample}
 
@@ -157,13 +157,13 @@ def test_most_timestamps_have_the_usual_form_and_offsets_differ(sample: list[Row
         r".*\.\d{3}\+01",
     ],
 )
-def test_the_sample_has_other_forms(sample: list[Row], form: str) -> None:
+def test_the_sample_has_other_spellings(sample: list[Row], form: str) -> None:
     pattern = re.compile(r"\d{4}-\d\d-\d\d" + form)
 
     assert sum(bool(pattern.fullmatch(row.text)) for row in sample) >= 20
 
 
-def test_one_row_in_twenty_is_a_duplicate_half_of_them_spelled_otherwise(
+def test_one_row_in_twenty_is_a_duplicate(
     sample: list[Row],
 ) -> None:
     distinct_lines = set(sample)
@@ -173,7 +173,7 @@ def test_one_row_in_twenty_is_a_duplicate_half_of_them_spelled_otherwise(
     assert len(distinct_lines) - len(distinct_events) == 150
 
 
-def test_a_duplicate_is_in_another_offset_or_has_more_zeros(sample: list[Row]) -> None:
+def test_duplicates_have_other_offsets_or_more_zeros(sample: list[Row]) -> None:
     texts_by_event: dict[tuple[str, str, str, datetime], set[str]] = {}
     for row in sample:
         texts_by_event.setdefault(row.event, set()).add(row.text)
@@ -188,8 +188,8 @@ def test_a_duplicate_is_in_another_offset_or_has_more_zeros(sample: list[Row]) -
 
 
 def test_repeated_lines_are_far_apart(sample: list[Row]) -> None:
-    place_of: dict[Row, int] = {}
-    gaps = [place - place_of.setdefault(row, place) for place, row in enumerate(sample)]
+    index_of: dict[Row, int] = {}
+    gaps = [index - index_of.setdefault(row, index) for index, row in enumerate(sample)]
 
     assert median(gap for gap in gaps if gap) > 1_000
 
@@ -225,27 +225,27 @@ def test_a_few_distinct_events_share_a_transaction(sample: list[Row]) -> None:
     assert 5 < len(events) - len({event[:3] for event in events}) < 60
 
 
-# The program
+# --- the program -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("duplicates", [0, 0.05, 0.9])
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 59, 1_000])
 @pytest.mark.parametrize("customers", [1, 2, 50])
-def test_any_size_has_exactly_the_rows_and_duplicates_asked_for(
+def test_a_file_has_exactly_the_requested_rows_and_duplicates(
     rows: int, duplicates: float, customers: int
 ) -> None:
-    result = parse(made(rows=rows, duplicates=duplicates, customers=customers, seed=5))
+    result = parse(lines_of(rows=rows, duplicates=duplicates, customers=customers, seed=5))
 
     assert len(result) == rows
     assert len({row.event for row in result}) == rows - int(rows * duplicates)
     assert {row.customer_id for row in result} <= set(make_events.customer_ids(5, customers))
 
 
-def test_no_rows_give_the_header_only() -> None:
+def test_zero_rows_are_the_header_only() -> None:
     assert run("--rows", "0") == b"customer_id,event_type,transaction_id,timestamp\n"
 
 
-def test_the_same_arguments_give_the_same_bytes_to_a_file_and_to_standard_output(
+def test_a_file_and_standard_output_get_the_same_bytes(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "events.csv"
@@ -262,34 +262,34 @@ def test_the_same_arguments_give_the_same_bytes_to_a_file_and_to_standard_output
 
 @pytest.mark.parametrize(("seed", "other"), [(3, 4), (1, -1), (0, 1)])
 def test_another_seed_gives_another_file_with_other_customers(seed: int, other: int) -> None:
-    first, second = (parse(made(rows=200, seed=each)) for each in (seed, other))
+    first, second = (parse(lines_of(rows=200, seed=number)) for number in (seed, other))
 
     assert not {row.customer_id for row in first} & {row.customer_id for row in second}
     assert not {row.transaction_id for row in first} & {row.transaction_id for row in second}
 
 
 def test_a_longer_file_of_the_same_seed_has_the_same_customers() -> None:
-    short, long = (parse(made(rows=rows)) for rows in (1_000, 3_000))
+    short, long = (parse(lines_of(rows=rows)) for rows in (1_000, 3_000))
 
     assert {row.customer_id for row in short} == {row.customer_id for row in long}
 
 
 def test_start_and_days_bound_the_instants() -> None:
-    instants = [row.at for row in parse(made(rows=2_000, start=date(2024, 2, 28), days=3))]
+    instants = [row.at for row in parse(lines_of(rows=2_000, start=date(2024, 2, 28), days=3))]
 
     assert min(instants) == datetime(2024, 2, 28, tzinfo=UTC)
     assert max(instants) == datetime(2024, 3, 2, tzinfo=UTC) - MICROSECOND
     assert {at.day for at in instants} == {28, 29, 1}
 
 
-def test_busy_seconds_still_have_no_more_duplicates_than_asked_for() -> None:
-    rows = parse(made(rows=20_000, days=1, duplicates=0.1))
+def test_busy_seconds_have_no_further_duplicates() -> None:
+    rows = parse(lines_of(rows=20_000, days=1, duplicates=0.1))
 
     assert len({row.event for row in rows}) == 18_000
 
 
-def test_plain_has_one_form_no_duplicates_and_is_in_order() -> None:
-    rows = parse(made(rows=3_000, plain=True))
+def test_plain_files_are_ordered_and_have_no_duplicates() -> None:
+    rows = parse(lines_of(rows=3_000, plain=True))
 
     assert len({row.event for row in rows}) == len(rows) == 3_000
     assert all(USUAL.fullmatch(row.text) for row in rows)
@@ -298,8 +298,8 @@ def test_plain_has_one_form_no_duplicates_and_is_in_order() -> None:
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
-    # With so many duplicates all that may be held back is full after 5,000 rows; from there on
-    # nothing can grow. Keeping every row would take 3 MB more.
+    # With so many duplicates both pools are full after 5,000 rows. Keeping every row would take
+    # 3 MB more.
     lines = make_events.lines(make_events.Plan(rows=10_000_000, duplicates=0.9))
 
     tracemalloc.start()
@@ -329,18 +329,18 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
-        (["--rows", "-1"], "give a whole number from 0 to"),
-        (["--rows", "many"], "give a whole number from 0 to"),
-        (["--seed", "1.5"], "give a whole number from"),
-        (["--customers", "0"], "give a whole number from 1 to 100000"),
-        (["--days", "0"], "give a whole number from 1 to"),
-        (["--start", "2021-02-29"], "give a day that exists as YYYY-MM-DD"),
+        (["--rows", "-1"], "--rows"),
+        (["--rows", "many"], "--rows"),
+        (["--seed", "1.5"], "--seed"),
+        (["--customers", "0"], "--customers"),
+        (["--days", "0"], "--days"),
+        (["--start", "2021-02-29"], "--start"),
         (["--start", "0001-01-01"], "choose another --start or fewer --days"),
         (["--start", "9999-12-01", "--days", "31"], "choose another --start or fewer --days"),
-        (["--duplicates", "1"], "give a number from 0 to 0.9"),
-        (["--duplicates", "nan"], "give a number from 0 to 0.9"),
-        (["--duplicates", "0.05", "--plain"], "not allowed with argument --duplicates"),
-        (["--output", "no/such/directory/x.csv"], "a directory that exists"),
+        (["--duplicates", "1"], "--duplicates"),
+        (["--duplicates", "nan"], "--duplicates"),
+        (["--duplicates", "0.05", "--plain"], "cannot be used together"),
+        (["--output", "no/such/directory/x.csv"], "a file in an existing folder"),
     ],
 )
 def test_a_wrong_argument_says_what_to_give(
@@ -353,7 +353,7 @@ def test_a_wrong_argument_says_what_to_give(
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(SystemExit) as stopped:
-        make_events.main(arguments)
+        make_events.app(arguments)
 
     assert stopped.value.code == 2
     assert advice in capsys.readouterr().err
@@ -362,7 +362,7 @@ def test_a_wrong_argument_says_what_to_give(
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        make_events.main(["--help"])
+        make_events.app(["--help"])
 
     text = capsys.readouterr().out
     options = ["rows", "seed", "customers", "days", "start", "output", "duplicates", "plain"]
