@@ -50,11 +50,20 @@ class Reader:
         self._threads = threads
 
     def day_counts(
-        self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
+        self,
+        customer_id: str,
+        first_day: str,
+        last_day: str,
+        *,
+        by_type: bool,
+        page_size: int | None = None,
     ) -> Iterator[DayCounts]:
         """Counters of the days from first to last, both included; see `buckets.Store`."""
         low, high = counter_bounds(first_day, last_day, by_type=by_type)
-        for page in self._calls.pages(self._tables.counts, "counter_key", customer_id, low, high):
+        limit: dict[str, Any] = {} if page_size is None else {"Limit": page_size}
+        for page in self._calls.pages(
+            self._tables.counts, "counter_key", customer_id, low, high, **limit
+        ):
             for item in page["Items"]:
                 try:
                     yield day_counts_of(item)

@@ -17,8 +17,8 @@ from events.models import BucketCount, BucketPage, BucketQuery, DayCounts, Range
 #: Maximum hours with `fill=zero`: a little more than a year.
 MAX_FILLED_HOURS = 10_000
 INVALID_CURSOR = "invalid cursor: pass the previous page's `next` unchanged"
-#: Counter items held at a time; the items of one day are always held together.
-_ITEMS_AT_A_TIME = 500
+#: Counter items held at a time, and fewer for a short page; those of one day are held together.
+_MIN_ITEMS, _MAX_ITEMS = 50, 500
 #: Stored events that one request to the store counts quickly; a busier hour is cut into slices.
 _EVENTS_PER_SLICE = 4_000
 _MAX_SLICES = 8
@@ -32,12 +32,21 @@ class Store(Protocol):
     """The reads that counting needs. Every read is strongly consistent."""
 
     def day_counts(
-        self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
+        self,
+        customer_id: str,
+        first_day: str,
+        last_day: str,
+        *,
+        by_type: bool,
+        page_size: int | None = None,
     ) -> Iterator[DayCounts]:
         """
         Counters of the days from first to last, both included: totals, or one per event type.
 
         Days are in order, and types in order within a day. Days without events are absent.
+
+        Args:
+            page_size: Counters read from the database at a time; None is as many as it gives.
         """
 
     def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
@@ -221,7 +230,7 @@ def read_totals(store: Store, query: BucketQuery) -> RangeTotals:
 
 def read_hours(store: Store, query: BucketQuery, totals: RunningTotals) -> Iterator[Hours]:
     """
-    The hours of a range from the page's first bucket on, a few hundred days at a time.
+    Read the hours of a range from the page's first bucket on, some days at a time.
 
     Every answer about counts is made from this. Hours at the ends of the range are counted as far
     as the range covers them.
@@ -234,11 +243,18 @@ def read_hours(store: Store, query: BucketQuery, totals: RunningTotals) -> Itera
         return
     by_type = query.is_grouped or bool(query.event_types)
     first, last = day_of(window.start), day_of(window.end - _MICROSECOND)
+    # Three more than the page shows: a zone's day may begin on the UTC day before, and the first
+    # bucket of the next page is only known to be complete at the start of the one after it.
+    most = max(_MIN_ITEMS, min(query.limit + 3, _MAX_ITEMS))
+    if query.totals is None:
+        days = store.day_counts(query.customer_id, first, last, by_type=by_type)
+    else:  # only one page is needed, not the whole range
+        days = store.day_counts(query.customer_id, first, last, by_type=by_type, page_size=most + 1)
     hours, items, day = Hours(), 0, ""
-    for counts in store.day_counts(query.customer_id, first, last, by_type=by_type):
+    for counts in days:
         if query.event_types and counts.event_type not in query.event_types:
             continue
-        if items >= _ITEMS_AT_A_TIME and counts.day != day:
+        if items >= most and counts.day != day:
             yield _settle(store, query, hours, totals)
             hours, items = Hours(), 0
         hours.add(counts)

@@ -9,7 +9,7 @@ from fastapi.routing import iter_route_contexts
 
 from events.config import Settings
 from events.dao import DynamoStore
-from tests.support.api import AT, DAY_ONE, Api, bucket, errors_of, serving, settled
+from tests.support.api import AT, DAY_ONE, Api, all_pages, bucket, errors_of, serving, settled
 from tests.support.factories import HOUR, HOUR_ZERO, event
 
 EVENTS = [
@@ -34,6 +34,9 @@ def test_buckets(api: Api) -> None:
         bucket("2021-03-01T00", 1, partial=True, counts={"sign-in": 1}),
         bucket("2021-03-01T01", 1, counts={"api_call": 1}),
     ]
+    pages = list(all_pages(api, f"{DAY_ONE}&limit=1"))
+    assert [page["buckets"][0]["count"] for page in pages] == [2, 1]
+    assert {page["total"] for page in pages} == {3}
     csv = api.buckets(f"{DAY_ONE}&window=day&format=csv")
     assert csv.text.splitlines()[1].endswith(",3,false")
 

@@ -268,8 +268,15 @@ class MemoryStore:
         self._counters[counts.customer_id, counts.day, counts.event_type] = counts
 
     def day_counts(
-        self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
+        self,
+        customer_id: str,
+        first_day: str,
+        last_day: str,
+        *,
+        by_type: bool,
+        page_size: int | None = None,
     ) -> Iterator[DayCounts]:
+        assert page_size is None or page_size > 0
         with self._lock:
             found = [
                 each

@@ -1,0 +1,126 @@
+"""Paging a long range reads each day a constant number of times, however many pages there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from events.models import (
+    BucketPage,
+    BucketQuery,
+    Calendar,
+    DayCounts,
+    PeriodPage,
+    RangeTotals,
+    Unit,
+    Window,
+)
+from events.service import EventService
+from tests.support.factories import DAY, HOUR_ZERO, event
+from tests.support.fakes import MemoryStore
+
+DAYS = 2_000
+YEARS = Window(HOUR_ZERO, HOUR_ZERO + DAYS * DAY)
+QUERY = BucketQuery("acme", YEARS, limit=100)
+CALENDAR = Calendar(Unit.DAY, ZoneInfo("Europe/Berlin"))
+
+
+class CountingStore(MemoryStore):
+    """A store that counts the counter items that are read, and the ranges counted from events."""
+
+    items = ranges = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.page_sizes: list[int] = []
+
+    def day_counts(
+        self,
+        customer_id: str,
+        first_day: str,
+        last_day: str,
+        *,
+        by_type: bool,
+        page_size: int | None = None,
+    ) -> Iterator[DayCounts]:
+        if page_size is not None:
+            self.page_sizes.append(page_size)
+        for counts in super().day_counts(customer_id, first_day, last_day, by_type=by_type):
+            self.items += 1
+            yield counts
+
+    def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
+        self.ranges += len(windows)
+        return super().count_events(customer_id, windows)
+
+
+@pytest.fixture
+def store() -> CountingStore:
+    """One event a day: the counters are one item a day."""
+    return CountingStore()
+
+
+@pytest.fixture
+def service(store: CountingStore) -> Iterator[EventService]:
+    with closing(EventService(store, write_threads=1)) as service:
+        service.ingest([event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY) for day in range(DAYS)])
+        yield service
+
+
+def all_pages(
+    service: EventService, query: BucketQuery, calendar: Calendar | None
+) -> list[BucketPage] | list[PeriodPage]:
+    """Every page, as the API asks for it: with the totals of the page before."""
+    pages: list[BucketPage | PeriodPage] = []
+    while not pages or pages[-1].next_start is not None:
+        if pages:
+            totals = RangeTotals(pages[-1].total, pages[-1].last_ingested_at)
+            query = replace(query, from_start=pages[-1].next_start, totals=totals)
+        pages.append(
+            service.buckets(query) if calendar is None else service.periods(query, calendar)
+        )
+    return pages  # type: ignore[return-value] # all are of one kind
+
+
+@pytest.mark.parametrize("calendar", [None, CALENDAR], ids=["hours", "days"])
+def test_paging_is_linear(
+    service: EventService, store: CountingStore, calendar: Calendar | None
+) -> None:
+    pages = all_pages(service, QUERY, calendar)
+    assert len(pages) == 20
+    assert {page.total for page in pages} == {DAYS}
+    # The first page reads all days, for the total; the others what they show, and one bucket more.
+    assert store.items <= 2 * DAYS + len(pages) * 10
+
+
+@pytest.mark.parametrize("calendar", [None, CALENDAR], ids=["hours", "days"])
+def test_a_later_page_reads_only_what_it_shows(
+    service: EventService, store: CountingStore, calendar: Calendar | None
+) -> None:
+    first, *_ = all_pages(service, QUERY, calendar)
+    store.items, store.page_sizes = 0, []
+    totals = RangeTotals(first.total, first.last_ingested_at)
+    query = replace(QUERY, from_start=first.next_start, totals=totals)
+    if calendar is None:
+        assert len(service.buckets(query).buckets) == 100
+    else:
+        assert len(service.periods(query, calendar).periods) == 100
+    assert store.items <= 105
+    assert store.page_sizes == [104]
+
+
+def test_a_page_in_a_zone_of_half_hours_counts_few_hours_from_events(
+    service: EventService, store: CountingStore
+) -> None:
+    service.ingest(
+        [event(f"h-{day}", timestamp=HOUR_ZERO + (day + 18.6 / 24) * DAY) for day in range(DAYS)]
+    )
+    page = service.periods(
+        replace(QUERY, limit=10), replace(CALENDAR, zone=ZoneInfo("Asia/Kolkata"))
+    )
+    assert (len(page.periods), page.total) == (10, 2 * DAYS)
+    assert store.ranges <= 4 * 12
