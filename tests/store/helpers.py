@@ -1,0 +1,47 @@
+"""What several test files of the store suite use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from events.models import Event, Outcome
+from tests.support.factories import batches, days_of, expected_contents
+from tests.support.fakes import Subject
+
+#: Characters that have a meaning in a key, a URL, a pattern or a sort order.
+ODD_TYPES = [
+    "a#b", "a-b", "a%b", "a%2Db", "a%25b", "#", "-", "--", "%", "total#2021-03-01", "a b", "a/b",
+    "!", "$", "~", "é", "e\u0301", "日本", "\ufffd", "😀", "NULL", "0",
+]  # fmt: skip
+ODD_CUSTOMERS = [
+    "!", "%", "%25", "/", "a", "a b", "a#b", "a%2Fb", "a-b", "a/b", "A", "Z", "~", "é", "e\u0301",
+    "ÿ", "日本", "\ufffd", "😀", "../..", "?x=1&y", "'\"", "customers", "l" * 2048, "日" * 682,
+    "m" * 1025, "n" * 1024, "o" * 1023,
+]  # fmt: skip
+
+
+def write_all(
+    subject: Subject, events: Iterable[Event], *, already: Iterable[Event] = ()
+) -> list[Outcome]:
+    """
+    Write distinct events, one customer and day after the other.
+
+    After each write the tables must equal a recount of all events written, including `already`.
+    """
+    known = list(already)
+    outcomes: list[Outcome] = []
+    for group in days_of(events):
+        for batch in batches(group):
+            outcomes += subject.store.write(batch)
+            known += batch
+            assert subject.tables.contents() == expected_contents(known)
+    return outcomes
+
+
+def day_counts(
+    subject: Subject, first_day: str, last_day: str, *, by_type: bool, customer_id: str = "acme"
+) -> list[tuple[str, str | None, dict[int, int]]]:
+    return [
+        (each.day, each.event_type, dict(each.hours))
+        for each in subject.store.day_counts(customer_id, first_day, last_day, by_type=by_type)
+    ]
