@@ -1,4 +1,4 @@
-"""The documentation: links lead somewhere, and every route is explained."""
+"""The documentation: links lead somewhere, and every command and route is explained."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 
 from events.app import create_app
+from events.cli.main import app
 from events.config import Settings
 
 CHECKOUT = Path(__file__).parents[2]
@@ -73,9 +75,18 @@ def test_every_route_is_in_the_page_about_http() -> None:
     assert [route for route in routes if f"`{route}`" not in text] == []
 
 
+def test_every_command_is_in_the_page_about_commands() -> None:
+    text = (DOCS / "commands.md").read_text(encoding="utf-8")
+    group = typer.main.get_group(app)
+    assert group.commands
+    missing = [name for name in group.commands if f"`python -m events {name}" not in text]
+    assert missing == []
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.glob("decisions/*.md")), ids=name_of)
 def test_a_decision_fits_one_page(page: Path) -> None:
-    assert len(page.read_text(encoding="utf-8").splitlines()) <= 60
+    text = page.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60
 
 
 def test_the_readme_has_at_most_130_lines() -> None:
