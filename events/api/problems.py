@@ -9,9 +9,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from events.errors import (
     ChangesForgotten,
@@ -215,7 +217,7 @@ def _message(error: dict[str, Any]) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _on_http_exception(_: Request, exc: Exception) -> Response:
+def _on_http_exception(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)  # noqa: S101 - it was installed for this class
     status = HTTPStatus(exc.status_code)
     detail = str(exc.detail)
@@ -223,9 +225,20 @@ def _on_http_exception(_: Request, exc: Exception) -> Response:
         detail = "no such path: /openapi.json lists all paths"
     answer = problem(status, detail)
     answer.headers.update(exc.headers or {})
-    if answer.headers.get("Allow") == "GET":
-        answer.headers["Allow"] = "GET, HEAD"
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        answer.headers["Allow"] = ", ".join(_allowed_methods(request))
     return answer
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Methods of all routes with this path; Starlette names only those of the first route."""
+    methods = {
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if route.path and compile_path(route.path)[0].match(request.scope["path"])
+        for method in route.methods or ()
+    }
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def _on_disconnect(_: Request, __: Exception) -> Response:

@@ -61,11 +61,13 @@ class RateLimits:
     wrong_keys: RateLimit
 
 
-def make_rate_limits(*, per_address: str, per_key: str) -> RateLimits:
+def make_rate_limits(
+    *, per_address: str, per_key: str, wrong_keys: str = WRONG_KEYS_RATE
+) -> RateLimits:
     return RateLimits(
         RateLimit(per_address, "per address"),
         RateLimit(per_key, "per API key"),
-        RateLimit(WRONG_KEYS_RATE, "without a valid API key per address"),
+        RateLimit(wrong_keys, "without a valid API key per address"),
     )
 
 

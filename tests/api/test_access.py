@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
-from events.api.ratelimits import RateLimit
+from events.api.ratelimits import make_rate_limits
 from events.app import create_app
 from events.auth.keyring import INVALID_KEY, KeyRing
 from events.auth.keys import Right
@@ -180,9 +179,10 @@ def serving(
     app = create_app(settings, make_key_ring=key_ring)
     store = make_key_store(settings, patience_seconds=10, may_make_tables=True)
     with TestClient(as_served(app), raise_server_exceptions=False) as client:
-        app.state.rate_limits = replace(
-            app.state.rate_limits,
-            wrong_keys=RateLimit(wrong_keys_rate, "without a valid API key per address"),
+        app.state.rate_limits = make_rate_limits(
+            per_address=settings.events_rate_per_address,
+            per_key=settings.events_rate_per_key,
+            wrong_keys=wrong_keys_rate,
         )
         app.state.service.create_tables()
         app.state.service.ingest([event("t-1", customer_id=ITS_CUSTOMER)])

@@ -18,6 +18,8 @@ from events import errors
 from events.api import problems
 from events.api.middleware import InternalErrors
 from events.api.problems import STATUS_OF, InvalidRequest
+from events.app import create_app
+from events.config import Settings
 from events.errors import (
     ChangesForgotten,
     EventsError,
@@ -30,6 +32,7 @@ from events.errors import (
     StoreUnavailable,
     TooManyRequests,
 )
+from tests.support.served import client_of
 
 #: What a class without a line of its own answers, deliberately through its base.
 THROUGH_THEIR_BASE = {
@@ -201,8 +204,19 @@ def test_an_error_is_answered_with_a_whole_problem(
 
 
 def test_headers_of_an_http_error_are_kept() -> None:
-    response = answer_to(HTTPException(405, headers={"Allow": "PUT"}))
-    assert (response.status_code, response.headers["allow"]) == (405, "PUT")
+    response = answer_to(HTTPException(418, headers={"X-Tea": "yes"}))
+    assert (response.status_code, response.headers["x-tea"]) == (418, "yes")
+
+
+def test_a_405_names_the_methods_of_all_routes_with_that_path() -> None:
+    client = client_of(create_app(Settings()))
+    for path, allowed in {
+        "/livez": "GET, HEAD",
+        "/events": "POST",
+        "/events/customers/a/events": "DELETE, GET, HEAD",
+    }.items():
+        response = client.put(path)
+        assert (response.status_code, response.headers["allow"]) == (405, allowed)
 
 
 def test_the_reason_of_a_failure_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
