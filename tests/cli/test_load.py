@@ -24,8 +24,9 @@ from events.ingest.rejects import RejectsFile
 from events.ingest.writer import Ticket
 from events.models import Event, Outcome
 from events.service import EventService
+from tests.support.backdoor import DynamoBackDoor
 from tests.support.factories import Contents, event, expected_contents, many_events
-from tests.support.fakes import DynamoBackDoor, SpyStore
+from tests.support.fakes import SpyStore
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 

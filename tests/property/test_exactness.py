@@ -19,8 +19,9 @@ from events.bootstrap import make_client, make_store
 from events.config import Settings
 from events.models import BucketQuery, Event, Outcome, Verification, Window
 from events.service import EventService, Store
+from tests.support.backdoor import BackDoor, DynamoBackDoor
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, expected_contents
-from tests.support.fakes import BackDoor, DynamoBackDoor, MemoryStore
+from tests.support.fakes import MemoryStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from events.service import EventService
-from tests.support.fakes import MemoryStore, Subject, dynamodb_subject
+from tests.support.backdoor import Subject, dynamodb_subject
+from tests.support.fakes import MemoryStore
 from tests.support.pool import TablePool
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from events.models import Event, Outcome
+from tests.support.backdoor import Subject
 from tests.support.factories import batches, days_of, expected_contents
-from tests.support.fakes import Subject
 
 #: Characters that have a meaning in a key, a URL, a pattern or a sort order.
 ODD_TYPES = [

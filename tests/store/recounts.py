@@ -9,8 +9,8 @@ import pytest
 from events import verification
 from events.models import Difference, Verification, Window
 from events.service import Store
+from tests.support.backdoor import Subject
 from tests.support.factories import DAY, DAY_ZERO, HOUR, HOUR_ZERO, MICROSECOND, days_of, event
-from tests.support.fakes import Subject
 
 #: Two hours of two days: on the first a login at 00, a login and two calls at 05.
 EVENTS = [

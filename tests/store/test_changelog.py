@@ -33,9 +33,9 @@ from events.dynamodb.slots import KEPT
 from events.errors import ChangesForgotten, InvalidWindow, StoreRefused, StoreUnavailable
 from events.models import Change, ChangeCursor, DayCounts, Outcome
 from events.queries.changes import changes
+from tests.support.backdoor import DynamoBackDoor
 from tests.support.database import Database
 from tests.support.factories import DAY, DAY_ZERO, HOUR_ZERO, days_of, event, many_events
-from tests.support.fakes import DynamoBackDoor
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -26,8 +26,8 @@ from events.domain.parsing import row_parser
 from events.domain.retries import RetryPolicy
 from events.models import Difference, Event, Outcome, Verification
 from events.service import EventService
+from tests.support.backdoor import DynamoBackDoor
 from tests.support.factories import HOUR, HOUR_ZERO, event, expected_contents, many_events
-from tests.support.fakes import DynamoBackDoor
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

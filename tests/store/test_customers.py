@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 from tests.store.helpers import ODD_CUSTOMERS
+from tests.support.backdoor import Subject
 from tests.support.factories import (
     DAY,
     DAY_ZERO,
@@ -14,7 +15,6 @@ from tests.support.factories import (
     Contents,
     event,
 )
-from tests.support.fakes import Subject
 
 
 def register_all(subject: Subject, names: Sequence[str]) -> None:

@@ -16,8 +16,8 @@ from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
 from events.models import Erasure, Outcome
 from events.service import EventService
+from tests.support.backdoor import DynamoBackDoor, Subject, dynamodb_subject
 from tests.support.factories import HOUR_ZERO, Contents, event, expected_contents, many_events
-from tests.support.fakes import DynamoBackDoor, Subject, dynamodb_subject
 from tests.support.pool import TablePool
 
 if TYPE_CHECKING:

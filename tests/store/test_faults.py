@@ -32,6 +32,7 @@ from events.domain.retries import RetryPolicy
 from events.errors import StoreRefused, StoreUnavailable
 from events.models import DayCounts, Erasure, Event, Outcome, Window
 from events.service import EventService
+from tests.support.backdoor import DynamoBackDoor
 from tests.support.database import Database
 from tests.support.factories import (
     DAY,
@@ -46,7 +47,6 @@ from tests.support.factories import (
     many_events,
     stored_key,
 )
-from tests.support.fakes import DynamoBackDoor
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -11,8 +11,8 @@ from events.domain.windows import ALL_TIME
 from events.models import StoredEvent, Window
 from events.queries.lookup import MOST_LOOKED_AT, EventQuery, find
 from events.service import EventService
+from tests.support.backdoor import Subject
 from tests.support.factories import HOUR, HOUR_ZERO, event
-from tests.support.fakes import Subject
 
 
 def look(service: EventService, **query: object) -> list[str]:

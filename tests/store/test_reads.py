@@ -9,6 +9,7 @@ import pytest
 from events.domain.windows import ALL_TIME, EARLIEST, LATEST
 from events.models import Window
 from tests.store.helpers import write_all
+from tests.support.backdoor import Subject
 from tests.support.factories import (
     HOUR,
     HOUR_ZERO,
@@ -19,7 +20,6 @@ from tests.support.factories import (
     many_events,
     stored_key,
 )
-from tests.support.fakes import Subject
 
 AT = HOUR_ZERO + 10 * HOUR
 UNTIL = AT + HOUR

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from events.models import DayCounts
+from tests.support.backdoor import Subject
 from tests.support.factories import (
     DAY_ZERO,
     Contents,
     event,
     expected_contents,
 )
-from tests.support.fakes import Subject
 
 
 def counts(customer_id: str, hours: dict[int, int], event_type: str | None = None) -> DayCounts:

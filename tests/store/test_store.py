@@ -10,6 +10,7 @@ from events.domain.retries import RetryPolicy
 from events.domain.windows import ALL_TIME, EARLIEST, LATEST
 from events.models import DayCounts, Outcome
 from tests.store.helpers import ODD_TYPES, day_counts, write_all
+from tests.support.backdoor import Subject
 from tests.support.factories import (
     DAY,
     DAY_ZERO,
@@ -21,7 +22,6 @@ from tests.support.factories import (
     expected_contents,
     many_events,
 )
-from tests.support.fakes import Subject
 from tests.support.pool import TablePool
 
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE

@@ -21,6 +21,7 @@ from tests.store.recounts import (
     verify,
     wrong_total,
 )
+from tests.support.backdoor import Subject
 from tests.support.factories import (
     DAY,
     DAY_ZERO,
@@ -32,7 +33,7 @@ from tests.support.factories import (
     expected_contents,
     many_events,
 )
-from tests.support.fakes import MemoryStore, Subject
+from tests.support.fakes import MemoryStore
 
 __all__ = ["held"]
 

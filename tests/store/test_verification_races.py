@@ -18,6 +18,7 @@ from tests.store.recounts import (
     verify,
     wrong_total,
 )
+from tests.support.backdoor import Subject
 from tests.support.factories import (
     DAY_ZERO,
     HOUR,
@@ -26,7 +27,7 @@ from tests.support.factories import (
     event,
     expected_contents,
 )
-from tests.support.fakes import MemoryStore, SpyStore, Subject
+from tests.support.fakes import MemoryStore, SpyStore
 
 __all__ = ["held"]
 

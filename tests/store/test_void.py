@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from events.models import BucketQuery, Outcome, Window
 from events.service import EventService
+from tests.support.backdoor import Subject
 from tests.support.factories import (
     DAY,
     HOUR,
@@ -17,7 +18,6 @@ from tests.support.factories import (
     many_events,
     stored_key,
 )
-from tests.support.fakes import Subject
 
 INSERTED, DUPLICATE, VOIDED = Outcome.INSERTED, Outcome.DUPLICATE, Outcome.VOIDED
 ALREADY_VOIDED, NOT_FOUND = Outcome.ALREADY_VOIDED, Outcome.NOT_FOUND

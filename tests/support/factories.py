@@ -98,6 +98,10 @@ def stored_key(event: Event) -> str:
     return f"{time_text(event.timestamp)}-{escaped}-{event.transaction_id}"
 
 
+def counter_key(day: str, event_type: str | None) -> str:
+    return f"total#{day}" if event_type is None else f"type#{day}#{event_type}"
+
+
 def time_text(at: datetime) -> str:
     """`at`, which is in UTC, as 27 characters."""
     return at.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
