@@ -18,16 +18,16 @@ from events.datamodels import (
 )
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
-from events.dynamodb.answers import LONGEST_REQUEST_SECONDS
 from events.dynamodb.changeitems import EXPIRES_AT
+from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.changelog import ChangeLog
-from events.dynamodb.customers import LISTED_FOR_SECONDS, Registry
+from events.dynamodb.customers import REGISTERED_FOR_SECONDS, Registry
 from events.dynamodb.erasure import Eraser
 from events.dynamodb.expressions import repair_expressions, was_repaired_at
 from events.dynamodb.reader import Reader
-from events.dynamodb.requests import Calls, ConditionFailed
-from events.dynamodb.slots import GRACE, KEPT, SLOT
-from events.dynamodb.transactions import Commits
+from events.dynamodb.minutes import GRACE, MINUTE, Minutes
+from events.dynamodb.requests import MAX_REQUEST_SECONDS, ConditionFailed, Requests
+from events.dynamodb.transactions import EventTransactions
 from events.errors import InvalidWindow, NotAllowed
 from events.models import DayCounts, Window
 
@@ -41,18 +41,16 @@ class Timing:
     Periods that all processes on the same tables must share. Tests use shorter ones.
 
     Args:
-        registered_for_seconds: See `customers.LISTED_FOR_SECONDS`.
+        registered_for_seconds: See `customers.REGISTERED_FOR_SECONDS`.
         request_seconds: The longest that one request can take.
-        slot: See `slots.SLOT`.
-        grace: See `slots.GRACE`.
-        kept: See `slots.KEPT`.
+        minute: Length of a minute of the change log.
+        grace: See `minutes.GRACE`.
     """
 
-    registered_for_seconds: float = LISTED_FOR_SECONDS
-    request_seconds: float = LONGEST_REQUEST_SECONDS
-    slot: timedelta = SLOT
+    registered_for_seconds: float = REGISTERED_FOR_SECONDS
+    request_seconds: float = MAX_REQUEST_SECONDS
+    minute: timedelta = MINUTE
     grace: timedelta = GRACE
-    kept: timedelta = KEPT
 
 
 class DynamoStore:
@@ -83,7 +81,7 @@ class DynamoStore:
         self._tables = tables
         self._retry = retry
         self._now = now
-        self._calls = Calls(
+        self._requests = Requests(
             client,
             tables.definitions(),
             retry,
@@ -95,26 +93,19 @@ class DynamoStore:
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="count")
         self._registry = Registry(
             client,
-            self._calls,
+            self._requests,
             tables,
             now=now,
             listed_for_seconds=timing.registered_for_seconds,
             grace_seconds=timing.request_seconds,
             clock=clock,
         )
-        self._changes = ChangeLog(
+        minutes = Minutes(now, length=timing.minute, grace=timing.grace)
+        self._changes = ChangeLog(client, self._requests, tables.changes, minutes)
+        self.changes = ChangeFeed(client, self._requests, tables.changes, self._readers, minutes)
+        transactions = EventTransactions(
             client,
-            self._calls,
-            tables,
-            self._readers,
-            now=now,
-            slot=timing.slot,
-            grace=timing.grace,
-            kept=timing.kept,
-        )
-        transactions = Commits(
-            client,
-            self._calls,
+            self._requests,
             self._registry,
             self._changes,
             tables,
@@ -122,20 +113,18 @@ class DynamoStore:
             now=now,
             new_token=new_token,
         )
-        self.changes = self._changes.feed
-        reader = Reader(client, self._calls, tables, self._readers)
+        reader = Reader(client, self._requests, tables, self._readers)
         # The store's methods that its parts implement; `service.Store` documents them.
         self.write = transactions.write
         self.void = transactions.void
         self.erase = Eraser(
             client,
-            self._calls,
+            self._requests,
             tables,
             registry=self._registry,
             changes=self.changes,
             transactions=transactions,
         ).erase
-        self.announce = self._changes.expect
         self.day_counts = reader.day_counts
         self.count_events = reader.count_events
         self.count_events_by_type = reader.count_events_by_type
@@ -145,7 +134,7 @@ class DynamoStore:
         self.customers = self._registry.customers
         self.is_listed = self._registry.is_listed
         self.register = self._registry.register
-        self.create_tables = self._calls.create_tables
+        self.create_tables = self._requests.create_tables
 
     def _forget_all(self) -> None:
         self._registry.forget_all()
@@ -159,11 +148,11 @@ class DynamoStore:
         """Replace a counter by its recount; False if the counter has changed since `seen`."""
         now = self._now()
         update, condition, values = repair_expressions(seen, recount.hours, now)
-        answer: Mapping[str, Any] = {}
+        answer: Mapping[str, Any] = {"ResponseMetadata": {}}
         try:
-            answer = self._calls.one(
+            answer = self._requests.send(
                 self._client.update_item,
-                before_each=partial(self._changes.register, seen.customer_id, seen.day),
+                before_attempt=partial(self._changes.ensure_logged, seen.customer_id, seen.day),
                 TableName=self._tables.counts,
                 Key=counter_item_key(seen),
                 UpdateExpression=update,
@@ -175,7 +164,7 @@ class DynamoStore:
             # If a first answer was lost, this same repair is what changed the counter.
             if not was_repaired_at(exc.item, now):
                 return False
-        self._changes.confirm(seen.customer_id, seen.day, answer)
+        self._changes.log_again_if_late(seen.customer_id, seen.day, answer)
         return True
 
     def check(self, *, patience_seconds: float = 0) -> None:
@@ -197,7 +186,7 @@ class DynamoStore:
             changes_key = {"change_slot": {"S": " "}, "change_key": {"S": " "}}
             keys.insert(0, (self._tables.changes, changes_key))
         for table, key in keys:
-            self._calls.one(self._client.get_item, TableName=table, Key=key, retry=retry)
+            self._requests.send(self._client.get_item, TableName=table, Key=key, retry=retry)
 
 
 class WindowedStore(DynamoStore):

@@ -10,6 +10,7 @@ EventsError
 ├── NotAllowed          the API key lacks the right: the caller uses another key
 ├── TooManyRequests     rate limit exceeded: the caller waits
 ├── StoreUnavailable    the store did not answer in time: retrying is safe
+│   └── ClockSkew       this machine's clock is wrong: the operator synchronizes it
 └── StoreRefused        the store refuses (permissions, missing table): the operator fixes it
 """
 
@@ -95,6 +96,14 @@ class TooManyRequests(EventsError):
 
 class StoreUnavailable(EventsError):
     """The store did not answer in time. A write may have succeeded; retrying it is safe."""
+
+
+class ClockSkew(StoreUnavailable):
+    """
+    This machine's clock differs too much from the store's.
+
+    The store writes nothing then. Retrying is safe once the clock is right.
+    """
 
 
 class StoreRefused(EventsError):

@@ -181,20 +181,21 @@ class PeriodPage:
 @dataclass(frozen=True, slots=True)
 class ChangeCursor:
     """
-    A position in the change log: at the start of the minute `slot`, or after one of its keys.
+    A position in the change log: at the start of a minute, or after one of its keys.
 
-    `slot` is the start of the minute, aware, in UTC.
+    Args:
+        minute: Its start, aware, in UTC.
     """
 
-    slot: datetime
+    minute: datetime
     shard: int = 0
     after_key: str | None = None
 
 
 class Change(NamedTuple):
-    """A day of a customer whose counters may have changed in the minute that starts at `slot`."""
+    """A day of a customer whose counters may have changed in the minute that starts at `minute`."""
 
-    slot: datetime
+    minute: datetime
     customer_id: str
     day: str
 
@@ -204,7 +205,7 @@ class ChangePage:
     """
     One page of changes in order of their minutes.
 
-    Every change made before `next_cursor.slot` is on this page or an earlier one. `has_more`: the
+    Every change made before `next_cursor.minute` is on this page or an earlier one. `has_more`: the
     next page may have changes now; otherwise ask again later.
     """
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from events import verification
 from events.domain.windows import ALL_TIME
-from events.ingest.writer import Ticket, Writer
+from events.ingest.writer import PendingReceipts, Writer
 from events.models import (
     BucketCount,
     BucketPage,
@@ -72,13 +72,6 @@ class Store(counting.Store, lookup.Store, verification.Store, Protocol):
     def changes(self) -> changes.Log:
         """The log of days whose counters changed."""
 
-    def announce(self, days: Sequence[tuple[str, str]]) -> None:
-        """
-        Hear of customers and days that will be written soon; it need not do anything.
-
-        Returns at once, and what it is told may never come.
-        """
-
     def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
         """Registered customers with this prefix in byte order, starting after the id `after`."""
 
@@ -114,9 +107,7 @@ class EventService:
 
     def __init__(self, store: Store, *, write_threads: int) -> None:
         self._store = store
-        self._writer = Writer(
-            store.write, store.void, threads=write_threads, announce=store.announce
-        )
+        self._writer = Writer(store.write, store.void, threads=write_threads)
         self._totals = ThreadPoolExecutor(_TOTALS_AT_A_TIME, thread_name_prefix="totals")
 
     def close(self) -> None:
@@ -135,7 +126,7 @@ class EventService:
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def submit(self, events: Sequence[Event]) -> Ticket:
+    def submit(self, events: Sequence[Event]) -> PendingReceipts:
         """
         Start to store and count events; the result's `wait` returns the receipts.
 

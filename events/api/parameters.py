@@ -99,7 +99,7 @@ def _bucket_cursor(text: str) -> BucketCursor:
 
 
 def encode_change_cursor(cursor: ChangeCursor) -> str:
-    text = format_timestamp(cursor.slot)
+    text = format_timestamp(cursor.minute)
     if cursor.shard or cursor.after_key is not None:
         text += f"#{cursor.shard}#{cursor.after_key or ''}"
     return encode_cursor(text)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from events.auth.keys import ApiKey, Right
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp
-from events.dynamodb.requests import Calls, ConditionFailed, NoTable
+from events.dynamodb.requests import ConditionFailed, Requests
+from events.dynamodb.tables import MissingTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -46,10 +47,10 @@ class DynamoKeyStore:
         self._table = f"{events_table}_api_keys"
         # Separate from the event tables: if this table is missing, those need not be.
         definitions = (definition(self._table),)
-        self._calls = Calls(
+        self._requests = Requests(
             client, definitions, retry, on_tables_made=_nothing, may_make_tables=False
         )
-        self._making_calls = Calls(
+        self._creating_requests = Requests(
             client, definitions, retry, on_tables_made=_nothing, may_make_tables=may_make_tables
         )
 
@@ -58,13 +59,13 @@ class DynamoKeyStore:
 
     def get(self, key_id: str) -> ApiKey | None:
         try:
-            answer = self._calls.one(
+            answer = self._requests.send(
                 self._client.get_item,
                 TableName=self._table,
                 Key={"key_id": {"S": key_id}},
                 ConsistentRead=True,
             )
-        except NoTable:
+        except MissingTable:
             log.warning(
                 "no API keys exist yet (no table %s): create one with "
                 "`python -m events keys create --name NAME --right read`",
@@ -76,7 +77,7 @@ class DynamoKeyStore:
     def add(self, key: ApiKey) -> bool:
         """Store a new key; returns False without a change if another key has the same id."""
         try:
-            self._making_calls.one(
+            self._creating_requests.send(
                 self._client.put_item,
                 TableName=self._table,
                 Item=_item(key),
@@ -94,8 +95,8 @@ class DynamoKeyStore:
         request: dict[str, Any] = {"TableName": self._table, "ConsistentRead": True}
         while True:
             try:
-                page = self._calls.one(self._client.scan, **request)
-            except NoTable:
+                page = self._requests.send(self._client.scan, **request)
+            except MissingTable:
                 return []
             keys += map(_key_of, page["Items"])
             if "LastEvaluatedKey" not in page:
@@ -110,7 +111,7 @@ class DynamoKeyStore:
             The key as it is now; None if it does not exist.
         """
         try:
-            answer = self._calls.one(
+            answer = self._requests.send(
                 self._client.update_item,
                 TableName=self._table,
                 Key={"key_id": {"S": key_id}},
@@ -121,7 +122,7 @@ class DynamoKeyStore:
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        except NoTable:
+        except MissingTable:
             return None
         except ConditionFailed as exc:
             # Already revoked, perhaps by this request if a first answer was lost.
@@ -132,7 +133,7 @@ class DynamoKeyStore:
         """Delete all keys that are bound to this customer."""
         for key in self.keys():
             if key.customer_id == customer_id:
-                self._calls.one(
+                self._requests.send(
                     self._client.delete_item,
                     TableName=self._table,
                     Key={"key_id": {"S": key.key_id}},

@@ -84,3 +84,7 @@ class RetryPolicy:
             if self.clock() > deadline:  # overslept: a closed laptop, a stopped process
                 return
             attempt += 1
+
+    def wait_once(self) -> None:
+        """Wait as before a second attempt."""
+        self.sleep(self.jitter() * self.base_seconds)

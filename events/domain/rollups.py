@@ -26,6 +26,12 @@ def day_increments(events: Iterable[Event]) -> DayIncrements:
     return increments
 
 
+def fits_transaction(number_of_events: int, number_of_types: int) -> bool:
+    """Whether events of one customer and day fit one transaction together with their counters."""
+    # One action for each event, one for the day's total, one for each type.
+    return number_of_events + 1 + number_of_types <= MAX_ACTIONS
+
+
 def fitting(events: Sequence[Event]) -> int:
     """How many events, from the first, fit into one transaction with their counters."""
     types: set[str] = set()

@@ -1,16 +1,16 @@
-"""What an error answer of DynamoDB means."""
+"""What DynamoDB's error answers mean; decided by codes, never by message texts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, cast
 
-#: The longest that one request can be on its way: the client's two time-outs, and some more.
-LONGEST_REQUEST_SECONDS = 20.0
+from botocore.exceptions import ClientError
 
 _CONDITION_FAILED = "ConditionalCheckFailed"
-_PASSING_REASONS = frozenset(
+_BUSY_REASONS = frozenset(
     {
         "TransactionConflict",
         "ProvisionedThroughputExceeded",
@@ -19,7 +19,7 @@ _PASSING_REASONS = frozenset(
         "InternalServerError",
     }
 )
-_PASSING_CODES = frozenset(
+_RETRYABLE_CODES = frozenset(
     {
         "InternalFailure",
         "InternalServerError",
@@ -41,27 +41,37 @@ _PASSING_CODES = frozenset(
 
 
 class Answer(Enum):
-    """What an error answer asks for."""
+    """What to do after an error answer."""
 
-    #: The outcome is unknown, or the store is busy: the same request again, with the same token.
-    RESEND = "resend"
-    #: The tables are not there: make them, then the same request again.
-    MAKE_TABLES = "make tables"
-    #: A transaction was cancelled, for reasons that `judge_cancellation` reads.
+    #: The outcome is unknown, or the store is busy: send the same request, with the same token.
+    RETRY = "retry"
+    #: A table is missing: create it, then send the same request.
+    MISSING_TABLE = "missing table"
+    #: A transaction was cancelled: `judge_cancellation` says why.
     CANCELLED = "cancelled"
     #: The same request would fail again.
-    REFUSE = "refuse"
+    REFUSED = "refused"
+
+
+def judge(exc: ClientError) -> Answer:
+    """Decide what to do after an error answer."""
+    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    answer = judge_error(exc.response["Error"]["Code"], status)
+    if answer is Answer.CANCELLED:
+        why = {reason for reason in reasons(exc) if reason not in (None, "None")}
+        if why and why <= _BUSY_REASONS:
+            return Answer.RETRY
+    return answer
 
 
 def judge_error(code: str, http_status: int) -> Answer:
-    """What an error answer asks for, by its code and status; its message is never looked at."""
     if code == "TransactionCanceledException":
         return Answer.CANCELLED
     if code == "ResourceNotFoundException":
-        return Answer.MAKE_TABLES
-    if code in _PASSING_CODES or http_status >= 500 or http_status == 429:
-        return Answer.RESEND
-    return Answer.REFUSE
+        return Answer.MISSING_TABLE
+    if code in _RETRYABLE_CODES or http_status >= 500 or http_status == 429:
+        return Answer.RETRY
+    return Answer.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,43 +80,68 @@ class Cancellation:
     Why a transaction was cancelled.
 
     Args:
-        failed: Places of the events whose condition does not hold, ascending.
-        is_busy: Some action met a conflict or a throttle: wait before the next attempt.
-        refused: Reason codes that no retry mends; empty where the rest can go on.
-        is_day_gone: The day's counter, on which the transaction counted, is not there.
+        failed: Indexes of the events whose condition failed, ascending.
+        is_busy: An action met a conflict or a throttle: wait before the next attempt.
+        refused: Reason codes that no retry fixes; empty if the other events can go on.
+        is_day_missing: The day's counter does not exist, and the transaction required it.
     """
 
     failed: tuple[int, ...]
     is_busy: bool
     refused: tuple[str, ...]
-    is_day_gone: bool = False
+    is_day_missing: bool = False
 
 
 def judge_cancellation(
     reasons: Sequence[str | None], number_of_events: int, *, is_day_expected: bool = False
 ) -> Cancellation:
     """
-    Read the reasons of a cancelled transaction, one for each action in order.
+    Read the reasons of a cancelled transaction: one per action, in order.
 
-    A failed condition where there is none is refused, as is a cancellation that gives no reason at
-    all.
+    A failed condition on an action without a condition is refused, and so is a cancellation
+    without any reason.
 
     Args:
-        number_of_events: The first actions, which have conditions.
-        is_day_expected: The next one, the day's counter, has a condition too.
+        number_of_events: The first actions of the transaction; each has a condition.
+        is_day_expected: The next action, the day's counter, has a condition too.
     """
-    failed, refused, is_busy, is_day_gone = [], [], False, False
-    for place, reason in enumerate(reasons):
+    failed, refused, is_busy, is_day_missing = [], [], False, False
+    for index, reason in enumerate(reasons):
         if reason is None or reason == "None":
             continue
-        if reason == _CONDITION_FAILED and place < number_of_events:
-            failed.append(place)
-        elif reason == _CONDITION_FAILED and place == number_of_events and is_day_expected:
-            is_day_gone = True
-        elif reason in _PASSING_REASONS:
+        if reason == _CONDITION_FAILED and index < number_of_events:
+            failed.append(index)
+        elif reason == _CONDITION_FAILED and index == number_of_events and is_day_expected:
+            is_day_missing = True
+        elif reason in _BUSY_REASONS:
             is_busy = True
         else:
             refused.append(reason)
-    if not (failed or is_busy or refused or is_day_gone):
+    if not (failed or is_busy or refused or is_day_missing):
         refused.append("no reason given")
-    return Cancellation(tuple(failed), is_busy, tuple(refused), is_day_gone)
+    return Cancellation(tuple(failed), is_busy, tuple(refused), is_day_missing)
+
+
+def reasons(exc: ClientError) -> list[str | None]:
+    """The reason codes of a cancelled transaction: one per action, in order."""
+    return [reason.get("Code") for reason in _fields(exc).get("CancellationReasons", [])]
+
+
+def old_items(exc: ClientError) -> list[Mapping[str, Any]]:
+    """
+    The items that made a transaction's conditions fail: one per action, in order.
+
+    Empty for an action whose condition held, and for an item that does not exist.
+    """
+    return [reason.get("Item", {}) for reason in _fields(exc).get("CancellationReasons", [])]
+
+
+def old_item(exc: ClientError) -> Mapping[str, Any]:
+    """The item that made the condition of a single write fail, if the write asked for it."""
+    item: Mapping[str, Any] = _fields(exc).get("Item", {})
+    return item
+
+
+def _fields(exc: ClientError) -> dict[str, Any]:
+    # botocore's type has only the fields that all errors share.
+    return cast("dict[str, Any]", exc.response)

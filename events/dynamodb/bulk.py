@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -22,7 +21,8 @@ from events.domain.timestamps import format_timestamp, utc_now
 from events.dynamodb.changeitems import EXPIRES_AT
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.expressions import set_hours_expressions
-from events.dynamodb.requests import Calls, ConditionFailed
+from events.dynamodb.minutes import Minutes
+from events.dynamodb.requests import ConditionFailed, Requests
 from events.errors import StoreRefused
 from events.models import DayCounts, Event
 
@@ -58,7 +58,7 @@ class BulkLoader:
         self._tables = tables
         self._retry = retry
         self._now = now
-        self._calls = Calls(
+        self._requests = Requests(
             client,
             tables.definitions(),
             retry,
@@ -66,17 +66,14 @@ class BulkLoader:
             may_make_tables=True,
             expiring={tables.changes: EXPIRES_AT},
         )
-        # It reads nothing.
-        self._readers = ThreadPoolExecutor(1)
-        self._changes = ChangeLog(client, self._calls, tables, self._readers, now=now)
+        self._changes = ChangeLog(client, self._requests, tables.changes, Minutes(now))
 
     def close(self) -> None:
-        self._readers.shutdown()
         self._client.close()
 
     def create_tables(self) -> None:
         """Make the tables that are not there, and wait until they can be used."""
-        self._calls.create_tables()
+        self._requests.create_tables()
 
     def under_way(self) -> str | None:
         """The plan of a load that was begun and not finished; None where there is none."""
@@ -96,12 +93,12 @@ class BulkLoader:
         Raises:
             StoreRefused: They hold something, or another load was begun.
         """
-        self._calls.create_tables()
+        self._requests.create_tables()
         if not self._mark():
             self._check_empty()
             # Two that begin at once must agree on one plan.
             with suppress(ConditionFailed):
-                self._calls.one(
+                self._requests.send(
                     self._client.put_item,
                     TableName=self._tables.counts,
                     Item={
@@ -138,7 +135,7 @@ class BulkLoader:
         """Put hours of counters, as they are now; the other hours of the day stay."""
         for each in counts:
             update, values = set_hours_expressions(each, at)
-            self._calls.one(
+            self._requests.send(
                 self._client.update_item,
                 TableName=self._tables.counts,
                 Key={
@@ -152,17 +149,19 @@ class BulkLoader:
     def finish(self) -> None:
         """Take the mark off: everything is there. Who follows the changes is to begin anew."""
         self._changes.note_gap()
-        self._calls.one(self._client.delete_item, TableName=self._tables.counts, Key=_MARK)
+        self._requests.send(self._client.delete_item, TableName=self._tables.counts, Key=_MARK)
 
     def _mark(self) -> Any:
-        answer = self._calls.one(
+        answer = self._requests.send(
             self._client.get_item, TableName=self._tables.counts, Key=_MARK, ConsistentRead=True
         )
         return answer.get("Item", {})
 
     def _check_empty(self) -> None:
         for table in (self._tables.events, self._tables.counts):
-            page = self._calls.one(self._client.scan, TableName=table, Limit=1, ConsistentRead=True)
+            page = self._requests.send(
+                self._client.scan, TableName=table, Limit=1, ConsistentRead=True
+            )
             if page["Items"]:
                 raise StoreRefused(
                     f"the table {table} is not empty: what is loaded is put past the counters, so "
@@ -173,13 +172,13 @@ class BulkLoader:
         for batch in _batches(items):
             left: Any = {table: [{"PutRequest": {"Item": item}} for item in batch]}
             for _ in self._retry.attempts():
-                answer = self._calls.one(self._client.batch_write_item, RequestItems=left)
+                answer = self._requests.send(self._client.batch_write_item, RequestItems=left)
                 # Throttled ones come back, in an answer that says all is well.
                 left = answer.get("UnprocessedItems")
                 if not left:
                     break
             else:
-                raise self._calls.unavailable(None)
+                raise self._requests.unavailable(None)
 
 
 def _batches(items: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

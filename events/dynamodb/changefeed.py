@@ -1,8 +1,8 @@
-"""The list of changes as it is read, page by page, and cleared of a customer."""
+"""The reading side of the change log: page by page, and cleared of an erased customer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,201 +18,200 @@ from events.dynamodb.changeitems import (
     change_partition,
     change_shard,
 )
-from events.dynamodb.requests import Calls
-from events.dynamodb.slots import Slots
+from events.dynamodb.minutes import Minutes
+from events.dynamodb.requests import Requests
 from events.errors import InvalidWindow
 from events.models import MAX_SORT_KEY_BYTES, Change, ChangeCursor
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-#: Before and after every sort key that there can be.
+#: Before and after every possible sort key.
 _FIRST_KEY, _LAST_KEY = "\0", "\U0010ffff" * 256
-#: A place in a partition that is before all keys: each has more characters.
+#: Before every sort key of a change: those have more characters.
 _BEFORE_ALL_KEYS = "\1"
-#: Slots looked at for one page, and partitions at a time where little is found or erased.
-_MOST_SLOTS = 240
-_MOST_AT_A_TIME = 64
+#: Minutes that one page looks at.
+_MAX_MINUTES = 240
+#: Partitions read at a time while they hold little.
+_MAX_AT_A_TIME = 64
 
 
 class ChangeFeed:
     """
-    What `ChangeLog` has listed; safe to use from many threads.
+    Reads what `ChangeLog` has logged; safe to use from many threads.
 
     Args:
-        table: Of the changes.
+        table: The change log's table.
         readers: Runs several reads at a time.
     """
 
     def __init__(
-        self, client: DynamoDBClient, calls: Calls, table: str, readers: Executor, slots: Slots
+        self,
+        client: DynamoDBClient,
+        requests: Requests,
+        table: str,
+        readers: Executor,
+        minutes: Minutes,
     ) -> None:
         self._client = client
-        self._calls = calls
+        self._requests = requests
         self._table = table
         self._readers = readers
-        self._slots = slots
+        self._minutes = minutes
 
     # --- reading ----------------------------------------------------------------------------------
 
     def known_from(self) -> ChangeCursor:
-        """The first place from which on everything is known."""
-        made_in = self._slots.holding(self.made_at())
-        oldest = self._slots.oldest()
-        answer = self._calls.one(
+        """
+        The position since which every change is known.
+
+        Raises:
+            ClockSkew: This machine's clock cannot tell which minutes are settled.
+        """
+        first = self._minutes.first_of_table(self._created_at())
+        answer = self._requests.send(
             self._client.get_item, TableName=self._table, Key=CHANGE_GAP_KEY, ConsistentRead=True
         )
-        whole_from = change_gap_of(answer.get("Item", {})) or oldest
-        if max(oldest, whole_from) > made_in:
-            return ChangeCursor(max(oldest, whole_from))
-        # A place in the list that was there before, if any, may be the beginning of this very slot,
-        # and never one within it, as it was not settled.
-        return ChangeCursor(made_in, 0, _BEFORE_ALL_KEYS)
+        known_from = self._minutes.oldest()
+        complete_from = change_gap_of(answer.get("Item", {}))
+        if complete_from is not None:
+            known_from = max(known_from, complete_from)
+        if known_from > first:
+            return ChangeCursor(known_from)
+        # A cursor into an earlier table of this name may be the start of this very minute, but not
+        # a position within it, because that minute was not settled.
+        return ChangeCursor(first, 0, _BEFORE_ALL_KEYS)
 
-    def made_at(self) -> datetime:
-        """When the table was made; the answer sets the clock right."""
-        asked_at = self._slots.clock.local()
-        answer = self._calls.one(self._client.describe_table, TableName=self._table)
-        self._slots.learn(answer, asked_at)
-        made_at: datetime = answer["Table"]["CreationDateTime"].astimezone(UTC)
-        return made_at
+    def _created_at(self) -> datetime:
+        answer = self._requests.send(self._client.describe_table, TableName=self._table)
+        self._minutes.check_clock(answer)
+        created_at: datetime = answer["Table"]["CreationDateTime"].astimezone(UTC)
+        return created_at
 
     def settled_until(self) -> datetime:
-        """End of the last slot that can be read: all requests sent in it have ended."""
-        return self._slots.settled_until()
+        """End of the last minute that can be read: all requests sent in it have ended."""
+        return self._minutes.settled_until()
 
-    def first_slot_for(self, at: datetime) -> datetime:
-        """Start of the first slot in which a change that is made from `at` on can be listed."""
-        return self._slots.first_for(at)
+    def first_minute_for(self, at: datetime) -> datetime:
+        """Start of the first minute that may log a change made at `at` or later."""
+        return self._minutes.first_for(at)
 
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int
     ) -> tuple[list[Change], ChangeCursor]:
         """
-        Changes from a place on, and the place after them.
+        Read changes after a position; return them and the position after them.
 
-        Strongly consistent. Looks at a bounded number of slots, so a page may be short, also empty,
-        and not be the last.
+        Strongly consistent. One call looks at a bounded number of minutes, so a page may be short
+        or empty without being the last.
 
         Args:
-            until: Start of the first slot that is not read.
-            limit: At most so many, from 1 on.
+            until: Start of the first minute that is not read.
+            limit: At most this many changes; at least 1.
 
         Raises:
-            InvalidWindow: No list has this place.
+            InvalidWindow: The position does not exist.
         """
         self._check(cursor)
-        until = min(until, cursor.slot + _MOST_SLOTS * self._slots.length)
+        until = min(until, cursor.minute + _MAX_MINUTES * self._minutes.length)
         partitions = self._partitions(cursor, until)
         changes: list[Change] = []
-        place, at_a_time = cursor, CHANGE_SHARDS
-        while left := limit - len(changes):
-            places = list(islice(partitions, at_a_time))
-            if not places:
+        position, at_a_time = cursor, CHANGE_SHARDS
+        while room := limit - len(changes):
+            batch = list(islice(partitions, at_a_time))
+            if not batch:
                 break
-            for part, found in zip(
-                places, self._readers.map(partial(self._read, limit=left), places), strict=True
-            ):
-                for key, change in found:
+            pages = self._readers.map(partial(self._read, limit=room), batch)
+            for partition, page in zip(batch, pages, strict=True):
+                for key, change in page:
                     if len(changes) == limit:
-                        return changes, place
+                        return changes, position
                     changes.append(change)
-                    place = replace(part, after_key=key)
-                place = self._after(part)
-            # More at a time as long as they will fit, so that little is read for nothing.
-            found_now = left - (limit - len(changes))
-            will_fit = 2 * found_now <= limit - len(changes)
-            at_a_time = min(_MOST_AT_A_TIME, 2 * at_a_time) if will_fit else 1
-        return changes, place
+                    position = replace(partition, after_key=key)
+                position = self._next_partition(partition)
+            # Read more at a time only while twice as much would fit: nothing is read in vain.
+            new_room = limit - len(changes)
+            will_fit = 2 * (room - new_room) <= new_room
+            at_a_time = min(_MAX_AT_A_TIME, 2 * at_a_time) if will_fit else 1
+        return changes, position
 
     def _check(self, cursor: ChangeCursor) -> None:
         key = cursor.after_key
         is_key = key is None or (
             _FIRST_KEY < key < _LAST_KEY and len(key.encode()) <= MAX_SORT_KEY_BYTES
         )
-        if (
-            not is_key
-            or cursor.shard >= CHANGE_SHARDS
-            or self._slots.holding(cursor.slot) != cursor.slot
-        ):
-            raise InvalidWindow("is no place in the list: use `next` as it was given", "since")
+        is_minute = self._minutes.holding(cursor.minute) == cursor.minute
+        if not (is_key and is_minute and cursor.shard < CHANGE_SHARDS):
+            raise InvalidWindow(
+                "invalid cursor: pass the previous page's `next` unchanged", "since"
+            )
 
     def _partitions(self, cursor: ChangeCursor, until: datetime) -> Iterator[ChangeCursor]:
-        while cursor.slot < until:
+        while cursor.minute < until:
             yield cursor
-            cursor = self._after(cursor)
+            cursor = self._next_partition(cursor)
 
-    def _after(self, cursor: ChangeCursor) -> ChangeCursor:
-        """The beginning of the next partition."""
+    def _next_partition(self, cursor: ChangeCursor) -> ChangeCursor:
         if cursor.shard + 1 < CHANGE_SHARDS:
-            return ChangeCursor(cursor.slot, cursor.shard + 1)
-        return ChangeCursor(cursor.slot + self._slots.length)
+            return ChangeCursor(cursor.minute, cursor.shard + 1)
+        return ChangeCursor(cursor.minute + self._minutes.length)
 
-    def _read(self, place: ChangeCursor, *, limit: int) -> Sequence[tuple[str, Change]]:
-        """Changes of one partition with their keys: one more than the limit, if there are."""
-        partition = change_partition(place.slot, place.shard)
+    def _read(self, cursor: ChangeCursor, *, limit: int) -> list[tuple[str, Change]]:
+        """Changes of one partition with their sort keys; at most `limit` + 1."""
+        partition = change_partition(cursor.minute, cursor.shard)
         request: dict[str, Any] = {"Limit": limit + 1}
-        if place.after_key is not None:
+        if cursor.after_key is not None:
             request["ExclusiveStartKey"] = {
                 "change_slot": {"S": partition},
-                "change_key": {"S": place.after_key},
+                "change_key": {"S": cursor.after_key},
             }
+        items = islice(self._items(partition, _FIRST_KEY, _LAST_KEY, **request), limit + 1)
         return [
             (
                 item["change_key"]["S"],
-                Change(place.slot, item["customer_id"]["S"], item["day"]["S"]),
+                Change(cursor.minute, item["customer_id"]["S"], item["day"]["S"]),
             )
-            for page in self._pages(partition, _FIRST_KEY, _LAST_KEY, limit + 1, **request)
-            for item in page
+            for item in items
         ]
 
-    def _pages(
-        self, partition: str, low: str, high: str, most: int | None = None, **request: Any
-    ) -> Iterator[list[Any]]:
-        pages = self._calls.pages(
+    def _items(self, partition: str, low: str, high: str, **request: Any) -> Iterator[Any]:
+        for page in self._requests.pages(
             self._table, "change_key", partition, low, high, partition_key="change_slot", **request
-        )
-        number = 0
-        for page in pages:
-            yield page["Items"]
-            number += len(page["Items"])
-            if most is not None and number >= most:
-                return
+        ):
+            yield from page["Items"]
 
     # --- erasing ----------------------------------------------------------------------------------
 
     def forget_customer(
-        self, customer_id: str, since: datetime | None, *, most: int
+        self, customer_id: str, since: datetime | None, *, max_minutes: int
     ) -> datetime | None:
         """
-        Delete what is listed of a customer, slot by slot.
+        Delete a customer's logged changes, minute by minute.
 
         Args:
-            since: Where the step before ended; None is the beginning.
-            most: Slots to look at in this step.
+            since: Where the previous step ended; None starts at the beginning.
+            max_minutes: Minutes to look at in this step.
 
         Returns:
             Where the next step goes on; None if nothing is left.
         """
-        first = self.known_from().slot if since is None else since
-        end = self._slots.holding(self._slots.clock.now()) + self._slots.length
-        number = min(most, -((first - end) // self._slots.length))
-        slots = (first + place * self._slots.length for place in range(number))
-        # Few at a time, so that whoever else reads need not wait for all.
-        while some := list(islice(slots, _MOST_AT_A_TIME)):
-            for _ in self._readers.map(partial(self._forget_in, customer_id), some):
+        first = self.known_from().minute if since is None else since
+        end = self._minutes.current() + self._minutes.length
+        number = min(max_minutes, -((first - end) // self._minutes.length))
+        minutes = (first + index * self._minutes.length for index in range(number))
+        # A few at a time, so that other reads do not wait for all of them.
+        while batch := list(islice(minutes, _MAX_AT_A_TIME)):
+            for _ in self._readers.map(partial(self._forget_in, customer_id), batch):
                 pass
-        reached = first + number * self._slots.length
+        reached = first + number * self._minutes.length
         return reached if reached < end else None
 
-    def _forget_in(self, customer_id: str, slot: datetime) -> None:
-        partition = change_partition(slot, change_shard(customer_id))
-        low, high = change_bounds(customer_id)
-        for page in self._pages(partition, low, high):
-            for item in page:
-                if item["customer_id"]["S"] == customer_id:
-                    self._calls.one(
-                        self._client.delete_item,
-                        TableName=self._table,
-                        Key={name: item[name] for name in ("change_slot", "change_key")},
-                    )
+    def _forget_in(self, customer_id: str, minute: datetime) -> None:
+        partition = change_partition(minute, change_shard(customer_id))
+        for item in self._items(partition, *change_bounds(customer_id)):
+            if item["customer_id"]["S"] == customer_id:
+                self._requests.send(
+                    self._client.delete_item,
+                    TableName=self._table,
+                    Key={name: item[name] for name in ("change_slot", "change_key")},
+                )

@@ -29,8 +29,8 @@ CHANGE_GAP_KEY: dict[str, AttributeValueTypeDef] = {
 }
 
 
-def change_partition(slot: datetime, shard: int) -> str:
-    return f"{format_timestamp(slot)}#{shard}"
+def change_partition(minute: datetime, shard: int) -> str:
+    return f"{format_timestamp(minute)}#{shard}"
 
 
 def change_shard(customer_id: str) -> int:
@@ -49,10 +49,10 @@ def change_bounds(customer_id: str) -> tuple[str, str]:
 
 
 def change_item(
-    customer_id: str, day: str, slot: datetime, *, expires_at: datetime
+    customer_id: str, day: str, minute: datetime, *, expires_at: datetime
 ) -> dict[str, AttributeValueTypeDef]:
     return {
-        "change_slot": {"S": change_partition(slot, change_shard(customer_id))},
+        "change_slot": {"S": change_partition(minute, change_shard(customer_id))},
         "change_key": {"S": change_key(customer_id, day)},
         "customer_id": {"S": customer_id},
         "day": {"S": day},

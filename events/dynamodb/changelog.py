@@ -1,183 +1,103 @@
-"""Which days' counters change: listed, in the present slot of time, before each change."""
+"""The writing side of the change log: which days' counters are about to change."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
-from contextlib import suppress
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
-from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.changeitems import change_gap_item, change_item
-from events.dynamodb.listings import Day, Listing, Listings
-from events.dynamodb.requests import Calls
-from events.dynamodb.slots import GRACE, KEPT, SLOT, Slots
-from events.errors import StoreUnavailable
+from events.dynamodb.minutes import Minutes
+from events.dynamodb.requests import Requests
+from events.errors import ClockSkew
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-#: Days listed in one request (API Reference, BatchWriteItem).
-_MOST_TOGETHER = 25
-#: A clock that is still not right after so many listings is not believed.
-_MOST_LISTINGS = 3
+#: Customer, and day as `YYYY-MM-DD`.
+_Day = tuple[str, str]
+#: Logged days that are remembered. Beyond this, all are forgotten and logged again.
+_MAX_REMEMBERED = 50_000
+_ONCE = RetryPolicy(patience_seconds=0)
 
 
 class ChangeLog:
     """
-    The days of customers whose counters changed; safe to use from many threads.
+    Logs each day of a customer before its counters change; safe to use from many threads.
 
-    **Guarantee**: whoever reads a slot after `settled_until` has passed it finds every day whose
-    counters were changed by a request sent in that slot. For a day is listed, durably, before the
-    request that changes it is sent, in the slot in which it is sent; and no request is on its way
-    for longer than `grace` allows. A listed day may be unchanged: a duplicate, or a writer that
-    ended in between.
-
-    Args:
-        now: The clock of this machine; corrected by what the store says.
-        slot: Length of a slot; the same for all that share a table.
-        grace: See `GRACE`.
-        kept: See `KEPT`.
+    **Guarantee**: after a minute is settled (see `Minutes.settled_until`), its log names every day
+    whose counters a request sent in that minute has changed. `docs/decisions/0010-changes.md` has
+    the argument. A logged day may be unchanged: a duplicate arrived, or the writer died.
     """
 
     def __init__(
-        self,
-        client: DynamoDBClient,
-        calls: Calls,
-        tables: Tables,
-        readers: Executor,
-        *,
-        now: Callable[[], datetime],
-        slot: timedelta = SLOT,
-        grace: timedelta = GRACE,
-        kept: timedelta = KEPT,
-        clock: Callable[[], float] = time.monotonic,
+        self, client: DynamoDBClient, requests: Requests, table: str, minutes: Minutes
     ) -> None:
         self._client = client
-        self._calls = calls
-        self._table = tables.changes
-        self._slots = Slots(now, length=slot, grace=grace, kept=kept)
-        self._clock = clock
-        self._once = RetryPolicy(patience_seconds=0)
-        self._listings = Listings(self._slots.clock.now, clock)
-        #: What is listed, to be read.
-        self.feed = ChangeFeed(client, calls, self._table, readers, self._slots)
+        self._requests = requests
+        self._table = table
+        self._minutes = minutes
+        #: The minute in which each day was last logged. Single dict operations are atomic.
+        self._logged: dict[_Day, datetime] = {}
 
-    def ensure(self, customer_id: str, day: str) -> None:
+    def ensure_logged(self, customer_id: str, day: str) -> None:
         """
-        List a day in the present slot, if that is not done yet.
+        Log a day in the current minute, unless this process has done so.
 
-        Called before each attempt to change the day's counters. One request that is not repeated:
-        the attempt that it belongs to is what is made again.
+        Call this before each attempt to change the day's counters. It sends one request and does
+        not retry: the caller's attempt has failed, and the next one calls this again.
         """
-        if not self._listings.has((customer_id, day)):
-            self._list((customer_id, day), self._once)
-        else:
-            self._listings.drop_expected((customer_id, day))
+        # Again if the minute ended meanwhile: creating a missing table takes long.
+        while self._logged.get((customer_id, day)) != self._minutes.current():
+            self._log((customer_id, day), _ONCE)
 
-    def expect(self, days: Iterable[Day]) -> None:
-        """Hear of days that will be changed soon: the first that is listed takes others along."""
-        self._listings.expect(days)
-
-    def register(self, customer_id: str, day: str) -> None:
-        """As `ensure`, tried for as long as any request is."""
-        if not self._listings.has((customer_id, day)):
-            self._list((customer_id, day), None)
-
-    def confirm(self, customer_id: str, day: str, answer: Mapping[str, Any]) -> None:
+    def log_again_if_late(self, customer_id: str, day: str, answer: Mapping[str, Any]) -> None:
         """
-        List a day again if its change was answered so late that its slot may have been read.
+        Log a day again if its counters changed so late that the minute may have been read.
 
-        That takes a machine which stood still between the listing and the change.
+        Call this before a change is reported as done. It is late only if this process was stopped
+        (a laptop asleep, a paused container) after it logged the day.
 
         Args:
-            answer: That of the change: its `Date` tells even where all clocks here stood still too.
+            answer: DynamoDB's answer to the change.
         """
-        self._slots.learn(answer)
-        if not self._listings.has((customer_id, day), grace=self._slots.grace / 2):
-            self._list((customer_id, day), None)
+        try:
+            self._minutes.check_clock(answer)
+        except ClockSkew:
+            # The clock stood still, perhaps with its virtual machine: what was logged is too old.
+            self.forget_all()
+            raise
+        while not self._is_in_time((customer_id, day)):
+            self._log((customer_id, day))
+
+    def _is_in_time(self, day: _Day) -> bool:
+        minute = self._logged.get(day)
+        return minute is not None and self._minutes.is_in_time(minute)
+
+    def _log(self, day: _Day, retry: RetryPolicy | None = None) -> None:
+        minute = self._minutes.current()
+        answer = self._requests.send(
+            self._client.put_item,
+            TableName=self._table,
+            Item=change_item(*day, minute, expires_at=self._minutes.expiry_of(minute)),
+            retry=retry,
+        )
+        self._minutes.check_clock(answer)
+        if len(self._logged) >= _MAX_REMEMBERED:
+            self._logged.clear()
+        self._logged[day] = minute
+
+    def forget_all(self) -> None:
+        """The table was created anew: nothing is logged."""
+        self._logged.clear()
 
     def note_gap(self) -> None:
         """
-        Note that counters were changed without being listed: nothing is known from before now.
+        Note that counters changed without being logged. Readers must start again.
 
-        Whoever follows the list is told so, and reads anew.
+        The log is complete from the next minute on: the current one has changes, but not all.
         """
-        self.feed.made_at()  # for the clock
-        # Of the slot after this one, or what was listed in this one would seem to be all.
-        item = change_gap_item(self._slots.holding(self._slots.clock.now()) + self._slots.length)
-        self._calls.one(self._client.put_item, TableName=self._table, Item=item)
-
-    def doubt(self, customer_id: str, day: str) -> None:
-        """
-        As `confirm`, for a change that may have been made though it was not answered.
-
-        One request that is not repeated, and no error if it fails: the change is none that is told
-        to be made.
-        """
-        if not self._listings.has((customer_id, day), grace=self._slots.grace / 2):
-            with suppress(StoreUnavailable):
-                self._list((customer_id, day), self._once)
-
-    def forget(self, customer_id: str, day: str) -> None:
-        """Do not believe that a day is listed."""
-        self._listings.forget((customer_id, day))
-
-    def forget_all(self) -> None:
-        """The tables were made anew: nothing is listed."""
-        self._listings.forget_all()
-
-    def _list(self, key: Day, retry: RetryPolicy | None) -> None:
-        # Again where the clock was set right meanwhile, by this answer or by one to another thread,
-        # and the slot was another; or where the slot ended meanwhile: a table that had to be made
-        # first may be of the next one, and who begins to follow there would not see this.
-        for _ in range(_MOST_LISTINGS):
-            asked_at, began = self._slots.clock.local(), self._clock()
-            slot = self._slots.holding(self._slots.clock.corrected(asked_at))
-            days = self._listings.take(key, _MOST_TOGETHER)
-            answer, listed = self._put(days, slot, retry)
-            self._slots.learn(answer, asked_at)
-            at = self._slots.clock.corrected(asked_at)
-            if slot == self._slots.holding(at) == self._slots.holding(self._slots.clock.now()):
-                until = slot + self._slots.length
-                for each in listed:
-                    self._listings.add(each, Listing(until, began + (until - at).total_seconds()))
-                return
-
-    def _put(
-        self, days: Sequence[Day], slot: datetime, retry: RetryPolicy | None
-    ) -> tuple[Mapping[str, Any], list[Day]]:
-        """
-        List days in a slot, the first for certain.
-
-        Returns:
-            The store's last answer, and the days that are listed.
-        """
-        expires_at = self._slots.expiry_of(slot)
-        items = {day: change_item(*day, slot, expires_at=expires_at) for day in days}
-        if len(days) > 1:
-            answer = self._calls.one(
-                self._client.batch_write_item,
-                RequestItems={
-                    self._table: [{"PutRequest": {"Item": item}} for item in items.values()]
-                },
-                retry=retry,
-            )
-            # Throttled ones come back, in an answer that says all is well.
-            left = [each["PutRequest"]["Item"] for each in _unprocessed(answer, self._table)]
-            listed = [day for day in days if items[day] not in left]
-            if days[0] in listed:
-                return answer, listed
-        answer = self._calls.one(
-            self._client.put_item, TableName=self._table, Item=items[days[0]], retry=retry
-        )
-        return answer, [days[0]]
-
-
-def _unprocessed(answer: Mapping[str, Any], table: str) -> list[Any]:
-    requests: list[Any] = answer.get("UnprocessedItems", {}).get(table, [])
-    return requests
+        item = change_gap_item(self._minutes.current() + self._minutes.length)
+        answer = self._requests.send(self._client.put_item, TableName=self._table, Item=item)
+        self._minutes.check_clock(answer)

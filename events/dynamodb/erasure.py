@@ -12,8 +12,8 @@ from events.datamodels import HOURS, Tables, event_of, is_voided
 from events.domain.rollups import fitting
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.customers import LAST_KEY, Registry
-from events.dynamodb.requests import Calls, ConditionFailed
-from events.dynamodb.transactions import Commits
+from events.dynamodb.requests import Requests, ConditionFailed
+from events.dynamodb.transactions import EventTransactions
 from events.models import Erasure, Event
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Read before they are deleted. Few, so that no item is deleted long after it was read.
 _EVENTS_PER_READ = 1_000
 #: Minutes of the change log that one step searches; a few seconds' work.
-_CHANGE_SLOTS_PER_STEP = 4_000
+_CHANGE_MINUTES_PER_STEP = 4_000
 
 
 class Eraser:
@@ -33,15 +33,15 @@ class Eraser:
     def __init__(
         self,
         client: DynamoDBClient,
-        calls: Calls,
+        requests: Requests,
         tables: Tables,
         *,
         registry: Registry,
         changes: ChangeFeed,
-        transactions: Commits,
+        transactions: EventTransactions,
     ) -> None:
         self._client = client
-        self._calls = calls
+        self._requests = requests
         self._tables = tables
         self._registry = registry
         self._changes = changes
@@ -91,13 +91,13 @@ class Eraser:
 
     def _events(self, customer_id: str, limit: int) -> Sequence[Item]:
         """The customer's first items, including voided events and items that are not events."""
-        pages = self._calls.pages(
+        pages = self._requests.pages(
             self._tables.events, "event_key", customer_id, "\0", LAST_KEY, Limit=limit
         )
         return list(islice((item for page in pages for item in page["Items"]), limit))
 
     def _counters(self, customer_id: str) -> Iterator[Item]:
-        pages = self._calls.pages(self._tables.counts, "counter_key", customer_id, "\0", LAST_KEY)
+        pages = self._requests.pages(self._tables.counts, "counter_key", customer_id, "\0", LAST_KEY)
         return (item for page in pages for item in page["Items"])
 
     def _delete_events(self, items: Sequence[Item]) -> int:
@@ -109,7 +109,7 @@ class Eraser:
             try:
                 event = event_of(item["customer_id"]["S"], item["event_key"]["S"])
             except ValueError:  # not an event, so nothing counts it
-                self._calls.one(self._client.delete_item, TableName=self._tables.events, Key=key)
+                self._requests.send(self._client.delete_item, TableName=self._tables.events, Key=key)
                 erased += 1
                 continue
             if not is_voided(item):
@@ -117,7 +117,7 @@ class Eraser:
                 continue
             # If the answer to a first attempt was lost, the event may be stored anew and counted.
             with suppress(ConditionFailed):
-                self._calls.one(
+                self._requests.send(
                     self._client.delete_item,
                     TableName=self._tables.events,
                     Key=key,
@@ -143,7 +143,7 @@ class Eraser:
             for alias, name in names.items()
         )
         with suppress(ConditionFailed):
-            self._calls.one(
+            self._requests.send(
                 self._client.delete_item,
                 TableName=self._tables.counts,
                 Key=key,
@@ -162,7 +162,7 @@ class Eraser:
         reached = self._changes.forget_customer(
             customer_id,
             self._registry.changes_forgotten_until(customer_id, since),
-            most=_CHANGE_SLOTS_PER_STEP,
+            max_minutes=_CHANGE_MINUTES_PER_STEP,
         )
         if reached is not None:
             self._registry.note_changes_forgotten(customer_id, since, reached)

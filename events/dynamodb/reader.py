@@ -20,7 +20,7 @@ from events.datamodels import (
     stored_event_of,
 )
 from events.dynamodb.customers import LAST_KEY
-from events.dynamodb.requests import Calls
+from events.dynamodb.requests import Requests
 from events.errors import InvalidWindow
 from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, StoredEvent, Window
 
@@ -42,10 +42,10 @@ class Reader:
     """
 
     def __init__(
-        self, client: DynamoDBClient, calls: Calls, tables: Tables, threads: Executor
+        self, client: DynamoDBClient, requests: Requests, tables: Tables, threads: Executor
     ) -> None:
         self._client = client
-        self._calls = calls
+        self._requests = requests
         self._tables = tables
         self._threads = threads
 
@@ -61,7 +61,7 @@ class Reader:
         """Counters of the days from first to last, both included; see `buckets.Store`."""
         low, high = counter_bounds(first_day, last_day, by_type=by_type)
         limit: dict[str, Any] = {} if page_size is None else {"Limit": page_size}
-        for page in self._calls.pages(
+        for page in self._requests.pages(
             self._tables.counts, "counter_key", customer_id, low, high, **limit
         ):
             for item in page["Items"]:
@@ -110,7 +110,7 @@ class Reader:
     def _event_pages(
         self, customer_id: str, low: str, high: str, **request: Any
     ) -> Iterator[dict[str, Any]]:
-        return self._calls.pages(
+        return self._requests.pages(
             self._tables.events,
             "event_key",
             customer_id,
@@ -141,7 +141,7 @@ class Reader:
                 "customer_id": {"S": customer_id},
                 "event_key": {"S": after},
             }
-        for page in self._calls.pages(
+        for page in self._requests.pages(
             self._tables.events, "event_key", customer_id, low, high, **request
         ):
             for item in page["Items"]:
@@ -163,7 +163,7 @@ class Reader:
         """Partition keys of a table. Each read starts after the last key of the one before."""
         request: dict[str, Any] = {}
         while True:
-            page = self._calls.one(
+            page = self._requests.send(
                 self._client.scan,
                 TableName=table,
                 Limit=1,
@@ -182,7 +182,7 @@ class Reader:
             }
 
     def _has_events(self, customer_id: str) -> bool:
-        pages = self._calls.pages(
+        pages = self._requests.pages(
             self._tables.events, "event_key", customer_id, "\0", LAST_KEY, Limit=1, Select="COUNT"
         )
         return any(page["Count"] for page in pages)

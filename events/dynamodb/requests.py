@@ -1,23 +1,28 @@
-"""One request to DynamoDB, repeated while that is safe, and its errors by their cause."""
+"""Requests to DynamoDB: retries, missing tables, and errors named by cause."""
 
 from __future__ import annotations
 
 import json
 import logging
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    HTTPClientError,
+    ReadTimeoutError,
+)
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
 from events.domain.retries import RetryPolicy
-from events.dynamodb.answers import Answer, judge_error
-from events.dynamodb.tables import AlreadyThere, NotThere, TableMaker
-from events.errors import StoreRefused, StoreUnavailable
+from events.dynamodb.answers import Answer, judge, old_item, reasons
+from events.dynamodb.tables import MissingTable, TableExists, TableMaker
+from events.errors import ClockSkew, StoreRefused, StoreUnavailable
 from events.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -26,25 +31,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The longest time from sending a request to its effect: the client's two timeouts (12 s), and
+#: some more.
+MAX_REQUEST_SECONDS = 20.0
+
 
 class GarbledAnswer(Exception):
-    """An answer that says it is well and cannot be read."""
+    """An answer with a status of success that DynamoDB did not send."""
 
 
-#: The answer was lost or cut: what was asked may have been done.
-UNKNOWN_OUTCOME = (BotoConnectionError, HTTPClientError, ResponseParserError, GarbledAnswer)
-
-
-class NoTable(StoreRefused):
-    """A table is not there, and may not be made."""
+#: The answer was lost or unreadable, so the request may have been carried out.
+UNKNOWN_OUTCOME = (
+    BotoConnectionError,
+    HTTPClientError,
+    ResponseParserError,
+    GarbledAnswer,
+    UnicodeDecodeError,  # from botocore's parser, on a page that is not UTF-8
+)
 
 
 class ConditionFailed(Exception):
     """
-    The condition of a single write did not hold.
+    The condition of a single write failed.
 
     Args:
-        item: The item as it is, where the write asked for it.
+        item: The item as it is now, if the write asked for it.
     """
 
     def __init__(self, item: Mapping[str, Any]) -> None:
@@ -52,16 +63,23 @@ class ConditionFailed(Exception):
         self.item = item
 
 
-class Calls:
+class TransactionCancelled(Exception):
+    """A transaction was cancelled, and not only because the store is busy."""
+
+    def __init__(self, cause: ClientError) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+class Requests:
     """
-    Single requests and queries; safe to use from many threads.
+    Requests to one set of tables; safe to use from many threads.
 
     Args:
-        client: Made for one attempt a call (`total_max_attempts=1`): the retries are here.
-        tables: Made when a request finds that one is not there, if they may be made.
+        client: Configured for one attempt per call (`total_max_attempts=1`): retries happen here.
+        tables: Created when a request finds one missing, if `may_make_tables`.
         expiring: As for `TableMaker`.
-        retry: For each single request.
-        on_tables_made: Called after a table was made: whatever it held before is gone.
+        on_tables_made: Called after tables were created: what they held before is gone.
     """
 
     def __init__(
@@ -75,14 +93,93 @@ class Calls:
         expiring: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._client = client
-        self._maker = TableMaker(
-            client, self.one, tables, on_tables_made=on_tables_made, expiring=expiring
-        )
+        self._maker = TableMaker(client, self.retry, tables, expiring)
         self._retry = retry
+        self._on_tables_made = on_tables_made
         self._may_make_tables = may_make_tables
         client.meta.events.register(
-            "before-parse.dynamodb", _read_body, unique_id="events-read-body"
+            "before-parse.dynamodb.Query", _parse_query, unique_id="events-parse-query"
         )
+
+    def send(
+        self,
+        operation: Callable[..., Any],
+        *,
+        retry: RetryPolicy | None = None,
+        before_attempt: Callable[[], None] = lambda: None,
+        **request: Any,
+    ) -> Any:
+        """
+        Send a request until it is answered; create missing tables.
+
+        Only for requests that are safe to repeat: reads, writes of a fixed value, and transactions
+        with a client token.
+
+        Args:
+            before_attempt: Called before each attempt. If it raises `StoreUnavailable`, that
+                attempt has failed.
+
+        Raises:
+            ConditionFailed: The condition of a single write failed.
+            TransactionCancelled: For other reasons than a busy store.
+            MissingTable: A table does not exist and may not be created.
+            StoreUnavailable: No answer in time; the same call again is safe.
+            StoreRefused: The same request would fail again.
+        """
+        try:
+            return self.retry(operation, retry=retry, before_attempt=before_attempt, **request)
+        except MissingTable:
+            self._make_missing_tables()
+        except StoreRefused as exc:
+            log.error("%s: %s", exc, exc.__cause__)
+            raise
+        return self.retry(operation, retry=retry, before_attempt=before_attempt, **request)
+
+    def retry(
+        self,
+        operation: Callable[..., Any],
+        *,
+        retry: RetryPolicy | None = None,
+        before_attempt: Callable[[], None] = lambda: None,
+        **request: Any,
+    ) -> Any:
+        """As `send`, without creating tables."""
+        failure: Exception | None = None
+        for attempt in (retry or self._retry).attempts():
+            if attempt > 1:
+                metrics.STORE_RETRIES.labels(_reason_of(failure)).inc()
+            try:
+                before_attempt()
+                return _checked(operation(**request))
+            except ClientError as exc:
+                self._raise_if_final(exc)
+                failure = exc
+            except UNKNOWN_OUTCOME as exc:
+                failure = exc
+            except ClockSkew:  # from `before_attempt`; no retry sets a clock
+                raise
+            except StoreUnavailable as exc:  # from `before_attempt`
+                failure = exc.__cause__ if isinstance(exc.__cause__, Exception) else exc
+            except BotoCoreError as exc:
+                raise StoreRefused(f"cannot send requests to the store: {exc}") from exc
+        raise self.unavailable(failure) from failure
+
+    def _raise_if_final(self, exc: ClientError) -> None:
+        """Raise the named error for an answer that a retry would not change."""
+        if "TransactionConflict" in reasons(exc):
+            metrics.TRANSACTION_CONFLICTS.inc()
+        code = exc.response["Error"]["Code"]
+        if code == "ConditionalCheckFailedException":
+            raise ConditionFailed(old_item(exc)) from exc
+        answer = judge(exc)
+        if answer is Answer.CANCELLED:
+            raise TransactionCancelled(exc) from exc
+        if answer is Answer.MISSING_TABLE:
+            raise MissingTable(f"table not found: {self._maker.names}") from exc
+        if code == "ResourceInUseException":
+            raise TableExists("table already exists") from exc
+        if answer is Answer.REFUSED:
+            raise StoreRefused(f"the store refused {exc.operation_name} ({code})") from exc
 
     def pages(
         self,
@@ -95,9 +192,9 @@ class Calls:
         partition_key: str = "customer_id",
         **request: Any,
     ) -> Iterator[dict[str, Any]]:
-        """All pages of the items of one partition from `low` to `high`, both included."""
+        """Pages of the items of one partition with sort keys from `low` to `high`, inclusive."""
         while True:
-            page = self.one(
+            page = self.send(
                 self._client.query,
                 TableName=table,
                 KeyConditionExpression=(
@@ -118,163 +215,65 @@ class Calls:
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None:
         """
-        Make the tables that are not there, and wait until they can be used.
+        Create missing tables and wait until all are usable.
 
         Args:
-            patience_seconds: For each request; None is that of this store.
+            patience_seconds: For each request; by default that of this store.
         """
         retry = self._retry
         if patience_seconds is not None:
             retry = replace(retry, patience_seconds=patience_seconds)
-        self._maker.make(retry)
+        self._maker.create(retry)
+        self._on_tables_made()
 
-    def make_missing_tables(self, exc: ClientError) -> None:
-        """
-        What to do about an answer that a table is not there.
-
-        Raises:
-            NoTable: They may not be made here.
-        """
-        if self._may_make_tables:
-            self._maker.make(self._retry)
-        elif not self._maker.make_expiring(self._retry):
-            raise NoTable(f"there is no table {self._maker.names}") from exc
-
-    def one(
-        self,
-        operation: Callable[..., Any],
-        *,
-        is_about_tables: bool = False,
-        are_tables_made: bool = False,
-        retry: RetryPolicy | None = None,
-        before_each: Callable[[], None] = lambda: None,
-        is_done: Callable[[], bool] = lambda: False,
-        **request: Any,
-    ) -> Any:
-        """
-        One request that may be sent again as it is: a read, or a write of the same value.
-
-        Args:
-            before_each: What must be done before each attempt.
-            is_done: Asked where it is refused: then nothing is to be done, and None is returned.
-        """
-        failure: Exception | None = None
-        for attempt in (retry or self._retry).attempts():
-            if attempt > 1:
-                metrics.STORE_RETRIES.labels(code_of(failure)).inc()
-            before_each()
-            try:
-                return operation(**request)
-            except ClientError as exc:
-                code = exc.response["Error"]["Code"]
-                if code == "ConditionalCheckFailedException":
-                    raise ConditionFailed(_details(exc).get("Item", {})) from exc
-                if code == "ResourceInUseException" and is_about_tables:
-                    raise AlreadyThere from exc
-                answer = judge(exc)
-                if answer is Answer.MAKE_TABLES and is_about_tables:
-                    raise NotThere from exc
-                if answer is Answer.MAKE_TABLES and not are_tables_made:
-                    self.make_missing_tables(exc)
-                    # Asked anew, however little patience there is.
-                    return self.one(
-                        operation,
-                        are_tables_made=True,
-                        retry=retry,
-                        before_each=before_each,
-                        is_done=is_done,
-                        **request,
-                    )
-                if answer not in (Answer.RESEND, Answer.MAKE_TABLES):
-                    if is_done():
-                        return None
-                    raise refused("a request", exc) from exc
-                failure = exc
-            except UNKNOWN_OUTCOME as exc:
-                failure = exc
-            except BotoCoreError as exc:
-                raise not_sent(exc) from exc
-        raise self.unavailable(failure) from failure
+    def _make_missing_tables(self) -> None:
+        self._maker.create(self._retry, only_expiring=not self._may_make_tables)
+        self._on_tables_made()
 
     def unavailable(self, exc: Exception | None) -> StoreUnavailable:
         return StoreUnavailable(
-            f"the store at {self._client.meta.endpoint_url} did not answer in time ({code_of(exc)})"
+            f"the store at {self._client.meta.endpoint_url} did not answer in time "
+            f"({_reason_of(exc)})"
         )
 
 
-def judge(exc: ClientError) -> Answer:
-    """What an error answer asks for."""
-    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return judge_error(exc.response["Error"]["Code"], status)
+def _reason_of(exc: Exception | None) -> str:
+    """DynamoDB's error code, or why there is no answer."""
+    if isinstance(exc, ClientError):
+        return exc.response["Error"]["Code"]
+    if isinstance(exc, (ConnectTimeoutError, ReadTimeoutError)):
+        return "timeout"
+    if isinstance(exc, (BotoConnectionError, HTTPClientError)):
+        return "no connection"
+    return "garbled answer" if isinstance(exc, UNKNOWN_OUTCOME) else "busy"
 
 
-def reasons(exc: ClientError) -> list[str | None]:
-    """Why a transaction was cancelled: one code for each action, in order."""
-    return [reason.get("Code") for reason in _details(exc).get("CancellationReasons", [])]
-
-
-def old_items(exc: ClientError) -> list[Mapping[str, Any]]:
+def _checked(answer: dict[str, Any]) -> dict[str, Any]:
     """
-    The items that stood in the way of a cancelled transaction: one for each action, in order.
+    Check that DynamoDB sent an answer.
 
-    Empty for an action that was not at fault, or whose item is not there.
+    botocore takes any page with status 200, such as one from a proxy, for an empty success: a write
+    would be reported as done. botocore sets `RequestId` from a header that only AWS sends.
     """
-    return [reason.get("Item", {}) for reason in _details(exc).get("CancellationReasons", [])]
+    if "RequestId" not in answer["ResponseMetadata"]:
+        raise GarbledAnswer
+    return answer
 
 
-def _details(exc: ClientError) -> dict[str, Any]:
-    # botocore's type knows only the part that all errors share.
-    return cast("dict[str, Any]", exc.response)
-
-
-def refused(what: str, exc: Exception) -> StoreRefused:
-    """The error for an answer that the same request again would not change."""
-    log.error("the store refused %s: %s", what, exc)
-    return StoreRefused(f"the store refused {what} ({code_of(exc)})")
-
-
-def not_sent(exc: BotoCoreError) -> StoreRefused:
-    """The error for a request that could not even be made: no credentials, say."""
-    log.error("a request to the store could not be made: %s", exc)
-    return StoreRefused(f"nothing can be sent to the store: {exc}")
-
-
-def code_of(exc: Exception | None) -> str:
-    """DynamoDB's code for an error, or else the name of its class."""
-    return exc.response["Error"]["Code"] if isinstance(exc, ClientError) else type(exc).__name__
-
-
-def _read_body(
+def _parse_query(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
     """
-    Look at an answer before botocore reads it.
+    Parse the answer to a Query with `json` in place of botocore's parser.
 
-    botocore takes a 200 with a body that is no JSON, such as a proxy's page, for a success that
-    says nothing; here its outcome is unknown. And it makes items of JSON anew, attribute by
-    attribute, which takes longer than all else in a request: they are the same afterwards, but for
-    values in base64 (type B), which no item of ours has.
-
-    Raises:
-        GarbledAnswer: It says 200 and is no JSON object, or not from DynamoDB.
+    botocore rebuilds each attribute of each item; the result is the same, except for binary
+    attributes, which our items do not have. Measured on 31 days of counters with all hours
+    (DynamoDB Local): 7.3 ms with this hook, 12.5 ms without.
     """
-    body = response_dict["body"]
-    headers = response_dict["headers"]
-    if response_dict["status_code"] >= 300:
-        try:
-            body.decode()
-        except UnicodeDecodeError:  # the status says enough
-            response_dict["body"] = b"{}"
+    if response_dict["status_code"] != 200:
         return
-    # botocore looks at this only where it makes the retries.
-    if "x-amz-crc32" in headers and int(headers["x-amz-crc32"]) != zlib.crc32(body):
-        raise GarbledAnswer
     try:
-        answer = json.loads(body)
-    except ValueError as exc:
+        customized_response_dict.update(json.loads(response_dict["body"]))
+    except (ValueError, TypeError) as exc:  # not JSON, not an object
         raise GarbledAnswer from exc
-    if not isinstance(answer, dict) or "x-amzn-requestid" not in headers:
-        raise GarbledAnswer
-    if "Items" in answer:
-        customized_response_dict["Items"] = answer.pop("Items")
-        response_dict["body"] = json.dumps(answer).encode()
+    response_dict["body"] = b"{}"

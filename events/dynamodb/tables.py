@@ -1,11 +1,10 @@
-"""Tables: made where they are not there, and where that loses nothing."""
+"""Creating missing tables, where that loses nothing."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from events.domain.retries import RetryPolicy
@@ -16,149 +15,122 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import CreateTableInputTypeDef
 
 _TABLE_WAIT_SECONDS = 60.0
-#: Of a table's status (API Reference, TableDescription).
+#: Table statuses (API Reference, TableDescription).
 _USABLE = ("ACTIVE", "UPDATING")
 
 
-class AlreadyThere(Exception):
-    """A table that was to be made is there, or being made."""
+class MissingTable(StoreRefused):
+    """A table does not exist and may not be created."""
 
 
-class NotThere(Exception):
-    """A table that was asked about is not there."""
+class TableExists(StoreRefused):
+    """A table to be created already exists."""
 
 
 class TableMaker:
     """
-    Makes tables; safe to use from many threads.
+    Creates tables; safe to use from many threads.
 
     Args:
-        one: Makes a request; see `Calls.one`.
-        definitions: Partners: one that is missing beside one that holds something is not made.
-        on_tables_made: Called after a table was made: whatever it held before is gone.
-        expiring: Of the tables, by name, those whose items go away by themselves, and the attribute
-            that says when. They hold nothing that a new one could hide, and are no partners.
+        send: `Requests.retry`.
+        definitions: Tables that belong together: none is created beside one that holds items.
+        expiring: Tables whose items expire, with the attribute that holds the time. They can be
+            created at any time, because an empty one hides nothing.
     """
 
     def __init__(
         self,
         client: DynamoDBClient,
-        one: Callable[..., Any],
+        send: Callable[..., Any],
         definitions: Sequence[CreateTableInputTypeDef],
-        *,
-        on_tables_made: Callable[[], None],
         expiring: Mapping[str, str],
     ) -> None:
         self._client = client
-        self._one = one
+        self._send = send
         self._definitions = definitions
-        self._on_tables_made = on_tables_made
         self._expiring = expiring
+        self._partners = [d["TableName"] for d in definitions if d["TableName"] not in expiring]
+        self.names = " or ".join(self._partners)
 
-    @property
-    def names(self) -> str:
-        """What must be there, for whoever reads an error."""
-        return " or ".join(each["TableName"] for each in self._partners())
-
-    def make(self, retry: RetryPolicy) -> None:
-        """Make the tables that are not there, and wait until they can be used."""
-        self._create(self._definitions, retry)
-
-    def make_expiring(self, retry: RetryPolicy) -> bool:
+    def create(self, retry: RetryPolicy, *, only_expiring: bool = False) -> None:
         """
-        Make those that are no partners, if all the partners are there.
+        Create missing tables and wait until all are usable.
 
-        Returns:
-            Whether that mends anything.
+        Args:
+            only_expiring: Create no other tables.
+
+        Raises:
+            MissingTable: That is not enough.
+            StoreRefused: A table is missing beside one that holds items.
         """
-        partners = self._partners()
-        if len(partners) == len(self._definitions) or any(
-            self._table_status(each["TableName"], retry) is None for each in partners
-        ):
-            return False
-        self._create([each for each in self._definitions if each not in partners], retry)
-        return True
-
-    def _partners(self) -> list[CreateTableInputTypeDef]:
-        return [each for each in self._definitions if each["TableName"] not in self._expiring]
-
-    def _create(self, definitions: Sequence[CreateTableInputTypeDef], retry: RetryPolicy) -> None:
-        awaited = []
-        for definition in definitions:
-            table = definition["TableName"]
-            # Asked first, so that whoever may not make tables can use those that are there.
-            status = self._table_status(table, retry)
-            if status not in _USABLE:
-                awaited.append(table)
-            if status is None:
-                if table not in self._expiring:
-                    self._check_others(table, retry)
-                with suppress(AlreadyThere):
-                    self._one(
-                        self._client.create_table, is_about_tables=True, retry=retry, **definition
-                    )
-                self._on_tables_made()
+        tables = {definition["TableName"]: definition for definition in self._definitions}
+        # Ask before creating: a process without the right to create can use existing tables.
+        status = {table: self._status(table, retry) for table in tables}
+        missing = [table for table in tables if status[table] is None]
+        if only_expiring and not (missing and self._expiring.keys() >= set(missing)):
+            raise MissingTable(f"table not found: {self.names}")
+        for table in missing:
+            if table not in self._expiring:
+                self._check_partners(table, retry)
+            with suppress(TableExists):
+                self._send(self._client.create_table, retry=retry, **tables[table])
         deadline = time.monotonic() + _TABLE_WAIT_SECONDS
-        for table in awaited:
-            while self._table_status(table, retry) not in _USABLE:
+        for table in tables:
+            while status[table] not in _USABLE:
                 if time.monotonic() > deadline:
-                    raise StoreUnavailable(f"the table {table} is still being made")
-                time.sleep(0.2)
-        for table in (each["TableName"] for each in definitions):
-            if table in self._expiring:
-                self._have_items_expire(table, retry)
+                    raise StoreUnavailable(f"the table {table} is still being created")
+                time.sleep(0.2 if status[table] else 0)
+                status[table] = self._status(table, retry)
+        for table, attribute in self._expiring.items():
+            self._expire_items(table, attribute, retry)
 
-    def _have_items_expire(self, table: str, retry: RetryPolicy) -> None:
-        # Asked each time: whoever made the table may have ended before it came to this.
-        if self._do_items_expire(table, retry):
-            return
-        self._one(
-            self._client.update_time_to_live,
-            # It is refused where another process was first.
-            is_done=partial(self._do_items_expire, table, retry),
-            retry=retry,
-            TableName=table,
-            TimeToLiveSpecification={"Enabled": True, "AttributeName": self._expiring[table]},
-        )
-
-    def _do_items_expire(self, table: str, retry: RetryPolicy) -> bool:
-        answer = self._one(self._client.describe_time_to_live, retry=retry, TableName=table)
-        status: str = answer["TimeToLiveDescription"]["TimeToLiveStatus"]
-        return status in ("ENABLED", "ENABLING")
-
-    def _check_others(self, missing: str, retry: RetryPolicy) -> None:
-        """
-        Refuse to make a table beside one that holds something: its partner was lost.
-
-        An empty one in its place would answer with wrong numbers, and take the name that a
-        restore needs.
-        """
-        for table in (each["TableName"] for each in self._partners()):
-            if table == missing or self._table_status(table, retry) is None:
-                continue
-            page = self._one(
-                self._client.scan,
-                are_tables_made=True,
-                retry=retry,
-                TableName=table,
-                Limit=1,
-                ConsistentRead=True,
-            )
-            # Another process may have made it meanwhile, and written to both.
-            if page["Items"] and self._table_status(missing, retry) is None:
-                raise StoreRefused(
-                    f"the table {missing} is not there, but {table} is and holds something: "
-                    "restore it, or if it is the one of the counters, make it empty and run "
-                    "python -m events verify --repair"
-                )
-
-    def _table_status(self, table: str, retry: RetryPolicy) -> str | None:
-        """None where there is no such table."""
+    def _status(self, table: str, retry: RetryPolicy) -> str | None:
         try:
-            answer = self._one(
-                self._client.describe_table, is_about_tables=True, retry=retry, TableName=table
-            )
-        except NotThere:
+            answer = self._send(self._client.describe_table, retry=retry, TableName=table)
+        except MissingTable:
             return None
         status: str = answer["Table"]["TableStatus"]
         return status
+
+    def _check_partners(self, missing: str, retry: RetryPolicy) -> None:
+        """
+        Refuse to create a table beside one that holds items: a table was lost.
+
+        An empty table in its place would give wrong counts, and take the name that a restore needs.
+        """
+        for table in self._partners:
+            if table == missing:
+                continue
+            try:
+                page = self._send(
+                    self._client.scan, retry=retry, TableName=table, Limit=1, ConsistentRead=True
+                )
+            except MissingTable:
+                continue
+            # Another process may have created it meanwhile, and written to both.
+            if page["Items"] and self._status(missing, retry) is None:
+                raise StoreRefused(
+                    f"table {missing} not found, but {table} holds items: restore {missing}. If "
+                    "only the counters are lost, create that table empty and run "
+                    "python -m events verify --repair"
+                )
+
+    def _expire_items(self, table: str, attribute: str, retry: RetryPolicy) -> None:
+        # Even if the table exists: the process that created it may have died before this step.
+        if self._is_expiring(table, retry):
+            return
+        try:
+            self._send(
+                self._client.update_time_to_live,
+                retry=retry,
+                TableName=table,
+                TimeToLiveSpecification={"Enabled": True, "AttributeName": attribute},
+            )
+        except StoreRefused:
+            if not self._is_expiring(table, retry):  # else another process was faster
+                raise
+
+    def _is_expiring(self, table: str, retry: RetryPolicy) -> bool:
+        answer = self._send(self._client.describe_time_to_live, retry=retry, TableName=table)
+        status: str = answer["TimeToLiveDescription"]["TimeToLiveStatus"]
+        return status in ("ENABLED", "ENABLING")

@@ -12,7 +12,7 @@ from typing import Protocol
 from events.errors import InvalidInput
 from events.ingest.csvrows import Numbered, Rejection
 from events.ingest.interrupts import Interrupted, Interrupts
-from events.ingest.writer import Ticket
+from events.ingest.writer import PendingReceipts
 from events.models import Event, Outcome
 
 #: Rows that are read, then submitted, together.
@@ -28,7 +28,7 @@ Records = Iterator[Numbered | Rejection]
 class Sink(Protocol):
     """Where events go: the store or Kafka."""
 
-    def submit(self, events: Sequence[Event]) -> Ticket:
+    def submit(self, events: Sequence[Event]) -> PendingReceipts:
         """Start to write events; the ticket gives the receipt of each."""
 
     def drop_waiting(self) -> None:
@@ -52,7 +52,7 @@ class LoadResult:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     seconds: float = 0.0
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, ticket: PendingReceipts) -> None:
         """Count the receipts that a ticket has so far."""
         self.outcomes.update(outcome for outcome in ticket.outcomes if outcome is not None)
 
@@ -88,7 +88,7 @@ def load(
         StoreRefused: The store does not accept some events.
     """
     begin = time.monotonic()
-    ahead: deque[Ticket] = deque()
+    ahead: deque[PendingReceipts] = deque()
     problem: InvalidInput | Interrupted | None = None
     is_more = True
     try:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from events.domain.retries import Backoff
 from events.errors import EventsError, InvalidEvent, StoreRefused, StoreUnavailable
-from events.ingest.writer import Ticket
+from events.ingest.writer import PendingReceipts
 from events.kafka import metrics
 from events.kafka.messages import Message, decode
 from events.kafka.offsets import Offsets, OpenOffset
@@ -52,7 +52,7 @@ class _Batch:
     #: Whether it was submitted while the store accepted others: then a refusal is its own fault.
     is_fair_trial: bool = False
     strikes: int = 0
-    ticket: Ticket | None = None
+    ticket: PendingReceipts | None = None
 
 
 class Pipeline:
@@ -75,7 +75,7 @@ class Pipeline:
 
     def __init__(
         self,
-        submit: Callable[[Sequence[Event]], Ticket],
+        submit: Callable[[Sequence[Event]], PendingReceipts],
         send_dead_letter: Callable[[Message, InvalidEvent, Callable[[], None]], None],
         offsets: Offsets,
         *,

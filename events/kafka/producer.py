@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from events.domain.retries import Backoff
 from events.errors import EventsError, StoreRefused, StoreUnavailable
-from events.ingest.writer import Ticket
+from events.ingest.writer import PendingReceipts
 from events.kafka.clients import (
     Cluster,
     TopicCheck,
@@ -205,9 +205,9 @@ class KafkaSink:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, events: Sequence[Event]) -> Ticket:
+    def submit(self, events: Sequence[Event]) -> PendingReceipts:
         """Start to send events; `wait` of the result returns once all are acknowledged."""
-        ticket = Ticket(len(events))
+        ticket = PendingReceipts(len(events))
         with self._lock:
             has_room = self._in_flight + len(events) <= self._max_messages
             if not has_room and not self._is_waiting_for_room:
@@ -267,7 +267,7 @@ class KafkaSink:
             else:
                 return
 
-    def _done(self, ticket: Ticket, index: int, error: EventsError | None) -> None:
+    def _done(self, ticket: PendingReceipts, index: int, error: EventsError | None) -> None:
         if isinstance(error, StoreRefused):
             log.error("Kafka refused an event: %s", error)
         with self._lock:

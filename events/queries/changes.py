@@ -21,7 +21,7 @@ class Log(Protocol):
     def settled_until(self) -> datetime:
         """Start of the first slot that cannot be read yet."""
 
-    def first_slot_for(self, at: datetime) -> datetime:
+    def first_minute_for(self, at: datetime) -> datetime:
         """
         Start of the first slot in which a change that is made from `at` on can be listed.
 
@@ -47,7 +47,7 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
     One page of changes, in order of the slots in which they were made.
 
     Whoever follows the pages, and reads the counters of each day listed after the day was listed to
-    them, has missed no change that was made before `next_cursor.slot`.
+    them, has missed no change that was made before `next_cursor.minute`.
 
     Args:
         since: The cursor of the page before; or an instant: all changes made from then on, and some
@@ -64,29 +64,29 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
     else:
         _check(since, known_from, settled_until)
         cursor = since if isinstance(since, ChangeCursor) else _at(log, since, known_from)
-    if cursor.slot >= settled_until:
+    if cursor.minute >= settled_until:
         return ChangePage((), cursor, has_more=False)
     found, following = log.read(cursor, settled_until, limit=limit)
-    return ChangePage(tuple(found), following, has_more=following.slot < settled_until)
+    return ChangePage(tuple(found), following, has_more=following.minute < settled_until)
 
 
 def _at(log: Log, since: datetime, known_from: ChangeCursor) -> ChangeCursor:
     # Not before `known_from`, or the next question, with this cursor, would be refused.
-    return max(ChangeCursor(log.first_slot_for(since)), known_from, key=_order)
+    return max(ChangeCursor(log.first_minute_for(since)), known_from, key=_order)
 
 
 def _check(
     since: ChangeCursor | datetime, known_from: ChangeCursor, settled_until: datetime
 ) -> None:
     if isinstance(since, datetime):
-        start, is_known = since, since >= known_from.slot
+        start, is_known = since, since >= known_from.minute
     else:
-        start, is_known = since.slot, _order(since) >= _order(known_from)
+        start, is_known = since.minute, _order(since) >= _order(known_from)
     if not is_known:
-        raise ChangesForgotten(known_from.slot)
+        raise ChangesForgotten(known_from.minute)
     if start > settled_until + _FAR:
         raise InvalidWindow("lies in the future: give one that has passed", "since")
 
 
 def _order(cursor: ChangeCursor) -> tuple[datetime, int, str]:
-    return cursor.slot, cursor.shard, cursor.after_key or ""
+    return cursor.minute, cursor.shard, cursor.after_key or ""

@@ -80,10 +80,10 @@ def test_an_impossible_correction_is_an_error_and_creates_no_table(
     for arguments, message in (
         (("void", "a.csv", "--reason", "a\nb"), "--reason has the control character U+000A"),
         (("void", "no.csv", "--reason", "x"), "no.csv"),
-        (("void", "a.csv", "--reason", "x"), "there is no table"),
+        (("void", "a.csv", "--reason", "x"), "table not found"),
         (("erase", "acme"), "erasing cannot be undone: confirm with --yes"),
         (("erase", "", "--yes"), "customer_id: is empty"),
-        (("erase", "acme", "--yes"), "there is no table"),
+        (("erase", "acme", "--yes"), "table not found"),
     ):
         ran = shell.call(*EVENTS, *arguments)
         assert (ran.code, ran.out) == (2, ""), arguments

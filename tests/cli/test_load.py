@@ -21,7 +21,7 @@ from events.ingest.csvrows import Numbered, Rejection
 from events.ingest.interrupts import Interrupted, Interrupts
 from events.ingest.load import LoadResult, Records, load
 from events.ingest.rejects import RejectsFile
-from events.ingest.writer import Ticket
+from events.ingest.writer import PendingReceipts
 from events.models import Event, Outcome
 from events.service import EventService
 from tests.support.backdoor import DynamoBackDoor
@@ -221,7 +221,7 @@ class RecordingService:
         self.outstanding = 0
         self.submitted = 0
 
-    def submit(self, events: Sequence[Event]) -> Ticket:
+    def submit(self, events: Sequence[Event]) -> PendingReceipts:
         self.outstanding += 1
         self.submitted += len(events)
         return _LazyTicket(len(events), self)
@@ -233,7 +233,7 @@ class RecordingService:
         raise AssertionError("nothing went wrong")
 
 
-class _LazyTicket(Ticket):
+class _LazyTicket(PendingReceipts):
     def __init__(self, size: int, service: RecordingService) -> None:
         super().__init__(size)
         self._service = service
@@ -346,7 +346,7 @@ def test_the_previous_signal_handlers_are_restored(*, is_failing: bool) -> None:
 def test_a_signal_interrupts_the_wait_for_the_store() -> None:
     waited: list[int] = []
 
-    class Hanging(Ticket):
+    class Hanging(PendingReceipts):
         def wait(self, timeout_seconds: float | None = None) -> list[Outcome]:
             signal.raise_signal(signal.SIGINT)
             assert timeout_seconds is None
@@ -354,7 +354,7 @@ def test_a_signal_interrupts_the_wait_for_the_store() -> None:
             return []
 
     class Service(RecordingService):
-        def submit(self, events: Sequence[Event]) -> Ticket:
+        def submit(self, events: Sequence[Event]) -> PendingReceipts:
             return Hanging(len(events))
 
         def drop_waiting(self) -> None:

@@ -98,7 +98,7 @@ def test_an_item_twice_in_a_transaction_is_refused_by_a_plain_validation_error(
     code, status = response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
     assert (code, status) == ("ValidationException", 400)
     assert "CancellationReasons" not in response
-    assert judge_error(code, status) is Answer.REFUSE
+    assert judge_error(code, status) is Answer.REFUSED
 
 
 def test_the_store_reads_these_shapes(client: DynamoDBClient) -> None:
@@ -115,4 +115,4 @@ def test_a_table_that_is_not_there_has_a_name_of_its_own(client: DynamoDBClient)
     response = error_of(client, [put("a"), add("total")])
     code, status = response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
     assert code == "ResourceNotFoundException"
-    assert judge_error(code, status) is Answer.MAKE_TABLES
+    assert judge_error(code, status) is Answer.MISSING_TABLE

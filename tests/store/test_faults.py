@@ -909,7 +909,7 @@ def test_a_table_is_not_made_anew_beside_one_that_holds_something(scene: Scene, 
         scene.store.write(many_events(5, seed=2))
 
     for act in (read, write, scene.store.create_tables):
-        with pytest.raises(StoreRefused, match=f"the table {getattr(names, lost)} is not there"):
+        with pytest.raises(StoreRefused, match=f"table {getattr(names, lost)} not found"):
             act()
     assert client.list_tables()["TableNames"].count(getattr(names, lost)) == 0
 
@@ -927,7 +927,7 @@ def test_a_store_that_may_make_no_tables_refuses_where_there_are_none(
     scene.tables.drop_tables()
     with closing(make_store(settings, patience_seconds=0, may_make_tables=False)) as store:
         for act in (store.check, lambda: list(store.stored_customers())):
-            with pytest.raises(StoreRefused, match="there is no table"):
+            with pytest.raises(StoreRefused, match="table not found"):
                 act()
     assert scene.tables.names.events not in scene.client.list_tables()["TableNames"]
 

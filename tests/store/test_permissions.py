@@ -190,7 +190,7 @@ def test_voiding_and_erasing_over_http_need_what_the_policy_beside_it_allows(
         assert [each.status_code for each in (sent, voided, erased)] == [200, 200, 200]
         # As an erasure does at its end, which is 40 s away.
         store = make_store(recorded, patience_seconds=10)
-        assert store.changes.forget_customer("acme", None, most=1_000) is None
+        assert store.changes.forget_customer("acme", None, max_minutes=1_000) is None
         store.close()
         keys.forget("acme")
     found, beside, both = asked(), allowed_by(CORRECTIONS), allowed_by(API, CORRECTIONS)

@@ -1,7 +1,7 @@
 """
-A program that writes until it is killed: `python -m tests.changeswriter URL TABLE SEED`.
+A program that writes until it is killed: `python -m tests.support.changeswriter URL TABLE SEED`.
 
-It prints a dot for each batch that is written.
+It prints a dot for each batch that it has written.
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from events.domain.retries import RetryPolicy
 from events.service import EventService
 from tests.support.factories import many_events
 
-#: Slots that a test need not wait for long; all that share a table have the same.
-SLOT = timedelta(seconds=0.5)
-GRACE = timedelta(seconds=3)
-#: So many that a day is seldom changed twice: the next change would make a missed one good.
+#: So many that a day rarely changes twice: a second change would hide a missed one.
 CUSTOMERS, DAYS = 60, 20
 
 
@@ -31,7 +28,7 @@ def make_store(url: str, table: str) -> DynamoStore:
         make_client(settings),
         Tables.named(table),
         retry=RetryPolicy(30),
-        timing=Timing(slot=SLOT, grace=GRACE),
+        timing=Timing(minute=timedelta(seconds=2), grace=timedelta(seconds=5)),
     )
 
 
@@ -39,9 +36,9 @@ def main(url: str, table: str, seed: int) -> None:
     rng = random.Random(seed)
     service = EventService(make_store(url, table), write_threads=4)
     while True:
-        # Of some sorts, so that some come twice, from others too.
-        sort = rng.randrange(60)
-        events = many_events(30, seed=sort, customers=CUSTOMERS, hours=24 * DAYS)
+        # A limited choice, so that some events are sent twice, also by different writers.
+        choice = rng.randrange(60)
+        events = many_events(30, seed=choice, customers=CUSTOMERS, hours=24 * DAYS)
         chosen = rng.sample(events, rng.randint(1, 8))
         if rng.random() < 0.1:
             service.void(chosen, reason="a test")

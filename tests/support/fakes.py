@@ -50,7 +50,7 @@ class MemoryChanges:
         self.listed: set[Change] = set()
 
     def add(self, customer_id: str, day: str, at: datetime) -> None:
-        self.listed.add(Change(self.slot_of(at), customer_id, day))
+        self.listed.add(Change(self.minute_of(at), customer_id, day))
 
     def forget(self, customer_id: str) -> None:
         self.listed = {change for change in self.listed if change.customer_id != customer_id}
@@ -61,25 +61,25 @@ class MemoryChanges:
     def settled_until(self) -> datetime:
         return self._settled_until
 
-    def slot_of(self, at: datetime) -> datetime:
+    def minute_of(self, at: datetime) -> datetime:
         return at.replace(second=0, microsecond=0)
 
-    def first_slot_for(self, at: datetime) -> datetime:
-        return self.slot_of(at - timedelta(seconds=30))
+    def first_minute_for(self, at: datetime) -> datetime:
+        return self.minute_of(at - timedelta(seconds=30))
 
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int
     ) -> tuple[list[Change], ChangeCursor]:
-        after = (cursor.slot, cursor.after_key or "")
+        after = (cursor.minute, cursor.after_key or "")
         changes = sorted(
             change
             for change in self.listed
-            if after < (change.slot, f"{change.customer_id}#{change.day}") and change.slot < until
+            if after < (change.minute, f"{change.customer_id}#{change.day}") and change.minute < until
         )
         if len(changes) <= limit:
             return changes, ChangeCursor(until)
         last = changes[limit - 1]
-        return changes[:limit], ChangeCursor(last.slot, 0, f"{last.customer_id}#{last.day}")
+        return changes[:limit], ChangeCursor(last.minute, 0, f"{last.customer_id}#{last.day}")
 
 
 class MemoryStore:
@@ -295,8 +295,6 @@ class MemoryStore:
 
     # --- what a store in memory need not do -------------------------------------------------------
 
-    def announce(self, days: Sequence[tuple[str, str]]) -> None: ...
-
     def check(self, *, patience_seconds: float = 0) -> None: ...
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None: ...
@@ -383,7 +381,7 @@ class SpyStore(_Forwarding):
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._store, name)
-        if not callable(attribute) or name == "announce":
+        if not callable(attribute):
             return attribute
 
         def call(*args: object, **options: object) -> Any:

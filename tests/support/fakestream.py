@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from events.domain.retries import Backoff
 from events.errors import EventsError, InvalidEvent, StoreRefused, StoreUnavailable
-from events.ingest.writer import Ticket
+from events.ingest.writer import PendingReceipts
 from events.kafka.messages import Message, encode
 from events.kafka.offsets import Offsets
 from events.kafka.pipeline import Pipeline
@@ -40,10 +40,10 @@ class FakeStore:
     is_slow: bool = False
     accepted: list[Event] = field(default_factory=list)
     submitted: list[list[Event]] = field(default_factory=list)
-    waiting: list[tuple[list[Event], Ticket]] = field(default_factory=list)
+    waiting: list[tuple[list[Event], PendingReceipts]] = field(default_factory=list)
 
-    def submit(self, events: Sequence[Event]) -> Ticket:
-        ticket = Ticket(len(events))
+    def submit(self, events: Sequence[Event]) -> PendingReceipts:
+        ticket = PendingReceipts(len(events))
         self.submitted.append(list(events))
         self.waiting.append((list(events), ticket))
         if not self.is_slow:

@@ -93,11 +93,11 @@ def get_changes(service: ServiceDep, parameters: Annotated[ChangeParameters, Que
             {
                 "customer_id": each.customer_id,
                 "day": each.day,
-                "changed_in": format_timestamp(each.slot),
+                "changed_in": format_timestamp(each.minute),
             }
             for each in page.changes
         ],
-        complete_until=format_timestamp(page.next_cursor.slot),
+        complete_until=format_timestamp(page.next_cursor.minute),
         has_more=page.has_more,
         next=encode_change_cursor(page.next_cursor),
     )
