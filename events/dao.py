@@ -18,14 +18,14 @@ from events.datamodels import (
 )
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
-from events.dynamodb.changeitems import EXPIRES_AT
 from events.dynamodb.changefeed import ChangeFeed
+from events.dynamodb.changeitems import EXPIRES_AT
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.customers import REGISTERED_FOR_SECONDS, Registry
 from events.dynamodb.erasure import Eraser
 from events.dynamodb.expressions import repair_expressions, was_repaired_at
-from events.dynamodb.reader import Reader
 from events.dynamodb.minutes import GRACE, MINUTE, Minutes
+from events.dynamodb.reader import Reader
 from events.dynamodb.requests import MAX_REQUEST_SECONDS, ConditionFailed, Requests
 from events.dynamodb.transactions import EventTransactions
 from events.errors import InvalidWindow, NotAllowed

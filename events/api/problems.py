@@ -17,6 +17,7 @@ from starlette.routing import compile_path
 
 from events.errors import (
     ChangesForgotten,
+    ClockSkew,
     EventsError,
     InvalidEvent,
     InvalidInput,
@@ -114,6 +115,7 @@ STATUS_OF: dict[type[EventsError], HTTPStatus] = {
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     StoreRefused: HTTPStatus.INTERNAL_SERVER_ERROR,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    ClockSkew: HTTPStatus.SERVICE_UNAVAILABLE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -12,7 +12,7 @@ from events.datamodels import HOURS, Tables, event_of, is_voided
 from events.domain.rollups import fitting
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.customers import LAST_KEY, Registry
-from events.dynamodb.requests import Requests, ConditionFailed
+from events.dynamodb.requests import ConditionFailed, Requests
 from events.dynamodb.transactions import EventTransactions
 from events.models import Erasure, Event
 
@@ -97,7 +97,9 @@ class Eraser:
         return list(islice((item for page in pages for item in page["Items"]), limit))
 
     def _counters(self, customer_id: str) -> Iterator[Item]:
-        pages = self._requests.pages(self._tables.counts, "counter_key", customer_id, "\0", LAST_KEY)
+        pages = self._requests.pages(
+            self._tables.counts, "counter_key", customer_id, "\0", LAST_KEY
+        )
         return (item for page in pages for item in page["Items"])
 
     def _delete_events(self, items: Sequence[Item]) -> int:
@@ -109,7 +111,9 @@ class Eraser:
             try:
                 event = event_of(item["customer_id"]["S"], item["event_key"]["S"])
             except ValueError:  # not an event, so nothing counts it
-                self._requests.send(self._client.delete_item, TableName=self._tables.events, Key=key)
+                self._requests.send(
+                    self._client.delete_item, TableName=self._tables.events, Key=key
+                )
                 erased += 1
                 continue
             if not is_voided(item):

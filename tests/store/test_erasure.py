@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,8 @@ from events.domain.retries import RetryPolicy
 from events.models import Erasure, Outcome
 from events.service import EventService
 from tests.support.backdoor import DynamoBackDoor, Subject, dynamodb_subject
-from tests.support.factories import HOUR_ZERO, Contents, event, expected_contents, many_events
+from tests.support.factories import Contents, event, expected_contents, many_events
+from tests.support.faketime import FakeTime
 from tests.support.pool import TablePool
 
 if TYPE_CHECKING:
@@ -123,28 +123,27 @@ def test_an_erased_customer_can_come_again(subject: Subject, service: EventServi
 
 def test_an_erasure_cannot_complete_while_another_process_writes(table_pool: TablePool) -> None:
     """The writer counts on a registration that it remembers; clocks are passed in."""
-    seconds = [0.0]
     timing = Timing(registered_for_seconds=20, request_seconds=20)
-    with table_pool.take() as name:
+    with table_pool.take() as name, FakeTime(table_pool.client) as time:
         eraser, writer = (
             DynamoStore(
                 table_pool.client,
                 Tables.named(name),
                 retry=RetryPolicy(10),
                 timing=timing,
-                now=lambda: HOUR_ZERO + timedelta(seconds=seconds[0]),
-                clock=lambda: seconds[0],
+                now=time.now,
+                clock=time.seconds,
             )
             for _ in range(2)
         )
         tables = DynamoBackDoor(table_pool.client, name)
         for number in range(30):
-            seconds[0] += 5
+            time.advance(5)
             writer.write([event(f"t-{number}")])
             step = eraser.erase("acme", max_events=1_000)
             assert (step.events, step.is_complete) == (1, False)
         # Now the writer pauses. Its last registration was at most 20 s ago.
-        seconds[0] += step.wait_seconds
+        time.advance(step.wait_seconds)
         assert eraser.erase("acme", max_events=1_000) == Erasure(0, is_complete=True)
         assert tables.contents() == Contents()
         writer.write([event("late")])

@@ -17,7 +17,7 @@ from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
 from events.models import Change, ChangeCursor
 from events.queries.changes import changes
-from tests.support.fakes import DynamoBackDoor
+from tests.support.backdoor import DynamoBackDoor
 from tests.support.faketime import FakeTime
 
 if TYPE_CHECKING:
@@ -97,11 +97,10 @@ class ChangeScene:
 def change_scene(client: DynamoDBClient) -> Iterator[ChangeScene]:
     """A scene on new tables, which are dropped afterwards."""
     tables = Tables.named(f"t{uuid.uuid4().hex}")
-    time = FakeTime(client)
-    scene = ChangeScene(client, tables, time)
-    yield scene
+    with FakeTime(client) as time:
+        scene = ChangeScene(client, tables, time)
+        yield scene
     client.meta.events.unregister("before-send.dynamodb", scene._note)
-    client.meta.events.unregister("after-call.dynamodb", time._change_answer)
     DynamoBackDoor(client, tables.events).drop_tables()
 
 

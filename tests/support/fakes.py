@@ -74,7 +74,8 @@ class MemoryChanges:
         changes = sorted(
             change
             for change in self.listed
-            if after < (change.minute, f"{change.customer_id}#{change.day}") and change.minute < until
+            if after < (change.minute, f"{change.customer_id}#{change.day}")
+            and change.minute < until
         )
         if len(changes) <= limit:
             return changes, ChangeCursor(until)

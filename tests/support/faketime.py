@@ -27,7 +27,17 @@ class FakeTime:
         self._created: dict[str, datetime] = {}
         #: How far DynamoDB's clock is ahead of the store's.
         self.skew = timedelta()
-        client.meta.events.register("after-call.dynamodb", self._change_answer)
+        self._events = client.meta.events
+
+    def __enter__(self) -> FakeTime:
+        self._events.register("after-call.dynamodb", self._change_answer)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._events.unregister("after-call.dynamodb", self._change_answer)
+
+    def seconds(self) -> float:
+        return (self._at - START).total_seconds()
 
     def now(self) -> datetime:
         return self._at

@@ -22,6 +22,7 @@ from events.app import create_app
 from events.config import Settings
 from events.errors import (
     ChangesForgotten,
+    ClockSkew,
     EventsError,
     InvalidEvent,
     InvalidInput,
@@ -36,7 +37,8 @@ from tests.support.served import client_of
 
 #: Classes outside `events.errors` and `events.api` that deliberately have their base's status.
 LIKE_THEIR_BASE = {
-    "NoTable": 500,
+    "MissingTable": 500,
+    "TableExists": 500,
     "LocalServerError": 500,
     "RunError": 500,
     "QueueIsFull": 503,
@@ -53,7 +55,7 @@ def test_all_errors_are_in_the_table_by_name() -> None:
         for _, each in inspect.getmembers(errors, inspect.isclass)
         if issubclass(each, EventsError)
     }
-    assert len(ours) == 10
+    assert len(ours) == 11
     assert {each: STATUS_OF.get(each) for each in ours} == {
         EventsError: 500,
         InvalidEvent: 400,
@@ -64,6 +66,7 @@ def test_all_errors_are_in_the_table_by_name() -> None:
         NotAllowed: 403,
         TooManyRequests: 429,
         StoreUnavailable: 503,
+        ClockSkew: 503,
         StoreRefused: 500,
     }
 
