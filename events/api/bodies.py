@@ -1,4 +1,4 @@
-"""Bodies of requests: received within limits of size, time and memory, unzipped."""
+"""Request bodies: received and decompressed within limits of size, time and memory."""
 
 from __future__ import annotations
 
@@ -19,27 +19,21 @@ from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge, Uns
 MAX_BUFFERED_BYTES = 67_108_864
 #: How long a client may take to send a body.
 TIMEOUT_SECONDS = 30.0
-#: Four megabytes of JSON can become 170 as objects, and Python parses one at a time anyway.
-_READ_AT_A_TIME = 2
-#: Requests that wait for the store at a time, in threads of their own: questions have the others.
+#: 4 MB of JSON can become 170 MB of objects, and Python parses one body at a time anyway.
+_MAX_PARSING = 2
+#: Requests with a body that may wait for the store. Reads have other threads, so that a slow
+#: write does not block them.
 _THREADS = 64
 _GZIP = 31  # zlib's "window bits" for a gzip header and trailer
-#: One gzip file after another is gzip too. Of empty ones a body has room for 200,000, and each
-#: costs a copy of what follows it.
-_MOST_MEMBERS = 100
-
+#: A 4 MB body has room for 200,000 empty gzip members, each of which copies the rest of the body.
+_MAX_MEMBERS = 100
 
 JSON, CSV = "application/json", "text/csv"
-Taken = TypeVar("Taken")
+Parsed = TypeVar("Parsed")
 
 
 class Bodies:
-    """
-    All bodies that one process is receiving.
-
-    Their bytes together are bounded, so that many clients at once, however slow, cannot fill the
-    memory.
-    """
+    """The request bodies in flight in one process; together they use a bounded amount of memory."""
 
     def __init__(
         self,
@@ -48,26 +42,26 @@ class Bodies:
         max_buffered_bytes: int = MAX_BUFFERED_BYTES,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self._most_bytes = max_bytes
-        self._most_bytes_together = max_buffered_bytes
+        self._max_bytes = max_bytes
+        self._max_buffered_bytes = max_buffered_bytes
         self._timeout_seconds = timeout_seconds
-        self._bytes_held = 0
-        self._reading = threading.BoundedSemaphore(_READ_AT_A_TIME)
+        self._buffered_bytes = 0
+        self._parsing = threading.BoundedSemaphore(_MAX_PARSING)
         self.threads = CapacityLimiter(_THREADS)
 
     async def receive(self, request: Request, *media_types: str) -> AsyncIterator[bytes]:
         """
-        The body as it was sent; yields once, and counts its bytes as held until it goes on.
+        Yield the body once, as it was sent. Its bytes count as buffered until the generator ends.
 
         Raises:
-            UnsupportedContent: It is none of these types, nor gzip of one.
-            TooLarge: It is longer than one body may be.
-            BodyTooSlow: It did not arrive in time.
-            Busy: All bodies together are longer than they may be.
+            UnsupportedContent: The content type or encoding is not supported.
+            TooLarge: The body is too long.
+            BodyTooSlow: The body did not arrive in time.
+            Busy: Too many bytes of bodies are in memory.
         """
         _check_type(request, media_types)
-        announced = request.headers.get("content-length", "0")
-        if not announced.isdecimal() or int(announced[:18]) > self._most_bytes:
+        length = request.headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:18]) > self._max_bytes:
             raise self._too_large()
         parts: list[bytes] = []
         size = 0
@@ -75,65 +69,66 @@ class Bodies:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     async for part in request.stream():
-                        if self._bytes_held + len(part) > self._most_bytes_together:
-                            raise Busy("too many bodies are being received: send it again, later")
+                        if self._buffered_bytes + len(part) > self._max_buffered_bytes:
+                            raise Busy(
+                                "too many request bodies in memory: send the request again later"
+                            )
                         size += len(part)
-                        self._bytes_held += len(part)
+                        self._buffered_bytes += len(part)
                         parts.append(part)
-                        if size > self._most_bytes:
+                        if size > self._max_bytes:
                             raise self._too_large()
             except TimeoutError as exc:
                 raise BodyTooSlow(
-                    f"the body did not arrive within {self._timeout_seconds:g} s"
+                    f"the request body did not arrive within {self._timeout_seconds:g} s"
                 ) from exc
             body = b"".join(parts)
-            parts.clear()  # they would be held as long as the body, and are as long
+            parts.clear()  # otherwise the body would be in memory twice
             yield body
         finally:
-            self._bytes_held -= size
+            self._buffered_bytes -= size
 
-    def read(self, request: Request, body: bytes, take: Callable[[bytes], Taken]) -> Taken:
+    def read(self, request: Request, body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
         """
-        What `take` makes of the text that a body holds.
-
-        Parsed events take more memory than their text: only a few bodies are read at a time.
+        Decompress a body and parse it, at most `_MAX_PARSING` bodies at a time.
 
         Raises:
             InvalidRequest: The gzip data is invalid or cut off.
-            TooLarge: The text is too long once unzipped; no more than that is ever unzipped.
-            EventsError: As `take` does.
+            TooLarge: The decompressed body is too long; decompression stops at the limit.
+            EventsError: Raised by `parse`.
         """
-        with self._reading:
+        with self._parsing:
             if request.headers.get("content-encoding", "").lower() == "gzip":
-                body = self._unzipped(body)
-            return take(body)
+                body = self._decompress(body)
+            return parse(body)
 
-    def _unzipped(self, body: bytes) -> bytes:
+    def _decompress(self, body: bytes) -> bytes:
+        """A gzip file may consist of several members, one after another."""
         parts: list[bytes] = []
-        room = self._most_bytes
+        room = self._max_bytes
         members = 0
         try:
             while body:
                 members += 1
-                if members > _MOST_MEMBERS:
-                    raise InvalidRequest("body", f"is gzip of more than {_MOST_MEMBERS} members")
+                if members > _MAX_MEMBERS:
+                    raise InvalidRequest("body", f"has more than {_MAX_MEMBERS} gzip members")
                 member = zlib.decompressobj(_GZIP)
                 part = member.decompress(body, room + 1)
                 if len(part) > room:
                     raise self._too_large()
                 if not member.eof:
-                    raise InvalidRequest("body", "is gzip that was cut off")
+                    raise InvalidRequest("body", "gzip data is cut off")
                 parts.append(part)
                 room -= len(part)
                 body = member.unused_data
         except zlib.error as exc:
-            raise InvalidRequest("body", "is no gzip, as Content-Encoding says it is") from exc
+            raise InvalidRequest("body", "is not gzip, but Content-Encoding is gzip") from exc
         return b"".join(parts)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
-            f"a body may have {self._most_bytes:,} bytes, also after unzipping: send fewer events "
-            "at a time"
+            f"the request body exceeds {self._max_bytes:,} bytes, before or after decompression: "
+            "send fewer events per request"
         )
 
 
@@ -157,25 +152,27 @@ async def in_thread(
     request: Request, work: Callable[[float], Response], *, patience_seconds: float
 ) -> Response:
     """
-    The answer that `work` gives, in one of the threads for requests with bodies.
+    Run `work` in a thread for requests with bodies.
 
     Args:
-        work: Gets what is left of the patience.
-        patience_seconds: From now on; waiting for a thread counts.
+        work: Called with the seconds that remain of the patience.
+        patience_seconds: From now; waiting for a thread counts.
 
     Raises:
-        Busy: The patience was over before there was a thread.
+        Busy: No thread became free in time.
     """
     bodies: Bodies = request.app.state.bodies
-    begin = time.monotonic()
+    deadline = time.monotonic() + patience_seconds
 
-    def begun() -> Response:
-        left = begin + patience_seconds - time.monotonic()
-        if left <= 0:
-            raise Busy("too many requests wait for the store: send the same again, that is safe")
-        return work(left)
+    def run() -> Response:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise Busy(
+                "too many requests wait for the store: send the same request again, that is safe"
+            )
+        return work(remaining)
 
-    return await to_thread.run_sync(begun, limiter=bodies.threads)
+    return await to_thread.run_sync(run, limiter=bodies.threads)
 
 
 def _receives(*media_types: str) -> Callable[[Request], AsyncIterator[bytes]]:
@@ -187,12 +184,12 @@ def _receives(*media_types: str) -> Callable[[Request], AsyncIterator[bytes]]:
     return receive
 
 
-#: The body as it was sent; `read_body` unzips it in the thread of the route.
+#: A body as it was sent. Routes decompress and parse it with `read_body`, in their own thread.
 JsonBody = Annotated[bytes, Depends(_receives(JSON))]
 Body = Annotated[bytes, Depends(_receives(JSON, CSV))]
 
 
-def read_body(request: Request, body: bytes, take: Callable[[bytes], Taken]) -> Taken:
-    """What `take` makes of the text that a body holds; see `Bodies.read`."""
+def read_body(request: Request, body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
+    """Decompress and parse a body; see `Bodies.read`."""
     bodies: Bodies = request.app.state.bodies
-    return bodies.read(request, body, take)
+    return bodies.read(request, body, parse)

@@ -1,4 +1,4 @@
-"""Whether the store answers, asked by many and never for long."""
+"""Health checks of stores and brokers, shared by all who ask."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from events.errors import StoreUnavailable
 
 class Readiness:
     """
-    One check at a time, in a thread of its own, for all who ask meanwhile.
+    Runs one check at a time, in its own thread, for all callers that arrive meanwhile.
 
-    However many ask about a store that hangs, they hold one thread, and none of those in which
-    requests are answered.
+    However many health checks arrive while a store hangs, they hold one thread, and none of the
+    threads that answer requests.
 
     Args:
-        check: Raises an error of ours where the store is not well; it may take long.
-        timeout_seconds: How long one who asks waits.
+        check: Raises an `EventsError` if the store is not healthy; may take long.
+        timeout_seconds: How long one caller waits.
     """
 
     def __init__(self, check: Callable[[], None], *, timeout_seconds: float = 2) -> None:
         self._check = check
         self._timeout_seconds = timeout_seconds
-        self._under_way: asyncio.Future[None] | None = None
+        self._running: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
         """
-        Return once the store has answered.
+        Return once the check has passed.
 
         Raises:
-            StoreUnavailable: It did not in time.
-            EventsError: What the check raised.
+            StoreUnavailable: The check did not finish in time.
+            EventsError: Raised by the check.
         """
-        if self._under_way is None or self._under_way.done():
-            self._under_way = self._begin()
-        done, _ = await asyncio.wait([self._under_way], timeout=self._timeout_seconds)
+        if self._running is None or self._running.done():
+            self._running = self._start()
+        done, _ = await asyncio.wait([self._running], timeout=self._timeout_seconds)
         if not done:
             raise StoreUnavailable(
-                f"the store did not answer a check within {self._timeout_seconds:g} s"
+                f"the store did not answer a health check within {self._timeout_seconds:g} s"
             )
-        self._under_way.result()
+        self._running.result()
 
-    def _begin(self) -> asyncio.Future[None]:
+    def _start(self) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        # Whoever asked may be gone when it fails; then nobody needs to know.
+        # If all callers are gone when the check fails, nobody reads its error: do not warn.
         future.add_done_callback(lambda done: done.exception())
 
         def settle(error: BaseException | None) -> None:
@@ -61,13 +61,12 @@ class Readiness:
             error = None
             try:
                 self._check()
-            except Exception as exc:  # noqa: BLE001 - it is raised where it was asked for
+            except Exception as exc:  # noqa: BLE001 - raised in `wait`
                 error = exc
-            # The loop may have ended meanwhile.
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(RuntimeError):  # the loop may be closed already
                 loop.call_soon_threadsafe(settle, error)
 
-        # A daemon: a store that hangs keeps no process from its end.
+        # A daemon thread, so that a store that hangs does not keep the process from exiting.
         threading.Thread(target=run, name="readiness", daemon=True).start()
         return future
 
@@ -75,12 +74,12 @@ class Readiness:
 @dataclass(frozen=True, slots=True)
 class Health:
     """
-    Health of a process that serves no API, for probes; any thread may ask.
+    Health of a process without an API. Safe to use from any thread.
 
     Args:
         is_alive: False if the process hangs and should be restarted.
-        problems: What is wrong, by name, as far as it is known without asking anybody.
-        checks: Name → a check that raises an error of ours and may take long.
+        problems: Problems that are known without asking a store or broker, by name.
+        checks: By name, checks that raise an `EventsError` and may take long.
     """
 
     is_alive: Callable[[], bool]

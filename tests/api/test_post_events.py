@@ -265,12 +265,12 @@ def test_bodies_in_flight_share_a_memory_limit(api: Api, memory: MemoryStore) ->
     """Slow clients hold what they sent; once the limit is reached, others get a 503."""
     bodies = api.app.state.bodies = Bodies(1_000_000, max_buffered_bytes=1_048_576)
     text = json.dumps({"events": [GOOD]}).encode().ljust(400_000)
-    bodies._bytes_held = 900_000  # as a slow client would hold them
+    bodies._buffered_bytes = 900_000  # as a slow client would hold them
     response = api.post(text)
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-    assert "send it again" in problem(response)["detail"]
-    assert bodies._bytes_held == 900_000
+    assert "send the request again" in problem(response)["detail"]
+    assert bodies._buffered_bytes == 900_000
     assert memory.contents() == expected_contents([])
-    bodies._bytes_held = 0
+    bodies._buffered_bytes = 0
     assert api.post(text).json()["inserted"] == 1
-    assert bodies._bytes_held == 0
+    assert bodies._buffered_bytes == 0
