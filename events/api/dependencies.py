@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Annotated, Protocol
+from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Request
 
 from events.api.problems import InvalidRequest
 from events.config import Settings
-from events.models import Event, Outcome
+from events.ingest.load import Sink
 from events.service import EventService
 
 #: Query parameters that may be repeated.
 _REPEATABLE = frozenset({"event_type"})
-
-
-class Sink(Protocol):
-    """Where POST /events sends events: the store, or Kafka."""
-
-    def ingest(
-        self, events: Sequence[Event], *, timeout_seconds: float | None = None
-    ) -> list[Outcome]:
-        """
-        Return the outcome of each event, in order, once all events are durable.
-
-        Raises:
-            StoreUnavailable: Some events may not be durable; the same call again is safe.
-            StoreRefused: Some events can never be stored.
-        """
-
-    def check(self) -> None:
-        """Raise an `EventsError` if the sink is not available."""
 
 
 # FastAPI runs `def` dependencies in the thread pool, whose threads may all be waiting for the

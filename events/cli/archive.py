@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_format
 import os
 import time
 from contextlib import ExitStack
+from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from events.cli import EXIT_OK, command, counted
+from events.cli import EXIT_OK, Json, command, counted
 from events.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def archive(
             min=1, max=65_535, help="Serve /metrics, /livez and /readyz at this port of 127.0.0.1."
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    json: Json = False,
 ) -> int:
     """
     Copy every Kafka message to Iceberg, once.
@@ -111,7 +111,7 @@ def _print(result: Archived, seconds: float, *, is_json: bool) -> None:
             "next_offsets": next_offsets,
             "seconds": round(seconds, 3),
         }
-        write_result(json_format.dumps(answer))
+        write_result(dumps(answer))
         return
     write_result(
         f"{counted(result.archived, 'event')} archived, "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_format
 import shutil
+from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from events.cli import EXIT_OK, check_at_most_one, command
+from events.cli import EXIT_OK, Json, check_at_most_one, command
 from events.cli.questions import (
     Customer,
     End,
@@ -39,7 +39,7 @@ def buckets(
     types: Types = None,
     group_by: GroupBy = None,
     fill: Fill = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> int:
     """
@@ -67,7 +67,7 @@ def buckets(
             answer = _as_json(question, counts)
             if settings.events_counts == "windowed":
                 answer["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
-            write_result(json_format.dumps(answer))
+            write_result(dumps(answer))
         else:
             write_pieces([encode(_chart(question, counts))])
     return EXIT_OK

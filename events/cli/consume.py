@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json as json_format
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted
+from events.cli import EXIT_DIFFERENT, EXIT_OK, Json, Port, command, counted
 
 if TYPE_CHECKING:
     from events.kafka.consume import Consumed
@@ -35,14 +35,10 @@ def consume(
         ),
     ] = False,
     host: Annotated[
-        str, typer.Option(help="Address that serves /livez, /readyz and /metrics.")
+        str, typer.Option(help="Address to listen on, for /livez, /readyz and /metrics.")
     ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=1, max=65_535, help="Port that serves /livez, /readyz and /metrics.")
-    ] = 8801,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as one JSON object.")
-    ] = False,
+    port: Port = 8801,
+    json: Json = False,
 ) -> int:
     """
     Count the events of a Kafka topic, each exactly once.
@@ -85,7 +81,7 @@ def consume(
             is_until_end=until_end,
             is_from_beginning=from_beginning,
         )
-    write_result(json_format.dumps(asdict(consumed)) if json else _summary(consumed))
+    write_result(dumps(asdict(consumed)) if json else _summary(consumed))
     code = EXIT_DIFFERENT if consumed.missing else EXIT_OK
     if not consumed.has_left:
         # Everything is printed and closed except the Kafka client, which would wait for its broker.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json as json_format
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
+from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +16,7 @@ import typer
 from events.cli import (
     EXIT_INTERRUPTED,
     EXIT_OK,
+    Json,
     check_at_most_one,
     command,
     counted,
@@ -54,9 +55,7 @@ def list_letters(
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="At most this many.")
     ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="One complete JSON object per line.")
-    ] = False,
+    json: Json = False,
 ) -> int:
     """List dead letters."""
     from events.bootstrap import load_settings
@@ -77,7 +76,7 @@ def list_letters(
         nonlocal number
         for letter in islice((item for item in letters if reason in item.reason), limit):
             number += 1
-            yield encode((json_format.dumps(_as_json(letter)) if json else _as_line(letter)) + "\n")
+            yield encode((dumps(_as_json(letter)) if json else _as_line(letter)) + "\n")
 
     write_pieces(lines())
     if not json:
@@ -98,9 +97,7 @@ def replay(
     again: Annotated[
         bool, typer.Option("--again", help="Also dead letters that were sent before.")
     ] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as one JSON object.")
-    ] = False,
+    json: Json = False,
 ) -> int:
     """
     Send dead letters back to the topic they came from.
@@ -135,7 +132,7 @@ def replay(
             is_stopping=lambda: interrupts.is_stopping,
         )
     if json:
-        write_result(json_format.dumps(asdict(replayed)))
+        write_result(dumps(asdict(replayed)))
     else:
         write_result(f"{counted(replayed.sent, 'message')} sent back")
         if replayed.unsendable:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from events.auth.keys import ApiKey, Right, is_key_id, new_key
-from events.cli import EXIT_OK, check_at_most_one, command, make_app, printable, say
+from events.cli import EXIT_OK, Json, check_at_most_one, command, make_app, printable, say
 from events.domain.timestamps import format_timestamp, parse_instant
 from events.errors import InvalidInput
 
@@ -97,7 +97,7 @@ def create(
 @app.command("list")
 @command()
 def list_keys(
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    json: Json = False,
 ) -> int:
     """List all keys."""
     from events.cli.output import table_text, write_result
@@ -106,7 +106,7 @@ def list_keys(
         keys = store.keys()
     now = datetime.now(UTC)
     if json:
-        write_result(json_format.dumps([_as_json(key, now) for key in keys]))
+        write_result(dumps([_as_json(key, now) for key in keys]))
     elif keys:
         write_result(table_text([_COLUMNS, *(_row(key, now) for key in keys)]))
     else:

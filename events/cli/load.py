@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -17,8 +15,8 @@ from events.cli import (
     EXIT_INTERRUPTED,
     EXIT_NOT_RUN,
     EXIT_OK,
+    Json,
     command,
-    counted,
     make_app,
     run_app,
     say,
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from events.config import Settings
     from events.ingest.interrupts import Interrupts
     from events.ingest.load import LoadResult, Sink
-    from events.ingest.source import LineInput
 
 File = Annotated[
     str,
@@ -41,7 +38,6 @@ File = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check every row and write nothing.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")]
 Rejects = Annotated[
     Path | None,
     typer.Option(metavar="PATH", help="Where to write rejected rows (default: FILE.rejects.csv)."),
@@ -194,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def load_file(options: Options, destination: Destination) -> int:
     """Load a file, print the summary; returns the exit code."""
     from events.bootstrap import load_settings
+    from events.cli.summary import print_json, print_summary
     from events.ingest.interrupts import Interrupted
     from events.ingest.load import LoadResult
 
@@ -218,9 +215,10 @@ def load_file(options: Options, destination: Destination) -> int:
         say(f"error: {problem}")
     try:
         if options.is_json:
-            _print_json(options, destination, result, code)
+            is_complete = code in (EXIT_OK, EXIT_DIFFERENT)
+            print_json(options, destination, result, is_complete=is_complete)
         elif result.read or not problem:
-            _print_summary(options, destination, result)
+            print_summary(options, destination, result)
     except InvalidInput as exc:
         say(f"error: {exc}. Run again to see the summary, which is safe")
         return EXIT_NOT_RUN
@@ -230,6 +228,7 @@ def load_file(options: Options, destination: Destination) -> int:
 def _load(
     options: Options, destination: Destination, settings: Settings, result: LoadResult
 ) -> None:
+    from events.cli.summary import progress
     from events.domain.timestamps import zone_named
     from events.ingest.csvrows import read_records
     from events.ingest.interrupts import Interrupts
@@ -245,7 +244,7 @@ def _load(
         if not options.is_dry_run:
             sink = stack.enter_context(destination.open(settings, interrupts))
         rejects = stack.enter_context(RejectsFile(options.rejects_path, options.file, say))
-        show = stack.enter_context(_progress(source, destination.labels))
+        show = stack.enter_context(progress(source, destination.labels))
         load(
             read_records(source, assume_zone=zone, is_lenient=options.is_lenient),
             sink,
@@ -254,97 +253,3 @@ def _load(
             on_rejection=rejects.add,
             on_progress=show,
         )
-
-
-@contextmanager
-def _progress(
-    source: LineInput, labels: Mapping[Outcome, str]
-) -> Iterator[Callable[[LoadResult], None]]:
-    """A progress bar on a terminal, with rate and remaining time; elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    progress = Progress(
-        BarColumn(bar_width=20),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[summary]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with progress:
-        task = progress.add_task("", total=source.size_bytes, summary="")
-
-        def show(result: LoadResult) -> None:
-            numbers = [f"{result.outcomes[outcome]:,} {labels[outcome]}" for outcome in labels]
-            progress.update(
-                task,
-                completed=source.bytes_read,
-                summary=", ".join(
-                    (
-                        f"{result.read:,} rows at {_rate(result):,}/s",
-                        *numbers,
-                        f"{result.rejected:,} rejected",
-                    )
-                ),
-            )
-
-        yield show
-
-
-def _print_json(options: Options, destination: Destination, result: LoadResult, code: int) -> None:
-    from events.cli.output import write_result
-
-    answer: dict[str, Any] = {
-        "file": options.file,
-        "is_dry_run": options.is_dry_run,
-        "is_complete": code in (EXIT_OK, EXIT_DIFFERENT),
-        "read": result.read,
-        **{label: result.outcomes[outcome] for outcome, label in destination.labels.items()},
-        "rejected": result.rejected,
-        "seconds": round(result.seconds, 3),
-        "rows_per_second": _rate(result),
-        "rejects_file": str(options.rejects_path) if result.rejected else None,
-    }
-    write_result(json.dumps(answer))
-
-
-def _print_summary(options: Options, destination: Destination, result: LoadResult) -> None:
-    from events.cli.output import write_result
-
-    dry = f", nothing {destination.done} (dry run)" if options.is_dry_run else ""
-    lines = [
-        f"{options.name}: {counted(result.read, 'row')} read in {result.seconds:.1f} s "
-        f"({_rate(result):,} rows/s){dry}"
-    ]
-    if options.is_dry_run:
-        rows = [("valid", result.read - result.rejected)]
-    else:
-        rows = [
-            (label, result.outcomes[outcome])
-            for outcome, label in destination.labels.items()
-            if outcome is not Outcome.VOIDED or result.outcomes[outcome]
-        ]
-    lines += [
-        f"  {label:<11}{count:>13,}" for label, count in [*rows, ("rejected", result.rejected)]
-    ]
-    if result.unknown and not options.is_dry_run:
-        lines.append(
-            f"  {'unknown':<11}{result.unknown:>13,}  read, and perhaps not {destination.done}"
-        )
-    if result.rejected:
-        lines.append(f"  rejected rows with line number and reason: {options.rejects_path}")
-    write_result("\n".join(lines))
-
-
-def _rate(result: LoadResult) -> int:
-    return round(result.read / result.seconds) if result.seconds else 0

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from events.cli import command
+from events.cli import Json, command
 from events.cli.load import (
     AssumeTimezone,
     DryRun,
     File,
-    Json,
     LenientTimestamps,
     Options,
     Patience,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from events.cli import EXIT_DIFFERENT, EXIT_OK, command, say
+from events.cli import EXIT_DIFFERENT, EXIT_OK, Port, command, say
 from events.errors import EventsError, InvalidInput
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class RunError(EventsError):
 
 @command(exit_when_stopped=EXIT_OK)
 def run(
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the API.")] = 8800,
+    port: Port = 8800,
     file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The events to store (default: resources/events.csv)."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from events.cli import EXIT_NOT_RUN, EXIT_OK, command
+from events.cli import EXIT_NOT_RUN, EXIT_OK, Port, command
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def serve(
             "EVENTS_API_KEYS=on."
         ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8800,
+    port: Port = 8800,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
     drain: Annotated[
         float,

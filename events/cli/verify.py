@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_format
 import time
+from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, counted
+from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, Json, command, counted
 from events.cli.questions import parse_window
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def verify(
         bool,
         typer.Option("--repair", help="Write the recount over each counter that differs."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
 ) -> int:
     """
     Recount the stored events and compare every counter.
@@ -146,4 +146,4 @@ def _print_json(result: Verification, seconds: float) -> None:
         "repaired": result.repaired,
         "seconds": round(seconds, 3),
     }
-    write_result(json_format.dumps(answer))
+    write_result(dumps(answer))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections import Counter
 from contextlib import ExitStack
 from itertools import islice
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted, say
+from events.cli import EXIT_DIFFERENT, EXIT_OK, Json, command, counted, say
 from events.cli.load import File
 from events.errors import EventsError, InvalidEvent, InvalidInput
 from events.models import Outcome
@@ -24,7 +24,7 @@ _OUTCOMES = (Outcome.VOIDED, Outcome.ALREADY_VOIDED, Outcome.NOT_FOUND)
 def void(
     file: File,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Stored with each event.")],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
 ) -> int:
     """
     Take the events of a CSV file out of the counts.
@@ -77,7 +77,7 @@ def _print(file: str, numbers: dict[str, int], rejects: Path | None, *, is_json:
 
     if is_json:
         path = None if rejects is None else str(rejects)
-        write_result(json_format.dumps({"file": file, **numbers, "rejects_file": path}))
+        write_result(dumps({"file": file, **numbers, "rejects_file": path}))
         return
     name = "standard input" if file == "-" else file
     lines = [

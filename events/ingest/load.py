@@ -28,11 +28,25 @@ Records = Iterator[Numbered | Rejection]
 class Sink(Protocol):
     """Where events go: the store or Kafka."""
 
+    def check(self) -> None:
+        """Raise an `EventsError` if the sink is not available."""
+
+    def ingest(
+        self, events: Sequence[Event], *, timeout_seconds: float | None = None
+    ) -> list[Outcome]:
+        """
+        Return the outcome of each event, in order, once all events are durable.
+
+        Raises:
+            StoreUnavailable: Some events may not be durable; the same call again is safe.
+            StoreRefused: Some events can never be stored.
+        """
+
     def submit(self, events: Sequence[Event]) -> PendingReceipts:
-        """Start to write events; the ticket gives the receipt of each."""
+        """Start to write events; `PendingReceipts` gets the outcome of each."""
 
     def drop_waiting(self) -> None:
-        """Discard events that are submitted but not yet in flight; their tickets fail."""
+        """Discard events that are submitted but not yet in flight; their receipts fail."""
 
     def drain(self) -> None:
         """Wait until every submitted event has its outcome."""
