@@ -29,7 +29,7 @@ from events.models import (
     Window,
 )
 from events.queries import buckets as counting
-from events.queries import changes, lookup, periods
+from events.queries import changes, hours, lookup, periods
 from events.queries import summary as summaries
 from events.queries.lookup import EventPage, EventQuery
 from events.queries.summary import Summary
@@ -37,7 +37,7 @@ from events.queries.summary import Summary
 _TOTALS_AT_A_TIME = 8
 
 
-class Store(counting.Store, lookup.Store, verification.Store, Protocol):
+class Store(hours.Store, lookup.Store, verification.Store, Protocol):
     """What the use cases need of a database. Every read is strongly consistent."""
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from typing import NamedTuple
 
+import msgspec
+
 from events.api.problems import InvalidRequest, TooLarge
 from events.domain.parsing import (
-    claimed_customer,
     parse_array,
     parse_fields,
     parse_message,
@@ -72,7 +73,7 @@ def _parse_events(text: bytes, max_events: int) -> Parsed:
             event = parse_message(element)
         except InvalidEvent as exc:
             parsed.rejections.append((index, exc))
-            claimed = claimed_customer(element)
+            claimed = _claimed_customer(element)
             if claimed is not None:
                 # A longer id belongs to no customer; do not keep it.
                 parsed.customers.add(claimed[: MAX_PARTITION_KEY_BYTES + 1])
@@ -80,6 +81,18 @@ def _parse_events(text: bytes, max_events: int) -> Parsed:
             parsed.events.append((index, event))
             parsed.customers.add(event.customer_id)
     return parsed
+
+
+class _Claim(msgspec.Struct):
+    customer_id: str
+
+
+def _claimed_customer(text: bytes) -> str | None:
+    """The customer that a JSON object names, even if the object is not a valid event."""
+    try:
+        return msgspec.json.decode(text, type=_Claim).customer_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def parse_csv(text: bytes, max_events: int) -> Parsed:

@@ -1,4 +1,4 @@
-"""CSV rows and JSON objects to events."""
+"""Parse events from CSV rows and JSON objects, and validate their fields."""
 
 from __future__ import annotations
 
@@ -21,21 +21,9 @@ COLUMNS = ("customer_id", "event_type", "transaction_id", "timestamp")
 
 #: The stored key is `<27 characters>-<event type, % and - escaped>-<transaction id>`.
 _KEY_OVERHEAD_BYTES = 29
-#: Of the reason of a correction.
 MAX_REASON_CHARACTERS = 500
-#: Of an unknown field's name, in characters.
-_LONGEST_SHOWN = 100
-#: Control characters (Unicode's Cc), and halves of a pair, which JSON can name and UTF-8 cannot.
+#: Control characters (Unicode category Cc), and surrogates, which UTF-8 cannot encode.
 _NOT_IN_IDS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-#: Types of JSON values by their first character; any other character begins a number.
-_JSON_TYPES = {
-    "{": "an object",
-    "[": "an array",
-    '"': "a string",
-    "t": "a boolean",
-    "f": "a boolean",
-    "n": "null",
-}
 
 
 def parse_event(
@@ -48,16 +36,16 @@ def parse_event(
     is_lenient: bool = False,
 ) -> Event:
     """
-    The event that four texts name. Files, HTTP and Kafka all come through here.
+    Make an event of four texts. Files, HTTP and Kafka all use this function.
 
-    Ids are non-empty, without control characters or outer white space, and kept to the byte;
-    for the bounds see `MAX_PARTITION_KEY_BYTES` and `MAX_SORT_KEY_BYTES`. The timestamp is read
-    by `parse_timestamp`.
+    Ids must be non-empty, without control characters and without white space at either end; they
+    are kept byte for byte. Their length is limited by `MAX_PARTITION_KEY_BYTES` and
+    `MAX_SORT_KEY_BYTES`. `parse_timestamp` reads the timestamp.
 
     Raises:
-        InvalidEvent: Names the first field at fault and why.
+        InvalidEvent: Names the first invalid field and the reason.
     """
-    customer_id = _checked_customer_id(customer_id)
+    customer_id = check_customer_id(customer_id)
     event_type, room = _checked_event_type(event_type)
     if not (
         transaction_id.isascii()
@@ -81,10 +69,11 @@ def parse_event(
     )
 
 
-# Customers and types come again and again: checked once, and one string object held for all. The
-# longest ones there can be take 24 MB.
+# The same customers and types come again and again: each is checked once, and all its events share
+# one string. The caches take at most 24 MB, with ids of the maximum length.
 @lru_cache(maxsize=8_192)
-def _checked_customer_id(text: str) -> str:
+def check_customer_id(text: str) -> str:
+    """Return `text` if it is a valid customer id; raises `InvalidEvent`."""
     _check_id("customer_id", text)
     size = len(text.encode())
     if size > MAX_PARTITION_KEY_BYTES:
@@ -96,7 +85,7 @@ def _checked_customer_id(text: str) -> str:
 
 @lru_cache(maxsize=8_192)
 def _checked_event_type(text: str) -> tuple[str, int]:
-    """The type, and the bytes that it leaves for a transaction id."""
+    """The event type, and the bytes that it leaves for a transaction id."""
     _check_id("event_type", text)
     size = len(text.encode()) + 2 * (text.count("%") + text.count("-"))
     room = MAX_SORT_KEY_BYTES - _KEY_OVERHEAD_BYTES - size
@@ -112,25 +101,18 @@ def _checked_event_type(text: str) -> tuple[str, int]:
 def _check_id(field: str, text: str) -> None:
     if not text:
         raise InvalidEvent(field, "is empty")
-    wrong = _NOT_IN_IDS.search(text)
-    if wrong is not None:
-        place = wrong.start() + 1
-        if wrong[0] >= "\ud800":
-            raise InvalidEvent(field, f"is not valid UTF-8 at position {place}")
-        raise InvalidEvent(
-            field, f"has the control character U+{ord(wrong[0]):04X} at position {place}"
-        )
+    invalid = _NOT_IN_IDS.search(text)
+    if invalid is not None:
+        reason = f"has the control character U+{ord(invalid[0]):04X}"
+        if invalid[0] >= "\ud800":
+            reason = "is not valid UTF-8"
+        raise InvalidEvent(field, f"{reason} at position {invalid.start() + 1}")
     if text[0].isspace() or text[-1].isspace():
         raise InvalidEvent(field, "has white space at its start or end")
 
 
-def check_customer_id(text: str) -> str:
-    """`text` as it is if it can be a customer's id; raises `InvalidEvent`."""
-    return _checked_customer_id(text)
-
-
 def check_event_type(text: str) -> str:
-    """`text` as it is if it can be an event's type; raises `InvalidEvent`."""
+    """Return `text` if it is a valid event type; raises `InvalidEvent`."""
     return _checked_event_type(text)[0]
 
 
@@ -138,7 +120,7 @@ RowParser = Callable[[Sequence[str]], Event]
 
 
 def is_header(row: Sequence[str]) -> bool:
-    """Whether a first row names columns: it holds one of our names, in any case and spacing."""
+    """Whether a row has the name of at least one column, in any case and spacing."""
     return any(cell.strip().lower() in COLUMNS for cell in row)
 
 
@@ -149,15 +131,13 @@ def row_parser(
     is_lenient: bool = False,
 ) -> RowParser:
     """
-    A parser of CSV rows with these columns.
+    Make a parser of CSV rows. `assume_zone` and `is_lenient` are those of `parse_timestamp`.
 
     Args:
         header: The column names, in any order; None means the order of `COLUMNS`.
-        assume_zone: As for `parse_timestamp`.
-        is_lenient: As for `parse_timestamp`.
 
     Raises:
-        InvalidInput: A column is missing, there twice, or not one of `COLUMNS`.
+        InvalidInput: A column is missing, repeated or unknown.
     """
     parse = parse_event
     if assume_zone is not None or is_lenient:
@@ -192,9 +172,9 @@ def _why_no_header(names: Sequence[str]) -> str:
     unknown = [name for name in names if name not in COLUMNS]
     twice = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
     parts = [
-        f"{said} {', '.join(map(repr, which))}"
-        for said, which in (("lacks", missing), ("does not know", unknown), ("repeats", twice))
-        if which
+        f"{problem} {', '.join(map(repr, names))}"
+        for problem, names in (("lacks", missing), ("does not know", unknown), ("repeats", twice))
+        if names
     ]
     return f"the header {' and '.join(parts)}; the columns are {','.join(COLUMNS)}"
 
@@ -210,16 +190,17 @@ class _Fields(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _event_decoder = msgspec.json.Decoder(_Fields)
+#: Types of JSON values by their first character; any other character starts a number.
+_JSON_TYPES = {"{": "an object", "[": "an array", '"': "a string", "n": "null"}
+_JSON_TYPES |= dict.fromkeys("tf", "a boolean")
 _object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
-#: Quotes of an event: its four names and four values, if no value has an escaped quote.
-_QUOTES = 16
-#: An escape sequence: group 1 is any but half of a surrogate pair.
+#: An escape sequence; group 1 is empty for half of a surrogate pair.
 _ESCAPE = re.compile(
-    rb"(\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u(?![dD][89a-fA-F])|\\[^u])|\\u[dD][89a-fA-F].."
+    rb"(\\u[dD][89abAB]HH\\u[dD][c-fC-F]HH|\\u(?![dD][89a-fA-F])|\\[^u])"
+    rb"|\\u[dD][89a-fA-F]HH".replace(b"H", b"[0-9a-fA-F]")
 )
-#: Half of a surrogate pair, encoded as if it were a character: not valid UTF-8.
-_NOT_UTF8 = b"\xed\xa0\x80"
+_NOT_UTF8 = b"\xed\xa0\x80"  # half of a surrogate pair, encoded as if it were a character
 
 
 def parse_message(text: bytes) -> Event:
@@ -227,26 +208,22 @@ def parse_message(text: bytes) -> Event:
     Parse an event from a JSON object in UTF-8.
 
     Raises:
-        InvalidEvent: The JSON is invalid, a field is missing, unknown, repeated or not a string,
-            or `parse_event` refuses a value.
+        InvalidEvent: As for `parse_fields` and `parse_event`, or a value is not a string.
     """
     try:
         fields = _event_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        texts = _checked_texts(text)  # names what is wrong
-    else:
-        if text.count(b'"') != _QUOTES:  # an escaped quote, or a repeated field
-            _checked_texts(text)
-        texts = (fields.customer_id, fields.event_type, fields.transaction_id, fields.timestamp)
-    return parse_event(*texts)
-
-
-def _checked_texts(text: bytes) -> tuple[str, str, str, str]:
-    fields = parse_fields(text, COLUMNS)
-    customer_id, event_type, transaction_id, timestamp = (
-        _string(name, fields[name]) for name in COLUMNS
+        return parse_event(*_texts(text))  # names what is wrong
+    if text.count(b'"') != 16:  # four names, four values, and escaped quotes or a repeated field
+        _texts(text)
+    return parse_event(
+        fields.customer_id, fields.event_type, fields.transaction_id, fields.timestamp
     )
-    return customer_id, event_type, transaction_id, timestamp
+
+
+def _texts(text: bytes) -> list[str]:
+    fields = parse_fields(text, COLUMNS)
+    return [_string(name, fields[name]) for name in COLUMNS]
 
 
 def parse_fields(text: bytes, names: Sequence[str]) -> dict[str, bytes]:
@@ -254,8 +231,7 @@ def parse_fields(text: bytes, names: Sequence[str]) -> dict[str, bytes]:
     Split a JSON object with exactly these fields into the JSON of its values.
 
     Raises:
-        InvalidEvent: The JSON is invalid or not an object, or a field is missing, unknown or
-            repeated.
+        InvalidEvent: Invalid JSON, not an object, or a missing, unknown or repeated field.
     """
     fields = {name: bytes(value) for name, value in _decode(_object_decoder, text).items()}
     for name in names:
@@ -263,7 +239,7 @@ def parse_fields(text: bytes, names: Sequence[str]) -> dict[str, bytes]:
             raise InvalidEvent(name, "is missing")
     for name in fields:
         if name not in names:
-            raise InvalidEvent(None, f"has an unknown field {name[:_LONGEST_SHOWN]!r}")
+            raise InvalidEvent(None, f"has an unknown field {name[:100]!r}")
     # msgspec keeps the last value of a repeated field; the names of the others left their quotes.
     if text.count(b'"') != sum(2 + value.count(b'"') for value in fields.values()):
         raise InvalidEvent(None, "has a field twice")
@@ -275,28 +251,18 @@ def parse_array(text: bytes) -> list[bytes]:
     return [bytes(element) for element in _decode(_array_decoder, text)]
 
 
-def claimed_customer(text: bytes) -> str | None:
-    """The customer that a JSON object names, even if the object is not a valid event."""
-    try:
-        return _string("customer_id", bytes(_decode(_object_decoder, text)["customer_id"]))
-    except (InvalidEvent, KeyError):
-        return None
-
-
 def _decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
     try:
-        try:
-            return decoder.decode(text)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            # msgspec refuses half of a surrogate pair ("\\ud83d", a text cut inside an emoji)
-            # anywhere in the text. Only the event that holds it is to be rejected.
-            return decoder.decode(_ESCAPE.sub(lambda match: match[1] or _NOT_UTF8, text))
+        return decoder.decode(text)
     except msgspec.ValidationError as exc:
         expected = "an object" if decoder is _object_decoder else "an array"
         raise InvalidEvent(None, f"is {_json_type(text)}, not {expected}") from exc
     except msgspec.DecodeError as exc:
+        # Half of a surrogate pair (an id cut inside an emoji) makes msgspec refuse the whole text.
+        # Only the event with that id is to be rejected.
+        marked = _ESCAPE.sub(lambda match: match[1] or _NOT_UTF8, text)
+        if marked != text:
+            return _decode(decoder, marked)
         reason = str(exc).removeprefix("JSON is malformed: ")
         raise InvalidEvent(None, f"is not valid JSON: {reason[:1].lower()}{reason[1:]}") from exc
     except UnicodeDecodeError as exc:
@@ -316,9 +282,6 @@ def _string(field: str, text: bytes) -> str:
 
 def _json_type(text: bytes) -> str:
     return _JSON_TYPES.get(text.lstrip(b" \t\r\n")[:1].decode("latin-1"), "a number")
-
-
-# --- corrections ----------------------------------------------------------------------------------
 
 
 def parse_void_reason(text: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Counts as CSV, JSON Lines or Parquet, a piece at a time."""
+"""Write counts as CSV, JSON Lines or Parquet, a piece at a time."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from events.domain.calendars import local_text
 from events.errors import InvalidWindow
 from events.models import BucketCount, Calendar, PeriodCount
 
-#: `calendar` None: the counts are of UTC hours, else of its periods.
+#: Counts of UTC hours, or of the periods of a calendar. Below, `calendar` is None for hours.
 Counts: TypeAlias = Iterable[BucketCount | PeriodCount]
 Format: TypeAlias = Literal["csv", "jsonl", "parquet"]
 
 _ROWS_AT_A_TIME = 500
-#: A reader of Parquet takes a group of rows as one: many small ones are slow, large ones memory.
+#: Rows of one Parquet row group: small groups are slow to read, large groups take memory.
 _ROWS_IN_A_GROUP = 20_000
-#: A cell that begins so is run as a formula by spreadsheets (OWASP, "CSV Injection").
+#: Spreadsheets run a cell with such a start as a formula (OWASP, "CSV Injection").
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def encoded(
-    form: Format, counts: Counts, calendar: Calendar | None, *, is_grouped: bool
+    name: Format, counts: Counts, calendar: Calendar | None, *, is_grouped: bool
 ) -> Iterator[bytes]:
     """
-    Counts in one of the forms.
+    Write counts in a format.
 
     Raises:
-        InvalidWindow: Parquet cannot be written, for want of pyarrow; at once.
+        InvalidWindow: At once, if Parquet is asked for and pyarrow is not installed.
     """
-    if form == "csv":
+    if name == "csv":
         return csv_pieces(counts, calendar, is_grouped=is_grouped)
-    if form == "jsonl":
+    if name == "jsonl":
         return _json_pieces(counts, calendar)
     try:
-        # In no list of what the service needs: it is larger than all of that together.
+        # Not a requirement of the service: pyarrow is larger than all its requirements together.
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as exc:
         raise InvalidWindow(
-            "parquet cannot be written here, without pyarrow: ask for csv or jsonl, or have "
-            "requirements-export.txt installed",
+            "parquet needs pyarrow, which is not installed on the server: use csv or jsonl, or "
+            "install requirements-export.txt",
             "format",
         ) from exc
     return _parquet_pieces(arrow, parquet, counts, calendar, is_grouped=is_grouped)
@@ -56,32 +56,32 @@ def encoded(
 
 
 def bucket_object(bucket: BucketCount) -> dict[str, Any]:
-    """An hour as the API tells it."""
-    told = {
+    """An hour as a JSON object of the API."""
+    fields = {
         "ts_start_of_hour": hour_text(bucket.start),
         "count": bucket.count,
         "partial": bucket.is_partial,
     }
     if bucket.counts is not None:
-        told["counts"] = dict(bucket.counts)
-    return told
+        fields["counts"] = dict(bucket.counts)
+    return fields
 
 
-def period_object(calendar: Calendar, each: PeriodCount) -> dict[str, Any]:
-    """A day, week or month as the API tells it."""
-    told = {
-        "start": local_text(calendar, each.period.start),
-        "end": local_text(calendar, each.period.end),
-        "count": each.count,
-        "partial": each.is_partial,
+def period_object(calendar: Calendar, period: PeriodCount) -> dict[str, Any]:
+    """A day, week or month as a JSON object of the API."""
+    fields = {
+        "start": local_text(calendar, period.period.start),
+        "end": local_text(calendar, period.period.end),
+        "count": period.count,
+        "partial": period.is_partial,
     }
-    if each.counts is not None:
-        told["counts"] = dict(each.counts)
-    return told
+    if period.counts is not None:
+        fields["counts"] = dict(period.counts)
+    return fields
 
 
 def hour_text(start: datetime) -> str:
-    """As `format_timestamp`, in a third of the time: hundreds of hours share a few days."""
+    """Like `format_timestamp` in a third of the time: hundreds of hours share a few days."""
     return _day(start.toordinal()) + _HOURS_OF_DAY[start.hour]
 
 
@@ -94,36 +94,37 @@ _HOURS_OF_DAY = tuple(f"T{hour:02d}:00:00.000000Z" for hour in range(24))
 
 
 def _json_pieces(counts: Counts, calendar: Calendar | None) -> Iterator[bytes]:
-    for some in _batches(counts, _ROWS_AT_A_TIME):
-        yield "".join(f"{json.dumps(count_object(calendar, each))}\n" for each in some).encode()
+    for batch in _batches(counts, _ROWS_AT_A_TIME):
+        lines = [json.dumps(count_object(calendar, bucket)) for bucket in batch]
+        yield "".join(f"{line}\n" for line in lines).encode()
 
 
-def count_object(calendar: Calendar | None, each: BucketCount | PeriodCount) -> dict[str, Any]:
-    """An hour, or a day, week or month, as the API tells it."""
-    if isinstance(each, BucketCount):
-        return bucket_object(each)
+def count_object(calendar: Calendar | None, bucket: BucketCount | PeriodCount) -> dict[str, Any]:
+    """An hour, day, week or month as a JSON object of the API."""
+    if isinstance(bucket, BucketCount):
+        return bucket_object(bucket)
     assert calendar is not None  # noqa: S101 - only a calendar has periods
-    return period_object(calendar, each)
+    return period_object(calendar, bucket)
 
 
 # --- lines: CSV and Parquet -----------------------------------------------------------------------
 
 
 def csv_pieces(counts: Counts, calendar: Calendar | None, *, is_grouped: bool) -> Iterator[bytes]:
-    """With counts by type, one line for each type of an hour; a header in any case."""
+    """A header, and one line per bucket, or per event type of a bucket."""
     piece = io.StringIO()
     rows = csv.writer(piece, lineterminator="\n")
     rows.writerow(_columns(calendar, is_grouped=is_grouped))
-    tell = hour_text if calendar is None else partial(local_text, calendar)
-    for some in _batches(counts, _ROWS_AT_A_TIME):
+    text_of = hour_text if calendar is None else partial(local_text, calendar)
+    for batch in _batches(counts, _ROWS_AT_A_TIME):
         rows.writerows(
             (
-                *map(tell, times),
-                *(() if kind is None else (_defused(kind),)),
+                *map(text_of, times),
+                *(() if event_type is None else (_defused(event_type),)),
                 count,
                 "true" if is_partial else "false",
             )
-            for times, kind, count, is_partial in _lines(some)
+            for times, event_type, count, is_partial in _lines(batch)
         )
         yield piece.getvalue().encode()
         piece.seek(0)
@@ -133,7 +134,7 @@ def csv_pieces(counts: Counts, calendar: Calendar | None, *, is_grouped: bool) -
 
 
 def _defused(cell: str) -> str:
-    """`cell` such that no spreadsheet runs it."""
+    """Change `cell` so that no spreadsheet runs it as a formula."""
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
@@ -141,16 +142,16 @@ def _parquet_pieces(
     arrow: Any, parquet: Any, counts: Counts, calendar: Calendar | None, *, is_grouped: bool
 ) -> Iterator[bytes]:
     zone = "UTC" if calendar is None else str(calendar.zone)
-    time, kinds = arrow.timestamp("us", tz=zone), {"event_type": arrow.string()}
-    types = {**kinds, "count": arrow.int64(), "partial": arrow.bool_()}
+    time = arrow.timestamp("us", tz=zone)
+    types = {"event_type": arrow.string(), "count": arrow.int64(), "partial": arrow.bool_()}
     columns = _columns(calendar, is_grouped=is_grouped)
     schema = arrow.schema([(name, types.get(name, time)) for name in columns])
     sink = _Sink()
     with parquet.ParquetWriter(sink, schema) as writer:
-        for some in _batches(_lines(counts), _ROWS_IN_A_GROUP):
+        for batch in _batches(_lines(counts), _ROWS_IN_A_GROUP):
             rows = [
-                (*times, *([kind or None] if is_grouped else []), count, is_partial)
-                for times, kind, count, is_partial in some
+                (*times, *([event_type or None] if is_grouped else []), count, is_partial)
+                for times, event_type, count, is_partial in batch
             ]
             arrays = [
                 arrow.array(cells, type=schema.field(name).type)
@@ -162,7 +163,7 @@ def _parquet_pieces(
 
 
 class _Sink(io.RawIOBase):
-    """A file whose bytes are taken out as they come."""
+    """A file for the Parquet writer; `take` removes the bytes written so far."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -195,22 +196,22 @@ Line: TypeAlias = tuple[Sequence[datetime], str | None, int, bool]
 
 
 def _lines(counts: Counts) -> Iterator[Line]:
-    """Counts line by line: their times, the type if they are by type, the number, `partial`."""
-    for each in counts:
-        if isinstance(each, BucketCount):
-            times: tuple[datetime, ...] = (each.start,)
+    """One line per bucket, or per event type: times, type, count, whether it is partial."""
+    for bucket in counts:
+        if isinstance(bucket, BucketCount):
+            times: tuple[datetime, ...] = (bucket.start,)
         else:
-            times = (each.period.start, each.period.end)
-        if each.counts is None:
-            yield times, None, each.count, each.is_partial
+            times = (bucket.period.start, bucket.period.end)
+        if bucket.counts is None:
+            yield times, None, bucket.count, bucket.is_partial
             continue
-        # One without events (`fill=zero`) keeps its line.
-        by_type: Mapping[str, int] = each.counts or {"": 0}
-        for kind, count in by_type.items():
-            yield times, kind, count, each.is_partial
+        # A bucket without events (`fill=zero`) has one line.
+        by_type: Mapping[str, int] = bucket.counts or {"": 0}
+        for event_type, count in by_type.items():
+            yield times, event_type, count, bucket.is_partial
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(items)
-    while some := list(islice(iterator, size)):
-        yield some
+    while batch := list(islice(iterator, size)):
+        yield batch

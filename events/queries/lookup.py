@@ -1,4 +1,4 @@
-"""Stored events, looked up."""
+"""Look up a customer's stored events, page by page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from events.models import StoredEvent, Window
 
-#: Stored events that one question looks through before it answers with a short page.
+#: Stored events that one request reads before it answers with a short page.
 MOST_LOOKED_AT = 10_000
 _MOST_AT_A_TIME = 1_000
 
@@ -49,7 +49,7 @@ class EventPage:
 
 
 class Store(Protocol):
-    """What a look-up needs of a database. Every read is strongly consistent."""
+    """The reads that a look-up needs. Every read is strongly consistent."""
 
     def stored_events(
         self,
@@ -64,26 +64,26 @@ class Store(Protocol):
         All events stored in a window with their keys, including voided events.
 
         Args:
-            after: A key inside the window, from which on to go; None is its beginning.
-            page_size: How many are read from the database at a time.
+            after: Start after this key of the range; None starts at the beginning.
+            page_size: Events read from the database at a time.
 
         Raises:
-            InvalidWindow: `after` is no key inside the window.
+            InvalidWindow: `after` is not a key inside the range.
         """
 
 
 def find(store: Store, query: EventQuery) -> EventPage:
     """
-    One page of a customer's stored events, voided ones too.
+    One page of a customer's stored events, including voided events.
 
-    Looks through at most `MOST_LOOKED_AT` events: a filter that leaves most of them out gives a
-    short page, also an empty one, with more to come.
+    Reads at most `MOST_LOOKED_AT` events. So if a filter matches few events, a page may be short or
+    empty and not be the last.
 
     Raises:
-        InvalidWindow: The page starts outside the window.
+        InvalidWindow: The page starts outside the range.
     """
     is_filtered = bool(query.event_types) or query.transaction_id is not None
-    found: list[StoredEvent] = []
+    events: list[StoredEvent] = []
     last: str | None = None
     items = store.stored_events(
         query.customer_id,
@@ -92,17 +92,16 @@ def find(store: Store, query: EventQuery) -> EventPage:
         is_newest_first=query.is_newest_first,
         page_size=min(_MOST_AT_A_TIME, MOST_LOOKED_AT if is_filtered else query.limit + 1),
     )
-    for looked_at, (key, stored) in enumerate(items):
-        if len(found) == query.limit or looked_at == MOST_LOOKED_AT:
-            # There is more, though perhaps nothing that was asked for.
-            return EventPage(tuple(found), last)
+    for number, (key, stored) in enumerate(items):
+        if len(events) == query.limit or number == MOST_LOOKED_AT:
+            return EventPage(tuple(events), last)
         last = key
-        if _is_asked_for(stored, query):
-            found.append(stored)
-    return EventPage(tuple(found))
+        if _matches(stored, query):
+            events.append(stored)
+    return EventPage(tuple(events))
 
 
-def _is_asked_for(stored: StoredEvent, query: EventQuery) -> bool:
+def _matches(stored: StoredEvent, query: EventQuery) -> bool:
     event = stored.event
     return (not query.event_types or event.event_type in query.event_types) and (
         query.transaction_id is None or event.transaction_id == query.transaction_id

@@ -14,14 +14,12 @@ from events.domain.calendars import periods as periods_of
 from events.domain.windows import HOUR, LATEST
 from events.errors import InvalidWindow
 from events.models import BucketQuery, Calendar, PeriodCount, PeriodPage, RangeTotals, Window
-from events.queries.buckets import (
-    INVALID_CURSOR,
-    MAX_FILLED_HOURS,
+from events.queries.buckets import INVALID_CURSOR, MAX_FILLED_HOURS, fill
+from events.queries.hours import (
     Hours,
     RunningTotals,
     Store,
     count_raw,
-    fill,
     read_hours,
     read_totals,
     rest_of,

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from events.domain.windows import HOUR, LATEST
 from events.models import BucketCount, BucketQuery, Window
-from events.queries import buckets, lookup
+from events.queries import hours as counting
+from events.queries import lookup
 
 #: Voided events that are skipped to find the first or last event that counts.
 MOST_LOOKED_AT = 10_000
@@ -37,7 +38,7 @@ class Summary:
     last_ingested_at: datetime | None
 
 
-class Store(buckets.Store, lookup.Store, Protocol):
+class Store(counting.Store, lookup.Store, Protocol):
     """The reads that a summary needs. Every read is strongly consistent."""
 
 
@@ -48,12 +49,12 @@ def summary(store: Store, customer_id: str, window: Window) -> Summary:
     The counters name the first and the last hour with events; only these are looked into. If more
     than `MOST_LOOKED_AT` voided events come before the first event, or after the last, it is None.
     """
-    totals = buckets.RunningTotals()
+    totals = counting.RunningTotals()
     by_type: Counter[str] = Counter()
     first = last = busiest = None
-    partial = buckets.clipped_hours(window)
+    partial = counting.clipped_hours(window)
     query = BucketQuery(customer_id, window, is_grouped=True)
-    for hours in buckets.read_hours(store, query, totals):
+    for hours in counting.read_hours(store, query, totals):
         for hour in hours.with_events():
             first, last = first or hour, hour
             by_type.update(hours.by_type[hour])

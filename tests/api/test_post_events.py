@@ -166,6 +166,11 @@ def test_escaped_quotes_and_emoji_are_kept(api: Api, memory: MemoryStore) -> Non
         (b"", "body", "is not valid JSON: input data was truncated"),
         (b'{"events": [', "body", "is not valid JSON: input data was truncated"),
         (b"\xff", "body", "is not valid JSON: invalid character (byte 0)"),
+        (
+            b'{"events": ["\\ud8", ""]}',
+            "body",
+            "is not valid JSON: invalid character in unicode escape (byte 18)",
+        ),
         (b'{"events": NaN}', "body", "is not valid JSON: invalid character (byte 11)"),
         (b"[" * 100_000, "body", "is an array, not an object"),
         (b'{"events": ' + b"[" * 100_000, "body", "is nested too deeply"),

@@ -15,7 +15,6 @@ from events.domain.parsing import (
     COLUMNS,
     check_customer_id,
     check_event_type,
-    claimed_customer,
     is_header,
     parse_event,
     parse_message,
@@ -368,12 +367,6 @@ def test_escapes_are_read_and_a_repeated_field_is_refused(name: str, value: str)
     for first in (f'{{"{name}": "x", ', f'{{"{name}": {json.dumps(value)}, ', f'{{"{name}": 1, '):
         repeated = text.replace(b"{", first.encode(), 1)
         assert refusal(partial(parse_message, repeated)) == (None, "has a field twice")
-
-
-def test_a_claimed_customer_is_found_in_an_invalid_event() -> None:
-    assert claimed_customer(b'{"x": 1, "customer_id": "c", "timestamp": 7}') == "c"
-    for text in (b'{"customer_id": 7}', b"{}", b"7", b"[", b'{"customer_id": "\\ud800"}'):
-        assert claimed_customer(text) is None
 
 
 # Errors
