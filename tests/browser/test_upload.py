@@ -253,7 +253,7 @@ def test_an_upload_waits_for_a_key_and_goes_on(new_tab: Open, guarded_site: Site
     tab.page.get_by_label("API key").fill(reader)
     tab.page.get_by_role("button", name="Use key").click()
     drop(tab, "keyed.csv", ROW % b"keyed")
-    expect(tab.locator("#upload-state")).to_contain_text("right to")
+    expect(tab.locator("#upload-state")).to_contain_text("right 'ingest'")
 
 
 @pytest.mark.parametrize(

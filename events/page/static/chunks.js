@@ -76,8 +76,8 @@ async function* endedBlocks(file, onBytes) {
 /**
  * The members of a gzip file, each as a part of the file: `DecompressionStream` reads only one.
  *
- * A member starts at a gzip header. Other data looks like one about once in 100 GB; the part before it
- * then ends too early, which `DecompressionStream` reports as an error.
+ * Every gzip header starts a member. Compressed data looks like a header by chance about once in 100 GB:
+ * the member before it then ends too early, which `DecompressionStream` reports as an error.
  */
 async function* gzipMembers(file) {
   let [start, offset, tail] = [0, 0, new Uint8Array()];
