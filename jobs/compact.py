@@ -1,23 +1,21 @@
 """
-Keep the archive quick: few large files, few snapshots, no file that nothing refers to.
+Compact the archive: few large files, few snapshots, no orphan files.
 
     python -m jobs.compact --keep-days 7
     spark-submit --py-files jobs.zip … jobs/compact.py
 
-The archiver may go on meanwhile: where both commit at once, one of them tries again. How far it has
-come is in the table's properties as well as in its snapshots, so that it outlives these.
+The archiver may run meanwhile: if both commit at once, one of them retries. The archiver's position
+is in the table's properties as well as in its snapshots, so it survives their expiry.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any, TypeVar
 
 from py4j.protocol import Py4JJavaError
@@ -25,6 +23,7 @@ from pyspark.sql import SparkSession
 
 from events.bootstrap import load_settings
 from events.config import Settings
+from events.domain.retries import Backoff
 from events.errors import EventsError, StoreUnavailable
 from jobs.lib.session import HOURLY, RAW, REJECTED, WINDOWED, opened_session, table_name
 
@@ -32,17 +31,16 @@ EXIT_OK, EXIT_NOT_RUN = 0, 2
 
 T = TypeVar("T")
 
-#: What Iceberg says where another commit came first, by class.
+#: Iceberg's errors if another commit was first.
 _CONFLICTS = (
     "org.apache.iceberg.exceptions.CommitFailedException",
     "org.apache.iceberg.exceptions.ValidationException",
 )
-_MOST_ATTEMPTS = 6
-#: A file that a commit under way has written is referred to by nothing yet; Iceberg itself takes no
-#: less than a day.
+_MAX_ATTEMPTS = 6
+#: Files of a commit in progress look like orphans; Iceberg itself accepts no less than a day.
 _ORPHANS_OLDER_THAN = timedelta(days=3)
-#: A century: what is kept for longer is kept for ever.
-_MOST_DAYS = 36_500
+#: A century; longer means for ever.
+_MAX_DAYS = 36_500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,15 +63,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="compact",
         description="Rewrite the small files of the archive's tables into large, sorted ones, "
-        "forget old snapshots, and delete files that nothing refers to. Running it again is safe. "
-        "It prints one JSON object for each table.",
+        "expire old snapshots, and delete orphan files. Running it again is safe. Prints one JSON "
+        "object for each table.",
     )
     parser.add_argument(
         "--keep-days",
         type=_days,
         default=7,
         metavar="N",
-        help="how long snapshots are kept, to read the tables as they were (default: 7)",
+        help="days to keep snapshots, for reading a table as it was (default: 7)",
     )
     return parser
 
@@ -83,22 +81,22 @@ def _days(text: str) -> float:
         days = float(text)
     except ValueError:
         days = -1
-    if not 0 <= days <= _MOST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a number from 0 to {_MOST_DAYS:,}")
+    if not 0 <= days <= _MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"{text!r}: use a number from 0 to {_MAX_DAYS:,}")
     return days
 
 
 def compact(
     spark: SparkSession, settings: Settings, table: str, *, keep_days: float
 ) -> dict[str, Any]:
-    """Look after one table; returns what was done to it."""
+    """Compact one table; returns what was done."""
     catalog = settings.iceberg_catalog_name
     name = table_name(settings, table)
     now = datetime.now(UTC)
 
     def call(procedure: str, more: str = "") -> dict[str, Any]:
         statement = f"CALL {catalog}.system.{procedure}(table => '{name}'{more})"
-        row = _despite_conflicts(lambda: spark.sql(statement).first(), f"{procedure} of {name}")
+        row = _retry_conflicts(lambda: spark.sql(statement).first(), f"{procedure} of {name}")
         return row.asDict() if row else {}
 
     # A day is a partition: two files of one are worth a rewrite. Sorted as the table says.
@@ -112,7 +110,7 @@ def compact(
     expired = call(
         "expire_snapshots", f", older_than => {_literal(now - timedelta(days=keep_days))}"
     )
-    # After the expiry: what that leaves behind where it is cut off is found here.
+    # After the expiry, because an interrupted expiry leaves orphan files.
     orphans = spark.sql(
         f"CALL {catalog}.system.remove_orphan_files(table => '{name}', "
         f"older_than => {_literal(now - _ORPHANS_OLDER_THAN)})"
@@ -128,26 +126,27 @@ def compact(
     }
 
 
-def _despite_conflicts(work: Callable[[], T], what: str) -> T:
+def _retry_conflicts(work: Callable[[], T], step: str) -> T:
     """
-    Do some work again, from the table as it then is, where another commit came first.
+    Repeat some work on the table as it then is, if another commit was first.
 
-    Iceberg's own retries do not help where what was to be replaced is gone: pyiceberg leaves out
+    Iceberg's own retries do not help if the files to replace are gone: pyiceberg leaves out
     manifests of deleted files when it appends.
 
     Raises:
-        StoreUnavailable: Others commit all the time.
+        StoreUnavailable: Other commits come all the time.
     """
-    for attempt in count(1):
+    backoff = Backoff(base_seconds=1)
+    for attempt in range(1, _MAX_ATTEMPTS + 1):
         try:
             return work()
         except Py4JJavaError as exc:
             if exc.java_exception.getClass().getName() not in _CONFLICTS:
                 raise
-            if attempt == _MOST_ATTEMPTS:
-                raise StoreUnavailable(f"{what}: others commit all the time, run it again") from exc
-            time.sleep(random.uniform(0, attempt))  # noqa: S311 - spreads load, hides nothing
-    raise AssertionError("the loop above has no end")
+            if attempt == _MAX_ATTEMPTS:
+                raise StoreUnavailable(f"{step}: other commits come first: run it again") from exc
+            time.sleep(backoff.next_wait())
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _literal(at: datetime) -> str:

@@ -1,11 +1,11 @@
 """
-Erase a customer from the archive, and from the files that older snapshots refer to.
+Erase a customer from the archive, including the files of older snapshots.
 
     python -m jobs.erase CUSTOMER --yes
     spark-submit --py-files jobs.zip … jobs/erase.py CUSTOMER --yes
 
-For a customer that is erased from the store (`python -m events erase`). Kafka has its messages
-until it forgets them: what comes in later is archived anew.
+Use it after `python -m events erase`, which erases the customer from the store. Kafka keeps its
+messages until they expire; messages that are read later are archived again.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="erase",
-        description="Erase a customer from the archive and its counts. The tables can no longer be "
-        "read as they were before. Messages that were no events are left as they are.",
+        description="Erase a customer from the archive and its counts. Earlier snapshots expire. "
+        "Rejected messages are not changed.",
     )
-    parser.add_argument("customer", metavar="CUSTOMER", help="its id")
-    parser.add_argument("--yes", action="store_true", help="it cannot be undone: say so")
+    parser.add_argument("customer", metavar="CUSTOMER", help="the customer's id")
+    parser.add_argument("--yes", action="store_true", help="confirm: this cannot be undone")
     options = parser.parse_args(arguments)
     try:
         customer_id = check_customer_id(options.customer)
         if not options.yes:
-            raise InvalidInput("erase cannot be undone: add --yes")
+            raise InvalidInput("erasing cannot be undone: confirm it with --yes")
         settings = load_settings()
         with opened_session("events erase", settings) as spark:
             for table in (RAW, HOURLY, WINDOWED):
@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if not spark.catalog.tableExists(name):
                     continue
                 rows = spark.table(name).where(f.col("customer_id") == customer_id).count()
-                spark.sql(f"DELETE FROM {name} WHERE customer_id = {literal(customer_id)}")  # noqa: S608 - in hex
-                # Its rows are in the files of older snapshots until these are forgotten.
+                spark.sql(f"DELETE FROM {name} WHERE customer_id = {literal(customer_id)}")  # noqa: S608 - a checked name and hex
+                # Older snapshots keep the rows until they expire.
                 compact(spark, settings, table, keep_days=0)
                 sys.stdout.write(json.dumps({"table": table, "rows_erased": rows}) + "\n")
     except EventsError as exc:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def literal(text: str) -> str:
-    """A text in Spark's SQL, which binds no parameters in a DELETE: in hex, nothing can end it."""
+    """A string literal in hex, for a Spark SQL DELETE, which cannot bind parameters."""
     return f"CAST(X'{text.encode().hex()}' AS STRING)"
 
 

@@ -1,5 +1,5 @@
 """
-Recount the archive: distinct events by customer, type and UTC hour, into `events.hourly_counts`.
+Recount the archive: distinct events by customer, type and UTC hour, in `events.hourly_counts`.
 
     python -m jobs.recount --start 2021-03-01 --end 2021-04-01 --compare
     spark-submit --py-files jobs.zip … jobs/recount.py --compare
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EventsError as exc:
         sys.stderr.write(f"error: {exc}\n")
         return EXIT_NOT_RUN
-    except Exception:  # noqa: BLE001 - of Spark, or a mistake; 1 would say that something differs
+    except Exception:  # noqa: BLE001 - Python would exit with 1, which means "different"
         traceback.print_exc()
         return EXIT_NOT_RUN
 
@@ -64,33 +64,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="recount",
-        description="Count the distinct events of the archive by customer, type and UTC hour, and "
-        "put the counts of these days in the place of what events.hourly_counts has of them. "
-        "Running it again is safe.",
-        epilog="Exit code: 0 all well, 1 --compare found a difference, 2 it could not run.",
+        description="Count the distinct events of the archive by customer, type and UTC hour. The "
+        "result replaces these days in the table events.hourly_counts. Running it again is safe.",
+        epilog="Exit code: 0 all well, 1 --compare found a difference, 2 could not run.",
     )
-    parser.add_argument("--start", metavar="TIME", help="from this UTC day on")
-    parser.add_argument("--end", metavar="TIME", help="before this UTC day")
+    parser.add_argument(
+        "--start", metavar="TIME", help="first UTC day; default: the first there is"
+    )
+    parser.add_argument(
+        "--end", metavar="TIME", help="UTC day after the last one; default: after the last there is"
+    )
     then = parser.add_mutually_exclusive_group()
     then.add_argument(
-        "--compare", action="store_true", help="compare the counters in DynamoDB, both ways"
+        "--compare", action="store_true", help="compare with the counters in DynamoDB, both ways"
     )
     then.add_argument(
-        "--load", action="store_true", help="put the counts into empty tables of DynamoDB"
+        "--load", action="store_true", help="load the counts into empty DynamoDB tables"
     )
     then.add_argument(
-        "--load-events", action="store_true", help="put the counts and the events into such tables"
+        "--load-events",
+        action="store_true",
+        help="load the events and counts into empty DynamoDB tables",
     )
     then.add_argument(
         "--restore-windowed",
         action="store_true",
-        help="put the counts into events.windowed_counts, where the stream lacks what came too "
-        "late; needs an --end that its watermark has passed",
+        help="write the counts to events.windowed_counts, which lacks late events; needs an --end "
+        "that the stream's watermark has passed",
     )
     parser.add_argument(
         "--to-dynamodb",
         action="store_true",
-        help="with --restore-windowed: put them where the API reads windowed counts as well",
+        help="with --restore-windowed: also write to the tables from which the API serves them",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -101,12 +106,12 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     if options.restore_windowed and options.end is None:
         raise InvalidInput("--restore-windowed needs --end: a day that the watermark has passed")
     if options.to_dynamodb and not options.restore_windowed:
-        raise InvalidInput("--to-dynamodb goes only with --restore-windowed; else there is --load")
+        raise InvalidInput("--to-dynamodb needs --restore-windowed; to load a store use --load")
     is_loading = options.load or options.load_events
     plan: dict[str, Any] = {}
     if is_loading:
         plan = begun_plan(spark, settings, window, has_events=options.load_events)
-    # One snapshot, however often it is read below and whatever is archived meanwhile.
+    # Read one snapshot throughout, whatever is archived meanwhile.
     raw = _raw(spark, settings, plan.get("snapshot") or _snapshot(spark, settings))
     events = distinct_events(raw, window)
     save(spark, settings, hourly_counts(events), window)
@@ -118,20 +123,20 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
             publish(spark, settings, counts)
     if is_loading:
         _load(events, counts, settings, plan)
-    found = Comparison(events=_total(counts))
+    comparison = Comparison(events=_total(counts))
     if is_loading or options.compare:
-        found = _compared(spark, events, counts, settings, window)
-    is_equal = not found.differences
+        comparison = _compare(spark, events, counts, settings, window)
+    is_equal = not comparison.differences
     if options.load_events:
-        # The events are there: so the store can be proved by itself too.
+        # With its events, the store can also be verified by itself.
         with closing(make_service(settings, may_make_tables=False)) as service:
             is_equal = is_equal and service.verify().is_equal
-    _print(options, found, is_equal=is_equal, is_compared=is_loading or options.compare)
+    _print(options, comparison, is_equal=is_equal, is_compared=is_loading or options.compare)
     return EXIT_OK if is_equal else EXIT_DIFFERENT
 
 
 def days_between(start: str | None, end: str | None) -> Window:
-    """A window of whole UTC days; all time where nothing is said."""
+    """A window of whole UTC days; all time by default."""
     window = window_between(
         EARLIEST if start is None else parse_instant(start, "--start"),
         LATEST if end is None else parse_instant(end, "--end"),
@@ -139,7 +144,7 @@ def days_between(start: str | None, end: str | None) -> Window:
     for at in (window.start, window.end):
         if at != LATEST and (at.hour, at.minute, at.second, at.microsecond) != (0, 0, 0, 0):
             raise InvalidInput(
-                f"{format_timestamp(at)} is no UTC midnight: the counts of a day are put as one"
+                f"{format_timestamp(at)} is not midnight UTC: --start and --end are whole days"
             )
     return window
 
@@ -150,10 +155,10 @@ def days_between(start: str | None, end: str | None) -> Window:
 def _snapshot(spark: SparkSession, settings: Settings) -> int:
     name = table_name(settings, RAW)
     try:
-        # The newest on the main branch: after a rollback that is not the newest of all.
+        # The main branch: after a rollback its snapshot is not the newest one.
         row = spark.sql(f"SELECT snapshot_id FROM {name}.refs WHERE name = 'main'").first()  # noqa: S608 - checked
     except AnalysisException as exc:
-        raise StoreRefused(f"there is no table {name}: run python -m events archive first") from exc
+        raise StoreRefused(f"table not found: {name}: run python -m events archive first") from exc
     if row is None:
         raise StoreRefused(f"the table {name} is empty: run python -m events archive first")
     return int(row[0])
@@ -164,7 +169,7 @@ def _raw(spark: SparkSession, settings: Settings, snapshot: int) -> DataFrame:
 
 
 def save(spark: SparkSession, settings: Settings, counts: DataFrame, window: Window) -> None:
-    """Put counts in the place of all that the table has of these days, in one commit."""
+    """Replace these days in the table of counts, in one commit."""
     name = table_name(settings, HOURLY)
     spark.sql(
         f"CREATE TABLE IF NOT EXISTS {name} ({_COLUMNS}) USING iceberg PARTITIONED BY (days(hour))"
@@ -194,7 +199,7 @@ def _total(counts: DataFrame) -> int:
 # --- the store ------------------------------------------------------------------------------------
 
 
-def _compared(
+def _compare(
     spark: SparkSession, events: DataFrame, counts: DataFrame, settings: Settings, window: Window
 ) -> Comparison:
     patience_seconds = INGEST_PATIENCE_SECONDS
@@ -205,23 +210,23 @@ def _compared(
         return compare(hour_counts(counts), store, window, partial(_archived, spark, events))
 
 
-def _archived(spark: SparkSession, events: DataFrame, asked: Sequence[Event]) -> set[Event]:
-    """Which of these are in the archive."""
-    if not asked:
+def _archived(spark: SparkSession, events: DataFrame, candidates: Sequence[Event]) -> set[Event]:
+    """The candidates that are in the archive."""
+    if not candidates:
         return set()
-    rows = [(*each[:3], micros_of(each.timestamp)) for each in asked]
+    rows = [(*event[:3], micros_of(event.timestamp)) for event in candidates]
     columns = "customer_id STRING, event_type STRING, transaction_id STRING, micros BIGINT"
     wanted = spark.createDataFrame(rows, columns)
-    found = with_micros(events).join(
+    archived = with_micros(events).join(
         wanted, ["customer_id", "event_type", "transaction_id", "micros"], "left_semi"
     )
-    return set(map(event_of, found.toLocalIterator()))
+    return set(map(event_of, archived.toLocalIterator()))
 
 
 def begun_plan(
     spark: SparkSession, settings: Settings, window: Window, *, has_events: bool
 ) -> dict[str, Any]:
-    """What is loaded; of a load that was cut off, from the snapshot that it was begun with."""
+    """The plan of a load; an interrupted load resumes with its own snapshot."""
     plan = {
         "snapshot": _snapshot(spark, settings),
         "start": format_timestamp(window.start),
@@ -229,47 +234,47 @@ def begun_plan(
         "has_events": has_events,
     }
     with closing(make_bulk_loader(settings)) as loader:
-        begun = json.loads(loader.under_way() or "{}")
-        if {**begun, "snapshot": None} == {**plan, "snapshot": None}:
-            plan = begun
+        interrupted = json.loads(loader.under_way() or "{}")
+        if {**interrupted, "snapshot": None} == {**plan, "snapshot": None}:
+            plan = interrupted
         loader.begin(json.dumps(plan))
     return plan
 
 
 def _load(events: DataFrame, counts: DataFrame, settings: Settings, plan: dict[str, Any]) -> None:
     with closing(make_bulk_loader(settings)) as loader:
-        at = loader.begin(json.dumps(plan))
-        load(events, counts, settings, at, has_events=plan["has_events"])
+        loaded_at = loader.begin(json.dumps(plan))
+        load(events, counts, settings, loaded_at, has_events=plan["has_events"])
         loader.finish()
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 
 def _print(
-    options: argparse.Namespace, found: Comparison, *, is_equal: bool, is_compared: bool
+    options: argparse.Namespace, comparison: Comparison, *, is_equal: bool, is_compared: bool
 ) -> None:
     if options.json:
-        numbers: dict[str, Any] = {"events": found.events}
+        numbers: dict[str, Any] = {"events": comparison.events}
         if is_compared:
             numbers |= {
                 "is_equal": is_equal,
-                "customers": found.customers,
-                "voided": found.voided,
-                "differences": [_as_json(each) for each in found.differences],
+                "customers": comparison.customers,
+                "voided": comparison.voided,
+                "differences": [_as_json(difference) for difference in comparison.differences],
             }
         sys.stdout.write(json.dumps(numbers) + "\n")
         return
     lines = [
-        f"customer {each.customer_id}, hour {format_timestamp(each.hour)}, "
-        f"{'all types' if each.event_type is None else f'type {each.event_type}'}: "
-        f"counter {each.counter:,}, recount {each.recount:,}"
-        for each in found.differences
+        f"customer {one.customer_id}, hour {format_timestamp(one.hour)}, "
+        f"{'all types' if one.event_type is None else f'type {one.event_type}'}: "
+        f"counter {one.counter:,}, recount {one.recount:,}"
+        for one in comparison.differences
     ]
-    lines.append(f"{found.events:,} distinct events counted")
+    lines.append(f"{comparison.events:,} distinct events counted")
     if is_compared:
         lines.append(
-            f"{found.customers:,} customers compared, {found.voided:,} events voided since: "
+            f"{comparison.customers:,} customers compared, {comparison.voided:,} events voided: "
             f"{'equal' if is_equal else 'NOT equal'}"
         )
     sys.stdout.write("\n".join(lines) + "\n")

@@ -1,12 +1,12 @@
 """
-Count the topic as it comes, by customer, type and UTC hour, into `events.windowed_counts`.
+Count the topic continuously by customer, type and UTC hour, in `events.windowed_counts`.
 
     python -m jobs.stream_counts --checkpoint FOLDER --until-end
     spark-submit --py-files jobs.zip … jobs/stream_counts.py --checkpoint s3a://bucket/checkpoint
 
-What it remembers of events, to know a duplicate, is bounded by the watermark: an event that comes
-later than that is not counted here, whether it is a duplicate or not. How many these are is in
-each line that it prints; a recount of the archive has them.
+The watermark limits its deduplication state: an event that is later than the watermark is not
+counted here, whether it is a duplicate or not. Each printed line has the number of such events; a
+recount of the archive counts them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EXIT_OK, EXIT_NOT_RUN = 0, 2
 _FOUR = ["customer_id", "event_type", "transaction_id", "timestamp"]
 _OBSERVED = "messages"
 _SUMMED = ("read", "rejected", "ahead", "dropped_by_watermark")
-_LOOK_SECONDS = 1
+_PROGRESS_SECONDS = 1
 _ATTEMPTS = 3
 
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (EventsError, StreamingQueryException) as exc:
         sys.stderr.write(f"error: {_first_line(exc)}\n")
         return EXIT_NOT_RUN
-    except Exception:  # noqa: BLE001 - of Spark, or a mistake of ours
+    except Exception:  # noqa: BLE001 - the exit code must be 2
         traceback.print_exc()
         return EXIT_NOT_RUN
 
@@ -62,22 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="stream_counts",
-        description="Count the topic as it comes into events.windowed_counts. It can be killed at "
-        "any moment: with the same checkpoint it goes on, and counts nothing twice. It prints one "
-        "JSON object for each batch.",
-        epilog="Exit code: 0 it ended when it was told to or at the end, 2 it could not go on.",
+        description="Count the topic continuously in events.windowed_counts. It may be killed at "
+        "any moment: it resumes from its checkpoint and counts nothing twice. Prints one JSON "
+        "object for each batch.",
+        epilog="Exit code: 0 stopped, or at the end; 2 could not continue.",
     )
     parser.add_argument(
         "--checkpoint",
         required=True,
         metavar="FOLDER",
-        help="where its state is kept; always the same one for a table, and one run at a time",
+        help="folder of the state; one per table, used by one run at a time",
     )
     parser.add_argument(
         "--watermark-seconds",
         type=_seconds,
         metavar="N",
-        help="how much later than the newest event an event may come (default: "
+        help="events later than this after the newest event are not counted (default: "
         "EVENTS_WATERMARK_SECONDS)",
     )
     parser.add_argument(
@@ -85,24 +85,22 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=3_600,
         metavar="N",
-        help="an event that is further ahead of its message is not counted here: the watermark "
-        "would follow it (default: 3600)",
+        help="events further ahead of their message's time are not counted, because they would "
+        "move the watermark (default: 3600)",
     )
     parser.add_argument(
         "--most-a-batch",
         type=_seconds,
         default=500_000,
         metavar="N",
-        help="messages that one batch reads (default: 500000)",
+        help="maximum messages per batch (default: 500000)",
     )
     parser.add_argument(
         "--to-dynamodb",
         action="store_true",
-        help="put the counts where the API finds them with EVENTS_COUNTS=windowed as well",
+        help="also write the counts to DynamoDB, for an API with EVENTS_COUNTS=windowed",
     )
-    parser.add_argument(
-        "--until-end", action="store_true", help="stop when all is counted that is there now"
-    )
+    parser.add_argument("--until-end", action="store_true", help="stop at the topic's present end")
     parser.add_argument(
         "--kafka-option",
         action="append",
@@ -127,7 +125,7 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     source = messages(
         spark,
         settings,
-        most_a_batch=options.most_a_batch,
+        max_per_batch=options.most_a_batch,
         options=_named(options.kafka_option),
     )
     events = counted_once(
@@ -149,35 +147,35 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
                 raise counter.refusal from exc
             if attempt == _ATTEMPTS:
                 raise
-            # Spark 4.1.1 fails after the first batch of a run where that is one which an earlier
-            # run had begun (SPARK-55271). The batch is done then, and its numbers are not said.
-            sys.stderr.write(f"warning: started again after: {_first_line(exc)}\n")
+            # Spark 4.1.1 fails after the first batch of a run if an earlier run began that batch
+            # (SPARK-55271). The batch is complete by then, but its progress is not reported.
+            sys.stderr.write(f"warning: restarted after: {_first_line(exc)}\n")
     sys.stdout.write(json.dumps({"total": dict(totals)}) + "\n")
     return EXIT_OK
 
 
 def _first_line(exc: Exception) -> str:
-    """Of Spark's own text, which goes on with the whole plan."""
+    """The first line of an error; Spark appends the whole query plan."""
     return str(exc).splitlines()[0]
 
 
 def _named(options: Sequence[str]) -> Mapping[str, str]:
     named = {}
-    for each in options:
-        name, equals, value = each.partition("=")
+    for option in options:
+        name, equals, value = option.partition("=")
         if not equals:
-            raise InvalidInput(f"--kafka-option {name} is not NAME=VALUE")
+            raise InvalidInput(f"--kafka-option {name}: use NAME=VALUE")
         named[name] = value
     return named
 
 
 def counted_once(source: DataFrame, *, watermark_seconds: int, ahead_seconds: int) -> DataFrame:
     """
-    The events of a stream without those that came before, are too late, or too far ahead.
+    The events of a stream without duplicates, late events, and events too far ahead.
 
-    All four fields make an event, its time too: what is forgotten of an event is forgotten when the
-    watermark has passed it, and then a duplicate of it is too late by itself. So none is counted
-    twice, however late.
+    The timestamp is part of an event's identity. Spark forgets an event when the watermark has
+    passed its timestamp, and from then on its duplicates are late themselves. So no event is
+    counted twice, however late its duplicate comes.
     """
     is_event = f.col("reason").isNull()
     is_ahead = f.col("timestamp") > f.col("sent") + f.expr(f"INTERVAL {ahead_seconds} SECONDS")
@@ -196,7 +194,7 @@ def counted_once(source: DataFrame, *, watermark_seconds: int, ahead_seconds: in
 
 
 class BatchCounter:
-    """What Spark calls with each batch; `refusal` is an error of ours that ended the stream."""
+    """Spark calls it with each batch; `refusal` is an error of ours that ended the stream."""
 
     def __init__(self, settings: Settings, *, is_published: bool) -> None:
         self._settings = settings
@@ -214,7 +212,7 @@ class BatchCounter:
         session = batch.sparkSession
         stream_id = session.sparkContext.getLocalProperty("sql.streaming.queryId")
         if stream_id is None:
-            raise StoreRefused("Spark does not say which stream this is")
+            raise StoreRefused("Spark gave no query id")
         check_stream(session, self._settings, stream_id)
         counts = add_batch(session, self._settings, batch, batch_id)
         if self._is_published:
@@ -234,14 +232,14 @@ def _start(events: DataFrame, counter: BatchCounter, options: argparse.Namespace
 
 
 def _follow(query: StreamingQuery, stop: threading.Event, totals: Counter[str]) -> None:
-    """Print each batch's numbers, and add them up, until the stream ends or is to stop."""
+    """Print the numbers of each batch and add them up, until the stream ends or is stopped."""
     printed = -1
     is_over = False
     while not is_over:
         try:
-            is_over = bool(query.awaitTermination(_LOOK_SECONDS))
+            is_over = bool(query.awaitTermination(_PROGRESS_SECONDS))
         finally:
-            # What was done before it failed is said as well.
+            # Also report the batches before a failure.
             for progress in query.recentProgress:
                 if progress["batchId"] > printed:
                     printed = progress["batchId"]
@@ -256,10 +254,9 @@ def _follow(query: StreamingQuery, stop: threading.Event, totals: Counter[str]) 
 
 def numbers_of(progress: Mapping[str, Any]) -> dict[str, Any]:
     """
-    What one batch did.
+    Numbers of one batch.
 
-    `state_rows` are events that are remembered, to know their duplicates.
-    `dropped_by_watermark` came too late to be counted here.
+    `state_rows` are events kept to recognise duplicates; `dropped_by_watermark` are late events.
     """
     operators = progress["stateOperators"]
     observed = progress["observedMetrics"].get(_OBSERVED)
@@ -268,21 +265,23 @@ def numbers_of(progress: Mapping[str, Any]) -> dict[str, Any]:
         "read": observed["read"] if observed else 0,
         "rejected": observed["rejected"] if observed else 0,
         "ahead": observed["ahead"] if observed else 0,
-        "dropped_by_watermark": sum(each["numRowsDroppedByWatermark"] for each in operators),
-        "state_rows": sum(each["numRowsTotal"] for each in operators),
-        "state_bytes": sum(each["memoryUsedBytes"] for each in operators),
+        "dropped_by_watermark": sum(
+            operator["numRowsDroppedByWatermark"] for operator in operators
+        ),
+        "state_rows": sum(operator["numRowsTotal"] for operator in operators),
+        "state_bytes": sum(operator["memoryUsedBytes"] for operator in operators),
         "watermark": progress["eventTime"].get("watermark"),
         "seconds": progress["batchDuration"] / 1_000,
     }
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
-    def ask(number: int, _frame: FrameType | None) -> None:
+    def request_stop(number: int, _frame: FrameType | None) -> None:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, request_stop)
+    signal.signal(signal.SIGINT, request_stop)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A recount of the archive against the counters of the store, both ways."""
+"""Compares a recount of the archive with the counters of the store, both ways."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from events.models import DayCounts, Difference, Event, StoredEvent, Window
 from jobs.lib.frames import HourCount
 
 _PAGE_SIZE = 1_000
-#: Event type (None: all of them), hour.
-_Place = tuple[str | None, datetime]
+#: Event type (None: all types), hour.
+_Key = tuple[str | None, datetime]
 
 
 class Store(Protocol):
-    """What a comparison reads, strongly consistent."""
+    """What a comparison reads from the store, strongly consistent."""
 
     def day_counts(
         self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
     ) -> Iterator[DayCounts]:
-        """Counters of the days from first to last, both included."""
+        """Counters from the first to the last day, both included."""
 
     def stored_customers(self) -> Iterator[str]:
         """Every customer with an item in any table, once."""
@@ -38,16 +38,15 @@ class Store(Protocol):
         is_newest_first: bool,
         page_size: int,
     ) -> Iterator[tuple[str, StoredEvent | None]]:
-        """All events stored in a window, voided ones too."""
+        """All events in a window, including voided ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """
-    What a comparison found.
+    Result of a comparison.
 
-    `voided` counts events of the archive that were voided since: the counters leave them out, and
-    rightly so.
+    `voided` counts archived events that were voided later; the counters rightly leave them out.
     """
 
     customers: int = 0
@@ -63,22 +62,22 @@ def compare(
     archived: Callable[[Sequence[Event]], Collection[Event]],
 ) -> Comparison:
     """
-    Every counter of these whole days against the recount.
+    Compare every counter of these whole days with the recount.
 
     Args:
-        recount: Of all customers, those of one after the other.
-        archived: Which of some events are in the archive.
+        recount: Grouped by customer.
+        archived: Returns the given events that are in the archive.
     """
     seen: set[str] = set()
     events = 0
     differences: list[Difference] = []
-    for customer_id, group in groupby(recount, lambda each: each.customer_id):
+    for customer_id, group in groupby(recount, lambda count: count.customer_id):
         seen.add(customer_id)
-        counted: Counter[_Place] = Counter()
-        for each in group:
-            events += each.count
-            counted[None, each.hour] += each.count
-            counted[each.event_type, each.hour] += each.count
+        counted: Counter[_Key] = Counter()
+        for count in group:
+            events += count.count
+            counted[None, count.hour] += count.count
+            counted[count.event_type, count.hour] += count.count
         differences += _differences(customer_id, counted, store, window)
     for customer_id in store.stored_customers():
         if customer_id not in seen:
@@ -91,10 +90,10 @@ def compare(
 
 
 def _differences(
-    customer_id: str, recount: Counter[_Place], store: Store, window: Window
+    customer_id: str, recount: Counter[_Key], store: Store, window: Window
 ) -> list[Difference]:
     last = day_of(max(window.start, window.end - timedelta(microseconds=1)))
-    counters: dict[_Place, int] = {
+    counters: dict[_Key, int] = {
         (counts.event_type, hour_of_day(counts.day, hour)): count
         for by_type in (False, True)
         for counts in store.day_counts(customer_id, day_of(window.start), last, by_type=by_type)
@@ -103,7 +102,7 @@ def _differences(
     return [
         Difference(customer_id, hour, event_type, counters.get((event_type, hour), 0), number)
         for event_type, hour in sorted(
-            {*recount, *counters}, key=lambda place: (place[1], place[0] or "")
+            {*recount, *counters}, key=lambda key: (key[1], key[0] or "")
         )
         for number in [recount[event_type, hour]]
         if counters.get((event_type, hour), 0) != number
@@ -111,9 +110,9 @@ def _differences(
 
 
 def _voided(store: Store, differences: Iterable[Difference]) -> list[Event]:
-    """The voided events of the hours whose counters hold less than the archive."""
+    """The voided events in the hours whose counters are lower than the recount."""
     hours = sorted(
-        {(each.customer_id, each.hour) for each in differences if each.counter < each.recount}
+        {(one.customer_id, one.hour) for one in differences if one.counter < one.recount}
     )
     return [
         stored.event
@@ -132,10 +131,10 @@ def _voided(store: Store, differences: Iterable[Difference]) -> list[Event]:
 def _without(voided: Collection[Event], differences: Iterable[Difference]) -> Iterator[Difference]:
     """The differences that voided events do not explain."""
     number: Counter[tuple[str, datetime, str | None]] = Counter()
-    for each in voided:
-        for event_type in (None, each.event_type):
-            number[each.customer_id, floor_hour(each.timestamp), event_type] += 1
+    for event in voided:
+        for event_type in (None, event.event_type):
+            number[event.customer_id, floor_hour(event.timestamp), event_type] += 1
     for difference in differences:
-        left_out = number[difference.customer_id, difference.hour, difference.event_type]
-        if difference.counter != difference.recount - left_out:
+        voids = number[difference.customer_id, difference.hour, difference.event_type]
+        if difference.counter != difference.recount - voids:
             yield difference

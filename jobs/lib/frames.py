@@ -1,4 +1,4 @@
-"""Raw events to hourly counts, as Spark computes them and as values."""
+"""Hourly counts of raw events, as Spark data frames and as values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class HourCount(NamedTuple):
 
 
 def distinct_events(raw: DataFrame, window: Window) -> DataFrame:
-    """The events of a window, each once; all four fields make an event what it is."""
+    """The events of a window, each once; all four fields are the identity."""
     if window.start != EARLIEST:
         raw = raw.where(f.col("timestamp") >= instant(window.start))
     if window.end != LATEST:
@@ -37,18 +37,18 @@ def distinct_events(raw: DataFrame, window: Window) -> DataFrame:
 
 
 def hourly_counts(events: DataFrame) -> DataFrame:
-    """Columns customer_id, event_type, hour, count; of distinct events."""
+    """Count distinct events: columns customer_id, event_type, hour, count."""
     return events.groupBy(
         "customer_id", "event_type", f.date_trunc("hour", f.col("timestamp")).alias("hour")
     ).agg(f.count("*").alias("count"))
 
 
-# Python's datetimes of Spark are in the zone of the machine, and do not reach all years: so times
-# cross as microseconds.
+# Spark converts datetimes to the machine's time zone, and not for all years. So timestamps pass
+# between Spark and Python as microseconds.
 
 
 def hour_counts(counts: DataFrame) -> Iterator[HourCount]:
-    """Counts by customer, in order of the customers; never more than a part of them in memory."""
+    """The counts, ordered by customer; only one partition of them is in memory."""
     rows = counts.select(
         "customer_id", "event_type", f.unix_micros("hour").alias("micros"), "count"
     ).orderBy("customer_id")
@@ -68,16 +68,16 @@ def event_of(row: Any) -> Event:
 
 def instant(at: datetime) -> Column:
     """
-    A time in Spark's SQL.
+    A timestamp in Spark SQL.
 
-    `f.lit` would pass it through a calendar of the machine's zone: days off before 1582, minutes
-    off before there were zones.
+    `f.lit` would convert it in the machine's time zone and calendar: wrong by days before 1582, and
+    by minutes before time zones existed.
     """
     return f.expr(f"timestamp_micros({micros_of(at)})")
 
 
 def with_micros(events: DataFrame) -> DataFrame:
-    """Events as `event_of` reads them."""
+    """Events with the columns that `event_of` reads."""
     return events.select(*_FOUR[:3], f.unix_micros("timestamp").alias("micros"))
 
 
@@ -91,9 +91,9 @@ def micros_of(at: datetime) -> int:
 
 def by_customer_and_day(counts: DataFrame) -> DataFrame:
     """
-    Counts as `hour_count_of` reads them, all of a customer and day in one partition, together.
+    Counts with the columns that `hour_count_of` reads; each customer and day is in one partition.
 
-    The total of an hour is the sum of its types, and a day is one item: one worker makes both.
+    One worker needs all types of a day: an hour's total is their sum, and a day is one item.
     """
     return (
         counts.withColumn("micros", f.unix_micros("hour"))
@@ -106,18 +106,20 @@ def by_customer_and_day(counts: DataFrame) -> DataFrame:
 
 def day_counts(counts: Iterable[HourCount]) -> Iterator[DayCounts]:
     """
-    The counters of each customer and day: of all types, then of each.
+    The counters of each customer and day: all types together, then each type.
 
     Args:
-        counts: All of a customer and day one after the other.
+        counts: Grouped by customer and day.
     """
-    for (customer_id, day), group in groupby(counts, lambda each: (each.customer_id, _day(each))):
+    for (customer_id, day), group in groupby(
+        counts, lambda count: (count.customer_id, _day(count))
+    ):
         total: dict[int, int] = {}
         by_type: dict[str, dict[int, int]] = {}
-        for each in sorted(group, key=attrgetter("event_type", "hour")):
-            hour = each.hour.hour
-            total[hour] = total.get(hour, 0) + each.count
-            by_type.setdefault(each.event_type, {})[hour] = each.count
+        for count in sorted(group, key=attrgetter("event_type", "hour")):
+            hour = count.hour.hour
+            total[hour] = total.get(hour, 0) + count.count
+            by_type.setdefault(count.event_type, {})[hour] = count.count
         yield DayCounts(customer_id, day, None, total)
         for event_type, hours in by_type.items():
             yield DayCounts(customer_id, day, event_type, hours)

@@ -1,4 +1,4 @@
-"""Events and counts of the archive into empty tables of DynamoDB, written by Spark's workers."""
+"""Loads events and counts of the archive into empty DynamoDB tables, from Spark's workers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def load(
     events: DataFrame, counts: DataFrame, settings: Settings, at: datetime, *, has_events: bool
 ) -> None:
     """
-    Put customers, then events if they are wanted, then counters; each as often as you like.
+    Load customers, then events if `has_events`, then counters; may be repeated.
 
-    In this order, so that wherever it is cut off no event is of a customer that is not listed.
+    In this order, so that an interrupted load never leaves an event of an unregistered customer.
     """
     plain = settings.model_dump()
     customers = counts.select("customer_id").distinct()
@@ -31,7 +31,7 @@ def load(
     by_customer_and_day(counts).foreachPartition(partial(_put_counts, plain, at))
 
 
-# These run where Spark's workers are: each makes a client of its own.
+# These run in Spark's workers; each makes its own client.
 
 
 def _put_customers(plain: dict[str, Any], at: datetime, rows: Iterable[Any]) -> None:

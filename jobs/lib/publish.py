@@ -1,4 +1,4 @@
-"""Windowed counts to where the query API reads them."""
+"""Writes windowed counts to the DynamoDB tables from which the API serves them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from jobs.lib.session import WINDOWED, table_name
 
 
 def make_tables(settings: Settings) -> None:
-    """Make the tables in DynamoDB where they are not there."""
+    """Create the DynamoDB tables if they do not exist."""
     with closing(make_bulk_loader(settings, is_windowed=True)) as loader:
         loader.create_tables()
 
 
 def publish(spark: SparkSession, settings: Settings, touched: DataFrame) -> None:
     """
-    Put the counts of every hour that these counts are of, as the table has them now.
+    Write the present counts of every hour in `touched`.
 
-    The numbers themselves and no differences: the same once more is the same.
+    It writes totals, not increments, so repeating it changes nothing.
     """
     hours = touched.select("customer_id", "hour").distinct()
     counts = spark.table(table_name(settings, WINDOWED)).join(
@@ -37,11 +37,11 @@ def publish(spark: SparkSession, settings: Settings, touched: DataFrame) -> None
     )
 
 
-def _put(plain: dict[str, Any], at: datetime, rows: Iterable[Any]) -> None:
-    listed: set[str] = set()
+def _put(plain: dict[str, Any], updated_at: datetime, rows: Iterable[Any]) -> None:
+    registered: set[str] = set()
     with closing(make_bulk_loader(Settings(**plain), is_windowed=True)) as loader:
         for counts in day_counts(map(hour_count_of, rows)):
-            if counts.customer_id not in listed:
-                loader.put_customers([counts.customer_id], at)
-                listed.add(counts.customer_id)
-            loader.set_hours([counts], at)
+            if counts.customer_id not in registered:
+                loader.put_customers([counts.customer_id], updated_at)
+                registered.add(counts.customer_id)
+            loader.set_hours([counts], updated_at)

@@ -1,4 +1,4 @@
-"""Settings to a Spark session with the Iceberg catalog of the archive."""
+"""A Spark session with the Iceberg catalog of the archive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from events.config import Settings
 
-#: As the archive names it, in any catalog.
+#: Namespace and tables of the archive, in any catalog.
 NAMESPACE = "events"
 RAW, REJECTED = "raw", "raw_rejected"
 HOURLY, WINDOWED = "hourly_counts", "windowed_counts"
@@ -23,44 +23,44 @@ _LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.shuffle.partitions": "4",
-    # What it warns of is the same each time, and hides what is said.
+    # Its warnings are always the same, and hide the job's own output.
     "spark.log.level": "ERROR",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
-#: pyspark leaves this to a program that spark-submit started.
+#: spark-submit sets this variable for the programs that it starts.
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"
 
 
 @contextmanager
 def opened_session(name: str, settings: Settings) -> Iterator[SparkSession]:
     """
-    A session whose catalog of the settings' name is the archive's.
+    A session with the archive's catalog, under the name in the settings.
 
-    What spark-submit was told stays: the master, the jars, the catalog. Where it was told none, it
-    is this machine, the jars that the tests use, and the catalog that `archive` makes here.
+    The options of spark-submit (master, jars, catalog) are kept. Without them the session runs on
+    this machine, with the jars that the tests use and the local catalog of `archive`.
 
     Raises:
-        InvalidInput: There is no Java for it.
-        LocalServerError: The jars could not be fetched.
+        InvalidInput: No suitable Java was found.
+        LocalServerError: The jars could not be downloaded.
     """
-    found = SparkSession.getActiveSession()
-    session = found or _start(name)
+    active = SparkSession.getActiveSession()
+    session = active or _start(name)
     catalog = _catalog(settings)
     if session.conf.get(next(iter(catalog)), None) is None:
-        # Spark's own client does not make it.
+        # Spark's JDBC catalog does not create the folder.
         Path(settings.iceberg_folder).mkdir(parents=True, exist_ok=True)
         for key, value in catalog.items():
             session.conf.set(key, value)
     try:
         yield session
     finally:
-        if found is None:
+        if active is None:
             session.stop()
 
 
 def table_name(settings: Settings, table: str) -> str:
-    """A table of the archive, as Spark's SQL names it."""
+    """The name of a table of the archive in Spark SQL."""
     return f"{settings.iceberg_catalog_name}.{NAMESPACE}.{table}"
 
 
@@ -71,22 +71,22 @@ def _start(name: str) -> SparkSession:
     return builder.getOrCreate()
 
 
-#: Hours are UTC hours, whatever the machine's own zone is.
+#: Hours are UTC hours, whatever the machine's time zone is.
 _SHARED = {"spark.sql.session.timeZone": "UTC", "spark.sql.extensions": _EXTENSIONS}
 
 
 def _on_this_machine() -> Mapping[str, str]:
-    # A job that spark-submit starts has no use for it.
+    # Imported here: spark-submit does not need it.
     from events.local import spark
 
     spark.check_java()
-    # Its workers are this Python, and not the first one on PATH.
+    # Run the workers with this Python, not the first one on PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     return {**_SHARED, **_LOCAL, "spark.jars": ",".join(map(str, spark.spark_jars()))}
 
 
 def _catalog(settings: Settings) -> Mapping[str, str]:
-    """The catalog that `archive` makes on this machine, as Spark reads it."""
+    """Spark's configuration of the local catalog of `archive`."""
     folder = Path(settings.iceberg_folder).absolute()
     prefix = f"spark.sql.catalog.{settings.iceberg_catalog_name}"
     return {
@@ -95,6 +95,6 @@ def _catalog(settings: Settings) -> Mapping[str, str]:
         f"{prefix}.uri": f"jdbc:sqlite:{folder / 'catalog.db'}",
         f"{prefix}.jdbc.schema-version": "V1",
         f"{prefix}.warehouse": (folder / "warehouse").as_uri(),
-        # Another process writes as well: what is read must be what is there.
+        # Other processes write too: always read the current table.
         f"{prefix}.cache-enabled": "false",
     }

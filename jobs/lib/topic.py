@@ -1,4 +1,4 @@
-"""A topic as a stream of events, read with the parser that files and HTTP come through."""
+"""A topic as a stream of events, parsed by the parser of files and HTTP."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from events.domain.parsing import parse_message
 from events.errors import InvalidEvent
 from jobs.lib.frames import micros_of
 
-#: Rows that no event could be made of have a reason, and nothing else.
+#: An invalid message becomes a row with a reason and nothing else.
 _COLUMNS = (
     "customer_id STRING, event_type STRING, transaction_id STRING, micros BIGINT, reason STRING"
 )
 
 
 def messages(
-    spark: SparkSession, settings: Settings, *, most_a_batch: int, options: Mapping[str, str]
+    spark: SparkSession, settings: Settings, *, max_per_batch: int, options: Mapping[str, str]
 ) -> DataFrame:
     """
-    The topic from its beginning: columns of an event, `sent` and `reason`.
+    The topic from its beginning, with the columns of an event, `sent` and `reason`.
 
     Args:
-        most_a_batch: Messages that one batch reads at most.
-        options: For Spark's Kafka source: `kafka.security.protocol` and the like.
+        max_per_batch: Maximum messages per batch.
+        options: Options of Spark's Kafka source, such as `kafka.security.protocol`.
     """
     source = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.events_kafka_bootstrap_servers)
         .option("subscribe", settings.events_kafka_topic)
         .option("startingOffsets", "earliest")
-        # Where messages are gone that were not read, it stops.
+        # Stop if messages were deleted before they were read.
         .option("failOnDataLoss", "true")
-        .option("maxOffsetsPerTrigger", str(most_a_batch))
+        .option("maxOffsetsPerTrigger", str(max_per_batch))
     )
     for name, value in options.items():
         source = source.option(name, value)
-    # Not by Arrow: Spark wants pandas for that, which nothing else here needs.
+    # Without Arrow, for which Spark needs pandas.
     parse = f.udf(_row, _COLUMNS, useArrow=False)
     parsed = source.load().select(parse("value").alias("parsed"), f.col("timestamp").alias("sent"))
     return parsed.select(

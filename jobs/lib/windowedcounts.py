@@ -1,4 +1,4 @@
-"""Counts of one batch of a stream, added to the windowed counts once."""
+"""Adds the counts of one batch of a stream to the windowed counts, once."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from events.models import Window
 from jobs.lib.frames import hourly_counts, micros_of
 from jobs.lib.session import HOURLY, WINDOWED, table_name
 
-#: The stream whose batches are in the table: another one's batches have the same numbers.
+#: Table property: id of the stream in the table. Batches of other streams have the same numbers.
 STREAM = "events.kafka-id"
 _COLUMNS = "customer_id STRING, event_type STRING, hour TIMESTAMP, count BIGINT, batch_id BIGINT"
-#: Of hours that a recount has put there: before every batch.
+#: `batch_id` of hours that a recount wrote: before every batch.
 NO_BATCH = -1
 
 
@@ -26,19 +26,21 @@ def make_table(spark: SparkSession, settings: Settings) -> None:
 
 def check_stream(spark: SparkSession, settings: Settings, stream_id: str) -> None:
     """
-    Make the table this stream's, if it is nobody's yet.
+    Claim the table for this stream, or check that it belongs to it.
 
     Raises:
-        StoreRefused: It is another stream's: of another checkpoint.
+        StoreRefused: The table belongs to a stream with another checkpoint.
     """
     name = table_name(settings, WINDOWED)
-    found = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()}
-    if found.get(STREAM, stream_id) != stream_id:
+    properties = {
+        row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()
+    }
+    if properties.get(STREAM, stream_id) != stream_id:
         raise StoreRefused(
-            f"the table {name} has the counts of another checkpoint: name that one, or drop the "
-            "table and count anew from the beginning of the topic"
+            f"the table {name} has the counts of another checkpoint: use that checkpoint, or drop "
+            "the table and count from the beginning of the topic"
         )
-    if STREAM not in found:
+    if STREAM not in properties:
         spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('{STREAM}' = '{stream_id}')")
 
 
@@ -48,15 +50,14 @@ def add_batch(
     """
     Add the counts of a batch's events, in one commit.
 
-    Each hour that a batch adds to takes the batch's number in the same commit. So when a batch
-    comes again, because the process was killed before Spark had noted it as done, no hour takes it
-    twice.
+    The commit also sets the batch's number on each hour that the batch touches. So if Spark repeats
+    a batch, because the process was killed before Spark noted it as done, no hour adds it twice.
 
     Returns:
         The counts of the batch.
     """
-    # Computed here and once: in a MERGE Spark does not see that something is cached, and computes
-    # the batch again, which doubles the numbers of its state.
+    # Compute the batch once, here: MERGE ignores Spark's cache and would compute the batch again,
+    # which doubles the reported state.
     counts = hourly_counts(events).localCheckpoint()
     if counts.isEmpty():
         return counts
@@ -71,16 +72,16 @@ def add_batch(
         WHEN MATCHED AND held.batch_id < added.batch_id THEN
             UPDATE SET count = held.count + added.count, batch_id = added.batch_id
         WHEN NOT MATCHED THEN INSERT *
-        """  # noqa: S608 - a name that was checked and a number
+        """  # noqa: S608 - a checked name and a number
     )
     return counts
 
 
 def restore(spark: SparkSession, settings: Settings, window: Window) -> None:
     """
-    Put the recount of a window in the place of windowed counts that differ or are not there.
+    Replace the windowed counts of a window by the recount, where they differ or are missing.
 
-    For hours that the stream has passed: it adds nothing to them any more.
+    Only for hours before the stream's watermark, to which the stream adds nothing any more.
     """
     # A view on a table cannot be merged from (Spark 4.1.1: "No plan for TableReference").
     spark.sql(
@@ -98,5 +99,5 @@ def restore(spark: SparkSession, settings: Settings, window: Window) -> None:
         WHEN MATCHED AND held.count <> recounted.count THEN
             UPDATE SET count = recounted.count
         WHEN NOT MATCHED THEN INSERT *
-        """  # noqa: S608 - names that were checked and numbers
+        """  # noqa: S608 - checked names and numbers
     )
