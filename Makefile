@@ -22,7 +22,7 @@ test: $(VENV)/.dev
 # The rest: the browser, Kafka, Iceberg, Spark, PostgreSQL, long kill loops. Needs chromium, a JDK
 # 17 or 21 (JAVA_HOME, or `java` on PATH) and PostgreSQL; `.ci/run` installs them.
 test-slow: $(VENV)/.spark
-	EVENTS_TEST_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist loadscope -m slow --kills $(KILLS) tests
+	EVENTS_TEST_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist loadgroup -m slow --kills $(KILLS) tests
 
 check: $(VENV)/.spark
 	$(BIN)/ruff format --check .

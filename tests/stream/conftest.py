@@ -41,12 +41,10 @@ QUICK = "session.timeout.ms=6000\nheartbeat.interval.ms=500\n"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All Spark tests run in one worker; py4j leaves closing its sockets to garbage collection."""
+    """py4j leaves closing its sockets to the garbage collector."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
-            if "spark" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group("spark"))
 
 
 @pytest.fixture(scope="session")
