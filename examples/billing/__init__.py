@@ -1,1 +1,1 @@
-"""A bill by usage: its own consumer group, a SQL database, and the buckets as its referee."""
+"""Usage-based billing: a consumer group and a SQL database of its own, checked against the API."""

@@ -2,7 +2,7 @@
 
 import sys
 
-from examples.billing.billing import main
+from examples.billing.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

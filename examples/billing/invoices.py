@@ -1,4 +1,4 @@
-"""Units and prices to an invoice that people read; pure."""
+"""Computes and prints invoices; pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from events.errors import InvalidInput
 from examples.billing.prices import Prices
 
 _MONTH = re.compile(r"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])")
-#: Digits that a product is computed with: far more than units and a price have together.
+#: Precision of a product: far more digits than units and a price have together.
 _DIGITS = 60
 
 
@@ -27,7 +27,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """`month` is one of UTC, like `2021-03`. `total` is the sum of the amounts as they stand."""
+    """`month` is a UTC month like `2021-03`; `total` is the sum of the rounded amounts."""
 
     customer_id: str
     month: str
@@ -37,18 +37,18 @@ class Invoice:
 
 
 def check_month(text: str) -> str:
-    """`text` if it is a month like `2021-03`; raises `InvalidInput`."""
+    """Return `text` if it is a month like `2021-03`; raises `InvalidInput`."""
     if not _MONTH.fullmatch(text):
-        raise InvalidInput(f"{text!a} is no month: write it like 2021-03")
+        raise InvalidInput(f"{text!a} is not a month like 2021-03")
     return text
 
 
 def invoice(customer_id: str, month: str, units: Mapping[str, int], prices: Prices) -> Invoice:
     """
-    The invoice for so many units of each event type.
+    The invoice for the units of each event type.
 
     Raises:
-        InvalidInput: A type has no price. Nothing is billed at a price that nobody set.
+        InvalidInput: A type has no price; it is never billed at a default.
     """
     unpriced = sorted(name for name in units if name not in prices.by_type)
     if unpriced:
@@ -70,17 +70,17 @@ def invoice(customer_id: str, month: str, units: Mapping[str, int], prices: Pric
     return Invoice(customer_id, month, prices.currency, lines, total)
 
 
-def as_text(found: Invoice) -> str:
+def as_text(bill: Invoice) -> str:
     """The invoice as a table for a terminal."""
     rows = [
-        ("event type", "units", f"price ({found.currency})", f"amount ({found.currency})"),
+        ("event type", "units", f"price ({bill.currency})", f"amount ({bill.currency})"),
         *(
             (shown(line.event_type), f"{line.units:,}", f"{line.price:f}", f"{line.amount:,f}")
-            for line in found.lines
+            for line in bill.lines
         ),
-        ("total", f"{sum(line.units for line in found.lines):,}", "", f"{found.total:,f}"),
+        ("total", f"{sum(line.units for line in bill.lines):,}", "", f"{bill.total:,f}"),
     ]
-    head = f"Invoice for {shown(found.customer_id)}, {found.month} (hours of UTC)"
+    head = f"Invoice for {shown(bill.customer_id)}, {bill.month} (hours of UTC)"
     return "\n".join((head, "", *_aligned(rows)))
 
 
@@ -93,5 +93,5 @@ def _aligned(rows: list[tuple[str, str, str, str]]) -> Iterator[str]:
 
 
 def shown(text: str) -> str:
-    """A text of somebody else's with its invisible characters written out."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    """Foreign text with its invisible characters escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

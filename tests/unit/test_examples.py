@@ -1,4 +1,4 @@
-"""The examples stand on what the service offers to others; prices and invoices are exact."""
+"""Examples import only public layers; prices and invoices are exact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.unit.test_layers import CHECKOUT, imports, layers_of
 
 EXAMPLES = sorted((CHECKOUT / "examples").rglob("*.py"))
 TABLE = CHECKOUT / "examples" / "billing" / "prices.toml"
-#: Layers of the service that an example may import.
+#: Layers that an example may import.
 OFFERED = {"bootstrap", "config", "errors", "models", "domain", "kafka"}
 
 
@@ -29,7 +29,7 @@ def test_examples_import_only_the_public_layers(file: Path) -> None:
     assert not {name.split(".")[0] for name in imports(file)} & {"boto3", "botocore", "tests"}
 
 
-def test_of_the_assembly_an_example_takes_the_settings_alone() -> None:
+def test_examples_import_only_load_settings_from_bootstrap() -> None:
     lines = {
         line
         for file in EXAMPLES
@@ -39,10 +39,10 @@ def test_of_the_assembly_an_example_takes_the_settings_alone() -> None:
     assert lines == {"from events.bootstrap import load_settings"}
 
 
-def test_every_example_is_listed_and_has_a_page_of_its_own() -> None:
+def test_every_example_is_listed_and_has_a_readme() -> None:
     listed = (CHECKOUT / "examples" / "README.md").read_text(encoding="utf-8")
-    folders = [each.parent for each in EXAMPLES if each.name == "__main__.py"]
-    assert folders, "the search finds them"
+    folders = [file.parent for file in EXAMPLES if file.name == "__main__.py"]
+    assert folders, "at least one example"
     for folder in folders:
         assert (folder / "README.md").exists()
         assert f"({folder.name}/README.md)" in listed
@@ -51,7 +51,7 @@ def test_every_example_is_listed_and_has_a_page_of_its_own() -> None:
 # --- prices ---------------------------------------------------------------------------------------
 
 
-def test_prices_are_the_decimals_that_stand_in_the_table() -> None:
+def test_prices_are_exactly_the_decimals_in_the_table() -> None:
     assert read_prices(TABLE) == Prices(
         "EUR",
         2,
@@ -66,22 +66,22 @@ def test_prices_are_the_decimals_that_stand_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("currency = 1\n[prices]\na = 1\n", "currency is missing"),
         ('currency = "EUR"\n', r"\[prices\] is missing or empty"),
-        ('currency = "EUR"\ndecimals = true\n[prices]\na = 1\n', "decimals is no whole number"),
-        ('currency = "EUR"\n[prices]\na = "1"\n', "the price of 'a' is no number from 0 on"),
-        ('currency = "EUR"\n[prices]\na = -0.1\n', "the price of 'a' is no number from 0 on"),
-        ('currency = "EUR"\n[prices]\na = nan\n', "the price of 'a' is no number from 0 on"),
-        ('currency = "EUR"\n[prices]\na = true\n', "the price of 'a' is no number from 0 on"),
+        ('currency = "EUR"\ndecimals = true\n[prices]\na = 1\n', "decimals is not a whole number"),
+        ('currency = "EUR"\n[prices]\na = "1"\n', "the price of 'a' is not a number of 0 or more"),
+        ('currency = "EUR"\n[prices]\na = -0.1\n', "the price of 'a' is not a number of 0 or more"),
+        ('currency = "EUR"\n[prices]\na = nan\n', "the price of 'a' is not a number of 0 or more"),
+        ('currency = "EUR"\n[prices]\na = true\n', "the price of 'a' is not a number of 0 or more"),
         ("currency", r"prices\.toml: "),
     ],
 )
-def test_what_is_no_price_table_is_refused_by_name(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_price_table_is_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "prices.toml"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(InvalidInput, match=said):
+    with pytest.raises(InvalidInput, match=message):
         read_prices(file)
 
 
@@ -89,9 +89,9 @@ def test_what_is_no_price_table_is_refused_by_name(tmp_path: Path, text: str, sa
 
 
 def test_each_line_is_rounded_half_up_and_the_total_is_their_sum() -> None:
-    # 3 × 0.005 = 0.015; a float's 0.015 is a little less and would be rounded to 0.01.
-    found = invoice("acme", "2021-03", {"b": 3, "a": 1}, prices(a="0.004", b="0.005"))
-    assert found == Invoice(
+    # 3 × 0.005 = 0.015; as a float it is a little less and would be rounded to 0.01.
+    result = invoice("acme", "2021-03", {"b": 3, "a": 1}, prices(a="0.004", b="0.005"))
+    assert result == Invoice(
         "acme",
         "2021-03",
         "EUR",
@@ -103,17 +103,17 @@ def test_each_line_is_rounded_half_up_and_the_total_is_their_sum() -> None:
     )
 
 
-def test_amounts_are_exact_for_more_units_than_there_will_ever_be() -> None:
-    found = invoice("acme", "2021-03", {"a": 10**24 + 1}, prices(a="0.123456789"))
-    assert found.total == Decimal("123456789000000000000000.12")
+def test_amounts_are_exact_for_any_number_of_units() -> None:
+    result = invoice("acme", "2021-03", {"a": 10**24 + 1}, prices(a="0.123456789"))
+    assert result.total == Decimal("123456789000000000000000.12")
 
 
-def test_a_type_without_a_price_is_not_billed_at_nothing() -> None:
+def test_a_type_without_a_price_is_an_error() -> None:
     with pytest.raises(InvalidInput, match="no price for 'b', 'c': add it"):
         invoice("acme", "2021-03", {"a": 1, "c": 1, "b": 1}, prices(a="1"))
 
 
-def test_a_month_without_units_has_an_invoice_of_nothing() -> None:
+def test_a_month_without_units_has_an_empty_invoice() -> None:
     assert as_text(invoice("acme", "2021-03", {}, prices(a="1"))) == (
         "Invoice for acme, 2021-03 (hours of UTC)\n"
         "\n"
@@ -122,12 +122,12 @@ def test_a_month_without_units_has_an_invoice_of_nothing() -> None:
     )
 
 
-def test_names_of_others_cannot_move_the_terminal() -> None:
+def test_control_characters_in_names_are_escaped() -> None:
     assert invoices.shown("a\x1b[2Jb\u202e") == "a\\x1b[2Jb\\u202e"
 
 
 @pytest.mark.parametrize("text", ["2021-13", "2021-3", "0000-01", "2021-03-01", "٢٠٢١-03", ""])
-def test_what_is_no_month_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="is no month"):
+def test_an_invalid_month_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a month"):
         check_month(text)
     assert check_month("2021-03") == "2021-03"
