@@ -1,9 +1,10 @@
-"""What the benchmarks of the streams need: a Kafka, events in it, and our commands beside it."""
+"""A Kafka for the benchmarks of streams, events in it, and commands that use it."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -18,27 +19,30 @@ from confluent_kafka import Message as KafkaMessage
 
 from benchmarks.ingest import with_tables
 from benchmarks.measuring import CHECKOUT
+from benchmarks.samples import metrics
 from events.config import Settings
 from events.kafka.clients import Cluster, ensure_topics, make_consumer, make_producer
 from events.kafka.messages import encode
 from events.local import kafka
 from events.local.dynamodb import DynamoDBLocal
+from events.local.javaserver import free_port
 from events.local.kafka import KafkaLocal
 from events.models import Event
 
-_READ_AT_ONCE = 1_000
+_MAX_PER_READ = 1_000
 _PATIENCE_SECONDS = 60.0
+_STOP_SECONDS = 60.0
 
 
 @contextmanager
 def broker(folder: Path) -> Iterator[KafkaLocal]:
-    """A Kafka with its data in a folder."""
+    """Start a Kafka with its data in a folder."""
     with kafka.start(data_folder=folder / "kafka") as server:
         yield server
 
 
 def stream_settings(server: DynamoDBLocal, bus: KafkaLocal, folder: Path) -> Settings:
-    """Fresh tables, which are there, and a topic, a group and an archive that nothing else uses."""
+    """Settings with new tables, and with a topic, group and archive that nothing else uses."""
     name = uuid.uuid4().hex
     return with_tables(server).model_copy(
         update={
@@ -51,13 +55,13 @@ def stream_settings(server: DynamoDBLocal, bus: KafkaLocal, folder: Path) -> Set
 
 
 def environment(settings: Settings) -> Mapping[str, str]:
-    """The environment of a child process with the same settings."""
+    """The environment for a child process with these settings."""
     own = {name.upper(): str(value) for name, value in settings.model_dump().items()}
     return {**os.environ, **own, "EVENTS_LOG_LEVEL": "warning"}
 
 
 def send(settings: Settings, events: Iterable[Event]) -> None:
-    """Put events into the topic of the settings, and wait until it has them."""
+    """Send events to the topic, and wait until all are acknowledged."""
     topic, cluster = settings.events_kafka_topic, Cluster.of(settings)
     ensure_topics(cluster, topic)
     producer = make_producer(cluster, **{"linger.ms": 20})
@@ -71,7 +75,7 @@ def send(settings: Settings, events: Iterable[Event]) -> None:
                 producer.poll(0.1)
         producer.poll(0)
     if producer.flush(_PATIENCE_SECONDS):
-        raise RuntimeError("Kafka did not take all messages: nothing is measured")
+        raise RuntimeError("Kafka did not accept all messages: nothing is measured")
 
 
 def read_all(settings: Settings, take: Callable[[list[KafkaMessage]], None]) -> int:
@@ -82,22 +86,21 @@ def read_all(settings: Settings, take: Callable[[list[KafkaMessage]], None]) -> 
         take: Called with the messages of each read.
 
     Returns:
-        How many there were.
+        The number of messages.
     """
     topic = settings.events_kafka_topic
     consumer: Consumer = make_consumer(Cluster.of(settings), group="bare-loop")
     try:
-        found = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-        left = sum(
-            consumer.get_watermark_offsets(TopicPartition(topic, each), timeout=30)[1]
-            for each in found
+        partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        total = remaining = sum(
+            consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)[1]
+            for partition in partitions
         )
-        total = left
-        consumer.assign([TopicPartition(topic, each, 0) for each in found])
-        while left > 0:
-            messages = consumer.consume(_READ_AT_ONCE, timeout=1)
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+        while remaining > 0:
+            messages = consumer.consume(_MAX_PER_READ, timeout=1)
             take(messages)
-            left -= len(messages)
+            remaining -= len(messages)
     finally:
         consumer.close()
     return total
@@ -105,14 +108,14 @@ def read_all(settings: Settings, take: Callable[[list[KafkaMessage]], None]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a command said in its JSON, and the processor seconds that it took."""
+    """The JSON output of a command, and the processor seconds that it used."""
 
-    said: Mapping[str, Any]
+    output: Mapping[str, Any]
     processor_seconds: float
 
 
 def run_command(settings: Settings, *command: str) -> Ran:
-    """`python -m …` to its end; raises where its exit code is not 0."""
+    """Run `python -m …` to its end; raises if its exit code is not 0."""
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=CHECKOUT,
@@ -122,9 +125,42 @@ def run_command(settings: Settings, *command: str) -> Ran:
     with process:
         assert process.stdout is not None
         text = process.stdout.read()
-        # wait4 gives what this one child used; getrusage what all children did.
+        # wait4 returns the usage of this child; getrusage that of all children.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with code {process.returncode}")
     return Ran(json.loads(text), usage.ru_utime + usage.ru_stime)
+
+
+class Command:
+    """A running command that serves its metrics at a port."""
+
+    def __init__(self, settings: Settings, *command: str) -> None:
+        self.port = free_port()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "events", *command, str(self.port)],
+            cwd=CHECKOUT,
+            env=environment(settings),
+            stdout=subprocess.DEVNULL,
+        )
+        self.pid = self._process.pid
+
+    def is_answering(self) -> bool:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"a command ended with code {self._process.returncode}")
+        try:
+            metrics(self.port)
+        except OSError:
+            return False
+        return True
+
+    def stop(self) -> int:
+        """Stop it by SIGTERM; returns its exit code."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()

@@ -1,9 +1,8 @@
-"""A long run at a steady rate: memory stays flat, no lag grows, and the counts are right."""
+"""A long run at a steady rate: memory stays flat, the lag does not grow, counts are right."""
 
 from __future__ import annotations
 
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -19,15 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks import bus
-from benchmarks.feeding import BAD_EVERY, DUPLICATES, Expected, Feeder, Hours
+from benchmarks.bus import Command
+from benchmarks.feeder import BAD_EVERY, DUPLICATES, Expected, Feeder, Hours
 from benchmarks.measuring import CHECKOUT, database, print_table
-from benchmarks.watching import (
+from benchmarks.samples import (
     Bound,
     Sample,
     equal_bound,
     lag_bound,
-    measures,
     memory_bound,
+    metrics,
     quarters,
     resident_bytes,
 )
@@ -37,7 +37,6 @@ from events.bootstrap import make_service
 from events.config import Settings
 from events.domain.windows import ALL_TIME
 from events.kafka.clients import Cluster, dead_letter_topic, ensure_topics
-from events.local.javaserver import free_port
 from events.models import BucketQuery
 
 MESSAGES, RATE = 1_000_000, 1_200
@@ -45,17 +44,17 @@ _QUICK_MESSAGES, _QUICK_RATE = 6_000, 300
 _PROCESSES = ("consume", "archive")
 _EVERY_SECONDS = 5.0
 _START_SECONDS = 60.0
-#: What is left once all is sent must be done by then.
+#: Everything must be counted and archived so long after the last message.
 _CATCH_UP_SECONDS = 600.0
 _STOP_SECONDS = 60.0
 _CUSTOMERS = 1_000
-#: One message in so many comes at once at the begin. `consume` then holds as many as it may, so
-#: that what it takes for them, whenever it lags again, is not taken for growth.
+#: One message in so many is sent at the start. `consume` then holds as many as it may, so that the
+#: memory for them is allocated early and does not look like growth.
 _BACKLOG = 50
 
 
 def run(*, is_quick: bool, messages: int | None = None, rate: int | None = None) -> bool:
-    """Whether all bounds were kept."""
+    """Returns whether all bounds hold."""
     messages = messages or (_QUICK_MESSAGES if is_quick else MESSAGES)
     rate = rate or (_QUICK_RATE if is_quick else RATE)
     with (
@@ -69,69 +68,36 @@ def run(*, is_quick: bool, messages: int | None = None, rate: int | None = None)
         with _processes(settings) as pair:
             feeder = Feeder(settings, messages=messages, rate=rate, backlog=messages // _BACKLOG)
             samples, caught_up = _watch(pair, feeder, 0.5 if is_quick else _EVERY_SECONDS)
-            codes = {each: pair[each].stop() for each in _PROCESSES}
+            codes = {name: pair[name].stop() for name in _PROCESSES}
         bounds = _bounds(settings, samples, feeder, rate, codes)
     _print(samples, bounds, feeder, caught_up)
-    return all(each.is_kept for each in bounds)
+    return all(bound.is_kept for bound in bounds)
 
 
 # --- the run --------------------------------------------------------------------------------------
 
 
-class _Process:
-    """One of our commands, with its measures at a port."""
-
-    def __init__(self, settings: Settings, *command: str) -> None:
-        self.port = free_port()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "events", *command, str(self.port)],
-            cwd=CHECKOUT,
-            env=bus.environment(settings),
-            stdout=subprocess.DEVNULL,
-        )
-        self.pid = self._process.pid
-
-    def is_answering(self) -> bool:
-        if self._process.poll() is not None:
-            raise RuntimeError(f"a process ended with code {self._process.returncode}")
-        try:
-            measures(self.port)
-        except OSError:
-            return False
-        return True
-
-    def stop(self) -> int:
-        """In good order; returns its exit code."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
-
-
 @contextmanager
-def _processes(settings: Settings) -> Iterator[Mapping[str, _Process]]:
-    pair: dict[str, _Process] = {}
+def _processes(settings: Settings) -> Iterator[Mapping[str, Command]]:
+    pair: dict[str, Command] = {}
     try:
-        pair["consume"] = _Process(settings, "consume", "--port")
-        pair["archive"] = _Process(settings, "archive", "--metrics-port")
+        pair["consume"] = Command(settings, "consume", "--port")
+        pair["archive"] = Command(settings, "archive", "--metrics-port")
         deadline = time.monotonic() + _START_SECONDS
-        while not all(each.is_answering() for each in pair.values()):
+        while not all(command.is_answering() for command in pair.values()):
             if time.monotonic() > deadline:
                 raise RuntimeError("the processes did not start in time")
             time.sleep(0.1)
         yield pair
     finally:
-        for each in pair.values():
-            each.stop()
+        for command in pair.values():
+            command.stop()
 
 
 def _watch(
-    pair: Mapping[str, _Process], feeder: Feeder, every: float
+    pair: Mapping[str, Command], feeder: Feeder, every: float
 ) -> tuple[Sequence[Sample], float]:
-    """Samples of the time in which messages came, and the seconds that the rest took."""
+    """Samples while messages were sent, and the seconds until the rest was processed."""
     samples = []
     begin = time.monotonic()
     with feeder:
@@ -147,18 +113,20 @@ def _watch(
     end = time.monotonic()
     while _settled(pair["consume"]) < feeder.sent or _archived(pair["archive"]) < feeder.sent:
         if time.monotonic() - end > _CATCH_UP_SECONDS:
-            raise RuntimeError("what is left was not done in time: the rate is too high here")
+            raise RuntimeError(
+                "the rest was not processed in time: the rate is too high for this machine"
+            )
         time.sleep(0.2)
     return samples, time.monotonic() - end
 
 
-def _sample(pair: Mapping[str, _Process], sent: int, at: float) -> Sample:
+def _sample(pair: Mapping[str, Command], sent: int, at: float) -> Sample:
     return Sample(
         at,
-        {name: resident_bytes(each.pid) for name, each in pair.items()},
+        {name: resident_bytes(command.pid) for name, command in pair.items()},
         {
             labels[0]: int(value)
-            for (name, labels), value in measures(pair["consume"].port).items()
+            for (name, labels), value in metrics(pair["consume"].port).items()
             if name == "events_kafka_lag_messages"
         },
         sent - _archived(pair["archive"]),
@@ -166,19 +134,20 @@ def _sample(pair: Mapping[str, _Process], sent: int, at: float) -> Sample:
     )
 
 
-def _settled(process: _Process) -> int:
+def _settled(process: Command) -> int:
     return _sum(process, "events_kafka_settled_total")
 
 
-def _archived(process: _Process) -> int:
+def _archived(process: Command) -> int:
     return _sum(process, "events_archive_messages_total")
 
 
-def _sum(process: _Process, wanted: str) -> int:
-    return sum(int(value) for (name, _), value in measures(process.port).items() if name == wanted)
+def _sum(process: Command, name: str) -> int:
+    values = metrics(process.port).items()
+    return sum(int(value) for (metric, _), value in values if metric == name)
 
 
-# --- what must hold -------------------------------------------------------------------------------
+# --- bounds ---------------------------------------------------------------------------------------
 
 
 def _bounds(
@@ -188,52 +157,58 @@ def _bounds(
     rate: int,
     codes: Mapping[str, int],
 ) -> list[Bound]:
-    wanted = feeder.expected
+    expected = feeder.expected
     return [
-        *(memory_bound(samples, each) for each in _PROCESSES),
-        lag_bound("the lag of consume", [(each.at, each.whole_lag) for each in samples], rate),
-        lag_bound("what is not archived", [(each.at, each.behind) for each in samples], rate),
+        *(memory_bound(samples, name) for name in _PROCESSES),
+        lag_bound("the lag of consume", [(one.at, one.whole_lag) for one in samples], rate),
+        lag_bound("what is not archived", [(one.at, one.behind) for one in samples], rate),
         *(equal_bound(f"exit code of {name}", code, 0) for name, code in codes.items()),
-        *_of_counters(settings, wanted),
-        *_of_archive(settings, wanted),
+        *_of_counters(settings, expected),
+        *_of_archive(settings, expected),
         equal_bound("exit code of `verify`", _verify(settings), 0),
     ]
 
 
-def _of_counters(settings: Settings, wanted: Expected) -> Iterator[Bound]:
-    found: Hours = Counter()
+def _of_counters(settings: Settings, expected: Expected) -> Iterator[Bound]:
+    counted: Hours = Counter()
     with closing(make_service(settings, may_make_tables=False)) as service:
-        for each in service.customers(limit=_CUSTOMERS).customers:
-            query = BucketQuery(each.customer_id, ALL_TIME, is_grouped=True)
+        for customer in service.customers(limit=_CUSTOMERS).customers:
+            query = BucketQuery(customer.customer_id, ALL_TIME, is_grouped=True)
             for bucket in service.all_buckets(query):
                 for event_type, count in (bucket.counts or {}).items():
-                    found[each.customer_id, event_type, bucket.start] = count
-    yield equal_bound("events in DynamoDB's counters", f"{found.total():,}", f"{wanted.distinct:,}")
-    yield _of_hours("hours counted in DynamoDB", found, wanted.hours)
+                    counted[customer.customer_id, event_type, bucket.start] = count
+    yield equal_bound(
+        "events in DynamoDB's counters", f"{counted.total():,}", f"{expected.distinct:,}"
+    )
+    yield _of_hours("hours counted in DynamoDB", counted, expected.hours)
 
 
-def _of_archive(settings: Settings, wanted: Expected) -> Iterator[Bound]:
+def _of_archive(settings: Settings, expected: Expected) -> Iterator[Bound]:
     with closing(open_catalog(settings.iceberg_catalog_name, settings.iceberg_folder)) as catalog:
         raw = catalog.load_table((NAMESPACE, RAW)).scan().to_arrow()
         rejected = catalog.load_table((NAMESPACE, REJECTED)).scan().to_arrow()
-    places = raw.num_rows, rejected.num_rows
-    yield equal_bound("rows of the archive", places, (wanted.events, wanted.bad))
+    rows = raw.num_rows, rejected.num_rows
+    yield equal_bound("rows of the archive", rows, (expected.events, expected.bad))
     four = ["customer_id", "event_type", "transaction_id", "timestamp"]
     distinct = raw.group_by(four).aggregate([])
     hour = pc.floor_temporal(distinct["timestamp"], unit="hour")
     by_hour = pa.table([distinct["customer_id"], distinct["event_type"], hour], names=[*"cth"])
     counts = by_hour.group_by([*"cth"]).aggregate([([], "count_all")]).to_pylist()
-    found: Hours = Counter(
+    counted: Hours = Counter(
         {(row["c"], row["t"], row["h"].astimezone(UTC)): row["count_all"] for row in counts}
     )
-    yield _of_hours("hours counted in the archive", found, wanted.hours)
+    yield _of_hours("hours counted in the archive", counted, expected.hours)
 
 
-def _of_hours(name: str, found: Hours, wanted: Hours) -> Bound:
-    """Of each customer and type; those of which the count is right."""
-    right = sum(found[each] == count for each, count in wanted.items())
-    kept = found == wanted
-    return Bound(name, f"{right:,} right of {len(found):,}", f"{len(wanted):,} right", kept)
+def _of_hours(name: str, counted: Hours, expected: Hours) -> Bound:
+    """Every hour of each customer and type has the right count."""
+    right = sum(counted[hour] == count for hour, count in expected.items())
+    return Bound(
+        name,
+        f"{right:,} right of {len(counted):,}",
+        f"{len(expected):,} right",
+        counted == expected,
+    )
 
 
 def _verify(settings: Settings) -> int:
@@ -248,7 +223,7 @@ def _verify(settings: Settings) -> int:
     return done.returncode
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 
 def _print(
@@ -257,36 +232,36 @@ def _print(
     sent, seconds = feeder.sent, feeder.seconds
     print_table(
         f"Soak of {sent:,} messages in {seconds:,.0f} s: {sent / seconds:,.0f} a second",
-        ("", "1st quarter", "2nd", "3rd", "4th", "most"),
+        ("", "1st quarter", "2nd", "3rd", "4th", "maximum"),
         [
             *(
-                _series(f"MB of {name}", samples, [each.resident[name] / 1e6 for each in samples])
+                _series(f"MB of {name}", samples, [one.resident[name] / 1e6 for one in samples])
                 for name in _PROCESSES
             ),
-            _series("lag of consume, messages", samples, [each.whole_lag for each in samples]),
+            _series("lag of consume, messages", samples, [one.whole_lag for one in samples]),
             _series(
                 "its largest partition",
                 samples,
-                [max(each.lag.values(), default=0) for each in samples],
+                [max(one.lag.values(), default=0) for one in samples],
             ),
-            _series("sent and not archived", samples, [each.behind for each in samples]),
-            _series("load average", samples, [each.load for each in samples], digits=1),
+            _series("sent and not archived", samples, [one.behind for one in samples]),
+            _series("load average", samples, [one.load for one in samples], digits=1),
         ],
     )
     print(
         f"\nMedians of {len(samples):,} samples. {DUPLICATES:.0%} are duplicates, one in "
-        f"{BAD_EVERY:,} is bad. The producer was {feeder.seconds_late:.1f} s behind at most; after "
-        f"the last message {caught_up:.1f} s until all was counted and archived."
+        f"{BAD_EVERY:,} is invalid. The producer was at most {feeder.seconds_late:.1f} s late. All "
+        f"messages were counted and archived {caught_up:.1f} s after the last one."
     )
     last = samples[-1].lag.items()
     lags = ", ".join(f"{partition}: {lag:,}" for partition, lag in sorted(last, key=_by_number))
     print(f"\nLag by partition in the last sample: {lags}.")
     print_table(
-        "What must hold",
+        "Bounds",
         ("", "found", "bound", ""),
         [
-            (each.name, each.found, each.bound, "" if each.is_kept else "**broken**")
-            for each in bounds
+            (bound.name, bound.found, bound.bound, "" if bound.is_kept else "**broken**")
+            for bound in bounds
         ],
     )
 

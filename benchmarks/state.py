@@ -1,4 +1,4 @@
-"""What the streaming job remembers, while event time runs on for a month."""
+"""State of the streaming job while event time advances by a month."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 
 def run(*, is_quick: bool) -> None:
-    rows, most_a_batch = (20_000, 2_000) if is_quick else (150_000, 3_000)
+    rows, max_per_batch = (20_000, 2_000) if is_quick else (150_000, 3_000)
     with (
         tempfile.TemporaryDirectory(prefix="events-benchmark-") as name,
         bus.broker(Path(name)) as broker,
@@ -39,21 +39,21 @@ def run(*, is_quick: bool) -> None:
         path = folder / "events.csv"
         write_events(path, Plan(rows=rows, days=_DAYS))
         bus.send(settings, events_of(path))
-        *batches, total = _run_job(settings, folder / "checkpoint", most_a_batch)
+        *batches, total = _run_job(settings, folder / "checkpoint", max_per_batch)
         settings = settings.model_copy(update={"events_iceberg_catalog": str(folder / "again")})
         *large, _ = _run_job(settings, folder / "another", rows)
-    _print(rows, most_a_batch, batches, total["total"])
-    seconds = sum(each["seconds"] for each in large)
+    _print(rows, max_per_batch, batches, total["total"])
+    seconds = sum(batch["seconds"] for batch in large)
     print(
         f"\nThe same in one batch: {rows / seconds:,.0f} events/s on {os.cpu_count()} cores "
-        f"({seconds:.0f} s, the first question of its session)."
+        f"({seconds:.0f} s, the first query of its session)."
     )
 
 
-def _run_job(settings: Settings, checkpoint: Path, most_a_batch: int) -> Lines:
+def _run_job(settings: Settings, checkpoint: Path, max_per_batch: int) -> Lines:
     command = [
         *(sys.executable, "-m", "jobs.stream_counts", "--checkpoint", str(checkpoint)),
-        *("--until-end", "--most-a-batch", str(most_a_batch)),
+        *("--until-end", "--most-a-batch", str(max_per_batch)),
         *("--watermark-seconds", str(_WATERMARK_HOURS * 3_600)),
     ]
     done = subprocess.run(
@@ -62,9 +62,9 @@ def _run_job(settings: Settings, checkpoint: Path, most_a_batch: int) -> Lines:
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
 
 
-def _print(rows: int, most_a_batch: int, batches: Lines, total: Mapping[str, int]) -> None:
+def _print(rows: int, max_per_batch: int, batches: Lines, total: Mapping[str, int]) -> None:
     per_watermark = rows * _WATERMARK_HOURS // (_DAYS * 24)
-    states = [each["state_rows"] for each in batches]
+    states = [batch["state_rows"] for batch in batches]
     edges = [len(batches) * part // 4 for part in range(5)]
     quarters = [batches[begin:end] for begin, end in pairwise(edges)]
     print_table(
@@ -73,23 +73,23 @@ def _print(rows: int, most_a_batch: int, batches: Lines, total: Mapping[str, int
             "quarter of the batches",
             "watermark at its end",
             "state rows, median",
-            "most",
+            "maximum",
             "state MB",
         ),
         [
             (
                 f"{number}",
                 f"{quarter[-1]['watermark']}",
-                f"{statistics.median(each['state_rows'] for each in quarter):,.0f}",
-                f"{max(each['state_rows'] for each in quarter):,}",
-                f"{max(each['state_bytes'] for each in quarter) / 1e6:.1f}",
+                f"{statistics.median(batch['state_rows'] for batch in quarter):,.0f}",
+                f"{max(batch['state_rows'] for batch in quarter):,}",
+                f"{max(batch['state_bytes'] for batch in quarter) / 1e6:.1f}",
             )
             for number, quarter in enumerate(quarters, start=1)
         ],
     )
     print(
-        f"\n{len(batches):,} batches of at most {most_a_batch:,} messages in "
-        f"{sum(each['seconds'] for each in batches):,.0f} s. A watermark is about "
-        f"{per_watermark:,} events long. Most rows {max(states):,}, in the last batch "
-        f"{states[-1]:,}; read {total['read']:,}, too late {total['dropped_by_watermark']:,}."
+        f"\n{len(batches):,} batches of at most {max_per_batch:,} messages in "
+        f"{sum(batch['seconds'] for batch in batches):,.0f} s. A watermark is about "
+        f"{per_watermark:,} events long. Maximum state: {max(states):,} rows, in the last "
+        f"batch {states[-1]:,}; read {total['read']:,}, late {total['dropped_by_watermark']:,}."
     )

@@ -1,4 +1,4 @@
-"""What counting from Kafka, archiving and recounting cost, each beside the bare loop of it."""
+"""Cost of counting from Kafka, archiving and recounting, each compared with a bare loop."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def _compare_consume(
 ) -> None:
     write_events(path, Plan(rows=rows, days=3, plain=True))
     bus.send(settings, events_of(path))
-    # The start of the interpreter, of the client and of the group are in no event.
-    nothing = bus.run_command(_anew(server, settings, topic="none"), *_consume())
+    # Starting the interpreter, the client and the group costs the same without any event.
+    nothing = bus.run_command(_renewed(server, settings, topic="none"), *_consume())
     processor: list[float] = []
 
     def consume() -> float:
-        done = bus.run_command(_anew(server, settings), *_consume())
-        _expect(done.said["inserted"], rows)
+        done = bus.run_command(_renewed(server, settings), *_consume())
+        _expect(done.output["inserted"], rows)
         processor.append((done.processor_seconds - nothing.processor_seconds) / rows * _MICROS)
-        return rows / float(done.said["seconds"])
+        return rows / float(done.output["seconds"])
 
     def csv() -> float:
         seconds, inserted, _ = ingest_file(path, with_tables(server))
@@ -95,9 +95,9 @@ def _compare_consume(
     )
     used = statistics.median(processor)
     print(
-        f"\nIts processor: {used:.0f} µs an event ({spread(processor)}), so {_MICROS / used:,.0f} "
-        f"events/s of one core; its start took {nothing.processor_seconds:.1f} s of processor, and "
-        f"{nothing.said['seconds']:.1f} s of the clock of an empty topic."
+        f"\nProcessor time: {used:.0f} µs an event ({spread(processor)}), so {_MICROS / used:,.0f} "
+        f"events/s per core; its start took {nothing.processor_seconds:.1f} s of processor time, "
+        f"and an empty topic {nothing.output['seconds']:.1f} s."
     )
 
 
@@ -105,8 +105,8 @@ def _consume() -> tuple[str, ...]:
     return ("events", "consume", "--until-end", "--json", "--port", str(free_port()))
 
 
-def _anew(server: DynamoDBLocal, settings: Settings, *, topic: str = "") -> Settings:
-    """Fresh tables and a fresh group."""
+def _renewed(server: DynamoDBLocal, settings: Settings, *, topic: str = "") -> Settings:
+    """The settings with new tables and a new group."""
     tables = with_tables(server).dynamodb_events_table_name
     name = uuid.uuid4().hex
     return settings.model_copy(
@@ -119,15 +119,15 @@ def _anew(server: DynamoDBLocal, settings: Settings, *, topic: str = "") -> Sett
 
 
 def _parse(messages: Sequence[KafkaMessage]) -> None:
-    for each in messages:
-        parse_message(_value(each))
+    for message in messages:
+        parse_message(_value(message))
 
 
 # --- archive --------------------------------------------------------------------------------------
 
 
 def _compare_archive(settings: Settings, folder: Path, *, rows: int, rounds: int) -> Settings:
-    """Returns settings of a table with all of the messages."""
+    """Returns the settings of an archive with all messages."""
     path = folder / "archived.csv"
     write_events(path, Plan(rows=rows, days=3, plain=True))
     bus.send(settings, events_of(path))
@@ -139,9 +139,9 @@ def _compare_archive(settings: Settings, folder: Path, *, rows: int, rounds: int
         catalog = str(folder / f"c{uuid.uuid4().hex}")
         archived = settings.model_copy(update={"events_iceberg_catalog": catalog})
         done = bus.run_command(archived, "events", "archive", "--until-end", "--json")
-        _expect(done.said["archived"], rows)
+        _expect(done.output["archived"], rows)
         processor.append(done.processor_seconds / rows * _MICROS)
-        return rows / float(done.said["seconds"])
+        return rows / float(done.output["seconds"])
 
     def bare() -> float:
         writer = _Parquet(folder / uuid.uuid4().hex, COMMIT_ROWS)
@@ -154,27 +154,27 @@ def _compare_archive(settings: Settings, folder: Path, *, rows: int, rounds: int
     figures = interleaved(rounds, {ours: archive, "bare loop": bare})
     _print(f"Archiving {rows:,} messages over 3 days", ours, figures)
     print(
-        f"\nIts processor, start and all: {statistics.median(processor):.0f} µs an event. "
+        f"\nProcessor time with start: {statistics.median(processor):.0f} µs an event. "
         f"The table has {_bytes(archived) / rows:.0f} bytes an event."
     )
     return archived
 
 
 class _Parquet:
-    """Parsed messages into files of so many rows, neither sorted nor partitioned."""
+    """Writes parsed messages to files of so many rows, neither sorted nor partitioned."""
 
     def __init__(self, folder: Path, rows: int) -> None:
         folder.mkdir()
         self._folder = folder
-        self._most = rows
+        self._max_rows = rows
         self._rows: list[tuple[object, ...]] = []
         self._files = 0
 
     def add(self, messages: Sequence[KafkaMessage]) -> None:
         self._rows += [
-            (*parse_message(_value(each)), each.partition(), each.offset()) for each in messages
+            (*parse_message(_value(one)), one.partition(), one.offset()) for one in messages
         ]
-        if len(self._rows) >= self._most:
+        if len(self._rows) >= self._max_rows:
             self.write()
 
     def write(self) -> None:
@@ -188,9 +188,9 @@ class _Parquet:
 
 
 def _bytes(settings: Settings) -> int:
-    """Of the data files, without the metadata."""
+    """Bytes of the data files, without metadata."""
     files = Path(settings.iceberg_folder).rglob("*.parquet")
-    return sum(each.stat().st_size for each in files)
+    return sum(file.stat().st_size for file in files)
 
 
 # --- recount --------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def _compare_recount(settings: Settings, *, rows: int, rounds: int) -> None:
         begin = time.perf_counter()
         with opened_session("benchmark", settings) as spark:
             started = time.perf_counter() - begin
-            # The first question of a session takes far longer, whichever it is.
+            # The first query of a session takes far longer, whichever it is.
             first = _timed_recount(rows)
             _timed_bare(spark, settings, rows)
             ours = "`jobs.recount`"
@@ -218,22 +218,22 @@ def _compare_recount(settings: Settings, *, rows: int, rounds: int) -> None:
                 },
             )
     _print(f"Recounting {rows:,} archived events, Spark on 2 cores", ours, figures)
-    print(f"\nSpark's start took {started:.1f} s, and the first recount {first:.1f} s.")
+    print(f"\nSpark started in {started:.1f} s; the first recount took {first:.1f} s.")
 
 
 _DISTINCT = f"count(DISTINCT {', '.join(_COLUMNS)})"
-#: Of a column: count(*) alone is answered from the table's metadata.
+#: Counts a column, because Iceberg answers count(*) from its metadata.
 _PLAIN = "count(hash(transaction_id))"
 
 
 def _timed_recount(rows: int) -> float:
-    said = io.StringIO()
+    output = io.StringIO()
     begin = time.perf_counter()
-    with contextlib.redirect_stdout(said):
+    with contextlib.redirect_stdout(output):
         code = recount.main(["--json"])
     seconds = time.perf_counter() - begin
     _expect(code, 0)
-    _expect(json.loads(said.getvalue())["events"], rows)
+    _expect(json.loads(output.getvalue())["events"], rows)
     return seconds
 
 
@@ -248,7 +248,7 @@ def _timed_bare(spark: SparkSession, settings: Settings, rows: int, counted: str
 
 @contextlib.contextmanager
 def _environment(settings: Settings) -> Iterator[None]:
-    """A job reads its settings from there."""
+    """Set the environment from which a job reads its settings."""
     before = dict(os.environ)
     os.environ.update(bus.environment(settings))
     try:
@@ -258,7 +258,7 @@ def _environment(settings: Settings) -> Iterator[None]:
         os.environ.update(before)
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 
 def _print(title: str, ours: str, figures: dict[str, list[float]]) -> None:
@@ -283,6 +283,6 @@ def _value(message: KafkaMessage) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _expect(found: int, wanted: int) -> None:
-    if found != wanted:
-        raise RuntimeError(f"{found:,} were found, not {wanted:,}: nothing is measured")
+def _expect(found: int, expected: int) -> None:
+    if found != expected:
+        raise RuntimeError(f"found {found:,} instead of {expected:,}: nothing is measured")

@@ -1,4 +1,4 @@
-"""A producer of messages at a steady rate, which counts by itself what should be found later."""
+"""Sends messages at a steady rate, and computes what readers must find."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from resources.make_events import Plan, lines
 #: Distinct events by customer, type and start of the UTC hour.
 Hours = Counter[tuple[str, str, datetime]]
 
-#: One message in so many is none that an event can be made of.
+#: One message in so many is invalid.
 BAD_EVERY = 1_000
 DUPLICATES = 0.05
 _BAD = (b"no JSON", b'{"customer_id":"a"}', b"\xff\xfe", b"[]")
@@ -27,8 +27,8 @@ _PATIENCE_SECONDS = 60.0
 
 class Expected:
     """
-    What a reader that is right will find. It shares no code with our own readers: texts are split
-    at commas, times are read by the standard library.
+    What a correct reader finds. It shares no code with our readers: it splits lines at commas and
+    reads timestamps with the standard library.
     """
 
     def __init__(self) -> None:
@@ -44,26 +44,26 @@ class Expected:
     def add(self, customer: str, event_type: str, transaction: str, timestamp: str) -> None:
         at = datetime.fromisoformat(timestamp).astimezone(UTC)
         self.events += 1
-        # A million of these take a tenth of what the texts do.
+        # A hash, because a million of them take a tenth of the memory of the texts.
         text = f"{customer},{event_type},{transaction},{at.isoformat()}"
-        mark = int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
-        if mark not in self._seen:
-            self._seen.add(mark)
+        digest = int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+        if digest not in self._seen:
+            self._seen.add(digest)
             self.hours[customer, event_type, at.replace(minute=0, second=0, microsecond=0)] += 1
 
 
 class Feeder:
     """
-    Sends messages in a thread of its own; `expected` is whole once it has ended.
+    Sends messages in a thread; `expected` is complete when the thread has ended.
 
     Args:
-        backlog: Messages that are sent at once; those after them come at `rate` a second.
+        backlog: Messages that are sent at once; the others follow at `rate` per second.
     """
 
     def __init__(self, settings: Settings, *, messages: int, rate: int, backlog: int = 0) -> None:
         self.expected = Expected()
         self.sent = 0
-        #: The longest that it was behind its own plan; then the rate was not the one stated.
+        #: The longest delay behind its schedule; if it is large, the rate was lower.
         self.seconds_late = 0.0
         self.seconds = 0.0
         self._settings = settings
@@ -91,7 +91,7 @@ class Feeder:
     def _run(self) -> None:
         try:
             self._feed()
-        except Exception as exc:  # noqa: BLE001 - raised where it is asked whether it runs
+        except Exception as exc:  # noqa: BLE001 - raised in `is_running`
             self._error = exc
 
     def _feed(self) -> None:
@@ -114,7 +114,7 @@ class Feeder:
             if not self.sent % 100:
                 producer.poll(0)
         if producer.flush(_PATIENCE_SECONDS):
-            raise RuntimeError("Kafka did not take all messages")
+            raise RuntimeError("Kafka did not accept all messages")
         self.seconds = time.monotonic() - begin
 
     def _pairs(self) -> Iterator[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""Samples of a long run, and what they say: is memory flat, does the lag grow."""
+"""Samples of a long run, and bounds on them: flat memory, no growing lag."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-#: Memory of the last quarter to that of the second one, in medians.
-MOST_GROWTH = 1.05
-#: A lag that grows by no more than what comes in so many seconds is noise.
+#: Median memory of the last quarter, divided by that of the second quarter.
+MAX_GROWTH = 1.05
+#: A lag that grows by less than the messages of so many seconds is noise.
 _NOISE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """
-    One moment.
+    Measurements at one moment.
 
     Args:
-        at: Seconds since the begin.
+        at: Seconds since the start.
         resident: Bytes in memory, by process.
-        lag: Messages that are not committed, by partition, of the consumer.
-        behind: Messages that are sent and not archived.
+        lag: Uncommitted messages of the consumer, by partition.
+        behind: Messages that were sent but not archived.
         load: Load average of one minute.
     """
 
@@ -44,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Something that must hold, and what was found."""
+    """A bound, and the value found."""
 
     name: str
     found: str
@@ -57,8 +57,8 @@ def resident_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def measures(port: int) -> dict[tuple[str, tuple[str, ...]], float]:
-    """What a process serves at /metrics, by name and values of its labels."""
+def metrics(port: int) -> dict[tuple[str, tuple[str, ...]], float]:
+    """The values at /metrics, by name and label values."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     return {
@@ -74,28 +74,28 @@ def quarters(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
 
 
 def memory_bound(samples: Sequence[Sample], process: str) -> Bound:
-    """The first quarter is left out: a process fills its buffers then."""
+    """Ignores the first quarter, in which a process fills its buffers."""
     _, second, _, last = quarters(samples)
-    before = statistics.median(each.resident[process] for each in second)
-    after = statistics.median(each.resident[process] for each in last)
+    before = statistics.median(one.resident[process] for one in second)
+    after = statistics.median(one.resident[process] for one in last)
     return Bound(
-        f"memory of {process}, last quarter to the second",
+        f"memory of {process}, last quarter to second",
         f"{after / before:.3f} × ({before / 1e6:.1f} MB, {after / 1e6:.1f} MB)",
-        f"≤ {MOST_GROWTH} ×",
-        after / before <= MOST_GROWTH,
+        f"≤ {MAX_GROWTH} ×",
+        after / before <= MAX_GROWTH,
     )
 
 
 def lag_bound(name: str, points: Sequence[tuple[float, int]], rate: float) -> Bound:
     """
-    A line through the second half of the points.
+    Fits a line through the second half of the points.
 
     Args:
-        points: Seconds and messages.
-        rate: Messages that come in a second.
+        points: (seconds, messages).
+        rate: Messages sent per second.
     """
     half = points[len(points) // 2 :]
-    at, lag = [each[0] for each in half], [each[1] for each in half]
+    at, lag = [point[0] for point in half], [point[1] for point in half]
     line = statistics.linear_regression(at, lag)
     growth = line.slope * (at[-1] - at[0])
     rest = [y - line.slope * x - line.intercept for x, y in half]
@@ -108,5 +108,5 @@ def lag_bound(name: str, points: Sequence[tuple[float, int]], rate: float) -> Bo
     )
 
 
-def equal_bound(name: str, found: object, wanted: object) -> Bound:
-    return Bound(name, f"{found}", f"= {wanted}", found == wanted)
+def equal_bound(name: str, found: object, expected: object) -> Bound:
+    return Bound(name, f"{found}", f"= {expected}", found == expected)
