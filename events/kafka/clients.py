@@ -188,12 +188,13 @@ def _missing_topics(admin: AdminClient, names: Sequence[str], timeout_seconds: f
     return missing
 
 
-def check_topic(client: Any, topic: str, timeout_seconds: float) -> None:
+def check_topic(client: Any, topic: str, timeout_seconds: float = _CHECK_TIMEOUT_SECONDS) -> None:
     """
     Check that the brokers answer and that a topic can be used.
 
     Args:
-        client: An admin client, or a consumer that this thread polls.
+        client: An admin client, or a consumer that this thread polls: librdkafka's consumer hangs
+            for good if another thread polls it meanwhile (confluent-kafka 2.16).
 
     Raises:
         StoreUnavailable: The brokers do not answer in time.
@@ -205,23 +206,6 @@ def check_topic(client: Any, topic: str, timeout_seconds: float) -> None:
         raise error_of(exc.args[0], "Kafka does not answer") from exc
     if metadata.error is not None:
         raise error_of(metadata.error, f"cannot use the topic {topic}")
-
-
-class TopicCheck:
-    """
-    Checks one topic, with a client of its own. One thread uses it.
-
-    librdkafka's consumer hangs for good if one thread asks it for topics while another thread polls
-    it (confluent-kafka 2.16).
-    """
-
-    def __init__(self, cluster: Cluster, topic: str) -> None:
-        self._client = make_admin(cluster)
-        self._topic = topic
-
-    def __call__(self) -> None:
-        """Raises `StoreUnavailable` or `StoreRefused`; see `check_topic`."""
-        check_topic(self._client, self._topic, _CHECK_TIMEOUT_SECONDS)
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -237,36 +221,22 @@ _NOT_VISIBLE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUT
 #: Errors of a single broker; librdkafka tries another broker and reports if none is left.
 OF_ONE_BROKER = frozenset(
     {
-        KafkaError._TRANSPORT,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT,
         KafkaError._MAX_POLL_EXCEEDED,
     }
-)
+)  # fmt: skip
 #: Errors that the protocol calls retriable; librdkafka's `retriable` covers producer errors only.
 #: An unknown topic is not among them: the name may be wrong.
 _TRANSIENT = frozenset(
     {
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._MSG_TIMED_OUT,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT,
-        KafkaError._TRANSPORT,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.KAFKA_STORAGE_ERROR,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NETWORK_EXCEPTION,
-        KafkaError.NOT_CONTROLLER,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.NOT_ENOUGH_REPLICAS,
-        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        # The partition's leader has just changed, or the topic was just created.
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        KafkaError.REPLICA_NOT_AVAILABLE,
-        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError._ALL_BROKERS_DOWN, KafkaError._MSG_TIMED_OUT, KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.KAFKA_STORAGE_ERROR, KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION, KafkaError.NOT_CONTROLLER, KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE, KafkaError.REQUEST_TIMED_OUT,
         KafkaError.UNKNOWN_LEADER_EPOCH,
     }
-)
+)  # fmt: skip

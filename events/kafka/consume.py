@@ -13,7 +13,13 @@ from events.config import Settings
 from events.domain.retries import Backoff
 from events.errors import StoreUnavailable
 from events.kafka.admin import read_ends, rewind_group
-from events.kafka.clients import Cluster, TopicCheck, dead_letter_topic, ensure_topics
+from events.kafka.clients import (
+    Cluster,
+    check_topic,
+    dead_letter_topic,
+    ensure_topics,
+    make_admin,
+)
 from events.kafka.consumer import CountConsumer, State
 from events.kafka.deadletters import DeadLetterSender
 from events.kafka.offsets import Offsets
@@ -126,7 +132,10 @@ def consume(
         health = Health(
             is_alive=partial(_is_alive, consumer.state),
             problems=partial(_problems, consumer.state, dead_letters),
-            checks={"store": service.check, "kafka": TopicCheck(cluster, topic)},
+            checks={
+                "store": service.check,
+                "kafka": partial(check_topic, make_admin(cluster), topic),
+            },
         )
         stack.enter_context(serve(health))
 

@@ -17,10 +17,11 @@ from events.errors import EventsError, StoreRefused, StoreUnavailable
 from events.ingest.writer import PendingReceipts
 from events.kafka.clients import (
     Cluster,
-    TopicCheck,
+    check_topic,
     dead_letter_topic,
     ensure_topics,
     error_of,
+    make_admin,
     make_producer,
 )
 from events.kafka.messages import Record, encode
@@ -193,7 +194,7 @@ class KafkaSink:
             max_messages=max_messages,
             **{"linger.ms": 5},
         )
-        self._check_topic = TopicCheck(cluster, topic)
+        self._check_topic = partial(check_topic, make_admin(cluster), topic)
         self._lock = threading.Lock()
         self._is_idle = threading.Condition(self._lock)
         self._in_flight = 0

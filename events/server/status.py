@@ -60,8 +60,8 @@ def make_status_app(health: Health) -> FastAPI:
     @app.get("/readyz")
     async def get_readyz() -> Response:
         failures = await asyncio.gather(*map(_failure, checks.values()))
-        found = {name: text for name, text in zip(checks, failures, strict=True) if text}
-        return _answer({**found, **health.problems()})
+        failed = {name: text for name, text in zip(checks, failures, strict=True) if text}
+        return _answer({**failed, **health.problems()})
 
     @app.get("/metrics")
     def get_metrics() -> Response:

@@ -81,9 +81,9 @@ def compare(
         differences += _differences(customer_id, counted, store, window)
     for customer_id in store.stored_customers():
         if customer_id not in seen:
-            found = _differences(customer_id, Counter(), store, window)
-            seen.update([customer_id] if found else [])
-            differences += found
+            surplus = _differences(customer_id, Counter(), store, window)
+            seen.update([customer_id] if surplus else [])
+            differences += surplus
     voided = archived(_voided(store, differences))
     left = tuple(_without(voided, differences))
     return Comparison(len(seen), events, len(voided), left)

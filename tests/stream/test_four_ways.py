@@ -52,9 +52,9 @@ def other_tables(settings: Settings) -> Iterator[Callable[[], Settings]]:
         return made[-1]
 
     yield make
-    for each in made:
-        with closing(make_client(each)) as client:
-            tables = Tables.named(each.dynamodb_events_table_name)
+    for settings in made:
+        with closing(make_client(settings)) as client:
+            tables = Tables.named(settings.dynamodb_events_table_name)
             for table in (tables.events, tables.counts, tables.changes):
                 client.delete_table(TableName=table)
 
@@ -70,11 +70,11 @@ def stored(settings: Settings) -> Counts:
     """The counts in a store."""
     with closing(make_store(settings, patience_seconds=10)) as store:
         return {
-            (each.customer_id, each.event_type, datetime.fromisoformat(f"{each.day}T{hour:02}Z")): n
+            (day.customer_id, day.event_type, datetime.fromisoformat(f"{day.day}T{hour:02}Z")): n
             for name in store.customers(prefix="", after=None, limit=1_000)
-            for each in store.day_counts(name, "0001-01-01", "9999-12-31", by_type=True)
-            for hour, n in each.hours.items()
-            if each.event_type is not None
+            for day in store.day_counts(name, "0001-01-01", "9999-12-31", by_type=True)
+            for hour, n in day.hours.items()
+            if day.event_type is not None
         }
 
 
@@ -91,7 +91,7 @@ def post(file: Path, url: str) -> Counter[str]:
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             results = json.load(answer)["results"]
-        receipts.update(each["status"] for each in results)
+        receipts.update(result["status"] for result in results)
     return receipts
 
 

@@ -36,8 +36,8 @@ def job(capsys: pytest.CaptureFixture[str]) -> Job:
     def run(*arguments: str) -> tuple[int, Any]:
         capsys.readouterr()
         code = recount.main([*arguments, "--json"])
-        output = capsys.readouterr()
-        return code, json.loads(output.out) if output.out else output.err
+        captured = capsys.readouterr()
+        return code, json.loads(captured.out) if captured.out else captured.err
 
     return run
 
@@ -91,15 +91,15 @@ def test_a_recount_of_some_days_changes_no_others(settings: Settings, job: Job) 
 
 
 def test_half_a_day_is_refused(job: Job) -> None:
-    code, said = job("--start", "2021-03-01T12:00:00Z")
+    code, output = job("--start", "2021-03-01T12:00:00Z")
     assert code == 2
-    assert "not midnight UTC" in said
+    assert "not midnight UTC" in output
 
 
 def test_a_missing_archive_is_an_error(job: Job) -> None:
-    code, said = job()
+    code, output = job()
     assert code == 2
-    assert "archive first" in said
+    assert "archive first" in output
 
 
 # --- against the counters -------------------------------------------------------------------------
@@ -145,10 +145,10 @@ def test_differences_are_found_both_ways_and_voids_are_none(
     service.ingest([*both, extra, voided, elsewhere, event("kept", customer_id="voider")])
     # The archive has the first of these events only: the second explains no difference.
     service.void([voided, elsewhere], reason="a test")
-    code, said = job("--compare")
+    code, output = job("--compare")
     assert code == 1
-    assert said["voided"] == 1
-    assert sorted(said["differences"], key=str) == sorted(
+    assert output["voided"] == 1
+    assert sorted(output["differences"], key=str) == sorted(
         [
             difference(lacking, None, 0, 1),
             difference(lacking, "api_call", 0, 1),
@@ -171,9 +171,9 @@ def test_a_falsified_counter_is_found(settings: Settings, job: Job, service: Eve
         ExpressionAttributeValues={":one": {"N": "1"}},
     )
     client.close()
-    code, said = job("--compare")
+    code, output = job("--compare")
     assert code == 1
-    (found,) = said["differences"]
+    (found,) = output["differences"]
     assert found["ts_start_of_hour"] == "2021-03-01T05:00:00.000000Z"
     assert found["event_type"] is None
     assert found["counter"] == found["recount"] + 1
@@ -206,8 +206,8 @@ def contents(settings: Settings) -> dict[str, list[Any]]:
 def test_loaded_events_are_stored_as_an_ingest_stores_them(settings: Settings, job: Job) -> None:
     events = awkward_events()
     archive(settings, [*events, *events[::2]])
-    code, said = job("--load-events")
-    assert (code, said["is_equal"], said["differences"]) == (0, True, [])
+    code, output = job("--load-events")
+    assert (code, output["is_equal"], output["differences"]) == (0, True, [])
     loaded = contents(settings)
 
     again = settings.model_copy(
@@ -224,8 +224,8 @@ def test_loaded_counts_without_events_equal_the_recount(
 ) -> None:
     events = many_events(100, customers=3)
     archive(settings, events)
-    code, said = job("--load")
-    assert (code, said["is_equal"], said["customers"]) == (0, True, 3)
+    code, output = job("--load")
+    assert (code, output["is_equal"], output["customers"]) == (0, True, 3)
     assert store.customers(prefix="", after=None, limit=9) == [
         f"customer-{number}" for number in range(3)
     ]
@@ -238,9 +238,9 @@ def test_a_load_into_tables_that_are_not_empty_is_refused(
     archive(settings, many_events(5))
     service.ingest([event()])
     before = contents(settings)
-    code, said = job("--load-events")
+    code, output = job("--load-events")
     assert code == 2
-    assert "is not empty" in said
+    assert "is not empty" in output
     assert contents(settings) == before
 
 
@@ -259,8 +259,8 @@ def test_an_interrupted_load_resumes_with_its_snapshot(settings: Settings, job: 
     # Events that are archived meanwhile belong to the next load, or to the consumer.
     archive(settings, [event("later")])
 
-    code, said = job("--load-events")
-    assert (code, said["events"], said["is_equal"]) == (0, 60, True)
+    code, output = job("--load-events")
+    assert (code, output["events"], output["is_equal"]) == (0, 60, True)
 
 
 def test_spark_and_pyiceberg_read_the_same_tables(
@@ -289,12 +289,12 @@ def test_an_error_in_spark_is_not_reported_as_a_difference(settings: Settings, j
     archive(settings, many_events(3))
     for file in Path(settings.iceberg_folder).rglob("*.parquet"):
         file.unlink()
-    code, said = job("--compare")
+    code, output = job("--compare")
     assert code == 2
-    assert "NotFoundException" in said
+    assert "NotFoundException" in output
 
 
 def test_an_option_without_effect_is_refused(job: Job) -> None:
-    code, said = job("--to-dynamodb")
+    code, output = job("--to-dynamodb")
     assert code == 2
-    assert "--to-dynamodb needs --restore-windowed" in said
+    assert "--to-dynamodb needs --restore-windowed" in output

@@ -47,7 +47,7 @@ def test_batches_in_flight_together_are_committed_in_order() -> None:
     assert (run.pipeline.bytes, run.offsets.open, run.pipeline.is_busy) == (0, 0, False)
 
 
-def test_an_invalid_message_is_settled_when_its_dead_letter_is_acknowledged() -> None:
+def test_an_invalid_message_is_settled_by_its_acknowledged_dead_letter() -> None:
     run = Run(FakeStore(), are_letters_acknowledged=False)
     run.add([Message("events", 0, 0, value=b"{"), message_of(event(), 1)])
     run.steps(4)
