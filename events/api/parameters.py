@@ -63,7 +63,7 @@ def _cursor(text: str) -> str:
         decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         if decoded:
             return decoded.decode()
-    except ValueError:  # no base64, or no UTF-8 in it
+    except ValueError:  # not base64, or not UTF-8
         pass
     raise ValueError(INVALID_CURSOR)
 
@@ -106,7 +106,7 @@ def encode_change_cursor(cursor: ChangeCursor) -> str:
 
 
 def _since(text: object) -> ChangeCursor | datetime:
-    # A cursor begins with the year too, but in base64.
+    # A cursor starts with a year too, but in base64.
     if re.match("[0-9]{4}-", str(text)):
         return _instant(text)
     at, *rest = _cursor(str(text)).split("#", 2)
@@ -122,7 +122,7 @@ def _since(text: object) -> ChangeCursor | datetime:
 
 
 def _whole_number(text: object) -> object:
-    # pydantic alone also takes 1_0 and " 10".
+    # pydantic alone also accepts `1_0` and ` 10`.
     if isinstance(text, str) and not re.fullmatch("-?[0-9]{1,18}", text):
         raise ValueError("is not a whole number")
     return text
@@ -139,7 +139,7 @@ WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
 
 
 class _AnyText(StringConvertor):
-    """Any text at all, slashes and line breaks too; what an id may be is checked afterwards."""
+    """Any text, including slashes and line breaks; `CustomerId` validates it."""
 
     regex = r"(?s:.*)"
 
@@ -150,7 +150,7 @@ CustomerId = Annotated[
     str,
     BeforeValidator(_customer_id, json_schema_input_type=str),
     Path(
-        description="The customer, percent-encoded: `/` is `%2F`. Case and every byte count.",
+        description="Customer id, percent-encoded (`/` is `%2F`). Case-sensitive.",
         examples=["9d698ace49b14eaed7cc1ac64afef255"],
     ),
 ]
@@ -162,75 +162,74 @@ class BucketParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     start: Instant = Field(
-        description="Start of the window, included: an ISO 8601 date, or date and time, with any "
-        "offset. Without one it is UTC. In an address `+` is `%2B`.",
+        description="Start of the range, included: an ISO 8601 date, or date and time with any "
+        "offset; UTC if it has no offset. In a URL write `+` as `%2B`.",
         examples=["2021-03-01T00:00:00Z"],
     )
     end: Instant = Field(
-        description="End of the window, not included; as `start`.",
+        description="End of the range, excluded. Same format as `start`.",
         examples=["2021-04-01T00:00:00Z"],
     )
     window: Literal["hour", "day", "week", "month"] = Field(
         default="hour",
-        description="How long a bucket is: UTC hours, or days, weeks (from Monday) or months of "
+        description="Length of a bucket: a UTC hour, or a day, week (from Monday) or month of "
         "`timezone`.",
         examples=["day"],
     )
     timezone: Zone | None = Field(
         default=None,
-        description="IANA name of the zone of days, weeks and months; without it UTC. Hours are "
-        "UTC hours and take none.",
+        description="IANA time zone of days, weeks and months; UTC by default. Not allowed with "
+        "`window=hour`.",
         examples=["Europe/Berlin"],
     )
     event_type: list[EventType] = Field(
         default=[],
-        description="Count only these types; may be given several times.",
+        description="Count only this event type; repeat it for several types.",
         examples=[["page_view", "sign-in"]],
     )
     group_by: Literal["event_type"] | None = Field(
         default=None,
-        description="`event_type` adds the count of each type to each bucket.",
+        description="`event_type` adds the count of each event type to each bucket.",
         examples=["event_type"],
     )
     fill: Literal["zero"] | None = Field(
         default=None,
-        description="`zero` gives every hour (day, week, month) of the window; without it those "
-        "without events are left out.",
+        description="`zero` includes buckets without events; by default they are omitted.",
         examples=["zero"],
     )
     limit: WholeNumber = Field(
         default=DEFAULT_BUCKETS,
         ge=1,
         le=MAX_BUCKETS,
-        description="Buckets on one page.",
+        description="Maximum buckets per page.",
         examples=[744],
     )
     cursor: PageCursor | None = Field(
         default=None,
-        description="`next` of the page before, with all else as it was.",
+        description="The previous page's `next`, with all other parameters unchanged.",
         examples=["MjAyMS0wMy0wMVQyMzowMDowMC4wMDAwMDBa"],
     )
     format: Literal["json", "csv", "jsonl", "parquet"] | None = Field(
         default=None,
-        description="`csv` gives CSV, as `Accept: text/csv` does. `jsonl` and `parquet` give the "
-        "whole window, whatever its length, and take neither `limit` nor `cursor`.",
+        description="Format of the answer; overrides the `Accept` header. `jsonl` and `parquet` "
+        "give the whole range at once, without `limit` and `cursor`.",
         examples=["json"],
     )
 
 
 class RangeParameters(BaseModel):
-    """A window that may be left open at either end."""
+    """A range that may be open at either end."""
 
     model_config = ConfigDict(extra="forbid")
 
     start: Instant | None = Field(
         default=None,
-        description="Start of the window, included; without it from the first event on.",
+        description="Start of the range, included; the first event by default.",
         examples=["2021-03-01T00:00:00Z"],
     )
     end: Instant | None = Field(
         default=None,
-        description="End of the window, not included; without it to the last event.",
+        description="End of the range, excluded; the last event by default.",
         examples=["2021-04-01T00:00:00Z"],
     )
 
@@ -240,28 +239,28 @@ class EventParameters(RangeParameters):
 
     event_type: list[EventType] = Field(
         default=[],
-        description="Only these types; may be given several times.",
+        description="Return only this event type; repeat it for several types.",
         examples=[["page_view", "sign-in"]],
     )
     transaction_id: str | None = Field(
         default=None,
         min_length=1,
-        description="Only events with this transaction id.",
+        description="Return only events with this transaction id.",
         examples=["0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c"],
     )
     order: Literal["oldest", "newest"] = Field(
-        default="oldest", description="Which come first.", examples=["newest"]
+        default="oldest", description="Which events come first.", examples=["newest"]
     )
     limit: WholeNumber = Field(
         default=DEFAULT_EVENTS,
         ge=1,
         le=MAX_EVENTS,
-        description="Events on one page.",
+        description="Maximum events per page.",
         examples=[100],
     )
     cursor: Cursor | None = Field(
         default=None,
-        description="`next` of the page before, with all else as it was.",
+        description="The previous page's `next`, with all other parameters unchanged.",
         examples=["MjAyMS0wMy0wMVQwMDoxMDowNS42NTcwMDBaLXBhZ2Vfdmlldy10LTE"],
     )
 
@@ -273,26 +272,26 @@ class CustomerParameters(BaseModel):
 
     start: Instant | None = Field(
         default=None,
-        description="Start of the window in which events are counted; without it all before `end`.",
+        description="Start of the range for the totals, included; the first event by default.",
         examples=["2021-03-01T00:00:00Z"],
     )
     end: Instant | None = Field(
         default=None,
-        description="End of that window, not included; without it all from `start` on.",
+        description="End of the range, excluded; the last event by default.",
         examples=["2021-04-01T00:00:00Z"],
     )
     prefix: str = Field(
-        default="", description="Only customers whose id begins so.", examples=["9d69"]
+        default="", description="Return only customers whose id has this prefix.", examples=["9d69"]
     )
     limit: WholeNumber = Field(
         default=DEFAULT_CUSTOMERS,
         ge=1,
         le=MAX_CUSTOMERS,
-        description="Customers on one page.",
+        description="Maximum customers per page.",
         examples=[100],
     )
     cursor: Cursor | None = Field(
         default=None,
-        description="`next` of the page before, with all else as it was.",
+        description="The previous page's `next`, with all other parameters unchanged.",
         examples=["OWQ2OThhY2U0OWIxNGVhZWQ3Y2MxYWM2NGFmZWYyNTU"],
     )

@@ -13,14 +13,14 @@ _Count = Annotated[int, Field(ge=0, examples=[2499])]
 _ByType = Annotated[
     dict[str, int],
     Field(
-        description="By event type, if `group_by=event_type`; they sum to `count`.",
+        description="Counts by event type, with `group_by=event_type`; they sum to `count`.",
         examples=[{"page_view": 1499, "sign-in": 1000}],
     ),
 ]
 _LastIngestedAt = Annotated[
     str | None,
     Field(
-        description="When a count of the days asked last changed; null if they have none.",
+        description="When a count in the range's days last changed; null without events.",
         examples=["2026-01-02T03:04:05.678901Z"],
     ),
 ]
@@ -28,15 +28,16 @@ _CustomerId = Annotated[str, Field(examples=["9d698ace49b14eaed7cc1ac64afef255"]
 
 
 class Bucket(TypedDict):
-    """The events of one UTC hour."""
+    """The count of one UTC hour."""
 
-    # A dictionary, not a model: hundreds are made for one answer, ten times as fast.
+    # A dictionary, not a model: an answer may have hundreds, and dictionaries take a tenth of the
+    # time.
     ts_start_of_hour: Annotated[str, Field(examples=["2021-03-01T00:00:00.000000Z"])]
     count: _Count
     partial: Annotated[
         bool,
         Field(
-            description="The window cuts this hour: `count` has only what lies inside the window.",
+            description="The range contains only a part of this hour; `count` is of that part.",
             examples=[False],
         ),
     ]
@@ -44,56 +45,58 @@ class Bucket(TypedDict):
 
 
 class Buckets(BaseModel):
-    """One page of a window's buckets, ascending."""
+    """One page of the buckets of a range, ascending."""
 
     customer_id: _CustomerId
     start: str = Field(examples=["2021-03-01T00:00:00.000000Z"])
     end: str = Field(examples=["2021-04-01T00:00:00.000000Z"])
     total: int = Field(
-        ge=0, description="Events in the whole window, whichever page this is.", examples=[3419]
+        ge=0,
+        description="Events in the whole range, as counted for the first page.",
+        examples=[3419],
     )
     last_ingested_at: _LastIngestedAt
     buckets: list[Bucket]
     next: str | None = Field(
-        description="Send it as `cursor` for the next page; null on the last.", examples=[None]
+        description="Pass it as `cursor` to get the next page; null on the last page.",
+        examples=[None],
     )
 
 
 class Windowed(BaseModel):
-    """What counts of a stream leave out."""
+    """Which events streaming counts do not include."""
 
     watermark_seconds: int = Field(
-        description="An event that came later than this after the newest one is not counted.",
+        description="Events that arrive more than this after the newest event are not counted.",
         examples=[86_400],
     )
 
 
 class WindowedBuckets(Buckets):
-    """The same where `EVENTS_COUNTS` is `windowed`: whole hours, without what came too late."""
+    """A page of streaming counts (`EVENTS_COUNTS=windowed`): whole hours, without late events."""
 
     windowed: Windowed
 
 
 class CalendarBucket(TypedDict):
-    """The events of one day, week or month of a zone."""
+    """The count of one day, week or month of a time zone."""
 
     start: Annotated[
         str,
         Field(
-            description="By the clocks of the zone, with their offset, which long ago had seconds.",
+            description="Local time with its offset; offsets of long ago may have seconds.",
             examples=["2021-03-28T00:00:00.000000+01:00"],
         ),
     ]
     end: Annotated[
         str,
-        Field(description="Not included.", examples=["2021-03-29T00:00:00.000000+02:00"]),
+        Field(description="Excluded.", examples=["2021-03-29T00:00:00.000000+02:00"]),
     ]
     count: _Count
     partial: Annotated[
         bool,
         Field(
-            description="The window cuts this day, week or month: `count` has only what lies "
-            "inside the window.",
+            description="The range contains only a part of this bucket; `count` is of that part.",
             examples=[False],
         ),
     ]
@@ -101,7 +104,7 @@ class CalendarBucket(TypedDict):
 
 
 class CalendarBuckets(BaseModel):
-    """One page of a window's days, weeks or months, ascending."""
+    """One page of the days, weeks or months of a range, ascending."""
 
     customer_id: _CustomerId
     start: str = Field(examples=["2021-03-01T00:00:00.000000Z"])
@@ -109,41 +112,41 @@ class CalendarBuckets(BaseModel):
     window: str = Field(description="`day`, `week` or `month`.", examples=["day"])
     timezone: str = Field(examples=["Europe/Berlin"])
     total: int = Field(
-        ge=0, description="Events in the whole window, whichever page this is.", examples=[3419]
+        ge=0,
+        description="Events in the whole range, as counted for the first page.",
+        examples=[3419],
     )
     last_ingested_at: _LastIngestedAt
     buckets: list[CalendarBucket]
     next: str | None = Field(
-        description="Send it as `cursor` for the next page; null on the last. A page may be short "
-        "and not be the last, where many midnights cut UTC hours with events.",
+        description="Pass it as `cursor` to get the next page; null on the last page. In zones "
+        "whose days start inside a UTC hour, a page may be short without being the last.",
         examples=[None],
     )
 
 
 class CustomerSummary(BaseModel):
-    """What there is of a customer."""
+    """A customer's events at a glance."""
 
     customer_id: _CustomerId
-    start: str | None = Field(
-        description="As it was asked; null: from the first event on.", examples=[None]
-    )
-    end: str | None = Field(
-        description="As it was asked; null: to the last event.", examples=[None]
-    )
+    start: str | None = Field(description="Start of the range; null if not given.", examples=[None])
+    end: str | None = Field(description="End of the range; null if not given.", examples=[None])
     total: int = Field(ge=0, examples=[3419])
     by_type: dict[str, int] = Field(
-        description="They sum to `total`.", examples=[{"page_view": 2419, "sign-in": 1000}]
+        description="Counts by event type; they sum to `total`.",
+        examples=[{"page_view": 2419, "sign-in": 1000}],
     )
     first_event_at: str | None = Field(
-        description="Timestamp of the first event that counts; null if there is none, or if more "
-        "than 10,000 voided ones stand before it in its hour.",
+        description="Timestamp of the first event that is not voided; null without events, or if "
+        "its hour has more than 10,000 voided events before it.",
         examples=["2021-03-01T00:10:05.657000Z"],
     )
     last_event_at: str | None = Field(
-        description="The same for the last.", examples=["2021-03-31T23:59:58.000001Z"]
+        description="Timestamp of the last event that is not voided.",
+        examples=["2021-03-31T23:59:58.000001Z"],
     )
     busiest_hour: Bucket | None = Field(
-        description="The hour with the most events, of equal ones the first; null without events."
+        description="The hour with the most events (the first of equal hours); null without events."
     )
     last_ingested_at: _LastIngestedAt
 

@@ -1,4 +1,4 @@
-"""What changed since a point."""
+"""GET /events/changes: which days' counts may have changed."""
 
 from __future__ import annotations
 
@@ -28,45 +28,43 @@ class ChangeParameters(BaseModel):
 
     since: Since | None = Field(
         default=None,
-        description="`next` of the page before, as it was given; or an instant like "
-        "2026-11-25T00:00:00Z, not longer ago than 35 days. Without it all that is known.",
+        description="The previous page's `next`, or an instant such as 2026-11-25T00:00:00Z in the "
+        "last 35 days. By default all logged changes.",
         examples=["MjAyNi0xMS0yNVQwMDowMDowMC4wMDAwMDBa"],
     )
     limit: WholeNumber = Field(
         default=DEFAULT_CHANGES,
         ge=1,
         le=MAX_CHANGES,
-        description="Changes on one page.",
+        description="Maximum changes per page.",
         examples=[1000],
     )
 
 
 class ChangedDay(TypedDict):
-    """A day of a customer whose counters may have changed."""
+    """A customer's UTC day whose counts may have changed."""
 
     customer_id: str
     day: Annotated[str, Field(description="The UTC day of the events.", examples=["2021-03-01"])]
     changed_in: Annotated[
-        str, Field(description="Start of the minute in which they did, on the store's clock.")
+        str, Field(description="Start of the minute in which the counts changed.")
     ]
 
 
 class Changes(BaseModel):
-    """One page of changes, in order of the minutes in which they were made."""
+    """One page of changes, ordered by the minute of the change."""
 
     changes: list[ChangedDay]
     complete_until: str = Field(
-        description="All changes made before this are on this page or those before it."
+        description="All changes before this time are on this page or on earlier pages."
     )
-    has_more: bool = Field(
-        description="Whether to ask for the next page at once; else a minute later is soon enough."
-    )
-    next: str = Field(description="Send it as `since` for what comes after this page; keep it.")
+    has_more: bool = Field(description="If true, ask for the next page at once; else in a minute.")
+    next: str = Field(description="Keep it, and pass it as `since` to get later changes.")
 
 
 @router.get(
     "/events/changes",
-    summary="What changed since a point",
+    summary="Days whose counts may have changed",
     dependencies=[Depends(allowed(Right.READ, about="all"))],
     response_model=Changes,
     responses=responses(
@@ -79,23 +77,24 @@ class Changes(BaseModel):
 )
 def get_changes(service: ServiceDep, parameters: Annotated[ChangeParameters, Query()]) -> Changes:
     """
-    Days of customers whose counts may have changed: by new events, late ones, voided ones, repairs.
+    List the customers' days whose counts may have changed: by new, late or voided events, or by a
+    repair.
 
-    For whoever keeps numbers of their own: ask for the buckets of each day that is listed, and keep
-    `next`. None is missed, however many write at a time and whatever crashes. A change is listed 30
-    to 90 seconds after it was made. A day may be listed again, or without a change (a duplicate
-    arrived). An erased customer is not listed. 410: so much time has passed that something may be
-    missed; read anew what matters.
+    Use it to keep a copy of the counts: ask for the buckets of each day in the list, and keep
+    `next`. No change is skipped, with any number of writers and after any crash. A change is listed
+    two to three minutes after it was made. A day may be listed twice, or without a change (a
+    duplicate arrived). An erased customer is not listed. 410: changes since then may have been
+    deleted from the log; read the buckets that you need again.
     """
     page = service.changes(parameters.since, limit=parameters.limit)
     return Changes(
         changes=[
             {
-                "customer_id": each.customer_id,
-                "day": each.day,
-                "changed_in": format_timestamp(each.minute),
+                "customer_id": change.customer_id,
+                "day": change.day,
+                "changed_in": format_timestamp(change.minute),
             }
-            for each in page.changes
+            for change in page.changes
         ],
         complete_until=format_timestamp(page.next_cursor.minute),
         has_more=page.has_more,

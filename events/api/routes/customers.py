@@ -1,4 +1,4 @@
-"""The customers there are."""
+"""GET /events/customers: all customers with their totals."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ router = APIRouter(tags=["counts"])
 
 
 class Customer(BaseModel):
-    """A customer and the number of its events in the window asked."""
+    """A customer and its number of events in the range."""
 
     customer_id: str = Field(examples=["9d698ace49b14eaed7cc1ac64afef255"])
     total: int = Field(ge=0, examples=[3419])
 
 
 class Customers(BaseModel):
-    """One page of customers, in byte order of their ids."""
+    """One page of customers, ordered by the bytes of their ids."""
 
     customers: list[Customer]
     next: str | None = Field(
-        description="Send it as `cursor` for the next page; null on the last.", examples=[None]
+        description="Pass it as `cursor` to get the next page; null on the last page.",
+        examples=[None],
     )
 
 
@@ -56,9 +57,9 @@ def list_customers(
     response: Response,
 ) -> Customers:
     """
-    Every customer that ever sent an event, with the number of its events in a window.
+    List every customer that ever sent an event, with its number of events in the range.
 
-    One without events in the window is listed with 0.
+    A customer without events in the range has the total 0.
     """
     page = service.customers(
         window=window_between(parameters.start or EARLIEST, parameters.end or LATEST),
@@ -69,7 +70,8 @@ def list_customers(
     response.headers.update(windowed_headers(settings))
     return Customers(
         customers=[
-            Customer(customer_id=each.customer_id, total=each.total) for each in page.customers
+            Customer(customer_id=customer.customer_id, total=customer.total)
+            for customer in page.customers
         ],
         next=None if page.next_customer is None else encode_cursor(page.next_customer),
     )

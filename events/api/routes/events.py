@@ -1,4 +1,4 @@
-"""One customer's stored events: looked up, and erased."""
+"""One customer's stored events: look them up, and erase the customer."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from events.queries.lookup import EventQuery
 
 router = APIRouter(tags=["events"])
 
-#: Erased by one request: about a second's work.
-_EVENTS_A_STEP = 5_000
+#: Events that one request erases: about a second's work.
+_EVENTS_PER_STEP = 5_000
 
 
 class EventOut(TypedDict):
-    """A stored event, and what is known of it."""
+    """A stored event."""
 
     customer_id: str
     event_type: str
@@ -38,28 +38,28 @@ class EventOut(TypedDict):
     timestamp: str
     ingested_at: str
     voided_at: Annotated[
-        str | None, Field(description="Since when it is not counted; null if it is counted.")
+        str | None, Field(description="Since when the event is not counted; null if it is counted.")
     ]
     void_reason: str | None
 
 
 class Events(BaseModel):
-    """One page of stored events, in order of time."""
+    """One page of stored events, ordered by time."""
 
     events: list[EventOut]
     next: str | None = Field(
-        description="Send it as `cursor` for the next page; null on the last. A page may be short, "
-        "also empty, and not be the last, where a filter leaves most events out.",
+        description="Pass it as `cursor` to get the next page; null on the last page. If a filter "
+        "matches few events, a page may be short or empty without being the last.",
         examples=[None],
     )
 
 
 class Erased(BaseModel):
-    """What one step of an erasure did."""
+    """The result of one step of an erasure."""
 
     events: int = Field(ge=0, description="Events that this request erased.", examples=[5000])
     is_complete: bool = Field(
-        description="Nothing of the customer is left. Until then send the request again.",
+        description="Nothing of the customer is left. If false, send the request again.",
         examples=[False],
     )
     wait_seconds: float = Field(
@@ -86,9 +86,9 @@ def get_events(
     service: ServiceDep, customer_id: CustomerId, parameters: Annotated[EventParameters, Query()]
 ) -> Events:
     """
-    The events of a customer as they are stored, voided ones too, oldest or newest first.
+    List a customer's stored events, including voided events, oldest or newest first.
 
-    With `transaction_id` it finds an event by that id. The cost follows the events in the range.
+    With `transaction_id` it finds an event by its id. The cost follows the events in the range.
     """
     page = service.events(
         EventQuery(
@@ -129,13 +129,14 @@ def _event(stored: StoredEvent) -> EventOut:
 )
 def erase_customer(service: ServiceDep, key_ring: KeyRingDep, customer_id: CustomerId) -> Erased:
     """
-    Erase all that is stored of a customer, step by step: events, voided ones too, counts, and in
-    the end the API keys that are bound to it.
+    Erase everything stored about a customer, step by step: events, voided events, counts, and
+    finally the API keys bound to the customer.
 
-    Send it again until `is_complete`; it takes at least 40 seconds, in which every process learns
-    of it. Any step may be cut off. First stop those who send events of the customer.
+    Send the request again until `is_complete` is true, which takes at least 40 seconds, because
+    every process must learn of it. Each step may be interrupted. First stop all senders of this
+    customer's events.
     """
-    step = service.erase(customer_id, max_events=_EVENTS_A_STEP)
+    step = service.erase(customer_id, max_events=_EVENTS_PER_STEP)
     if step.is_complete and key_ring is not None:
         key_ring.forget(customer_id)
     return Erased(

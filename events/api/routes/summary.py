@@ -1,4 +1,4 @@
-"""What there is of one customer, at a glance."""
+"""GET .../summary: one customer at a glance."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def get_summary(
     service: ServiceDep, customer_id: CustomerId, parameters: Annotated[RangeParameters, Query()]
 ) -> CustomerSummary:
     """
-    Total, counts by type, first and last event and the busiest hour of a customer.
+    Total, counts by event type, first and last event, and busiest hour of a customer.
 
-    From the counters: its cost follows the days with events, not the events held.
+    The cost follows the days with events, not the number of events.
     """
-    found = service.summary(
+    summary = service.summary(
         customer_id, window_between(parameters.start or EARLIEST, parameters.end or LATEST)
     )
-    busiest = None if found.busiest is None else bucket_object(found.busiest)
+    busiest = None if summary.busiest is None else bucket_object(summary.busiest)
     return CustomerSummary(
         customer_id=customer_id,
         start=_text(parameters.start),
         end=_text(parameters.end),
-        total=found.total,
-        by_type=dict(found.by_type),
-        first_event_at=_text(found.first_event_at),
-        last_event_at=_text(found.last_event_at),
+        total=summary.total,
+        by_type=dict(summary.by_type),
+        first_event_at=_text(summary.first_event_at),
+        last_event_at=_text(summary.last_event_at),
         busiest_hour=cast("Bucket | None", busiest),
-        last_ingested_at=_text(found.last_ingested_at),
+        last_ingested_at=_text(summary.last_ingested_at),
     )
 
 
