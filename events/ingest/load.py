@@ -66,9 +66,9 @@ class LoadResult:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     seconds: float = 0.0
 
-    def add(self, ticket: PendingReceipts) -> None:
-        """Count the receipts that a ticket has so far."""
-        self.outcomes.update(outcome for outcome in ticket.outcomes if outcome is not None)
+    def add(self, receipts: PendingReceipts) -> None:
+        """Count the outcomes that are known so far."""
+        self.outcomes.update(outcome for outcome in receipts.outcomes if outcome is not None)
 
     @property
     def unknown(self) -> int:
@@ -144,8 +144,8 @@ def load(
         if ahead and sink is not None:
             sink.drop_waiting()
             sink.drain()
-            for ticket in ahead:
-                result.add(ticket)
+            for receipts in ahead:
+                result.add(receipts)
         result.seconds = time.monotonic() - begin
     if problem is not None:
         raise problem

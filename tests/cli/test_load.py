@@ -215,7 +215,7 @@ def test_after_a_failure_the_rest_is_not_sent(
 
 
 class RecordingService:
-    """A sink that settles a ticket when its result is waited for."""
+    """A sink that settles receipts when they are waited for."""
 
     def __init__(self) -> None:
         self.outstanding = 0
@@ -224,7 +224,7 @@ class RecordingService:
     def submit(self, events: Sequence[Event]) -> PendingReceipts:
         self.outstanding += 1
         self.submitted += len(events)
-        return _LazyTicket(len(events), self)
+        return _LazyReceipts(len(events), self)
 
     def drop_waiting(self) -> None:
         raise AssertionError("nothing went wrong")
@@ -233,7 +233,7 @@ class RecordingService:
         raise AssertionError("nothing went wrong")
 
 
-class _LazyTicket(PendingReceipts):
+class _LazyReceipts(PendingReceipts):
     def __init__(self, size: int, service: RecordingService) -> None:
         super().__init__(size)
         self._service = service
