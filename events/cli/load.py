@@ -244,7 +244,7 @@ def _load(
         if not options.is_dry_run:
             sink = stack.enter_context(destination.open(settings, interrupts))
         rejects = stack.enter_context(RejectsFile(options.rejects_path, options.file, say))
-        show = stack.enter_context(progress(source, destination.labels))
+        show = stack.enter_context(progress(source, options, destination))
         load(
             read_records(source, assume_zone=zone, is_lenient=options.is_lenient),
             sink,

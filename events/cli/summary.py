@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from json import dumps
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(
-    source: LineInput, labels: Mapping[Outcome, str]
+    source: LineInput, options: Options, destination: Destination
 ) -> Iterator[Callable[[LoadResult], None]]:
     """A progress bar on a terminal, with rate and remaining time; elsewhere nothing."""
     if not sys.stderr.isatty():
@@ -47,18 +47,11 @@ def progress(
         task = bar.add_task("", total=source.size_bytes, summary="")
 
         def show(result: LoadResult) -> None:
-            numbers = [f"{result.outcomes[outcome]:,} {labels[outcome]}" for outcome in labels]
-            bar.update(
-                task,
-                completed=source.bytes_read,
-                summary=", ".join(
-                    (
-                        f"{result.read:,} rows at {_rate(result):,}/s",
-                        *numbers,
-                        f"{result.rejected:,} rejected",
-                    )
-                ),
-            )
+            counts = [
+                f"{count:,} {label}" for label, count in _counts(options, destination, result)
+            ]
+            summary = ", ".join([f"{result.read:,} rows at {_rate(result):,}/s", *counts])
+            bar.update(task, completed=source.bytes_read, summary=summary)
 
         yield show
 
@@ -86,16 +79,8 @@ def print_summary(options: Options, destination: Destination, result: LoadResult
         f"{options.name}: {counted(result.read, 'row')} read in {result.seconds:.1f} s "
         f"({_rate(result):,} rows/s){dry}"
     ]
-    if options.is_dry_run:
-        rows = [("valid", result.read - result.rejected)]
-    else:
-        rows = [
-            (label, result.outcomes[outcome])
-            for outcome, label in destination.labels.items()
-            if outcome is not Outcome.VOIDED or result.outcomes[outcome]
-        ]
     lines += [
-        f"  {label:<11}{count:>13,}" for label, count in [*rows, ("rejected", result.rejected)]
+        f"  {label:<11}{count:>13,}" for label, count in _counts(options, destination, result)
     ]
     if result.unknown and not options.is_dry_run:
         lines.append(
@@ -104,6 +89,21 @@ def print_summary(options: Options, destination: Destination, result: LoadResult
     if result.rejected:
         lines.append(f"  rejected rows with line number and reason: {options.rejects_path}")
     write_result("\n".join(lines))
+
+
+def _counts(
+    options: Options, destination: Destination, result: LoadResult
+) -> list[tuple[str, int]]:
+    """What is shown of a result; events that were voided earlier are rare."""
+    if options.is_dry_run:
+        counts = [("valid", result.read - result.rejected)]
+    else:
+        counts = [
+            (label, result.outcomes[outcome])
+            for outcome, label in destination.labels.items()
+            if outcome is not Outcome.VOIDED or result.outcomes[outcome]
+        ]
+    return [*counts, ("rejected", result.rejected)]
 
 
 def _rate(result: LoadResult) -> int:
