@@ -1,16 +1,15 @@
-"""What taking events in over HTTP costs: against the CSV command, one by one, and by many."""
+"""POST /events: rates against the CSV command, write units, and both routes by workers."""
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.clients import Clients, Request, Sent, clients
+from benchmarks.eventrequests import check, fill, requests_of, send, spread_over
 from benchmarks.ingest import (
     bare_transactions,
     events_of,
@@ -28,26 +27,24 @@ from benchmarks.measuring import (
     write_events,
 )
 from benchmarks.serving import api
-from events.bootstrap import make_client, make_service
+from events.bootstrap import make_client
 from events.config import Settings
 from events.local.dynamodb import DynamoDBLocal
-from events.models import Event
 from resources.make_events import Plan
 
-_START = datetime(2021, 3, 1, tzinfo=UTC)
 _MONTH = "start=2021-03-01T00:00:00Z&end=2021-04-01T00:00:00Z"
-#: Counter items of a transaction whose events are of one type: of the type, and of all.
+#: Counter items in a transaction of events of one type: the total, and the type.
 _COUNTERS = 2
-#: Of one action of at most 1 KB in a transaction (Developer Guide, "Amazon DynamoDB Transactions").
-_UNITS_AN_ACTION = 2
-_LONE_EVENT_UNITS = _UNITS_AN_ACTION * (1 + _COUNTERS)
-#: Clients, and how many events they send in requests of their own: a few seconds' worth.
+#: Write units of one action of at most 1 KB (Developer Guide, "Amazon DynamoDB Transactions").
+_UNITS_PER_ACTION = 2
+_LONE_EVENT_UNITS = _UNITS_PER_ACTION * (1 + _COUNTERS)
+#: Clients, and how many events they send one by one, which takes a few seconds.
 _ONE_BY_ONE = ((1, 200), (8, 800), (32, 1_600))
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How many clients send how many events, and how many at a time."""
+    """How many clients send how many events, and how many events per request."""
 
     clients: int
     events: int
@@ -81,7 +78,7 @@ def _compare(
     write_events(path, Plan(rows=rows, days=3, plain=True))
     events = events_of(path)
     transactions = transactions_of(server, path)
-    # Fewer where each costs more, so that none takes much longer than the others.
+    # Fewer events where each costs more, so that all loads take about as long.
     loads = [
         *(Load(number, int(size * share)) for number, size in _ONE_BY_ONE),
         *(Load(number, int(6_400 * share), 100) for number in (1, 8, 32)),
@@ -91,14 +88,15 @@ def _compare(
     def from_file() -> float:
         settings = with_tables(server)
         seconds, _, _ = ingest_file(path, settings)
-        _check(settings, rows)
+        check(settings, rows)
         return rows / seconds
 
     def over_http(load: Load) -> Callable[[], float]:
-        requests = _requests(events[: load.events], load.batch)
+        requests = requests_of(events[: load.events], load.batch)
 
         def measure() -> float:
-            return load.events / _send(server, senders, requests, load).seconds
+            sent = send(server, senders, requests, clients=load.clients, events=load.events)
+            return load.events / sent.seconds
 
         return measure
 
@@ -140,12 +138,19 @@ def _one_by_one(server: DynamoDBLocal, senders: Clients, share: float, rounds: i
     rates: dict[str, list[float]] = {load.name: [] for load in loads}
 
     def one_by_one(load: Load) -> Callable[[], float]:
-        requests = _requests(_of_one_day("acme", load.events), 1)
+        requests = requests_of(spread_over("acme", load.events, days=1), 1)
 
         def measure() -> float:
             settings = with_tables(server)
-            sent = _send(server, senders, requests, load, settings=settings)
-            units[load.name].append(_units_an_event(settings, load.events))
+            sent = send(
+                server,
+                senders,
+                requests,
+                clients=load.clients,
+                events=load.events,
+                settings=settings,
+            )
+            units[load.name].append(_units_per_event(settings, load.events))
             slowest[load.name].append(percentile(sent.milliseconds, 0.99))
             rates[load.name].append(load.events / sent.seconds)
             return percentile(sent.milliseconds, 0.5)
@@ -170,12 +175,12 @@ def _one_by_one(server: DynamoDBLocal, senders: Clients, share: float, rounds: i
     )
 
 
-def _units_an_event(settings: Settings, events: int) -> float:
+def _units_per_event(settings: Settings, events: int) -> float:
     """
-    Write units for each event of one customer, day and type, as AWS would count them.
+    Write units per event of one customer, day and type, as AWS would count them.
 
-    The events of one transaction have one `ingested_at`, and those of a lane are never at the
-    same time: so the stored items tell how many transactions there were.
+    All events of a transaction have the same `ingested_at`, and two transactions of one customer
+    and day never run at the same time. So the stored items tell how many transactions there were.
     """
     client = make_client(settings)
     stamps = [
@@ -188,26 +193,29 @@ def _units_an_event(settings: Settings, events: int) -> float:
     client.close()
     if len(stamps) != events:
         raise RuntimeError(f"{len(stamps):,} events are stored, not {events:,}")
-    return _UNITS_AN_ACTION * (events + _COUNTERS * len(set(stamps))) / events
+    return _UNITS_PER_ACTION * (events + _COUNTERS * len(set(stamps))) / events
 
 
 # --- both routes, by clients and workers ----------------------------------------------------------
 
 
 def _routes(server: DynamoDBLocal, senders: Clients, share: float, rounds: int) -> None:
-    asked = _spread_over_a_month("asked", max(31, int(6_200 * share)))
+    asked = spread_over("asked", max(31, int(6_200 * share)), days=31)
     question = Request(
         f"/events/customers/asked/buckets?{_MONTH}", None, b'{"customer_id":"asked","start":"2021'
     )
-    found: dict[tuple[str, int, int], list[Sent]] = {}
+    results: dict[tuple[str, int, int], list[Sent]] = {}
 
     def ask(workers: int, number: int) -> Callable[[], float]:
         times = max(1, int((200 if number == 1 else 640) * share) // number) * number
-        # One customer each: how those of one customer are taken together is measured above.
+        # One customer per client: group commit of one customer's events is measured above.
         events = [
             event
             for group in zip(
-                *(_of_one_day(f"sender-{client}", times // number) for client in range(number)),
+                *(
+                    spread_over(f"sender-{client}", times // number, days=1)
+                    for client in range(number)
+                ),
                 strict=True,
             )
             for event in group
@@ -215,15 +223,15 @@ def _routes(server: DynamoDBLocal, senders: Clients, share: float, rounds: int) 
 
         def measure() -> float:
             settings = with_tables(server)
-            _fill(settings, asked)
+            fill(settings, asked)
             with api(settings, workers=workers) as port:
                 for name, requests in (
-                    ("POST of 1 event", _requests(events, 1)),
+                    ("POST of 1 event", requests_of(events, 1)),
                     ("GET of 31 days", [question] * times),
                 ):
                     sent = senders.send(port, requests, clients=number)
-                    found.setdefault((name, number, workers), []).append(sent)
-            _check(settings, len(asked) + len(events))
+                    results.setdefault((name, number, workers), []).append(sent)
+            check(settings, len(asked) + len(events))
             return percentile(sent.milliseconds, 0.5)
 
         return measure
@@ -248,81 +256,10 @@ def _routes(server: DynamoDBLocal, senders: Clients, share: float, rounds: int) 
                 name,
                 f"{number}",
                 f"{workers}",
-                f"{median(sent, lambda each: percentile(each.milliseconds, 0.5)):.1f} ms",
-                f"{median(sent, lambda each: percentile(each.milliseconds, 0.99)):.1f} ms",
-                f"{median(sent, lambda each: len(each.milliseconds) / each.seconds):,.0f}",
+                f"{median(sent, lambda run: percentile(run.milliseconds, 0.5)):.1f} ms",
+                f"{median(sent, lambda run: percentile(run.milliseconds, 0.99)):.1f} ms",
+                f"{median(sent, lambda run: len(run.milliseconds) / run.seconds):,.0f}",
             )
-            for (name, number, workers), sent in sorted(found.items(), reverse=True)
+            for (name, number, workers), sent in sorted(results.items(), reverse=True)
         ],
     )
-
-
-# --- what is sent, and what must be there after it ------------------------------------------------
-
-
-def _send(
-    server: DynamoDBLocal,
-    senders: Clients,
-    requests: Sequence[Request],
-    load: Load,
-    *,
-    settings: Settings | None = None,
-) -> Sent:
-    """Send to a fresh API on fresh tables, and prove that all is stored and counted."""
-    settings = settings or with_tables(server)
-    with api(settings) as port:
-        sent = senders.send(port, requests, clients=load.clients)
-    _check(settings, load.events)
-    return sent
-
-
-def _check(settings: Settings, events: int) -> None:
-    service = make_service(settings, patience_seconds=60, may_make_tables=False)
-    try:
-        found = service.verify()
-    finally:
-        service.close()
-    if not found.is_equal or found.events != events:
-        raise RuntimeError(f"{found.events:,} events, not {events:,}, or a counter is wrong")
-
-
-def _requests(events: Sequence[Event], batch: int) -> list[Request]:
-    found = []
-    for start in range(0, len(events), batch):
-        some = events[start : start + batch]
-        documents = [
-            {
-                "customer_id": event.customer_id,
-                "event_type": event.event_type,
-                "transaction_id": event.transaction_id,
-                "timestamp": event.timestamp.isoformat(),
-            }
-            for event in some
-        ]
-        body = json.dumps({"events": documents}).encode()
-        found.append(Request("/events", body, b'{"inserted":%d,' % len(some)))
-    return found
-
-
-def _of_one_day(customer_id: str, number: int) -> list[Event]:
-    step = timedelta(days=1) / max(1, number)
-    return [
-        Event(customer_id, "page_view", f"{place:09d}", _START + place * step)
-        for place in range(number)
-    ]
-
-
-def _spread_over_a_month(customer_id: str, number: int) -> list[Event]:
-    step = timedelta(days=31) / number
-    return [
-        Event(customer_id, "page_view", f"{place:09d}", _START + place * step)
-        for place in range(number)
-    ]
-
-
-def _fill(settings: Settings, events: Sequence[Event]) -> None:
-    service = make_service(settings, patience_seconds=60)
-    try:
-        service.ingest(events)
-    finally:
-        service.close()

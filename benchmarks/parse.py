@@ -1,4 +1,4 @@
-"""How many rows a second are read, checked and normalised, on one core."""
+"""Rows of CSV, and events of JSON, that one core parses per second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import time
 from collections import deque
 from pathlib import Path
 
+from benchmarks.eventrequests import requests_of
+from benchmarks.ingest import events_of
 from benchmarks.measuring import interleaved, print_table, spread, write_events
+from events.api.payloads import parse_json
 from events.ingest.csvrows import read_records
 from events.ingest.source import open_lines
 from resources.make_events import Plan
@@ -22,11 +25,13 @@ def run(*, is_quick: bool) -> None:
         plain, mixed = Path(folder, "plain.csv"), Path(folder, "mixed.csv")
         write_events(plain, Plan(rows=rows, plain=True))
         write_events(mixed, Plan(rows=rows))
+        bodies = _bodies(plain)
         figures = interleaved(
             2 if is_quick else 7,
             {
                 "one spelling": lambda: rows / _seconds(plain),
                 "13 spellings": lambda: rows / _seconds(mixed),
+                "JSON, 1,000 a body": lambda: rows / _json_seconds(bodies),
             },
         )
     print_table(
@@ -37,7 +42,9 @@ def run(*, is_quick: bool) -> None:
                 name,
                 f"{statistics.median(values):,.0f}",
                 spread(values),
-                f"{statistics.median(values) / AIM_ROWS_PER_SECOND:.2f} ×",
+                ""
+                if "JSON" in name
+                else f"{statistics.median(values) / AIM_ROWS_PER_SECOND:.2f} ×",
             )
             for name, values in figures.items()
         ],
@@ -45,8 +52,21 @@ def run(*, is_quick: bool) -> None:
 
 
 def _seconds(path: Path) -> float:
-    """Processor seconds, so that other programs do not count; the file is in the page cache."""
+    """Processor seconds to read a file from the page cache; other programs do not count."""
     begin = time.process_time()
     with open_lines(str(path)) as source:
         deque(read_records(source), maxlen=0)
+    return time.process_time() - begin
+
+
+def _bodies(path: Path) -> list[bytes]:
+    """The same events as bodies of POST /events."""
+    requests = requests_of(events_of(path), 1_000)
+    return [request.body for request in requests if request.body is not None]
+
+
+def _json_seconds(bodies: list[bytes]) -> float:
+    begin = time.process_time()
+    for body in bodies:
+        parse_json(body, 1_000)
     return time.process_time() - begin

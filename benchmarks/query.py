@@ -1,4 +1,4 @@
-"""What a question over HTTP costs: against the bare Query, and as the events grow."""
+"""Time of a buckets request, against a bare Query and for customers with more and more events."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def _compare(
     for size in sizes:
         if ask(name_of(size), MONTH) != size:
             raise RuntimeError(f"the answer for {size:,} events is wrong: nothing is measured")
-    found = _milliseconds(variants, times)
-    pairs = list(found.items())
+    times_of = _milliseconds(variants, times)
+    pairs = list(times_of.items())
     rows = []
     for ((name, ours), (bare_name, bare)), aim in ((pairs[:2], "≤ 1.5 ×"), (pairs[2:], "")):
         ratio = f"{statistics.median(ours) / statistics.median(bare):.2f} ×"
@@ -89,20 +89,20 @@ def _compare(
         f"{size:,}": (lambda size=size: ask(name_of(size), MONTH))  # type: ignore[misc]
         for size in sizes
     }
-    found = _milliseconds(growing, times)
-    first = statistics.median(next(iter(found.values())))
+    times_of = _milliseconds(growing, times)
+    first = statistics.median(next(iter(times_of.values())))
     print_table(
         "The same 31 days over HTTP, of customers with more and more events",
         ("events", "p50", "p99", "to the fewest, p50", "aim"),
         [
-            (name, *_quantiles(each), f"{statistics.median(each) / first:.2f} ×", "≤ 1.1 ×")
-            for name, each in found.items()
+            (name, *_quantiles(values), f"{statistics.median(values) / first:.2f} ×", "≤ 1.1 ×")
+            for name, values in times_of.items()
         ],
     )
 
 
 def _read_raw(client: DynamoDBClient, settings: Settings, *, size: int) -> None:
-    """What the same answer costs without counters: every event of the window is read."""
+    """Time the same answer without counters: read every event of the range."""
     begin = time.perf_counter()
     pages, count = 0, 0
     for page in client.get_paginator("query").paginate(
@@ -120,22 +120,22 @@ def _read_raw(client: DynamoDBClient, settings: Settings, *, size: int) -> None:
 def _milliseconds(
     variants: Mapping[str, Callable[[], object]], times: int
 ) -> dict[str, list[float]]:
-    """Interleaved call by call; the first tenth, on cold code, is not counted."""
-    found: dict[str, list[float]] = {name: [] for name in variants}
+    """Time calls of all variants in turn; the first tenth is a warm-up and not counted."""
+    results: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(times + times // 10):
         for name, act in variants.items():
             begin = time.perf_counter()
             act()
             if number >= times // 10:
-                found[name].append((time.perf_counter() - begin) * 1000)
-    return found
+                results[name].append((time.perf_counter() - begin) * 1000)
+    return results
 
 
 def _quantiles(values: list[float]) -> tuple[str, str]:
     return f"{percentile(values, 0.5):.2f} ms", f"{percentile(values, 0.99):.2f} ms"
 
 
-# --- the two ways to ask --------------------------------------------------------------------------
+# --- the two requests -----------------------------------------------------------------------------
 
 
 def _query(client: DynamoDBClient, table: str, customer_id: str, window: Window) -> object:
@@ -155,11 +155,11 @@ def _query(client: DynamoDBClient, table: str, customer_id: str, window: Window)
 @contextmanager
 def _api(settings: Settings) -> Iterator[Callable[[str, Window], int]]:
     """
-    The API in a process of its own, asked over one connection that stays open.
+    Run the API in its own process, with one connection that stays open.
 
     Yields:
-        What asks for a customer's buckets and gives their total; the body is parsed, as the body
-        of the bare Query is.
+        A function that asks for a customer's buckets and returns their total. It parses the body,
+        as the bare Query does.
     """
     with api(settings) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -187,9 +187,9 @@ def name_of(size: int) -> str:
 
 def fill(service: EventService, size: int, types: Sequence[str] = ("page_view",)) -> None:
     """
-    Events spread evenly over the month, and over the types.
+    Store events spread evenly over the month and over the types.
 
-    Through the service: on DynamoDB Local its transactions are faster than BatchWriteItem.
+    The service writes them: on DynamoDB Local its transactions are faster than BatchWriteItem.
     """
     step = (MONTH.end - MONTH.start) / size
     begin = time.perf_counter()
@@ -204,6 +204,6 @@ def fill(service: EventService, size: int, types: Sequence[str] = ("page_view",)
             for number in range(start, min(start + 20_000, size))
         ]
         if set(service.ingest(events)) != {Outcome.INSERTED}:
-            raise RuntimeError("some events were there already: nothing is measured")
+            raise RuntimeError("some events were stored before: nothing is measured")
     seconds = time.perf_counter() - begin
     sys.stderr.write(f"filled {size:,} events in {seconds:,.0f} s\n")

@@ -1,0 +1,81 @@
+"""Events as requests to a fresh API, and proof that all of them are stored and counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from benchmarks.clients import Clients, Request, Sent
+from benchmarks.ingest import with_tables
+from benchmarks.serving import api
+from events.bootstrap import make_service
+from events.config import Settings
+from events.local.dynamodb import DynamoDBLocal
+from events.models import Event
+
+START = datetime(2021, 3, 1, tzinfo=UTC)
+
+
+def send(
+    server: DynamoDBLocal,
+    senders: Clients,
+    requests: Sequence[Request],
+    *,
+    clients: int,
+    events: int,
+    settings: Settings | None = None,
+) -> Sent:
+    """Send requests with so many events to a fresh API, and check the result."""
+    settings = settings or with_tables(server)
+    with api(settings) as port:
+        sent = senders.send(port, requests, clients=clients)
+    check(settings, events)
+    return sent
+
+
+def check(settings: Settings, events: int) -> None:
+    """Raise unless exactly so many events are stored and every counter is right."""
+    service = make_service(settings, patience_seconds=60, may_make_tables=False)
+    try:
+        result = service.verify()
+    finally:
+        service.close()
+    if not result.is_equal or result.events != events:
+        raise RuntimeError(f"{result.events:,} events, not {events:,}, or a counter is wrong")
+
+
+def fill(settings: Settings, events: Sequence[Event]) -> None:
+    service = make_service(settings, patience_seconds=60)
+    try:
+        service.ingest(events)
+    finally:
+        service.close()
+
+
+def requests_of(events: Sequence[Event], batch: int) -> list[Request]:
+    """POST requests with `batch` events each, and how a good answer starts."""
+    requests = []
+    for start in range(0, len(events), batch):
+        rows = events[start : start + batch]
+        documents = [
+            {
+                "customer_id": event.customer_id,
+                "event_type": event.event_type,
+                "transaction_id": event.transaction_id,
+                "timestamp": event.timestamp.isoformat(),
+            }
+            for event in rows
+        ]
+        body = json.dumps({"events": documents}).encode()
+        requests.append(Request("/events", body, b'{"inserted":%d,' % len(rows)))
+    return requests
+
+
+def spread_over(customer_id: str, number: int, *, days: int) -> list[Event]:
+    """Events of one customer, evenly spread over some days."""
+    step = timedelta(days=days) / max(1, number)
+    return [
+        Event(customer_id, "page_view", f"{index:09d}", START + index * step)
+        for index in range(number)
+    ]
