@@ -19,8 +19,8 @@ def test_custom_dates_take_one_query_before_the_chart(tab: Tab) -> None:
     tab.open(customer=CUSTOMER, **MONTH)
     expect(tab.locator("#loading")).to_be_visible()
     buckets.wait()
-    asked = f"buckets?{_IN_MARCH}&window=day&{_BY_TYPE}"
-    assert tab.queries() == [asked]
+    query = f"buckets?{_IN_MARCH}&window=day&{_BY_TYPE}"
+    assert tab.queries() == [query]
     details = [tab.hold("**/summary?*"), tab.hold("**/events?*")]
     buckets.release()
     # The chart does not wait for the details.
@@ -31,7 +31,7 @@ def test_custom_dates_take_one_query_before_the_chart(tab: Tab) -> None:
     for held in details:
         held.release()
     expect(tab.locator("#stat-busiest-when")).to_have_text("1 Mar 2021, 12:00–13:00 UTC")
-    assert sorted(tab.queries()) == [asked, _NEWEST, f"summary?{_IN_MARCH}"]
+    assert sorted(tab.queries()) == [query, _NEWEST, f"summary?{_IN_MARCH}"]
 
 
 def test_a_preset_range_looks_up_the_newest_event_once(tab: Tab) -> None:
@@ -63,8 +63,8 @@ def test_hours_by_type_need_no_summary(tab: Tab) -> None:
 def test_the_total_is_not_queried_by_type(tab: Tab) -> None:
     tab.open(customer=CUSTOMER, view="total", **MONTH)
     expect(tab.locator("#types .chip .total")).to_have_text(["259", "258", "258"])
-    asked = f"buckets?{_IN_MARCH}&window=day&fill=zero&limit=10000"
-    assert sorted(tab.queries()) == [asked, _NEWEST, f"summary?{_IN_MARCH}"]
+    query = f"buckets?{_IN_MARCH}&window=day&fill=zero&limit=10000"
+    assert sorted(tab.queries()) == [query, _NEWEST, f"summary?{_IN_MARCH}"]
     tab.page.get_by_label("By type", exact=True).check()
     expect(tab.locator("#plot path[class^=tone]")).to_have_count(3)
     assert tab.queries()[3:] == [f"buckets?{_IN_MARCH}&window=day&{_BY_TYPE}"]

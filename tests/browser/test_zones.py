@@ -73,8 +73,8 @@ def test_the_previous_period_is_whole_bars_earlier(tab: Tab, site: Site) -> None
             f"from {total} in the previous" if total else "none in the previous period"
         )
         in_utc = [datetime.fromisoformat(text).astimezone(UTC) for text in (first, last)]
-        asked = "start={:%Y-%m-%dT%H:%M:%SZ}&end={:%Y-%m-%dT%H:%M:%SZ}".format(*in_utc)
-        assert [asked in query for query in tab.bucket_queries()] == [False, True], unit
+        expected = "start={:%Y-%m-%dT%H:%M:%SZ}&end={:%Y-%m-%dT%H:%M:%SZ}".format(*in_utc)
+        assert [expected in query for query in tab.bucket_queries()] == [False, True], unit
         assert sum(int(row[-1]) for row in tab.all_rows()) == total, unit
 
 
