@@ -1,4 +1,4 @@
-"""Tables filled from elsewhere, past the transactions: for a store that holds nothing yet."""
+"""Bulk loading of empty tables, without transactions."""
 
 from __future__ import annotations
 
@@ -29,21 +29,20 @@ from events.models import DayCounts, Event
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-#: Of one BatchWriteItem (API Reference, BatchWriteItem).
-_PUTS_AT_A_TIME = 25
-#: No customer can have this id: ids have no white space at their start.
+#: Limit of one BatchWriteItem (API Reference, BatchWriteItem).
+_PUTS_PER_REQUEST = 25
+#: No customer has this id, because ids do not start with white space.
 _LOADING = " loading"
 _MARK = {"customer_id": {"S": _LOADING}, "counter_key": {"S": "load"}}
 
 
 class BulkLoader:
     """
-    Puts events, counters and customers without a look at what is there.
+    Puts events, counters and customers without checking what exists.
 
-    That keeps counters equal to events only where nobody else writes: so a load begins on empty
-    tables, and a mark in them says from then on what is being loaded. A run that was cut off is
-    made again from its beginning: with the plan and the time in the mark it puts the very same
-    items.
+    Counters equal the events only if nobody else writes. So a load starts on empty tables and
+    leaves a mark in them until it ends. If a run was interrupted, run it again from the start: with
+    the plan and the time from the mark it puts the same items.
     """
 
     def __init__(
@@ -72,31 +71,31 @@ class BulkLoader:
         self._client.close()
 
     def create_tables(self) -> None:
-        """Make the tables that are not there, and wait until they can be used."""
+        """Create missing tables and wait until all are usable."""
         self._requests.create_tables()
 
     def under_way(self) -> str | None:
-        """The plan of a load that was begun and not finished; None where there is none."""
+        """The plan of a load that was started and not finished, if any."""
         mark = self._mark()
         return mark["plan"]["S"] if mark else None
 
     def begin(self, plan: str) -> datetime:
         """
-        Mark the tables as being loaded, if they are empty or marked with this plan already.
+        Mark the tables as being loaded; they must be empty or marked with the same plan.
 
         Args:
-            plan: What is loaded, such that the same plan gives the same items.
+            plan: What is loaded. The same plan must give the same items.
 
         Returns:
             The time that every item gets.
 
         Raises:
-            StoreRefused: They hold something, or another load was begun.
+            StoreRefused: The tables hold items, or another load was started.
         """
         self._requests.create_tables()
         if not self._mark():
             self._check_empty()
-            # Two that begin at once must agree on one plan.
+            # Of two processes that start at once, one sets the plan.
             with suppress(ConditionFailed):
                 self._requests.send(
                     self._client.put_item,
@@ -111,43 +110,45 @@ class BulkLoader:
         mark = self._mark()
         if mark["plan"]["S"] != plan:
             raise StoreRefused(
-                f"another load into {self._tables.events} was begun and not finished: "
-                f"{mark['plan']['S']}. Run that again, or delete both tables first"
+                f"another load into {self._tables.events} was not finished: {mark['plan']['S']}. "
+                "Run that load again, or delete the tables first"
             )
         return datetime.fromisoformat(mark["begun_at"]["S"])
 
     def put_customers(self, customer_ids: Iterable[str], at: datetime) -> None:
-        """List customers."""
-        self._put(self._tables.counts, (registry_item(each, at) for each in customer_ids))
+        """Register customers."""
+        self._put(
+            self._tables.counts, (registry_item(customer_id, at) for customer_id in customer_ids)
+        )
 
     def put_events(self, events: Iterable[Event], at: datetime) -> None:
-        """Store distinct events, and count them nowhere."""
+        """Store distinct events without counting them."""
         self._put(
             self._tables.events,
-            (event_item(each.customer_id, event_key(each), at) for each in events),
+            (event_item(event.customer_id, event_key(event), at) for event in events),
         )
 
     def put_counts(self, counts: Iterable[DayCounts], at: datetime) -> None:
-        """Put counters, whatever was counted before."""
-        self._put(self._tables.counts, (counter_item(each, at) for each in counts))
+        """Replace counters."""
+        self._put(self._tables.counts, (counter_item(day, at) for day in counts))
 
     def set_hours(self, counts: Iterable[DayCounts], at: datetime) -> None:
-        """Put hours of counters, as they are now; the other hours of the day stay."""
-        for each in counts:
-            update, values = set_hours_expressions(each, at)
+        """Replace some hours of counters; the other hours of the day stay."""
+        for day in counts:
+            update, values = set_hours_expressions(day, at)
             self._requests.send(
                 self._client.update_item,
                 TableName=self._tables.counts,
                 Key={
-                    "customer_id": {"S": each.customer_id},
-                    "counter_key": {"S": counter_key(each.day, each.event_type)},
+                    "customer_id": {"S": day.customer_id},
+                    "counter_key": {"S": counter_key(day.day, day.event_type)},
                 },
                 UpdateExpression=update,
                 ExpressionAttributeValues=values,
             )
 
     def finish(self) -> None:
-        """Take the mark off: everything is there. Who follows the changes is to begin anew."""
+        """Remove the mark. Readers of the change log must start again."""
         self._changes.note_gap()
         self._requests.send(self._client.delete_item, TableName=self._tables.counts, Key=_MARK)
 
@@ -164,24 +165,24 @@ class BulkLoader:
             )
             if page["Items"]:
                 raise StoreRefused(
-                    f"the table {table} is not empty: what is loaded is put past the counters, so "
-                    "it must be. Load into new tables, under another name"
+                    f"the table {table} is not empty. Load into new tables: set "
+                    "DYNAMODB_EVENTS_TABLE_NAME to another name"
                 )
 
     def _put(self, table: str, items: Iterable[dict[str, Any]]) -> None:
         for batch in _batches(items):
-            left: Any = {table: [{"PutRequest": {"Item": item}} for item in batch]}
+            remaining: Any = {table: [{"PutRequest": {"Item": item}} for item in batch]}
             for _ in self._retry.attempts():
-                answer = self._requests.send(self._client.batch_write_item, RequestItems=left)
-                # Throttled ones come back, in an answer that says all is well.
-                left = answer.get("UnprocessedItems")
-                if not left:
+                answer = self._requests.send(self._client.batch_write_item, RequestItems=remaining)
+                # Throttled items come back in an answer with status 200.
+                remaining = answer.get("UnprocessedItems")
+                if not remaining:
                     break
             else:
                 raise self._requests.unavailable(None)
 
 
 def _batches(items: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    rest = iter(items)
-    while batch := list(islice(rest, _PUTS_AT_A_TIME)):
+    iterator = iter(items)
+    while batch := list(islice(iterator, _PUTS_PER_REQUEST)):
         yield batch

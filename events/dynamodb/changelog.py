@@ -88,6 +88,10 @@ class ChangeLog:
             self._logged.clear()
         self._logged[day] = minute
 
+    def forget(self, customer_id: str, day: str) -> None:
+        """Log this day again before its next change."""
+        self._logged.pop((customer_id, day), None)
+
     def forget_all(self) -> None:
         """The table was created anew: nothing is logged."""
         self._logged.clear()

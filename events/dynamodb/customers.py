@@ -58,17 +58,19 @@ class Registry:
         #: Until when each customer's registration is not repeated.
         self._registered_until: dict[str, float] = {}
 
-    def register_if_needed(self, customer_id: str) -> None:
+    def register_if_needed(self, customer_id: str) -> bool:
         """
-        Register a customer, unless that was done a short while ago.
+        Register a customer, unless that was done a short while ago; return whether it was sent.
 
         Call this before each attempt to write that does not require the day's counter: so a
         customer is registered before it has events. One request, not retried: the caller's attempt
         has failed, and the next one calls this again.
         """
         now = self._clock()
-        if self._registered_until.get(customer_id, -math.inf) < now:
-            self._register(customer_id, now, retry=_ONCE)
+        if self._registered_until.get(customer_id, -math.inf) >= now:
+            return False
+        self._register(customer_id, now, retry=_ONCE)
+        return True
 
     def register(self, customer_id: str) -> None:
         """Register a customer, also if it is registered already."""

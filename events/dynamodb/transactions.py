@@ -161,8 +161,9 @@ class EventTransactions:
         customer_id, day = events[0].customer_id, day_of(events[0].timestamp)
 
         def prepare() -> None:
-            if not is_registered:
-                self._registry.register_if_needed(customer_id)
+            if not is_registered and self._registry.register_if_needed(customer_id):
+                # The customer may have been erased, together with the log of this minute.
+                self._changes.forget(customer_id, day)
             if is_logged:
                 self._changes.ensure_logged(customer_id, day)
 

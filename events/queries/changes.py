@@ -1,4 +1,4 @@
-"""The list of changes: which days' counters may have changed since a point."""
+"""The change log: which days' counters may have changed since a point."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ from typing import Protocol
 from events.errors import ChangesForgotten, InvalidWindow
 from events.models import Change, ChangeCursor, ChangePage
 
-#: A point later than this from now was not given by us.
-_FAR = timedelta(minutes=10)
+#: No cursor of ours lies further ahead.
+_MAX_AHEAD = timedelta(minutes=10)
 
 
 class Log(Protocol):
-    """What is needed of the list. Every read is strongly consistent."""
+    """A change log. Every read is strongly consistent."""
 
     def known_from(self) -> ChangeCursor:
-        """The first place from which on everything is known."""
+        """The position since which every change is known."""
 
     def settled_until(self) -> datetime:
-        """Start of the first slot that cannot be read yet."""
+        """End of the last minute that can be read."""
 
     def first_minute_for(self, at: datetime) -> datetime:
         """
-        Start of the first slot in which a change that is made from `at` on can be listed.
+        Start of the first minute that may log a change made at `at` or later.
 
-        A change is listed in the slot in which it was sent, and may be made in the next.
+        A change is logged in the minute in which its request was sent, and made soon after.
         """
 
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int
     ) -> tuple[list[Change], ChangeCursor]:
         """
-        Changes from a place on, in order, and the place after them.
+        Read changes after a position, in order; return them and the position after them.
 
-        A page may be short, also empty, and not be the last.
+        A page may be short or empty without being the last.
 
         Args:
-            until: Start of the first slot that is not read.
-            limit: At most so many, from 1 on.
+            until: Start of the first minute that is not read.
+            limit: At most this many changes; at least 1.
         """
 
 
 def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> ChangePage:
     """
-    One page of changes, in order of the slots in which they were made.
+    One page of changes, ordered by minute.
 
-    Whoever follows the pages, and reads the counters of each day listed after the day was listed to
-    them, has missed no change that was made before `next_cursor.minute`.
+    A caller that follows the pages and reads the counters of each day after its page has missed no
+    change of a minute before `next_cursor.minute`.
 
     Args:
-        since: The cursor of the page before; or an instant: all changes made from then on, and some
-            from up to two slots before; or None: all that are still known.
+        since: The previous page's cursor. Or a time: every change made since then, and some made up
+            to three minutes earlier. Or None: every change that is known.
 
     Raises:
-        ChangesForgotten: Changes since then are not all known any more.
-        InvalidWindow: `since` lies in the future.
+        ChangesForgotten: Some changes since then are no longer known.
+        InvalidWindow: `since` is in the future.
     """
     known_from = log.known_from()
     settled_until = log.settled_until()
@@ -66,12 +66,12 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
         cursor = since if isinstance(since, ChangeCursor) else _at(log, since, known_from)
     if cursor.minute >= settled_until:
         return ChangePage((), cursor, has_more=False)
-    found, following = log.read(cursor, settled_until, limit=limit)
-    return ChangePage(tuple(found), following, has_more=following.minute < settled_until)
+    page, next_cursor = log.read(cursor, settled_until, limit=limit)
+    return ChangePage(tuple(page), next_cursor, has_more=next_cursor.minute < settled_until)
 
 
 def _at(log: Log, since: datetime, known_from: ChangeCursor) -> ChangeCursor:
-    # Not before `known_from`, or the next question, with this cursor, would be refused.
+    # Not before `known_from`, or the next call, with this cursor, would be refused.
     return max(ChangeCursor(log.first_minute_for(since)), known_from, key=_order)
 
 
@@ -84,8 +84,8 @@ def _check(
         start, is_known = since.minute, _order(since) >= _order(known_from)
     if not is_known:
         raise ChangesForgotten(known_from.minute)
-    if start > settled_until + _FAR:
-        raise InvalidWindow("lies in the future: give one that has passed", "since")
+    if start > settled_until + _MAX_AHEAD:
+        raise InvalidWindow("must not be in the future", "since")
 
 
 def _order(cursor: ChangeCursor) -> tuple[datetime, int, str]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
+from events.bootstrap import make_client
+from events.config import Settings
+from events.domain.retries import RetryPolicy
 from events.service import EventService
 from tests.support.backdoor import Subject, dynamodb_subject
+from tests.support.database import Database
 from tests.support.fakes import MemoryStore
+from tests.support.faults import Clock, Scene, make_scene
 from tests.support.pool import TablePool
 
 if TYPE_CHECKING:
@@ -43,3 +49,29 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def service(subject: Subject) -> EventService:
     """The service on any store. Closed with `subject`, whose client is shared."""
     return EventService(subject.store, write_threads=4)
+
+
+@pytest.fixture(scope="module")
+def clients(database: Database) -> Iterator[list[DynamoDBClient]]:
+    """A client that faults can strike, and one for the back door."""
+    settings = Settings(dynamodb_endpoint_url=database.endpoint_url)
+    clients = [make_client(settings) for _ in range(2)]
+    yield clients
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def scene(table_pool: TablePool, clients: list[DynamoDBClient]) -> Iterator[Scene]:
+    """A store whose retries take no time."""
+    clock = Clock()
+    retry = RetryPolicy(
+        15,
+        base_seconds=0.01,
+        cap_seconds=1,
+        sleep=clock.sleep,
+        clock=clock,
+        jitter=random.Random(1).random,
+    )
+    with table_pool.take() as name, make_scene(name, clients, retry) as scene:
+        yield scene

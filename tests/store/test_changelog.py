@@ -238,6 +238,15 @@ def test_voiding_events_of_an_erased_customer_logs_nothing(scene: ChangeScene) -
     assert scene.logged() == []
 
 
+def test_an_erased_customer_that_returns_within_the_minute_is_logged(scene: ChangeScene) -> None:
+    scene.store.write([event()])
+    scene.erase("acme")
+    assert scene.logged() == []
+    assert scene.time.now() < START + MINUTE
+    scene.store.write([event()])
+    assert scene.logged() == [(START, "acme")]
+
+
 def test_events_of_a_customer_that_the_registry_lost_can_be_voided(scene: ChangeScene) -> None:
     scene.store.write([event()])
     scene.client.delete_item(

@@ -21,10 +21,10 @@ from events.kafka.consume import Limits
 from events.kafka.messages import Record, encode, parse_dead_letter
 from events.models import Event
 from events.service import EventService
-from tests.store.test_faults import PASSING_OF_WRITES, Line, Send, body_of, error
 from tests.stream.conftest import PARTITIONS, Topics
 from tests.stream.runs import Running, running
 from tests.support.factories import event, many_events
+from tests.support.faults import PASSING_OF_WRITES, Line, Send, body_of, error
 from tests.support.shell import until
 from tests.support.tables import Tables, contents_of
 

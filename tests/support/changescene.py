@@ -43,7 +43,8 @@ class ChangeScene:
 
     def make_store(self, tables: Tables | None = None, **options: Any) -> DynamoStore:
         """Another process's store; closing it would close the client."""
-        options = {"retry": RetryPolicy(30, sleep=lambda _: None), "now": self.time.now, **options}
+        retry = RetryPolicy(30, sleep=lambda _: None)
+        options = {"retry": retry, "now": self.time.now, "clock": self.time.seconds, **options}
         return DynamoStore(self.client, tables or self.tables, **options)
 
     def _note(self, request: AWSPreparedRequest, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""The list of changes as its readers meet it, on one in memory."""
+"""Pages of the change log, on a log in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def log() -> MemoryChanges:
-    """Six changes in the first three minutes, of which the third is not settled yet."""
+    """Six changes in three minutes; the third minute is not settled yet."""
     log = MemoryChanges(known_from=START, settled_until=START + 2 * MINUTE)
     for minute in range(3):
         for customer_id in ("acme", "globex"):
@@ -32,7 +32,7 @@ def change(minute: int, customer_id: str) -> Change:
 SETTLED = tuple(change(minute, name) for minute in range(2) for name in ("acme", "globex"))
 
 
-def test_without_a_point_it_begins_with_the_first_that_is_known(log: MemoryChanges) -> None:
+def test_the_default_start_is_the_oldest_known_change(log: MemoryChanges) -> None:
     assert changes(log, None, limit=10) == ChangePage(
         SETTLED, ChangeCursor(START + 2 * MINUTE), has_more=False
     )
@@ -40,43 +40,42 @@ def test_without_a_point_it_begins_with_the_first_that_is_known(log: MemoryChang
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4])
 def test_pages_of_any_size_give_each_change_once_in_order(log: MemoryChanges, limit: int) -> None:
-    found: list[Change] = []
+    result: list[Change] = []
     page = changes(log, None, limit=limit)
     while True:
-        found += page.changes
+        result += page.changes
         if not page.has_more:
             break
         page = changes(log, page.next_cursor, limit=limit)
-    assert tuple(found) == SETTLED
+    assert tuple(result) == SETTLED
 
 
-def test_an_instant_begins_with_the_whole_of_its_slot(log: MemoryChanges) -> None:
+def test_a_time_starts_with_its_whole_minute(log: MemoryChanges) -> None:
     page = changes(log, START + MINUTE + timedelta(seconds=59), limit=10)
     assert page.changes == SETTLED[2:]
 
 
-def test_an_instant_begins_with_the_slot_in_which_a_change_made_then_may_have_been_sent(
+def test_a_time_starts_with_the_minute_that_may_log_its_change(
     log: MemoryChanges,
 ) -> None:
     page = changes(log, START + MINUTE + timedelta(seconds=20), limit=10)
     assert page.changes == SETTLED
 
 
-def test_an_instant_from_which_on_all_is_known_begins_there(log: MemoryChanges) -> None:
-    """The one that a refusal tells."""
+def test_the_time_that_a_refusal_names_is_accepted(log: MemoryChanges) -> None:
     page = changes(log, START, limit=10)
     assert page == ChangePage(SETTLED, ChangeCursor(START + 2 * MINUTE), has_more=False)
 
 
-def test_an_instant_at_which_the_list_began_gives_a_place_that_is_not_refused_afterwards() -> None:
-    began = START + 2 * MINUTE
-    log = MemoryChanges(known_from=began, settled_until=START + MINUTE)
-    page = changes(log, began, limit=10)
-    assert page == ChangePage((), ChangeCursor(began), has_more=False)
+def test_a_cursor_from_the_start_of_the_log_is_not_refused_later() -> None:
+    start = START + 2 * MINUTE
+    log = MemoryChanges(known_from=start, settled_until=START + MINUTE)
+    page = changes(log, start, limit=10)
+    assert page == ChangePage((), ChangeCursor(start), has_more=False)
     assert changes(log, page.next_cursor, limit=10) == page
 
 
-def test_where_all_is_read_a_page_is_empty_and_its_cursor_goes_on_later(
+def test_a_cursor_at_the_end_goes_on_when_more_is_settled(
     log: MemoryChanges,
 ) -> None:
     end = changes(log, None, limit=10).next_cursor
@@ -90,7 +89,7 @@ def test_where_all_is_read_a_page_is_empty_and_its_cursor_goes_on_later(
     "since",
     [START - MINUTE, START - timedelta(days=400), ChangeCursor(START - MINUTE, 1, "acme#2021")],
 )
-def test_a_point_before_all_that_is_known_is_refused_with_where_to_go_on(
+def test_a_start_before_the_known_changes_is_refused(
     log: MemoryChanges, since: datetime | ChangeCursor
 ) -> None:
     with pytest.raises(ChangesForgotten, match="since 2021-06-01T00:00:00Z") as refusal:
@@ -98,7 +97,7 @@ def test_a_point_before_all_that_is_known_is_refused_with_where_to_go_on(
     assert refusal.value.known_from == START
 
 
-def test_a_point_that_lies_ahead_is_refused_unless_it_is_nearly_reached(
+def test_a_start_far_in_the_future_is_refused(
     log: MemoryChanges,
 ) -> None:
     ahead = START + 2 * MINUTE

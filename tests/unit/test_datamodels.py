@@ -42,13 +42,13 @@ def event(event_type: str, transaction_id: str, minutes: float = 0) -> Event:
 # Tables
 
 
-def test_the_names_of_all_tables_come_from_one() -> None:
+def test_all_table_names_derive_from_one() -> None:
     assert Tables.named("customer_events") == Tables(
         "customer_events", "customer_events_hourly_counts", "customer_events_changes"
     )
 
 
-def test_events_and_counters_are_keyed_by_customer_changes_by_time_all_billed_on_demand() -> None:
+def test_table_definitions() -> None:
     def definition(table: str, sort_key: str, partition_key: str = "customer_id") -> dict[str, Any]:
         return {
             "TableName": table,
@@ -90,13 +90,13 @@ def test_events_and_counters_are_keyed_by_customer_changes_by_time_all_billed_on
         ),
     ],
 )
-def test_an_event_and_its_key_give_each_other(value: Event, key: str) -> None:
+def test_an_event_and_its_key_convert_both_ways(value: Event, key: str) -> None:
     assert event_key(value) == key
     assert event_of("c", key) == value
     assert event_of("c", key).timestamp.tzinfo is UTC
 
 
-def test_keys_are_in_the_order_of_the_events() -> None:
+def test_keys_keep_the_order_of_the_events() -> None:
     assert keys_of(iter([event("b", "t"), event("a", "t")])) == [
         "2021-03-01T00:00:00.000000Z-b-t",
         "2021-03-01T00:00:00.000000Z-a-t",
@@ -128,7 +128,7 @@ def test_keys_are_in_the_order_of_the_events() -> None:
         "total#2021-03-01",
     ],
 )
-def test_a_key_that_no_event_has_is_refused(key: str) -> None:
+def test_an_invalid_event_key_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         event_of("c", key)
 
@@ -273,7 +273,7 @@ SEEN = DayCounts("c", "2021-03-01", None, {0: 5, 7: 2, 9: 4}, EARLIER)
         ("total#2021-03-01", {"h05": {"S": "1"}}),
     ],
 )
-def test_an_item_that_something_else_wrote_is_no_counter(key: str, hours: dict[str, Any]) -> None:
+def test_a_foreign_item_is_not_a_counter(key: str, hours: dict[str, Any]) -> None:
     with pytest.raises(
         ValueError, match=r"not a counter|not a number|invalid literal|isoformat|out of range"
     ):
@@ -314,7 +314,7 @@ def test_a_repair_uses_every_value_it_names_and_only_those() -> None:
         pytest.param({}, False, id="no item"),
     ],
 )
-def test_a_repair_waits_until_the_counter_is_what_was_seen(
+def test_a_repair_requires_the_counter_that_was_seen(
     item: dict[str, int], is_met: bool
 ) -> None:
     _, condition, values = repair_expressions(SEEN, {0: 1}, NOW)
@@ -325,7 +325,7 @@ def test_a_repair_waits_until_the_counter_is_what_was_seen(
     assert holds(hours, item, values) is is_met
 
 
-def test_a_counter_that_was_not_there_is_repaired_as_long_as_it_is_not() -> None:
+def test_a_missing_counter_is_repaired_only_while_missing() -> None:
     nothing = DayCounts("c", "2021-03-01", "view", {})
 
     update, condition, values = repair_expressions(nothing, {3: 8}, NOW)
@@ -342,7 +342,7 @@ def test_a_counter_that_was_not_there_is_repaired_as_long_as_it_is_not() -> None
 # The registry
 
 
-def test_no_customer_can_have_the_registrys_partition() -> None:
+def test_no_customer_id_equals_the_registry_partition() -> None:
     with pytest.raises(InvalidEvent):
         check_customer_id(REGISTRY)
 
@@ -368,7 +368,7 @@ def test_a_long_id_is_registered_under_its_start_and_digest(customer_id: str, st
     assert len(key.encode()) <= 1_024
 
 
-def test_no_id_is_the_registry_key_of_a_long_one() -> None:
+def test_no_id_equals_the_registry_key_of_a_long_id() -> None:
     # Else whoever takes it as an id overwrites the other's entry, and that is listed no more.
     with pytest.raises(InvalidEvent):
         check_customer_id(registry_key("c" * 1_025))
@@ -379,7 +379,7 @@ def test_no_id_is_the_registry_key_of_a_long_one() -> None:
     [("", ""), ("cust", "cust"), ("x" * 2_000, "x" * 900), ("c" + "é" * 512, "c" + "é" * 449)],
     ids=["none", "short", "long", "cut inside a character"],
 )
-def test_a_prefix_is_as_long_as_every_registry_key_keeps(prefix: str, start: str) -> None:
+def test_a_prefix_is_cut_to_what_registry_keys_keep(prefix: str, start: str) -> None:
     assert registry_prefix(prefix) == start
 
 
