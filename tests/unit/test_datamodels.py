@@ -314,9 +314,7 @@ def test_a_repair_uses_every_value_it_names_and_only_those() -> None:
         pytest.param({}, False, id="no item"),
     ],
 )
-def test_a_repair_requires_the_counter_that_was_seen(
-    item: dict[str, int], is_met: bool
-) -> None:
+def test_a_repair_requires_the_counter_that_was_seen(item: dict[str, int], is_met: bool) -> None:
     _, condition, values = repair_expressions(SEEN, {0: 1}, NOW)
     when, _, hours = condition.partition(" AND ")
 
