@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from types import FrameType
 from typing import cast
 
 import pytest
@@ -20,15 +16,12 @@ from events.errors import InvalidInput, StoreUnavailable
 from events.ingest.csvrows import Numbered, Rejection
 from events.ingest.interrupts import Interrupted, Interrupts
 from events.ingest.load import LoadResult, Records, load
-from events.ingest.rejects import RejectsFile
 from events.ingest.writer import PendingReceipts
 from events.models import Event, Outcome
 from events.service import EventService
 from tests.support.backdoor import DynamoBackDoor
 from tests.support.factories import Contents, event, expected_contents, many_events
 from tests.support.fakes import SpyStore
-
-SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
 def numbered(events: Sequence[Event]) -> Iterator[Numbered]:
@@ -269,80 +262,6 @@ def test_at_most_twenty_chunks_are_in_flight() -> None:
 # --- signals ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def handled() -> Iterator[list[int]]:
-    """Signals that reach the previous handlers; those of pytest are restored."""
-    seen: list[int] = []
-
-    def handle(number: int, _: FrameType | None) -> None:
-        seen.append(number)
-
-    old = [signal.signal(number, handle) for number in SIGNALS]
-    yield seen
-    for number, handler in zip(SIGNALS, old, strict=True):
-        signal.signal(number, handler)
-
-
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_while_waiting_interrupts_at_once(
-    handled: list[int], number: signal.Signals
-) -> None:
-    reached = []
-    with Interrupts() as interrupts:
-        with pytest.raises(Interrupted), interrupts.waiting():  # noqa: PT012 - the block is the subject
-            signal.raise_signal(number)
-            reached.append("after")
-        with pytest.raises(Interrupted):
-            interrupts.check()
-
-    assert reached == []
-    assert handled == []
-
-
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_while_not_waiting_is_kept_until_the_next_check(
-    handled: list[int], number: signal.Signals
-) -> None:
-    reached = []
-    with Interrupts() as interrupts:
-        with interrupts.waiting():
-            pass
-        signal.raise_signal(number)
-        reached.append("after")
-        with pytest.raises(Interrupted):
-            interrupts.check()
-        with pytest.raises(Interrupted), interrupts.waiting():
-            reached.append("reading")
-
-    assert reached == ["after"]
-    assert handled == []
-
-
-def test_without_a_signal_nothing_is_interrupted() -> None:
-    with Interrupts() as interrupts:
-        interrupts.check()
-        with interrupts.waiting():
-            interrupts.check()
-
-
-@pytest.mark.usefixtures("handled")
-@pytest.mark.parametrize("is_failing", [False, True])
-def test_the_previous_signal_handlers_are_restored(*, is_failing: bool) -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
-    inside: list[object] = []
-    try:
-        with Interrupts():
-            inside = [signal.getsignal(number) for number in SIGNALS]
-            if is_failing:
-                raise InvalidInput("no")
-    except InvalidInput:
-        pass
-
-    assert [signal.getsignal(number) for number in SIGNALS] == before
-    assert not {*inside} & {*before}
-
-
-@pytest.mark.usefixtures("handled")
 def test_a_signal_interrupts_the_wait_for_the_store() -> None:
     waited: list[int] = []
 
@@ -371,7 +290,6 @@ def test_a_signal_interrupts_the_wait_for_the_store() -> None:
     assert waited == []
 
 
-@pytest.mark.usefixtures("handled")
 @pytest.mark.parametrize("is_reading", [False, True])
 def test_after_a_signal_the_result_is_what_is_stored(
     service: EventService, tables: DynamoBackDoor, *, is_reading: bool
@@ -404,20 +322,3 @@ def test_after_a_signal_the_result_is_what_is_stored(
             e for e in events[:5_000] if expected_contents([e]).events[0] in stored
         ).counters
     )
-
-
-# --- the rejects file -----------------------------------------------------------------------------
-
-
-def test_a_pipe_for_rejects_is_not_deleted(tmp_path: Path) -> None:
-    # Like `--rejects /dev/null`, which root could delete for the whole machine.
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        with RejectsFile(pipe, "a.csv", print):
-            pass
-    finally:
-        os.close(reader)
-
-    assert stat.S_ISFIFO(pipe.stat().st_mode)
