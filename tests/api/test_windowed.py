@@ -56,7 +56,7 @@ def api(windowed: Settings) -> Iterator[TestClient]:
         yield client
 
 
-def test_whole_hours_are_answered_and_the_answer_says_what_they_are(api: TestClient) -> None:
+def test_whole_hours(api: TestClient) -> None:
     answer = api.get(BUCKETS, params={**DAY, "group_by": "event_type"})
     assert answer.status_code == 200
     hour = {"partial": False, "ts_start_of_hour": "2021-03-01T00:00:00.000000Z"}
@@ -80,7 +80,7 @@ def test_whole_hours_are_answered_and_the_answer_says_what_they_are(api: TestCli
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "jsonl", "parquet"])
-def test_an_answer_of_any_format_says_in_a_header_that_it_is_windowed(
+def test_every_format_has_the_header(
     api: TestClient, form: str
 ) -> None:
     answer = api.get(BUCKETS, params={**DAY, "format": form})
@@ -88,7 +88,7 @@ def test_an_answer_of_any_format_says_in_a_header_that_it_is_windowed(
     assert answer.headers["Events-Counts"] == "windowed; watermark=7200"
 
 
-def test_a_list_of_totals_says_so_too_and_an_exact_answer_does_not(
+def test_totals_have_the_header_and_exact_answers_do_not(
     api: TestClient, windowed: Settings
 ) -> None:
     assert api.get("/events/customers").headers["Events-Counts"] == "windowed; watermark=7200"
@@ -106,21 +106,21 @@ def test_a_list_of_totals_says_so_too_and_an_exact_answer_does_not(
         ({**DAY, "window": "day"}, "window"),
     ],
 )
-def test_what_is_cut_from_an_hour_is_refused(
+def test_a_part_of_an_hour_is_refused(
     api: TestClient, parameters: dict[str, str], field: str
 ) -> None:
     answer = api.get(BUCKETS, params=parameters)
     assert answer.status_code == 400
-    assert [each["field"] for each in answer.json()["errors"]] == [field]
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
-def test_what_writes_or_needs_events_is_not_there(api: TestClient) -> None:
+def test_routes_that_write_or_need_events_are_404(api: TestClient) -> None:
     assert api.post("/events", json={"events": []}).status_code in (404, 405)
     for path in ("/", "/events/customers/acme/events", "/events/customers/acme/summary"):
         assert api.get(path, params=DAY).status_code == 404
 
 
-def test_the_store_itself_refuses_what_a_command_may_ask(windowed: Settings) -> None:
+def test_the_store_refuses_writes_and_raw_events(windowed: Settings) -> None:
     store = make_store(windowed, patience_seconds=5)
     with pytest.raises(NotAllowed):
         store.write([event()])
@@ -132,7 +132,7 @@ def test_the_store_itself_refuses_what_a_command_may_ask(windowed: Settings) -> 
     store.close()
 
 
-def test_commands_say_it_as_well(
+def test_commands_say_that_counts_are_windowed(
     windowed: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in environment_of(windowed).items():

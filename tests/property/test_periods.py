@@ -1,4 +1,4 @@
-"""Counts by day, week and month: a count by hand gives the same, and each window the same total."""
+"""Counts by day, week and month equal a count by hand, and all have the same total."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ offsets = st.one_of(
     ends=st.tuples(offsets, offsets),
     limit=st.integers(1, 5),
 )
-def test_every_window_has_the_total_that_a_count_by_hand_gives(
+def test_every_window_equals_a_count_by_hand(
     calendar: Calendar,
     base: datetime,
     times: Sequence[tuple[timedelta, str]],
@@ -39,31 +39,31 @@ def test_every_window_has_the_total_that_a_count_by_hand_gives(
     limit: int,
 ) -> None:
     events = [
-        Event("acme", kind, f"t-{place}", base + offset)
-        for place, (offset, kind) in enumerate(times)
+        Event("acme", event_type, f"t-{index}", base + offset)
+        for index, (offset, event_type) in enumerate(times)
     ]
     window = Window(base + min(ends), base + max(ends))
-    inside = [each for each in events if window.start <= each.timestamp < window.end]
+    inside = [event for event in events if window.start <= event.timestamp < window.end]
     query = BucketQuery("acme", window, is_grouped=True)
     with closing(EventService(MemoryStore(), write_threads=1)) as service:
         service.ingest(events)
         by_hand: dict[Window, Counter[str]] = {}
-        for each in inside:
-            period = period_at(calendar, each.timestamp)
-            by_hand.setdefault(period, Counter())[each.event_type] += 1
+        for event in inside:
+            period = period_at(calendar, event.timestamp)
+            by_hand.setdefault(period, Counter())[event.event_type] += 1
         page = service.periods(query, calendar)
-        assert {each.period: each.counts for each in page.periods} == by_hand
+        assert {row.period: row.counts for row in page.periods} == by_hand
         assert list(service.all_periods(query, calendar)) == list(page.periods)
 
-        found: list[PeriodCount] = []
+        rows: list[PeriodCount] = []
         totals: set[int] = set()
         start = None
         while start is not None or not totals:
             part = service.periods(replace(query, limit=limit, from_start=start), calendar)
-            found += part.periods
+            rows += part.periods
             totals.add(part.total)
             start = part.next_start
-        assert tuple(found) == page.periods
+        assert tuple(rows) == page.periods
 
         for unit in Unit:
             totals.add(service.periods(query, replace(calendar, unit=unit)).total)

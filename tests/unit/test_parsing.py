@@ -1,4 +1,4 @@
-"""Rows and JSON objects to events, and what each refusal says."""
+"""Parsing CSV rows and JSON objects, and the reason of each refusal."""
 
 import json
 import sys
@@ -130,9 +130,9 @@ def test_no_other_character_is_refused_inside_an_id() -> None:
     for code in range(sys.maxunicode + 1):
         is_refused = unicodedata.category(chr(code)) in ("Cc", "Cs")
         (refused if is_refused else others).append(chr(code))
-    for each in refused:
+    for character in refused:
         with pytest.raises(InvalidEvent):
-            check_customer_id(f"a{each}b")
+            check_customer_id(f"a{character}b")
     for batch in batched(others, 500):
         assert check_customer_id(f"a{batch}b") == f"a{batch}b"
 

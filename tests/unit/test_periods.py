@@ -1,4 +1,4 @@
-"""Days, weeks and months on the store in memory; summaries, exports; and what they read for it."""
+"""Days, weeks, months, exports and summaries on a store in memory, and what they read."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def by_hand(events: list[Event], query: BucketQuery, calendar: Calendar) -> tupl
             period.start < window.start or window.end < period.end,
             dict(sorted(counts[period].items())) if query.is_grouped else None,
         )
-        for period in sorted(counts, key=lambda each: each.start)
+        for period in sorted(counts, key=lambda period: period.start)
     )
 
 
@@ -75,11 +75,11 @@ def all_pages(service: EventService, query: BucketQuery, calendar: Calendar) -> 
     return pages
 
 
-def test_a_day_of_a_zone_has_what_happened_on_its_date_there(service: EventService) -> None:
+def test_a_day_has_the_events_of_its_local_date(service: EventService) -> None:
     # In Kolkata the 2nd of March begins at 18:30 UTC, inside an hour.
     midnight = HOUR_ZERO + 18.5 * HOUR
     service.ingest(
-        [event(f"t-{place}", timestamp=midnight + place * MICROSECOND) for place in range(-2, 3)]
+        [event(f"t-{number}", timestamp=midnight + number * MICROSECOND) for number in range(-2, 3)]
     )
     calendar = Calendar(Unit.DAY, KOLKATA)
     assert service.periods(BucketQuery("acme", MARCH), calendar) == PeriodPage(
@@ -108,7 +108,7 @@ def test_a_day_of_a_zone_has_what_happened_on_its_date_there(service: EventServi
     ],
     ids=["whole hours", "cut hours that midnights cut too", "one hour", "empty"],
 )
-def test_periods_pages_and_exports_are_what_a_count_by_hand_gives(
+def test_periods_pages_and_exports_equal_a_count_by_hand(
     service: EventService, zone: str, unit: Unit, is_filled: bool, window: Window
 ) -> None:
     events = many_events(600, hours=45 * 24)
@@ -123,11 +123,11 @@ def test_periods_pages_and_exports_are_what_a_count_by_hand_gives(
         expected = by_hand(events, query, calendar)
         page = service.periods(query, calendar)
         assert (page.periods, page.next_start) == (expected, None)
-        assert page.total == sum(each.count for each in expected)
+        assert page.total == sum(row.count for row in expected)
         assert page.total == service.buckets(query).total
         assert tuple(service.all_periods(query, calendar)) == expected
         pages = all_pages(service, replace(query, limit=7), calendar)
-        assert tuple(each for page in pages for each in page.periods) == expected
+        assert tuple(row for page in pages for row in page.periods) == expected
         assert {page.total for page in pages} == {page.total}
         assert (
             tuple(service.all_buckets(query))
@@ -145,7 +145,7 @@ def test_whole_hours_are_never_counted_from_the_raw_events(
     assert spy.names() == ["day_counts", "day_counts"]
 
 
-def test_hours_that_midnights_cut_are_counted_all_at_once_and_only_where_there_are_events(
+def test_hours_cut_by_midnight_are_counted_in_one_call(
     service: EventService, spy: SpyStore
 ) -> None:
     service.ingest([event("t", timestamp=HOUR_ZERO + 18 * HOUR + 40 * MINUTE)])
@@ -158,15 +158,13 @@ def test_hours_that_midnights_cut_are_counted_all_at_once_and_only_where_there_a
 
 
 @pytest.mark.parametrize("unit", Unit)
-def test_an_export_of_more_counters_than_are_held_at_a_time_is_one_page(
-    service: EventService, unit: Unit
-) -> None:
+def test_an_export_of_many_counters_equals_the_page(service: EventService, unit: Unit) -> None:
     # 600 counters of types: not all are held together, and what is does not end with a day's last.
     service.ingest(
         [
-            event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY + 18.75 * HOUR, event_type=kind)
+            event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY + 18.75 * HOUR, event_type=event_type)
             for day in range(200)
-            for kind in "abc"
+            for event_type in "abc"
         ]
     )
     window = Window(HOUR_ZERO, HOUR_ZERO + 200 * DAY)
@@ -176,7 +174,7 @@ def test_an_export_of_more_counters_than_are_held_at_a_time_is_one_page(
     assert tuple(service.all_periods(query, calendar)) == service.periods(query, calendar).periods
 
 
-def test_a_page_with_many_cut_hours_ends_early_and_its_total_is_of_the_whole_window(
+def test_a_page_with_many_cut_hours_ends_early(
     service: EventService,
 ) -> None:
     days = MOST_CUT_HOURS + 50
@@ -210,14 +208,14 @@ def test_a_page_with_many_events_in_cut_hours_ends_early(
     assert {page.total for page in pages} == {len(events)}
 
 
-def test_all_of_time_is_a_window_and_misses_no_event(service: EventService) -> None:
+def test_all_of_time_is_a_range(service: EventService) -> None:
     last = LATEST - MICROSECOND
     service.ingest([event("t-0"), event("t-1", timestamp=last), event("t-2", timestamp=LATEST)])
     page = service.periods(BucketQuery("acme", ALL_TIME), Calendar(Unit.MONTH, KOLKATA))
-    assert [(each.count, each.is_partial) for each in page.periods] == [(1, False), (2, False)]
+    assert [(row.count, row.is_partial) for row in page.periods] == [(1, False), (2, False)]
 
 
-def test_too_many_periods_to_fill_are_refused(service: EventService) -> None:
+def test_filling_too_many_periods_is_refused(service: EventService) -> None:
     query = BucketQuery("acme", ALL_TIME, is_filled=True)
     message = "fill=zero gives at most 10,000 buckets, and this range has more"
     for ask in (service.periods, service.all_periods):
@@ -228,26 +226,21 @@ def test_too_many_periods_to_fill_are_refused(service: EventService) -> None:
 
 
 @pytest.mark.parametrize("start", [HOUR_ZERO, HOUR_ZERO + 18.5 * HOUR + 60 * DAY])
-def test_a_page_begins_where_a_period_of_the_window_does(
+def test_a_page_starts_where_a_period_of_the_range_starts(
     service: EventService, start: datetime
 ) -> None:
     with pytest.raises(InvalidWindow, match="invalid cursor"):
         service.periods(BucketQuery("acme", MARCH, from_start=start), Calendar(Unit.DAY, KOLKATA))
 
 
-def test_an_export_reads_the_counters_once_however_long_the_window_is(
-    service: EventService, spy: SpyStore
-) -> None:
+def test_an_export_reads_the_counters_once(service: EventService, spy: SpyStore) -> None:
     events = [event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY) for day in range(1_200)]
     service.ingest(events)
     spy.calls.clear()
     query = BucketQuery("acme", Window(HOUR_ZERO, HOUR_ZERO + 2_000 * DAY))
-    assert [each.start for each in service.all_buckets(query)] == [
-        each.timestamp for each in events
-    ]
+    assert [row.start for row in service.all_buckets(query)] == [row.timestamp for row in events]
     assert (
-        sum(each.count for each in service.all_periods(query, Calendar(Unit.MONTH, BERLIN)))
-        == 1_200
+        sum(row.count for row in service.all_periods(query, Calendar(Unit.MONTH, BERLIN))) == 1_200
     )
     assert spy.names() == ["day_counts", "day_counts"]
 
@@ -255,7 +248,7 @@ def test_an_export_reads_the_counters_once_however_long_the_window_is(
 # --- summaries ------------------------------------------------------------------------------------
 
 
-def test_a_summary_tells_the_events_that_count(service: EventService) -> None:
+def test_a_summary_leaves_voided_events_out(service: EventService) -> None:
     events = [
         event("t-0", timestamp=HOUR_ZERO + 10 * MINUTE),
         event("t-1", timestamp=HOUR_ZERO + 20 * MINUTE),
@@ -278,12 +271,12 @@ def test_a_summary_tells_the_events_that_count(service: EventService) -> None:
     )
 
 
-def test_a_summary_of_a_window_says_only_what_lies_in_it(service: EventService) -> None:
+def test_a_summary_of_a_range(service: EventService) -> None:
     events = [event(f"t-{at}", timestamp=HOUR_ZERO + at * MINUTE) for at in (10, 40, 50, 70)]
     service.ingest(events)
     window = Window(HOUR_ZERO + 30 * MINUTE, HOUR_ZERO + 60 * MINUTE)
-    found = service.summary("acme", window)
-    assert (found.total, found.first_event_at, found.last_event_at, found.busiest) == (
+    summary = service.summary("acme", window)
+    assert (summary.total, summary.first_event_at, summary.last_event_at, summary.busiest) == (
         2,
         events[1].timestamp,
         events[2].timestamp,
@@ -291,7 +284,7 @@ def test_a_summary_of_a_window_says_only_what_lies_in_it(service: EventService) 
     )
 
 
-def test_a_summary_looks_at_the_counters_and_at_the_events_of_two_hours(
+def test_a_summary_reads_counters_and_the_events_of_two_hours(
     service: EventService, spy: SpyStore
 ) -> None:
     service.ingest([event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY) for day in range(10)])
@@ -302,25 +295,27 @@ def test_a_summary_looks_at_the_counters_and_at_the_events_of_two_hours(
     assert [arguments[1] for _, arguments in spy.calls[1:]] == [first, last]
 
 
-def test_a_summary_looks_past_many_voided_events(service: EventService) -> None:
+def test_a_summary_skips_many_voided_events(service: EventService) -> None:
     seconds = timedelta(seconds=1)
-    events = [event(f"t-{place}", timestamp=HOUR_ZERO + place * seconds) for place in range(1_001)]
+    events = [
+        event(f"t-{number}", timestamp=HOUR_ZERO + number * seconds) for number in range(1_001)
+    ]
     service.ingest(events)
-    service.void([each for each in events if each != events[500]], reason="wrong")
-    found = service.summary("acme", ALL_TIME)
-    assert found.total == 1
-    assert found.first_event_at == found.last_event_at == events[500].timestamp
+    service.void([row for row in events if row != events[500]], reason="wrong")
+    summary = service.summary("acme", ALL_TIME)
+    assert summary.total == 1
+    assert summary.first_event_at == summary.last_event_at == events[500].timestamp
 
 
-def test_a_summary_tells_the_first_of_the_busiest_hours(service: EventService) -> None:
+def test_the_busiest_hour_is_the_first_of_equal_hours(service: EventService) -> None:
     hours = (0, 5, 5, 30, 30, 31)
     service.ingest(
-        [event(f"t-{place}", timestamp=HOUR_ZERO + at * HOUR) for place, at in enumerate(hours)]
+        [event(f"t-{index}", timestamp=HOUR_ZERO + at * HOUR) for index, at in enumerate(hours)]
     )
     assert service.summary("acme", ALL_TIME).busiest == BucketCount(HOUR_ZERO + 5 * HOUR, 2)
 
 
-def test_a_summary_of_nobody_is_empty_and_looks_at_no_event(
+def test_a_summary_of_an_unknown_customer_reads_no_events(
     service: EventService, spy: SpyStore
 ) -> None:
     assert service.summary("nobody", ALL_TIME) == Summary(

@@ -1,4 +1,4 @@
-"""Answers that are sent while they are made: whole, or seen to be cut off."""
+"""Streamed answers are whole, or visibly cut off."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def sent(pieces: Iterator[bytes]) -> list[tuple[bytes, bool]]:
     scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}}
     asyncio.run(Streamed(pieces)(scope, receive, send))
     assert messages[0]["type"] == "http.response.start"
-    return [(each["body"], each["more_body"]) for each in messages[1:]]
+    return [(message["body"], message["more_body"]) for message in messages[1:]]
 
 
-def test_an_answer_ends_with_its_end() -> None:
+def test_a_whole_answer_has_an_end() -> None:
     assert sent(iter([b"a", b"b"])) == [(b"a", True), (b"b", True), (b"", False)]
 
 
-def test_an_answer_whose_store_fails_has_no_end_and_the_log_says_why(
+def test_an_answer_is_cut_off_if_the_store_fails(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def pieces() -> Iterator[bytes]:
@@ -42,6 +42,6 @@ def test_an_answer_whose_store_fails_has_no_end_and_the_log_says_why(
         raise StoreUnavailable("it is gone")
 
     assert sent(pieces()) == [(b"a", True)]
-    (record,) = (each for each in caplog.records if each.levelno == logging.ERROR)
+    (record,) = (entry for entry in caplog.records if entry.levelno == logging.ERROR)
     assert record.getMessage() == "answer cut off: StoreUnavailable: it is gone"
     assert record.exc_info is None
