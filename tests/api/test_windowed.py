@@ -80,9 +80,7 @@ def test_whole_hours(api: TestClient) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "jsonl", "parquet"])
-def test_every_format_has_the_header(
-    api: TestClient, form: str
-) -> None:
+def test_every_format_has_the_header(api: TestClient, form: str) -> None:
     answer = api.get(BUCKETS, params={**DAY, "format": form})
     assert answer.status_code == 200
     assert answer.headers["Events-Counts"] == "windowed; watermark=7200"
