@@ -1,4 +1,4 @@
-"""Log lines: whole, in one line each, and never forged by what somebody sent."""
+"""Log lines: one line per record, which no caller can forge."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from events.telemetry.logs import REQUEST_ID, JsonLines, TextLines, escape
 
 AT = 1_614_557_405.25
 AT_TEXT = "2021-03-01T00:10:05.250000Z"
-#: What has ended a line, or changed how one looks, somewhere.
+#: Characters that end a line, or change how a line looks, in some program.
 NASTY = "\n\r\t\x00\x0b\x0c\x1b\x1c\x1d\x1e\x7f\x85\x9b\u2028\u2029\u202e\u2066\ud800"
 texts = st.text(st.one_of(st.sampled_from(NASTY), st.characters()), max_size=60)
-#: The places that hold what somebody sent.
-Sent = tuple[str, str, str]
 
 
 def record_of(message: str, error: BaseException | None = None, **extra: Any) -> logging.LogRecord:
@@ -43,7 +41,7 @@ def raised(text: str) -> ValueError:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def test_a_json_line_has_the_time_the_level_the_logger_the_message_and_extra_fields() -> None:
+def test_a_json_line_has_all_fields_of_a_record() -> None:
     line = JsonLines().format(record_of("hello", route="/x", status=200, color_message="no"))
     assert json.loads(line) == {
         "time": AT_TEXT,
@@ -55,7 +53,7 @@ def test_a_json_line_has_the_time_the_level_the_logger_the_message_and_extra_fie
     }
 
 
-def test_the_request_is_named_while_there_is_one() -> None:
+def test_lines_within_a_request_have_its_id() -> None:
     token = REQUEST_ID.set("abc")
     try:
         line = json.loads(JsonLines().format(record_of("hello", request_id="forged", level="x")))
@@ -66,7 +64,7 @@ def test_the_request_is_named_while_there_is_one() -> None:
     assert text == f"{AT_TEXT} INFO events.x abc: hello"
 
 
-def test_a_trace_is_one_string_of_a_json_line() -> None:
+def test_a_traceback_is_one_string_in_a_json_line() -> None:
     line = JsonLines().format(record_of("failed", raised("why")))
     exception = json.loads(line)["exception"]
     assert exception.startswith("Traceback (most recent call last):\n")
@@ -74,7 +72,7 @@ def test_a_trace_is_one_string_of_a_json_line() -> None:
 
 
 @given(texts, texts, texts)
-def test_nothing_sent_leaves_its_json_line(message: str, field: str, error: str) -> None:
+def test_no_input_breaks_out_of_its_json_line(message: str, field: str, error: str) -> None:
     line = JsonLines().format(record_of(message, raised(error), path=field))
     assert re.fullmatch("[ -~]+", line)
     read = json.loads(line)
@@ -85,11 +83,11 @@ def test_nothing_sent_leaves_its_json_line(message: str, field: str, error: str)
 # --- text -----------------------------------------------------------------------------------------
 
 
-def test_a_text_line_reads_well() -> None:
+def test_a_text_line_is_readable() -> None:
     assert TextLines().format(record_of("hallo Zürich")) == f"{AT_TEXT} INFO events.x: hallo Zürich"
 
 
-def test_the_lines_of_a_trace_are_indented() -> None:
+def test_tracebacks_are_indented() -> None:
     first, *rest = TextLines().format(record_of("failed", raised("why"))).split("\n")
     assert first == f"{AT_TEXT} INFO events.x: failed"
     assert rest[0] == "    | Traceback (most recent call last):"
@@ -97,7 +95,7 @@ def test_the_lines_of_a_trace_are_indented() -> None:
 
 
 @given(texts, texts)
-def test_nothing_sent_makes_a_text_line_of_its_own(message: str, error: str) -> None:
+def test_no_input_forges_a_text_line(message: str, error: str) -> None:
     text = TextLines().format(record_of(message, raised(f"{error}\n{AT_TEXT} INFO forged: x")))
     lines = text.splitlines()
     assert lines == text.split("\n")
@@ -117,7 +115,7 @@ def test_nothing_sent_makes_a_text_line_of_its_own(message: str, error: str) -> 
         ("\u202e\ud800\x7f", r"\u202e\ud800\x7f"),
     ],
 )
-def test_only_what_leaves_a_line_is_escaped(text: str, escaped: str) -> None:
+def test_only_unsafe_characters_are_escaped(text: str, escaped: str) -> None:
     assert escape(text) == escaped
 
 
@@ -133,7 +131,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    """Where logs go; all loggers are as they were afterwards."""
+    """A stream for logs; all loggers are restored afterwards."""
     loggers = [logging.getLogger(name) for name in NAMES]
     before = [(each.handlers, each.level, each.propagate) for each in loggers]
     for each in loggers:
@@ -145,7 +143,7 @@ def stream() -> Iterator[io.StringIO]:
         each.manager._clear_cache()  # type: ignore[attr-defined] # as `setLevel` does
 
 
-def test_ours_and_uvicorn_s_go_the_same_way_and_the_rest_from_warnings_on(
+def test_all_logs_go_to_one_stream_other_libraries_from_warning_up(
     stream: io.StringIO,
 ) -> None:
     logging.getLogger("uvicorn.access").addHandler(logging.StreamHandler(stream))
@@ -163,7 +161,7 @@ def test_ours_and_uvicorn_s_go_the_same_way_and_the_rest_from_warnings_on(
     ]
 
 
-def test_what_is_below_the_level_is_not_logged(stream: io.StringIO) -> None:
+def test_records_below_the_level_are_dropped(stream: io.StringIO) -> None:
     logs.configure("json", "error", stream=stream)
     logging.getLogger("events.x").warning("dropped")
     logging.getLogger("uvicorn.error").warning("dropped")

@@ -1,4 +1,4 @@
-"""The description of the API says all there is to say, and nothing that is not so."""
+"""The OpenAPI description is complete and correct."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.served import as_served
 Json = dict[str, Any]
 
 PROBLEM = "application/problem+json"
-#: What each route that needs a key answers beside its own errors.
+#: Errors of every route that needs a key.
 REFUSALS = ["401", "403", "429"]
 BUCKETS = "/events/customers/{customer_id}/buckets"
 SUMMARY = "/events/customers/{customer_id}/summary"
@@ -48,7 +48,7 @@ def parts_of(value: object) -> Iterator[Json]:
             yield from parts_of(each)
 
 
-def test_each_route_documents_its_good_answer_and_each_error_it_can_give(document: Json) -> None:
+def test_each_route_documents_its_answers_and_errors(document: Json) -> None:
     assert {name: sorted(each["responses"]) for name, each in operations(document)} == {
         f"get {BUCKETS}": ["200", "400", *REFUSALS, "500", "503"],
         f"get {EVENTS}": ["200", "400", *REFUSALS, "500", "503"],
@@ -64,7 +64,7 @@ def test_each_route_documents_its_good_answer_and_each_error_it_can_give(documen
     }
 
 
-def test_each_documented_error_is_a_problem_with_an_example_of_its_status(document: Json) -> None:
+def test_each_documented_error_has_an_example_with_its_status(document: Json) -> None:
     seen = 0
     for name, operation in operations(document):
         for status, response in operation["responses"].items():
@@ -82,7 +82,7 @@ def test_each_documented_error_is_a_problem_with_an_example_of_its_status(docume
     assert seen == 65
 
 
-def test_each_route_that_may_refuse_a_key_says_how_to_send_one_and_no_other_does(
+def test_only_routes_that_need_a_key_document_how_to_send_it(
     document: Json,
 ) -> None:
     for name, operation in operations(document):
@@ -94,7 +94,7 @@ def test_each_route_that_may_refuse_a_key_says_how_to_send_one_and_no_other_does
     assert scheme["description"]
 
 
-def test_the_framework_s_422_is_nowhere(document: Json) -> None:
+def test_fastapi_s_422_is_not_described(document: Json) -> None:
     text = json.dumps(document)
     for absent in ('"422"', "HTTPValidationError", "ValidationError"):
         assert absent not in text
@@ -114,7 +114,7 @@ def test_every_parameter_has_a_description_and_an_example(document: Json) -> Non
     assert lacking == []
 
 
-def test_a_parameter_says_its_bounds_and_is_never_null(document: Json) -> None:
+def test_parameters_have_bounds_and_are_never_null(document: Json) -> None:
     for name, operation in operations(document):
         for parameter in operation.get("parameters", []):
             where, schema = f"{name} {parameter['name']}", parameter["schema"]
@@ -125,7 +125,7 @@ def test_a_parameter_says_its_bounds_and_is_never_null(document: Json) -> None:
                 assert schema["maximum"] in (1_000, 10_000), where
 
 
-def test_the_parameters_are_those_that_there_are(document: Json) -> None:
+def test_the_parameters_of_each_route(document: Json) -> None:
     assert {
         name: [each["name"] for each in operation.get("parameters", [])]
         for name, operation in operations(document)
@@ -150,7 +150,7 @@ def test_the_parameters_are_those_that_there_are(document: Json) -> None:
     }  # fmt: skip
 
 
-def test_every_operation_and_schema_says_what_it_is(document: Json) -> None:
+def test_every_operation_and_schema_has_a_description(document: Json) -> None:
     for name, operation in operations(document):
         assert operation["summary"], name
         assert operation["description"], name
@@ -161,18 +161,18 @@ def test_every_operation_and_schema_says_what_it_is(document: Json) -> None:
         assert schema["description"], name
 
 
-def test_every_reference_leads_somewhere_and_every_schema_is_referred_to(document: Json) -> None:
+def test_every_reference_exists_and_every_schema_is_used(document: Json) -> None:
     references = {part["$ref"] for part in parts_of(document) if "$ref" in part}
     schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert references == schemas
 
 
-def test_operations_have_names_of_their_own(document: Json) -> None:
+def test_operation_ids_are_unique(document: Json) -> None:
     names = [operation["operationId"] for _, operation in operations(document)]
     assert len(set(names)) == len(names) == 11
 
 
-def test_what_a_problem_always_has_is_described_as_always_there(document: Json) -> None:
+def test_all_fields_of_a_problem_are_required(document: Json) -> None:
     assert document["components"]["schemas"]["Problem"]["required"] == [
         "type",
         "title",
@@ -182,7 +182,7 @@ def test_what_a_problem_always_has_is_described_as_always_there(document: Json) 
     ]
 
 
-def test_the_description_is_served_and_is_the_same_each_time() -> None:
+def test_the_description_is_served() -> None:
     client = TestClient(as_served(create_app(Settings())))
     first, second = client.get("/openapi.json"), client.get("/openapi.json")
     assert first.json() == second.json() == create_app(Settings()).openapi()
@@ -190,6 +190,6 @@ def test_the_description_is_served_and_is_the_same_each_time() -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/docs/oauth2-redirect"])
-def test_pages_that_load_from_foreign_hosts_are_off(path: str) -> None:
+def test_pages_that_load_scripts_from_other_hosts_are_off(path: str) -> None:
     response = TestClient(as_served(create_app(Settings()))).get(path)
     assert (response.status_code, response.headers["content-type"]) == (404, PROBLEM)

@@ -1,4 +1,4 @@
-"""The page is served whole, from here alone, under a policy of its own."""
+"""The dashboard's files, and the content security policy they are served with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def client() -> TestClient:
     return TestClient(as_served(create_app(Settings())))
 
 
-def test_the_page_is_at_the_root_with_its_own_policy_and_no_other(client: TestClient) -> None:
+def test_the_page_is_at_the_root_with_its_own_policy(client: TestClient) -> None:
     answer = client.get("/?customer=acme&event_type=a&event_type=b")
     assert answer.status_code == 200
     assert answer.content == (STATIC / "index.html").read_bytes()
@@ -38,7 +38,7 @@ def test_the_page_is_at_the_root_with_its_own_policy_and_no_other(client: TestCl
     assert answer.headers["referrer-policy"] == "no-referrer"
 
 
-def test_the_policy_allows_nothing_inline_and_nothing_of_another_host() -> None:
+def test_the_policy_allows_nothing_inline_or_from_other_hosts() -> None:
     policy = dict(part.strip().split(" ", 1) for part in PAGE_POLICY.split(";"))
     assert policy == {
         "default-src": "'self'",
@@ -52,16 +52,14 @@ def test_the_policy_allows_nothing_inline_and_nothing_of_another_host() -> None:
     }
 
 
-def test_all_else_keeps_the_stricter_policy(client: TestClient) -> None:
+def test_everything_else_keeps_the_stricter_policy(client: TestClient) -> None:
     for path in ("/livez", "/openapi.json", "/static/none.js"):
         headers = client.get(path).headers
         assert {name: headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS, path
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
-def test_each_file_is_served_and_not_sent_again_while_it_is_the_same(
-    client: TestClient, name: str
-) -> None:
+def test_each_file_is_served_and_revalidated(client: TestClient, name: str) -> None:
     answer = client.get(f"/static/{name}")
     assert (answer.status_code, answer.content) == (200, (STATIC / name).read_bytes())
     etag = answer.headers["etag"]
@@ -76,11 +74,11 @@ def test_each_file_is_served_and_not_sent_again_while_it_is_the_same(
     "path",
     ["/static/", "/static/none.js", "/static/..%2Fapp.py", "/static/../app.py", "/static/%00"],
 )
-def test_nothing_but_these_files_is_served(client: TestClient, path: str) -> None:
+def test_no_other_files_are_served(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
-def test_the_page_loads_what_is_there_and_nothing_from_elsewhere() -> None:
+def test_the_page_loads_only_files_that_exist_here() -> None:
     for name, content in FILES.items():
         text = content.decode()
         loaded = re.findall(r'(?:src|href)="/static/([^"]*)"|from "\./([^"]*)"', text)
@@ -89,7 +87,7 @@ def test_the_page_loads_what_is_there_and_nothing_from_elsewhere() -> None:
         assert set(foreign) <= {"http://www.w3.org/2000/svg"}, name
 
 
-def test_every_module_is_fetched_at_once_and_none_is_found_only_by_way_of_another() -> None:
+def test_the_page_preloads_every_module() -> None:
     page = FILES["index.html"].decode()
     named = re.findall(
         r'<(?:link rel="modulepreload" href|script type="module" src)="/static/', page
@@ -99,7 +97,7 @@ def test_every_module_is_fetched_at_once_and_none_is_found_only_by_way_of_anothe
     assert len(named) == len(modules)
 
 
-def test_no_data_is_ever_read_as_markup_or_as_a_program() -> None:
+def test_no_script_turns_data_into_markup_or_code() -> None:
     script = "".join(content.decode() for name, content in FILES.items() if name[-3:] == ".js")
     for way in (
         "innerHTML",
@@ -114,6 +112,6 @@ def test_no_data_is_ever_read_as_markup_or_as_a_program() -> None:
     assert re.findall(r"\s(on\w+|style)=|<style|<script(?![^>]*\ssrc=)", page) == []
 
 
-def test_the_page_is_in_no_description_of_the_api() -> None:
+def test_the_page_is_not_in_the_openapi_description() -> None:
     paths = create_app(Settings()).openapi()["paths"]
     assert [path for path in paths if path == "/" or path.startswith("/static")] == []

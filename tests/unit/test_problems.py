@@ -1,4 +1,4 @@
-"""One table from error to status: every class is in it, and its answer is whole."""
+"""Every error class has a status, and every error answer the same body."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ LIKE_THEIR_BASE = {
 }
 
 
-def test_all_errors_are_in_the_table_by_name() -> None:
+def test_every_error_class_is_in_the_status_table() -> None:
     ours = {
         each
         for _, each in inspect.getmembers(errors, inspect.isclass)
@@ -188,7 +188,7 @@ def answer_to(error: Exception) -> Any:
         ),
     ],
 )
-def test_an_error_is_answered_with_a_whole_problem(
+def test_each_error_is_answered_with_a_problem(
     error: Exception, head: tuple[str, str, int], detail: str, fields: list[dict[str, str]]
 ) -> None:
     response = answer_to(error)
@@ -222,7 +222,7 @@ def test_a_405_names_the_methods_of_all_routes_with_that_path() -> None:
         assert (response.status_code, response.headers["allow"]) == (405, allowed)
 
 
-def test_the_reason_of_a_failure_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_hidden_reason_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     answer_to(StoreUnavailable("secret place"))
     answer_to(StoreRefused("secret rights"))
     assert [(each.levelname, each.getMessage()) for each in caplog.records] == [

@@ -1,4 +1,4 @@
-"""Settings: where they come from, what they may be, and the client that is made of them."""
+"""Settings: sources, allowed values, and the DynamoDB client made from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from events.config import Settings
 from events.errors import InvalidInput
 
 CHECKOUT = Path(__file__).parents[2]
-#: Where settings are read from beside the environment; `conftest` turns it off for every test.
+#: The settings file; `conftest` turns it off for every test.
 ENV_FILE = Settings.model_config["env_file"]
 DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
 AWS = "dynamodb.eu-west-1.amazonaws.com"
@@ -39,11 +39,11 @@ def test_there_are_few_settings() -> None:
     assert len(DEFAULTS) <= 22
 
 
-def test_every_setting_says_what_it_is_for() -> None:
+def test_every_setting_has_a_description() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
-def test_the_example_as_it_is_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_unchanged_example_file_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     without = load_settings()
     monkeypatch.setitem(Settings.model_config, "env_file", str(CHECKOUT / ".env.example"))
     assert load_settings() == without
@@ -54,13 +54,13 @@ def test_the_example_as_it_is_changes_nothing(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that is read, in a working directory of its own; not written yet."""
+    """Path of the settings file in a new working directory; not written yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(Settings.model_config, "env_file", ENV_FILE)
     return tmp_path / ".env"
 
 
-def test_without_any_source_the_defaults_hold() -> None:
+def test_without_any_source_the_defaults_apply() -> None:
     assert load_settings().model_dump() == DEFAULTS
 
 
@@ -79,7 +79,9 @@ def test_a_file_in_the_working_directory_is_read(env_file: Path) -> None:
     }
 
 
-def test_the_environment_beats_the_file(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_file(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     env_file.write_text(
         "DYNAMODB_EVENTS_TABLE_NAME=from_file\nAWS_REGION=from-file\n", encoding="utf-8"
     )
@@ -93,7 +95,7 @@ def test_the_environment_beats_the_file(env_file: Path, monkeypatch: pytest.Monk
     }
 
 
-def test_an_empty_endpoint_in_the_environment_means_aws_also_where_the_file_has_one(
+def test_an_empty_endpoint_in_the_environment_overrides_the_file(
     env_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env_file.write_text("DYNAMODB_ENDPOINT_URL=http://localhost:9999\n", encoding="utf-8")
@@ -101,7 +103,7 @@ def test_an_empty_endpoint_in_the_environment_means_aws_also_where_the_file_has_
     assert load_settings().dynamodb_endpoint_url == ""
 
 
-def test_a_file_in_another_encoding_is_refused_by_name(env_file: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_refused_by_name(env_file: Path) -> None:
     env_file.write_bytes("DYNAMODB_EVENTS_TABLE_NAME=grün\n".encode("latin-1"))
     with pytest.raises(InvalidInput, match=r"\.env"):
         load_settings()
@@ -137,7 +139,7 @@ def test_a_file_in_another_encoding_is_refused_by_name(env_file: Path) -> None:
         ("EVENTS_WRITE_THREADS", "four"),
     ],
 )
-def test_a_wrong_value_is_refused_with_the_name_of_its_variable(
+def test_an_invalid_value_is_refused_with_its_variable(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -148,7 +150,7 @@ def test_a_wrong_value_is_refused_with_the_name_of_its_variable(
     assert len(str(caught.value)) > len(start)
 
 
-def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENTS_WRITE_THREADS", "0")
     monkeypatch.setenv("EVENTS_STORE_PATIENCE_SECONDS", "541")
     with pytest.raises(InvalidInput) as caught:
@@ -170,9 +172,7 @@ def test_every_wrong_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         ("events_write_threads", 1),
     ],
 )
-def test_the_bounds_themselves_are_allowed(
-    name: str, value: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bounds_are_allowed(name: str, value: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name.upper(), str(value))
     assert load_settings().model_dump() == {**DEFAULTS, name: value}
 
@@ -197,22 +197,22 @@ def test_the_bounds_themselves_are_allowed(
         (AWS, False),
     ],
 )
-def test_only_a_loopback_address_is_on_this_machine(host: str, is_local: bool) -> None:
+def test_only_a_loopback_address_is_local(host: str, is_local: bool) -> None:
     settings = [
         Settings(dynamodb_endpoint_url=url)
         for url in (f"http://{host}", f"https://{host}", f"HTTP://{host}")
     ]
-    assert [each.is_local for each in settings] == [is_local] * 3
+    assert [setting.is_local for setting in settings] == [is_local] * 3
 
 
 @pytest.mark.parametrize(
     "url", ["http://localhost:9000", "http://127.9.9.9:1", "https://[::1]:9000/path"]
 )
-def test_the_port_does_not_matter_for_that(url: str) -> None:
+def test_a_loopback_address_with_a_port_is_local(url: str) -> None:
     assert Settings(dynamodb_endpoint_url=url).is_local
 
 
-def test_aws_itself_is_not_on_this_machine() -> None:
+def test_aws_is_not_local() -> None:
     assert not Settings(dynamodb_endpoint_url="").is_local
 
 
@@ -224,7 +224,7 @@ ELSEWHERE = ["", f"https://{AWS}", "http://10.0.0.1:9000", "http://localhost.exa
 
 @pytest.fixture(autouse=True)
 def _an_account_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials as an operator has them, and nothing of this machine."""
+    """Credentials of an operator, and no AWS configuration of this machine."""
     for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_DYNAMODB", raising=False)
@@ -241,7 +241,7 @@ class _Body:
 
 
 def requests_of(settings: Settings, *, status: int = 200) -> list[AWSPreparedRequest]:
-    """What the client would send for one call, each answered with a status; nothing is sent."""
+    """The requests that the client makes for one call, each answered with `status`."""
     client = make_client(settings)
     requests: list[AWSPreparedRequest] = []
 
@@ -249,7 +249,7 @@ def requests_of(settings: Settings, *, status: int = 200) -> list[AWSPreparedReq
         requests.append(request)
         return AWSResponse(request.url, status, HTTPHeaders(), _Body())
 
-    # botocore's type knows no handler that answers; its documentation does.
+    # botocore's types do not know handlers that answer, but its documentation does.
     client.meta.events.register("before-send.dynamodb", cast("Callable[..., None]", answer))
     if status == 200:
         client.list_tables()
@@ -261,7 +261,7 @@ def requests_of(settings: Settings, *, status: int = 200) -> list[AWSPreparedReq
 
 
 def signed_by(request: AWSPreparedRequest) -> tuple[str, str]:
-    """Key id and region of the signature."""
+    """Key id and region in the signature."""
     header = request.headers["Authorization"]
     text = header.decode() if isinstance(header, bytes) else str(header)
     match = re.search(r"Credential=([^/]+)/\d{8}/([^/]+)/dynamodb/", text)
@@ -270,7 +270,7 @@ def signed_by(request: AWSPreparedRequest) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("url", LOOPBACKS)
-def test_a_database_on_this_machine_never_sees_real_credentials(url: str) -> None:
+def test_a_local_database_never_gets_real_credentials(url: str) -> None:
     (request,) = requests_of(Settings(dynamodb_endpoint_url=url))
     assert request.url == f"{url}/"
     assert signed_by(request) == ("local", "us-east-1")
@@ -278,7 +278,7 @@ def test_a_database_on_this_machine_never_sees_real_credentials(url: str) -> Non
 
 
 @pytest.mark.parametrize("url", ELSEWHERE)
-def test_no_other_address_ever_sees_the_placeholder(url: str) -> None:
+def test_no_other_address_gets_the_placeholder_credentials(url: str) -> None:
     (request,) = requests_of(Settings(dynamodb_endpoint_url=url, aws_region="eu-west-1"))
     assert request.url == f"{url or f'https://{AWS}'}/"
     assert signed_by(request) == ("AKIAREAL", "eu-west-1")
@@ -286,13 +286,13 @@ def test_no_other_address_ever_sees_the_placeholder(url: str) -> None:
 
 
 @pytest.mark.parametrize("region", ["eu-west-1", "us-east-1", "ap-southeast-2"])
-def test_without_an_endpoint_it_is_that_of_the_region(region: str) -> None:
+def test_without_an_endpoint_the_region_decides(region: str) -> None:
     client = make_client(Settings(dynamodb_endpoint_url="", aws_region=region))
     assert client.meta.endpoint_url == f"https://dynamodb.{region}.amazonaws.com"
     assert client.meta.region_name == region
 
 
-def test_the_region_of_aws_s_own_configuration_serves_where_none_is_set(
+def test_without_a_region_aws_s_own_configuration_decides(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
@@ -301,15 +301,13 @@ def test_the_region_of_aws_s_own_configuration_serves_where_none_is_set(
 
 
 @pytest.mark.parametrize("region", ["", "not a region"])
-def test_aws_without_a_usable_region_is_refused_with_the_name_of_the_variable(region: str) -> None:
+def test_aws_without_a_valid_region_is_refused(region: str) -> None:
     with pytest.raises(InvalidInput, match="AWS_REGION"):
         make_client(Settings(dynamodb_endpoint_url="", aws_region=region))
 
 
 @pytest.mark.parametrize("status", [400, 500])
-def test_the_client_itself_tries_once_whatever_the_answer(
-    status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_client_itself_never_retries(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "5")
     monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
     for url in (LOOPBACKS[0], f"https://{AWS}"):
@@ -317,23 +315,23 @@ def test_the_client_itself_tries_once_whatever_the_answer(
         assert len(requests_of(settings, status=status)) == 1
 
 
-def test_a_database_on_this_machine_is_asked_without_a_proxy(
+def test_a_local_database_is_called_without_a_proxy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://proxy.example.com:3128")
     assert [config_of(Settings(dynamodb_endpoint_url=url)).proxies for url in LOOPBACKS] == [{}] * 3
-    # None is botocore's word for "as the environment says".
+    # For botocore, None means the proxy of the environment.
     elsewhere = Settings(dynamodb_endpoint_url="", aws_region="eu-west-1")
     assert config_of(elsewhere).proxies is None
 
 
-def test_every_thread_that_may_call_has_a_connection() -> None:
+def test_every_thread_has_a_connection() -> None:
     settings = Settings(events_write_threads=5)
-    # 40 is how many requests of the API run at a time.
+    # 40 requests of the API run at the same time, and 8 threads count raw events.
     assert config_of(settings).max_pool_connections == 40 + 5 + 8
 
 
 def config_of(settings: Settings) -> Any:
-    """What the client was made with; botocore's type names none of it."""
+    """The client's configuration, which botocore's types do not describe."""
     return make_client(settings).meta.config
