@@ -200,8 +200,7 @@ class CountConsumer:
         deadline = time.monotonic() + patience_seconds
         while not is_over() and time.monotonic() < deadline:
             self._member.pause()
-            # A message that arrives nevertheless is not processed, and so not committed.
-            self._member.poll(_BUSY_POLL_SECONDS)
+            self._member.serve(_BUSY_POLL_SECONDS)
             self._advance()
 
     def _check_patience(self, patience_seconds: float) -> None:

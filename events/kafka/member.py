@@ -98,6 +98,15 @@ class GroupMember:
             self._handle_error(error)
         return None
 
+    def serve(self, timeout_seconds: float) -> None:
+        """
+        Run callbacks while all partitions are paused.
+
+        A message that arrives nevertheless is dropped unnoticed, and so is the end of its
+        partition: noting that end would commit past the message.
+        """
+        self._consumer.poll(timeout_seconds)
+
     @property
     def is_paused(self) -> bool:
         return bool(self._paused)
