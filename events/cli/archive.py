@@ -49,7 +49,7 @@ def archive(
     ended by a second signal.
     """
     # Arrow reads this at import. With its own allocator a process that commits forever takes a
-    # fifth more memory (benchmarks/README.md, "Does it run on and on?").
+    # fifth more memory (benchmarks/README.md, "Does it run for long?").
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from events.bootstrap import load_settings
     from events.config import INGEST_PATIENCE_SECONDS
