@@ -89,6 +89,15 @@ def test_a_decision_fits_one_page(page: Path) -> None:
     assert len(text.splitlines()) <= 60
 
 
+def test_the_list_of_decisions_has_their_titles() -> None:
+    titles = [
+        page.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        for page in sorted((DOCS / "decisions").glob("0*.md"))
+    ]
+    text = (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
+    assert [f"{n} {t}" for n, t in re.findall(r"^(\d+\.) \[(.+)\]\(", text, re.M)] == titles
+
+
 def test_the_readme_has_at_most_130_lines() -> None:
     assert len((CHECKOUT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
 
