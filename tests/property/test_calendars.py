@@ -52,7 +52,7 @@ def label(unit: Unit, day: date) -> tuple[int, ...]:
 
 
 @given(calendars, instants)
-def test_a_period_holds_what_it_is_asked_about_and_its_neighbours_adjoin(
+def test_a_period_holds_its_instant_and_adjoins_its_neighbours(
     calendar: Calendar, at: datetime
 ) -> None:
     period = period_at(calendar, at)
@@ -67,7 +67,7 @@ def test_a_period_holds_what_it_is_asked_about_and_its_neighbours_adjoin(
 
 @given(calendars, moments, st.integers(0, 40 * 86_400))
 @example(Calendar(Unit.DAY, ZoneInfo("America/St_Johns")), HOUR_ZERO, 86_400)
-def test_two_instants_share_a_period_when_the_clock_on_the_wall_says_so(
+def test_instants_with_the_same_local_date_share_a_period(
     calendar: Calendar, at: datetime, seconds: int
 ) -> None:
     zone = calendar.zone
@@ -78,7 +78,7 @@ def test_two_instants_share_a_period_when_the_clock_on_the_wall_says_so(
 
 
 @given(calendars, moments)
-def test_a_period_begins_when_the_clock_first_shows_it(calendar: Calendar, at: datetime) -> None:
+def test_a_period_starts_with_its_first_local_date(calendar: Calendar, at: datetime) -> None:
     zone = calendar.zone
     assert isinstance(zone, ZoneInfo)
     start = period_at(calendar, at).start

@@ -125,7 +125,9 @@ def test_any_deliveries_to_two_services_are_counted_exactly(
 
 @given(st.lists(near_events, max_size=40), st.randoms(use_true_random=False), st.integers(1, 9))
 @examples(REPEATABLE, max_examples=100)
-def test_order_and_split_change_nothing(events: list[Event], rng: random.Random, size: int) -> None:
+def test_order_and_batch_size_do_not_matter(
+    events: list[Event], rng: random.Random, size: int
+) -> None:
     one, other = MemoryStore(), MemoryStore()
     deliver((one, one), [(0, events, True)])
     shuffled = list(events)
@@ -141,7 +143,7 @@ def test_order_and_split_change_nothing(events: list[Event], rng: random.Random,
     st.booleans(),
 )
 @examples(REPEATABLE, max_examples=200)
-def test_buckets_of_any_window_are_a_count_by_hand(
+def test_buckets_of_any_window_equal_a_count_by_hand(
     events: list[Event], ends: list[datetime], is_grouped: bool
 ) -> None:
     start, end = sorted(ends)
@@ -176,7 +178,7 @@ def client(settings: Settings) -> Iterator[DynamoDBClient]:
     client.close()
 
 
-def test_any_deliveries_to_two_services_are_counted_exactly_by_dynamodb(
+def test_any_deliveries_are_counted_exactly_on_dynamodb(
     settings: Settings, client: DynamoDBClient
 ) -> None:
     tables = DynamoBackDoor(client, settings.dynamodb_events_table_name)

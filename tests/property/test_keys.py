@@ -26,16 +26,14 @@ colliding_events = st.builds(Event, st.just("c"), colliding_ids, colliding_ids, 
 @example(Event("c", "a-b", "c", HOUR_ZERO), Event("c", "a", "b-c", HOUR_ZERO))
 @example(Event("c", "-", "c", HOUR_ZERO), Event("c", "%2D", "c", HOUR_ZERO))
 @example(Event("c", "é", "c", HOUR_ZERO), Event("c", "e\u0301", "c", HOUR_ZERO))
-def test_two_events_of_a_customer_are_the_same_when_their_keys_are(
-    one: Event, other: Event
-) -> None:
+def test_events_are_equal_exactly_if_their_keys_are(one: Event, other: Event) -> None:
     other = other._replace(customer_id=one.customer_id)
 
     assert (one == other) is (event_key(one) == event_key(other))
 
 
 @given(st.lists(colliding_events, max_size=40))
-def test_as_many_keys_as_distinct_events(some: list[Event]) -> None:
+def test_distinct_events_have_distinct_keys(some: list[Event]) -> None:
     assert len({event_key(event) for event in some}) == len(set(some))
 
 
@@ -58,7 +56,7 @@ def test_a_key_gives_its_event_back(event: Event) -> None:
         ),
     )
 )
-def test_any_other_text_is_refused_or_is_the_key_of_the_event_it_gives(text: str) -> None:
+def test_any_text_is_rejected_or_the_key_of_its_event(text: str) -> None:
     try:
         event = event_of("c", text)
     except ValueError:
@@ -68,7 +66,7 @@ def test_any_other_text_is_refused_or_is_the_key_of_the_event_it_gives(text: str
 
 
 @given(events, events)
-def test_the_order_of_keys_is_the_order_of_time(one: Event, other: Event) -> None:
+def test_keys_sort_in_order_of_time(one: Event, other: Event) -> None:
     assume(one.timestamp != other.timestamp)
     keys_in_order = event_key(one).encode() < event_key(other).encode()
 
@@ -78,7 +76,7 @@ def test_the_order_of_keys_is_the_order_of_time(one: Event, other: Event) -> Non
 @given(windows, events, st.sampled_from(["as it is", "at the start", "at the end"]))
 @example(Window(HOUR_ZERO, HOUR_ZERO), Event("c", "e", "t", HOUR_ZERO), "as it is")
 @example(Window(HOUR_ZERO, LATEST), Event("c", "e", "t", LATEST), "as it is")
-def test_bounds_hold_exactly_the_keys_of_the_half_open_window(
+def test_bounds_hold_exactly_the_keys_of_the_window(
     window: Window, event: Event, place: str
 ) -> None:
     if place != "as it is":
@@ -119,18 +117,16 @@ long_ids = st.builds(
 
 
 @given(long_ids, long_ids)
-def test_each_customer_has_its_own_place_in_the_registry(one: str, other: str) -> None:
+def test_customers_have_distinct_registry_keys(one: str, other: str) -> None:
     assert (one == other) is (registry_key(one) == registry_key(other))
     assert len(registry_key(one).encode()) <= 1_024
 
 
 @given(long_ids, st.integers(0, 2_048))
-def test_the_registry_keys_of_all_ids_with_a_prefix_start_alike(
-    customer_id: str, length: int
-) -> None:
+def test_registry_keys_of_a_prefix_have_the_same_start(customer_id: str, length: int) -> None:
     assert registry_key(customer_id).startswith(registry_prefix(customer_id[:length]))
 
 
 @given(ids() | ids(max_size=1) | long_ids)
-def test_the_ids_of_these_properties_are_such_as_the_service_takes(text: str) -> None:
+def test_generated_ids_are_valid(text: str) -> None:
     assert parse_event(text, "e", "t", "2021-03-01T00:00:00Z").customer_id == text

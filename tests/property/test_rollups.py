@@ -41,7 +41,7 @@ def test_the_order_of_events_does_not_matter(orders: tuple[list[Event], list[Eve
 
 
 @given(events_of_a_day(), st.integers(1, 20))
-def test_the_increments_of_batches_sum_to_those_of_all(events: list[Event], size: int) -> None:
+def test_increments_of_batches_sum_to_the_whole(events: list[Event], size: int) -> None:
     batches = [events[start : start + size] for start in range(0, len(events), size)]
 
     total = sum((flat(day_increments(batch)) for batch in batches), Counter())
@@ -50,7 +50,7 @@ def test_the_increments_of_batches_sum_to_those_of_all(events: list[Event], size
 
 
 @given(events_of_a_day().filter(bool))
-def test_a_write_touches_no_item_twice_and_adds_what_it_puts(events: list[Event]) -> None:
+def test_a_write_changes_no_item_twice_and_counts_its_events(events: list[Event]) -> None:
     actions: list[Any] = [*put_actions(Tables.named("t"), events, keys_of(events), HOUR_ZERO)]
 
     puts = [action["Put"]["Item"]["event_key"]["S"] for action in actions if "Put" in action]

@@ -41,7 +41,7 @@ def covers(pieces: list[Window], window: Window) -> bool:
 
 
 @given(windows | short_windows)
-def test_whole_and_cut_hours_cover_a_window_once(window: Window) -> None:
+def test_whole_and_partial_hours_cover_a_window_once(window: Window) -> None:
     parts = split(window)
     whole = [parts.whole] if parts.whole.start != parts.whole.end else []
 
@@ -51,7 +51,7 @@ def test_whole_and_cut_hours_cover_a_window_once(window: Window) -> None:
 
 
 @given(windows | short_windows)
-def test_a_cut_hour_is_inside_one_hour_and_shorter_than_it(window: Window) -> None:
+def test_a_partial_hour_is_shorter_than_its_hour(window: Window) -> None:
     clipped = split(window).clipped
 
     assert len(clipped) <= 2
@@ -63,7 +63,7 @@ def test_a_cut_hour_is_inside_one_hour_and_shorter_than_it(window: Window) -> No
 
 @given(short_windows)
 @example(Window(HOUR_ZERO + MICROSECOND, HOUR_ZERO + MICROSECOND))
-def test_hours_are_those_that_a_window_has_an_instant_of(window: Window) -> None:
+def test_hours_are_all_that_overlap_a_window(window: Window) -> None:
     near = [floor_hour(window.start) + number * HOUR for number in range(102)]
 
     touched = [hour for hour in near if max(hour, window.start) < min(hour + HOUR, window.end)]
@@ -75,7 +75,7 @@ def test_hours_are_those_that_a_window_has_an_instant_of(window: Window) -> None
 @given(windows)
 @example(Window(EARLIEST, HOUR_ZERO + MICROSECOND))
 @example(Window(EARLIEST, LATEST))
-def test_hours_are_counted_exactly_however_long_the_window(window: Window) -> None:
+def test_hours_are_counted_exactly_in_any_window(window: Window) -> None:
     if window.start == window.end:
         assert count_hours(window) == 0
     else:
@@ -85,7 +85,7 @@ def test_hours_are_counted_exactly_however_long_the_window(window: Window) -> No
 
 
 @given(windows | short_windows, st.integers(1, 64))
-def test_slices_cover_a_window_in_about_equal_lengths(window: Window, parts: int) -> None:
+def test_slices_are_of_about_equal_length_and_cover_a_window(window: Window, parts: int) -> None:
     cut = list(slices(window, parts))
 
     assert covers(cut, window)

@@ -158,7 +158,7 @@ def shared(
         yield service
 
 
-def test_many_small_ingests_for_one_customer_are_exact_and_share_their_transactions(
+def test_small_ingests_of_one_customer_share_transactions(
     shared: EventService, client: DynamoDBClient, tables: DynamoBackDoor
 ) -> None:
     transactions = Transactions(client)
@@ -186,7 +186,7 @@ def test_many_small_ingests_for_one_customer_are_exact_and_share_their_transacti
     assert transactions.sent < len(distinct) / 4
 
 
-def test_an_ingest_that_returned_is_seen_by_the_next_read(shared: EventService) -> None:
+def test_an_ingest_is_visible_to_the_next_read(shared: EventService) -> None:
     shared.create_tables()
 
     def ingest(thread: int) -> list[int]:
@@ -201,7 +201,7 @@ def test_an_ingest_that_returned_is_seen_by_the_next_read(shared: EventService) 
         assert list(threads.map(ingest, range(8))) == [list(range(1, 16))] * 8
 
 
-def test_verification_finds_no_difference_while_writers_are_at_work(
+def test_verify_finds_no_difference_during_writes(
     settings: Settings, shared: EventService, tables: DynamoBackDoor
 ) -> None:
     events = many_events(2_000, customers=2, hours=72, event_types=3)
@@ -231,7 +231,7 @@ def test_verification_finds_no_difference_while_writers_are_at_work(
     assert shared.verify() == Verification(customers=2, days=6, events=len(events))
 
 
-def test_writers_of_the_same_new_event_give_one_receipt_of_inserted(
+def test_one_of_several_writers_of_an_event_inserts_it(
     settings: Settings, shared: EventService, tables: DynamoBackDoor
 ) -> None:
     shared.create_tables()

@@ -150,7 +150,7 @@ def test_an_erasure_cannot_complete_while_another_process_writes(table_pool: Tab
         assert tables.contents() == expected_contents([event("late")])
 
 
-def test_an_erasure_during_writes_deletes_all_events_and_registers_the_rest(
+def test_an_erasure_during_writes_deletes_all_events(
     table_pool: TablePool,
 ) -> None:
     timing = Timing(registered_for_seconds=0.3, request_seconds=0.3)

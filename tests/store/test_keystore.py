@@ -51,7 +51,7 @@ def store(request: pytest.FixtureRequest) -> KeyStore:
 # --- every store ----------------------------------------------------------------------------------
 
 
-def test_a_key_comes_back_as_it_was_added(store: KeyStore) -> None:
+def test_a_stored_key_is_returned_unchanged(store: KeyStore) -> None:
     for _, key in (
         a_key(),
         a_key(rights=list(Right), name="日本 😀", customer_id="a/b é", created_at=HOUR_ZERO + DAY),
@@ -61,7 +61,7 @@ def test_a_key_comes_back_as_it_was_added(store: KeyStore) -> None:
         assert store.get(key.key_id) == key
 
 
-def test_a_token_is_valid_with_what_was_kept(store: KeyStore) -> None:
+def test_a_token_is_valid_against_the_stored_key(store: KeyStore) -> None:
     token, key = a_key()
     store.add(key)
     found = store.get(key.key_id)
@@ -75,7 +75,7 @@ def test_an_unknown_id_has_no_key(store: KeyStore) -> None:
     assert store.get("abcdefghij01") is None
 
 
-def test_adding_again_changes_nothing_and_another_key_never_takes_its_place(
+def test_adding_never_replaces_a_key(
     store: KeyStore,
 ) -> None:
     _, key = a_key()
@@ -84,7 +84,7 @@ def test_adding_again_changes_nothing_and_another_key_never_takes_its_place(
     assert store.keys() == [key]
 
 
-def test_a_revoked_key_is_not_good_again_by_adding_it_once_more(store: KeyStore) -> None:
+def test_adding_a_revoked_key_again_does_not_restore_it(store: KeyStore) -> None:
     _, key = a_key()
     store.add(key)
     store.revoke(key.key_id, HOUR_ZERO + HOUR)
@@ -100,7 +100,7 @@ def test_keys_are_listed_oldest_first(store: KeyStore) -> None:
     assert store.keys() == [made[1], made[3], made[0], made[2]]
 
 
-def test_a_key_is_revoked_once_and_keeps_the_time_of_that(store: KeyStore) -> None:
+def test_revoking_again_keeps_the_first_time(store: KeyStore) -> None:
     _, key = a_key(customer_id="acme", expires_at=HOUR_ZERO + DAY)
     _, other = a_key(created_at=HOUR_ZERO + HOUR)
     store.add(key)
@@ -111,7 +111,7 @@ def test_a_key_is_revoked_once_and_keeps_the_time_of_that(store: KeyStore) -> No
     assert store.keys() == [revoked, other]
 
 
-def test_to_revoke_an_unknown_key_makes_none(store: KeyStore) -> None:
+def test_revoking_an_unknown_key_creates_none(store: KeyStore) -> None:
     assert store.revoke("abcdefghij01", HOUR_ZERO) is None
     store.add(a_key()[1])
     assert store.revoke("abcdefghij01", HOUR_ZERO) is None
@@ -132,7 +132,7 @@ def is_there(settings: Settings) -> bool:
     return True
 
 
-def test_only_adding_a_key_makes_the_table(
+def test_only_adding_a_key_creates_the_table(
     dynamo: DynamoKeyStore, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -146,7 +146,7 @@ def test_only_adding_a_key_makes_the_table(
     assert is_there(settings)
 
 
-def test_who_may_not_make_the_table_makes_none(settings: Settings) -> None:
+def test_without_the_right_no_table_is_created(settings: Settings) -> None:
     store = make_key_store(settings, patience_seconds=0)
     with pytest.raises(StoreRefused, match=table_of(settings)):
         store.add(a_key()[1])
@@ -154,7 +154,7 @@ def test_who_may_not_make_the_table_makes_none(settings: Settings) -> None:
     assert not is_there(settings)
 
 
-def test_it_is_made_beside_tables_that_hold_events_and_paid_by_request(
+def test_the_table_is_created_beside_event_tables(
     dynamo: DynamoKeyStore, settings: Settings
 ) -> None:
     dynamo.add(a_key()[1])
@@ -165,7 +165,7 @@ def test_it_is_made_beside_tables_that_hold_events_and_paid_by_request(
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
-def test_the_table_holds_a_digest_and_neither_token_nor_secret(
+def test_the_table_has_a_digest_but_no_token_or_secret(
     dynamo: DynamoKeyStore, settings: Settings
 ) -> None:
     token, key = a_key(
@@ -189,7 +189,7 @@ def test_the_table_holds_a_digest_and_neither_token_nor_secret(
     assert token[20:] not in str(item)
 
 
-def test_a_list_of_many_pages_is_whole(dynamo: DynamoKeyStore) -> None:
+def test_all_pages_of_keys_are_read(dynamo: DynamoKeyStore) -> None:
     # A page has at most 1 MB; so large an id is the only part of a key that may be long.
     made = [
         a_key(customer_id="x" * 2_048, created_at=HOUR_ZERO + place * MICROSECOND)[1]
@@ -226,7 +226,7 @@ def losing_the_first_answer(settings: Settings, operation: str) -> Iterator[Dyna
     session.close()
 
 
-def test_a_key_whose_answer_was_lost_is_added(dynamo: DynamoKeyStore, settings: Settings) -> None:
+def test_a_key_is_added_if_the_answer_was_lost(dynamo: DynamoKeyStore, settings: Settings) -> None:
     dynamo.add(a_key()[1])
     _, key = a_key(created_at=HOUR_ZERO + HOUR)
     with losing_the_first_answer(settings, "PutItem") as store:
@@ -234,14 +234,16 @@ def test_a_key_whose_answer_was_lost_is_added(dynamo: DynamoKeyStore, settings: 
     assert dynamo.keys()[1:] == [key]
 
 
-def test_a_key_whose_answer_was_lost_is_revoked(dynamo: DynamoKeyStore, settings: Settings) -> None:
+def test_a_key_is_revoked_if_the_answer_was_lost(
+    dynamo: DynamoKeyStore, settings: Settings
+) -> None:
     _, key = a_key()
     dynamo.add(key)
     with losing_the_first_answer(settings, "UpdateItem") as store:
         assert store.revoke(key.key_id, HOUR_ZERO) == replace(key, revoked_at=HOUR_ZERO)
 
 
-def test_a_store_that_is_not_there_is_said_to_be_unavailable() -> None:
+def test_an_unreachable_store_is_unavailable() -> None:
     store = make_key_store(Settings(dynamodb_endpoint_url="http://127.0.0.1:9"), patience_seconds=0)
     for ask in (
         lambda: store.get("abcdefghij01"),

@@ -143,9 +143,7 @@ def fields(transaction_id: str) -> dict[str, str]:
     }
 
 
-def test_the_api_asks_for_what_its_policy_allows(
-    recorded: Settings, asked: Callable[[], Rights]
-) -> None:
+def test_the_api_needs_exactly_its_policy(recorded: Settings, asked: Callable[[], Rights]) -> None:
     token, key = a_key(rights=list(Right))
     with key_store(recorded) as keys:
         keys.add(key)
@@ -175,7 +173,7 @@ def test_the_api_asks_for_what_its_policy_allows(
         assert asked() == allowed_by(API)
 
 
-def test_voiding_and_erasing_over_http_need_what_the_policy_beside_it_allows(
+def test_void_and_erase_over_http_need_exactly_their_policy(
     recorded: Settings, asked: Callable[[], Rights]
 ) -> None:
     with key_store(recorded) as keys:
@@ -199,14 +197,14 @@ def test_voiding_and_erasing_over_http_need_what_the_policy_beside_it_allows(
         assert beside[table] <= actions <= both[table]
 
 
-def test_the_ingest_command_asks_for_what_its_policy_allows(
+def test_ingest_needs_exactly_its_policy(
     asked: Callable[[], Rights], file: str, one_event: str
 ) -> None:
     assert [ingest([each, "--json"]) for each in (file, file, one_event)] == [0, 0, 0]
     assert asked() == allowed_by("`ingest_events_from_file.py`")
 
 
-def test_verify_asks_for_what_its_policies_allow(
+def test_verify_needs_exactly_its_policies(
     recorded: Settings, asked: Callable[[], Rights], client: DynamoDBClient, file: str
 ) -> None:
     ingest([file, "--json"])
@@ -223,7 +221,7 @@ def test_verify_asks_for_what_its_policies_allow(
     assert asked() == allowed_by("`python -m events verify`", "`python -m events verify --repair`")
 
 
-def test_void_asks_for_what_its_policy_allows(
+def test_void_needs_exactly_its_policy(
     asked: Callable[[], Rights], file: str, one_event: str
 ) -> None:
     for each in (file, one_event):
@@ -233,9 +231,7 @@ def test_void_asks_for_what_its_policy_allows(
     assert asked() == allowed_by("`python -m events void`")
 
 
-def test_erase_asks_for_what_its_policy_allows(
-    recorded: Settings, asked: Callable[[], Rights]
-) -> None:
+def test_erase_needs_exactly_its_policy(recorded: Settings, asked: Callable[[], Rights]) -> None:
     # As the command does it, but for the 40 s in which other processes learn of an erasure.
     store = DynamoStore(
         make_client(recorded),
@@ -258,7 +254,7 @@ def test_erase_asks_for_what_its_policy_allows(
     service.close()
 
 
-def test_keys_asks_for_what_its_policy_allows(
+def test_keys_needs_exactly_its_policy(
     asked: Callable[[], Rights], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("keys", "create", "--name", "dashboard", "--right", "read") == 0
@@ -267,7 +263,7 @@ def test_keys_asks_for_what_its_policy_allows(
     assert asked() == allowed_by("`python -m events keys`")
 
 
-def test_making_the_tables_asks_for_what_its_policy_allows(
+def test_creating_tables_needs_exactly_its_policy(
     recorder: Recorder, recorded: Settings, client: DynamoDBClient
 ) -> None:
     name, counts, listed, _ = _tables(recorded)

@@ -84,7 +84,7 @@ def texts(unit: Unit, zone: str, start: str, end: str) -> list[str]:
         pytest.param(Unit.DAY, "UTC", "2021-03-01", "2021-03-01", [], id="an empty window"),
     ],
 )  # fmt: skip
-def test_periods_begin_at_the_first_instant_of_their_local_date(
+def test_periods_start_with_their_local_date(
     unit: Unit, zone: str, start: str, end: str, expected: list[str]
 ) -> None:
     assert texts(unit, zone, start, end) == expected
@@ -92,14 +92,14 @@ def test_periods_begin_at_the_first_instant_of_their_local_date(
 
 @pytest.mark.parametrize("unit", Unit)
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York", "Pacific/Kiritimati"])
-def test_time_has_a_first_and_a_last_period(unit: Unit, zone: str) -> None:
+def test_the_first_and_last_period_of_time(unit: Unit, zone: str) -> None:
     calendar = Calendar(unit, ZoneInfo(zone))
     assert period_at(calendar, EARLIEST).start == EARLIEST
     assert period_at(calendar, LATEST).end == LATEST
     assert next(periods(calendar, ALL_TIME)).start == EARLIEST
 
 
-def test_a_local_time_that_no_year_has_is_told_in_utc() -> None:
+def test_a_local_time_outside_the_years_is_given_in_utc() -> None:
     new_york = Calendar(Unit.DAY, ZoneInfo("America/New_York"))
     kolkata = Calendar(Unit.DAY, ZoneInfo("Asia/Kolkata"))
     assert local_text(new_york, EARLIEST) == "0001-01-01T00:00:00.000000+00:00"

@@ -53,14 +53,14 @@ def window(start: float, end: float) -> Window:
         (LATEST, LAST_HOUR),
     ],
 )
-def test_an_instant_is_in_the_utc_hour_at_or_before_it(instant: datetime, hour: datetime) -> None:
+def test_an_instant_is_floored_to_its_utc_hour(instant: datetime, hour: datetime) -> None:
     floor = floor_hour(instant)
 
     assert floor == hour
     assert floor.tzinfo is UTC
 
 
-def test_an_instant_without_zone_is_in_no_hour() -> None:
+def test_an_instant_without_a_zone_is_rejected() -> None:
     with pytest.raises(InvalidWindow) as refused:
         floor_hour(HOUR_ZERO.replace(tzinfo=None))
 
@@ -80,14 +80,12 @@ def test_an_instant_without_zone_is_in_no_hour() -> None:
         (Window(at(60) - MICROSECOND, at(60) + MICROSECOND), [0, 60]),
     ],
 )
-def test_a_window_touches_the_hours_it_has_an_instant_of(
-    asked: Window, starts: list[float]
-) -> None:
+def test_hours_of_a_window(asked: Window, starts: list[float]) -> None:
     assert list(hours(asked)) == [at(minutes) for minutes in starts]
     assert count_hours(asked) == len(starts)
 
 
-def test_hours_run_to_the_last_one_there_is() -> None:
+def test_hours_end_with_the_last_hour_of_time() -> None:
     last = Window(LAST_HOUR - HOUR, LATEST)
 
     assert list(hours(last)) == [LAST_HOUR - HOUR, LAST_HOUR]
@@ -105,7 +103,7 @@ def test_hours_run_to_the_last_one_there_is() -> None:
         (HOUR_ZERO, LAST_HOUR + MICROSECOND, 2_914_210 * 24),
     ],
 )
-def test_hours_of_millennia_are_counted_to_the_microsecond(
+def test_hours_of_long_windows_are_counted_exactly(
     start: datetime, end: datetime, count: int
 ) -> None:
     assert count_hours(Window(start, end)) == count
@@ -114,7 +112,7 @@ def test_hours_of_millennia_are_counted_to_the_microsecond(
 # Windows
 
 
-def test_a_window_is_kept_in_utc() -> None:
+def test_a_window_is_converted_to_utc() -> None:
     made = window_between(at(0).astimezone(KOLKATA), at(90).astimezone(KOLKATA))
 
     assert made == window(0, 90)
@@ -125,7 +123,7 @@ def test_a_window_may_be_empty() -> None:
     assert window_between(at(5), at(5)) == window(5, 5)
 
 
-def test_a_window_that_runs_backwards_is_refused() -> None:
+def test_a_window_that_ends_before_its_start_is_rejected() -> None:
     with pytest.raises(InvalidWindow) as refused:
         window_between(at(1), at(0))
 
@@ -138,7 +136,7 @@ def test_a_window_that_runs_backwards_is_refused() -> None:
 @pytest.mark.parametrize(
     ("start", "end"), [(at(0).replace(tzinfo=None), at(1)), (at(0), at(1).replace(tzinfo=None))]
 )
-def test_a_window_without_zone_is_refused(start: datetime, end: datetime) -> None:
+def test_a_window_without_a_zone_is_rejected(start: datetime, end: datetime) -> None:
     with pytest.raises(InvalidWindow, match=r"^start and end need a time zone$"):
         window_between(start, end)
 
@@ -184,7 +182,7 @@ def test_a_window_without_zone_is_refused(start: datetime, end: datetime) -> Non
         ),
     ],
 )
-def test_a_window_is_whole_hours_and_at_most_two_cut_ones(
+def test_a_window_has_whole_hours_and_at_most_two_parts(
     asked: Window, whole: Window, clipped: tuple[Window, ...]
 ) -> None:
     assert split(asked) == Split(whole, clipped)
@@ -199,7 +197,7 @@ def test_a_window_is_whole_hours_and_at_most_two_cut_ones(
         (Window(at(0), at(0) + MICROSECOND), 16, (Window(at(0), at(0) + MICROSECOND),)),
     ],
 )
-def test_slices_adjoin_and_none_is_empty(
+def test_slices_adjoin_and_are_not_empty(
     asked: Window, parts: int, cut: tuple[Window, ...]
 ) -> None:
     assert slices(asked, parts) == cut
@@ -222,13 +220,13 @@ def test_slices_adjoin_and_none_is_empty(
         (datetime(999, 1, 1, 5, tzinfo=KOLKATA), "0998-12-31"),
     ],
 )
-def test_a_day_is_utcs_with_four_digits_of_year(instant: datetime, day: str) -> None:
+def test_a_day_is_in_utc_with_a_year_of_four_digits(instant: datetime, day: str) -> None:
     assert day_of(instant) == day
 
 
 @pytest.mark.parametrize("day", ["0001-01-01", "2020-02-29", "9999-12-31"])
 @pytest.mark.parametrize("hour", [0, 23])
-def test_an_hour_of_a_day_is_in_that_day(day: str, hour: int) -> None:
+def test_the_start_of_an_hour_is_in_its_day(day: str, hour: int) -> None:
     start = hour_of_day(day, hour)
 
     assert (day_of(start), start.hour, start) == (day, hour, floor_hour(start))
