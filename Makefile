@@ -10,7 +10,7 @@ KILLS ?= 20
 
 # A virtual environment that could not be finished does not stay.
 .DELETE_ON_ERROR:
-.PHONY: run test test-slow check docs bench lock clean
+.PHONY: run test test-slow mutants check docs bench lock clean
 
 run: $(VENV)/.runtime
 	@exec $(BIN)/python -m events run
@@ -23,6 +23,10 @@ test: $(VENV)/.dev
 # 17 or 21 (JAVA_HOME, or `java` on PATH) and PostgreSQL; `.ci/run` installs them.
 test-slow: $(VENV)/.spark
 	EVENTS_TEST_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist loadgroup -m slow --kills $(KILLS) tests
+
+# Break one rule of the code at a time: each time a test must fail.
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants
 
 check: $(VENV)/.spark
 	$(BIN)/ruff format --check .
