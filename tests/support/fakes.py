@@ -250,7 +250,8 @@ class MemoryStore:
     ) -> Iterator[tuple[str, StoredEvent]]:
         assert page_size > 0
         start, end = time_text(window.start), time_text(window.end)
-        if after is not None and not (start < after < end or window.end == _END_OF_TIME):
+        is_before_end = after is not None and (after < end or window.end == _END_OF_TIME)
+        if after is not None and not (start < after and is_before_end):
             raise InvalidWindow(
                 "invalid cursor: pass the previous page's `next` unchanged", "cursor"
             )
