@@ -14,24 +14,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+
+from tests.support.mutants import MUTANTS, Mutant
 
 CHECKOUT = Path(__file__).parents[1]
 TIMEOUT_SECONDS = 600
+#: Some mutants never end: the test is then interrupted, which counts as noticed.
+TEST_TIMEOUT_SECONDS = 120
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
-
-
-class Mutant(NamedTuple):
-    """`before` occurs exactly once in `file`; `tests` are what pytest runs, separated by spaces."""
-
-    rule: str
-    file: str
-    before: str
-    after: str
-    tests: str
-
-
-MUTANTS: list[Mutant] = []
 
 
 def check(mutant: Mutant) -> None:
@@ -55,6 +45,7 @@ def run(mutant: Mutant, folder: Path) -> str | None:
     original = file.read_text(encoding="utf-8")
     file.write_text(original.replace(mutant.before, mutant.after), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    command.append(f"--timeout={TEST_TIMEOUT_SECONDS}")
     try:
         ran = subprocess.run(
             [*command, *mutant.tests.split()],
