@@ -8,6 +8,7 @@ code 1. Give names as arguments to run only those mutants.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -50,6 +51,7 @@ def run(mutant: Mutant, folder: Path) -> str | None:
         ran = subprocess.run(
             [*command, *mutant.tests.split()],
             cwd=folder,
+            env={**os.environ, "EVENTS_TEST_PROFILE": "mutants"},
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,

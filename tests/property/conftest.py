@@ -2,8 +2,12 @@
 
 import os
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 settings.register_profile("quick", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=500, print_blob=True)
+# For `make mutants`: the first failure is enough, however long its example.
+settings.register_profile(
+    "mutants", settings.get_profile("quick"), phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile(os.environ.get("EVENTS_TEST_PROFILE", "quick"))
