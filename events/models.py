@@ -255,12 +255,7 @@ class CustomerTotal:
 
 @dataclass(frozen=True, slots=True)
 class CustomerPage:
-    """
-    One page of customers in byte order of their ids.
-
-    `next_customer` is the last id on this page, after which the next page starts; None on the last
-    page.
-    """
+    """One page of customers in byte order; the next one starts after the id `next_customer`."""
 
     customers: tuple[CustomerTotal, ...]
     next_customer: str | None = None
