@@ -136,6 +136,8 @@ def test_a_zone_has_an_iana_name(name: str) -> None:
         "/etc/passwd",
         "../UTC",
         "a\0b",
+        "right/Europe/Berlin",
+        "localtime",
         "\udcff",
     ],
     ids=ascii,
