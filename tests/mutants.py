@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[1]
 TIMEOUT_SECONDS = 600
 #: Some mutants never end: the test is then interrupted, which counts as noticed.
 TEST_TIMEOUT_SECONDS = 120
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", re.MULTILINE)
 
 
 def check(mutant: Mutant) -> None:
