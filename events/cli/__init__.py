@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Annotated, NoReturn, ParamSpec
+from typing import NoReturn, ParamSpec
 
 import typer
 
@@ -18,9 +18,6 @@ from events.errors import EventsError, InvalidInput
 #: "Different" stands for every answer that is complete and not all good: rows were rejected, a
 #: counter differs. "Interrupted" is what a shell reports for Ctrl-C.
 EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_INTERRUPTED = 0, 1, 2, 130
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Port = Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")]
 
 Parameters = ParamSpec("Parameters")
 _NO_LOG = logging.NullHandler()

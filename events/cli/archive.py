@@ -5,38 +5,35 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from events.cli import EXIT_OK, Json, command, counted
+from events.cli import EXIT_OK, command, counted
+from events.cli.options import Json, UntilEnd
+from events.cli.output import write_result
 from events.errors import InvalidInput
 
 if TYPE_CHECKING:
     from events.archive.archiver import Archived
 
 
+AcceptGap = Annotated[
+    bool, Option("--accept-gap", help="Continue after deleted messages; the table records which.")
+]
+MetricsPort = Annotated[
+    int | None,
+    Option(min=1, max=65_535, help="Serve /metrics, /livez and /readyz at this port of 127.0.0.1."),
+]
+
+
 @command(exit_when_stopped=EXIT_OK)
 def archive(
-    until_end: Annotated[
-        bool, typer.Option("--until-end", help="Stop at the current end of the topic.")
-    ] = False,
-    accept_gap: Annotated[
-        bool,
-        typer.Option(
-            "--accept-gap",
-            help="Continue after messages that the topic no longer has; the table records which.",
-        ),
-    ] = False,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=65_535, help="Serve /metrics, /livez and /readyz at this port of 127.0.0.1."
-        ),
-    ] = None,
+    until_end: UntilEnd = False, accept_gap: AcceptGap = False, metrics_port: MetricsPort = None,
     json: Json = False,
-) -> int:
+) -> int:  # fmt: skip
     """
     Copy every Kafka message to Iceberg, once.
 
@@ -97,20 +94,9 @@ def archive(
 
 
 def _print(result: Archived, seconds: float, *, is_json: bool) -> None:
-    from events.cli.output import write_result
-
     if is_json:
-        next_offsets = {
-            str(partition): offset for partition, offset in sorted(result.next_offsets.items())
-        }
-        answer = {
-            "archived": result.archived,
-            "rejected": result.rejected,
-            "commits": result.commits,
-            "conflicts": result.conflicts,
-            "next_offsets": next_offsets,
-            "seconds": round(seconds, 3),
-        }
+        offsets = {str(partition): at for partition, at in sorted(result.next_offsets.items())}
+        answer = asdict(result) | {"next_offsets": offsets, "seconds": round(seconds, 3)}
         write_result(dumps(answer))
         return
     write_result(

@@ -6,49 +6,33 @@ import shutil
 from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
-from events.cli import EXIT_OK, Json, check_at_most_one, command
-from events.cli.questions import (
-    Customer,
-    End,
-    Fill,
-    GroupBy,
-    Question,
-    Start,
-    TimeZone,
-    Types,
-    WindowSize,
-    make_question,
-)
+from events.cli import EXIT_OK, check_at_most_one, command, options
+from events.cli.output import encode, output_encoding, write_pieces, write_result
+from events.cli.questions import Question, make_question
 
 if TYPE_CHECKING:
     from events.queries.formats import Counts
 
 #: The width of the chart when standard output is not a terminal and COLUMNS is not set.
 _COLUMNS = 80
+Csv = Annotated[bool, Option("--csv", help="Print CSV.")]
 
 
 @command()
 def buckets(
-    customer: Customer,
-    start: Start = None,
-    end: End = None,
-    window: WindowSize = "hour",
-    timezone: TimeZone = None,
-    types: Types = None,
-    group_by: GroupBy = None,
-    fill: Fill = None,
-    json: Json = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-) -> int:
+    customer: options.Customer, start: options.Start = None, end: options.End = None,
+    window: options.WindowSize = "hour", timezone: options.TimeZone = None,
+    types: options.Types = None, group_by: options.GroupBy = None, fill: options.Fill = None,
+    json: options.Json = False, csv: Csv = False,
+) -> int:  # fmt: skip
     """
     Show the counts of a customer with bars.
 
     Exit code: 0 all counts are printed; 2 they could not be read or printed.
     """
     from events.bootstrap import load_settings
-    from events.cli.output import encode, write_pieces, write_result
     from events.cli.service import open_service
     from events.queries.formats import csv_pieces
 
@@ -75,7 +59,6 @@ def buckets(
 
 def _chart(question: Question, counts: Counts) -> str:
     from events.cli.chart import chart
-    from events.cli.output import output_encoding
 
     try:
         "█▏".encode(output_encoding())

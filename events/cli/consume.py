@@ -10,9 +10,11 @@ from dataclasses import asdict
 from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from events.cli import EXIT_DIFFERENT, EXIT_OK, Json, Port, command, counted
+from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted
+from events.cli.options import Host, Json, Port, UntilEnd
+from events.cli.output import write_result
 
 if TYPE_CHECKING:
     from events.kafka.consume import Consumed
@@ -21,25 +23,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+FromBeginning = Annotated[
+    bool,
+    Option(
+        "--from-beginning",
+        help="First read the whole topic again; events already counted are duplicates.",
+    ),
+]
+
+
 @command(exit_when_stopped=EXIT_OK)
 def consume(
-    until_end: Annotated[
-        bool,
-        typer.Option("--until-end", help="Stop at the current end of every partition."),
-    ] = False,
-    from_beginning: Annotated[
-        bool,
-        typer.Option(
-            "--from-beginning",
-            help="First read the whole topic again; events already counted are duplicates.",
-        ),
-    ] = False,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on, for /livez, /readyz and /metrics.")
-    ] = "127.0.0.1",
-    port: Port = 8801,
-    json: Json = False,
-) -> int:
+    until_end: UntilEnd = False, from_beginning: FromBeginning = False, host: Host = "127.0.0.1",
+    port: Port = 8801, json: Json = False,
+) -> int:  # fmt: skip
     """
     Count the events of a Kafka topic, each exactly once.
 
@@ -52,7 +49,6 @@ def consume(
     always safe.
     """
     from events.bootstrap import load_settings, make_service
-    from events.cli.output import write_result
     from events.ingest.interrupts import Interrupts
     from events.kafka import check_installed
     from events.telemetry import logs

@@ -11,19 +11,12 @@ from itertools import islice
 from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
-from events.cli import (
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    Json,
-    check_at_most_one,
-    command,
-    counted,
-    make_app,
-    printable,
-    say,
-)
+from events import cli
+from events.cli import EXIT_OK, check_at_most_one, command, counted, printable, say
+from events.cli.options import Json
+from events.cli.output import encode, write_pieces, write_result
 from events.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -32,7 +25,20 @@ if TYPE_CHECKING:
 #: Characters of a message's value that `list` shows.
 _VALUE_CHARACTERS = 80
 
-app = make_app()
+Reason = Annotated[
+    str, Option(metavar="TEXT", help="Only messages whose reason contains this text.")
+]
+Limit = Annotated[int | None, Option(min=1, metavar="N", help="At most this many.")]
+Offset = Annotated[
+    list[str] | None,
+    Option(
+        metavar="PARTITION:OFFSET",
+        help="Only this dead letter, even if it was sent before; repeatable.",
+    ),
+]
+Again = Annotated[bool, Option("--again", help="Also dead letters that were sent before.")]
+
+app = cli.make_app()
 
 
 @app.callback()
@@ -48,18 +54,9 @@ def _description() -> None:
 
 @app.command("list")
 @command()
-def list_letters(
-    reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Only messages whose reason contains this text.")
-    ] = "",
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="At most this many.")
-    ] = None,
-    json: Json = False,
-) -> int:
+def list_letters(reason: Reason = "", limit: Limit = None, json: Json = False) -> int:
     """List dead letters."""
     from events.bootstrap import load_settings
-    from events.cli.output import encode, write_pieces
     from events.kafka import check_installed
 
     check_installed()
@@ -70,12 +67,12 @@ def list_letters(
     letters = read_dead_letters(
         Cluster.of(settings), settings.events_kafka_topic, group=settings.events_kafka_group
     )
+    shown = islice((letter for letter in letters if reason in letter.reason), limit)
     number = 0
 
     def lines() -> Iterator[bytes]:
         nonlocal number
-        for letter in islice((item for item in letters if reason in item.reason), limit):
-            number += 1
+        for number, letter in enumerate(shown, 1):  # noqa: B007 - counted for the last line
             yield encode((dumps(_as_json(letter)) if json else _as_line(letter)) + "\n")
 
     write_pieces(lines())
@@ -86,19 +83,7 @@ def list_letters(
 
 @app.command()
 @command()
-def replay(
-    offset: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PARTITION:OFFSET",
-            help="Only this dead letter, even if it was sent before; may be repeated.",
-        ),
-    ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Also dead letters that were sent before.")
-    ] = False,
-    json: Json = False,
-) -> int:
+def replay(offset: Offset = None, again: Again = False, json: Json = False) -> int:
     """
     Send dead letters back to the topic they came from.
 
@@ -109,7 +94,6 @@ def replay(
     event that is sent twice is counted once.
     """
     from events.bootstrap import load_settings
-    from events.cli.output import write_result
     from events.ingest.interrupts import Interrupts
     from events.kafka import check_installed
 
@@ -140,7 +124,7 @@ def replay(
                 f"{counted(replayed.unsendable, 'dead letter')} cannot be sent back: incomplete, "
                 "larger than the topic allows, or from another topic"
             )
-    return EXIT_INTERRUPTED if interrupts.is_stopping else EXIT_OK
+    return cli.EXIT_INTERRUPTED if interrupts.is_stopping else EXIT_OK
 
 
 def _as_line(letter: DeadLetter) -> str:

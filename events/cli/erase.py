@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import closing
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from events.cli import EXIT_OK, command, counted, say
+from events.cli.options import Customer
+from events.cli.output import write_result
 from events.errors import InvalidInput
 
 _EVENTS_PER_STEP = 10_000
 _LONGEST_SLEEP_SECONDS = 5.0
+Yes = Annotated[bool, Option("--yes", help="Do not ask for confirmation.")]
 
 
 @command()
-def erase(
-    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="The customer's id.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-) -> int:
+def erase(customer: Customer, yes: Yes = False) -> int:
     """
     Delete everything that is stored about a customer.
 
@@ -30,7 +31,6 @@ def erase(
     Exit code: 0 nothing is left; 2 something may be left: run it again.
     """
     from events.bootstrap import load_settings, make_key_store
-    from events.cli.output import write_result
     from events.cli.service import open_service
     from events.config import INGEST_PATIENCE_SECONDS
     from events.domain.parsing import check_customer_id
@@ -55,11 +55,9 @@ def erase(
                     "knows about the erasure"
                 )
             time.sleep(min(step.wait_seconds, _LONGEST_SLEEP_SECONDS))
-    keys = make_key_store(load_settings(), patience_seconds=INGEST_PATIENCE_SECONDS)
-    try:
+    store = make_key_store(load_settings(), patience_seconds=INGEST_PATIENCE_SECONDS)
+    with closing(store) as keys:
         keys.forget(customer_id)
-    finally:
-        keys.close()
     write_result(f"customer {customer_id}: {counted(erased, 'event')} erased, nothing is left")
     return EXIT_OK
 

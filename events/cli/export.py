@@ -6,41 +6,29 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
+from typer import Option
 
-from events.cli import EXIT_OK, command, say
-from events.cli.questions import (
-    Customer,
-    End,
-    Fill,
-    GroupBy,
-    Start,
-    TimeZone,
-    Types,
-    WindowSize,
-    make_question,
-)
+from events.cli import EXIT_OK, command, options, say
+from events.cli.output import write_file, write_pieces
+from events.cli.questions import make_question
 from events.errors import InvalidInput
+
+Format = Annotated[
+    Literal["csv", "jsonl", "parquet"],
+    Option("--format", help="The file format; parquet needs requirements-export.txt."),
+]
+Output = Annotated[
+    Path | None, Option(metavar="FILE", help="Where to write (default: standard output).")
+]
 
 
 @command()
 def export(
-    customer: Customer,
-    start: Start = None,
-    end: End = None,
-    window: WindowSize = "hour",
-    timezone: TimeZone = None,
-    types: Types = None,
-    group_by: GroupBy = None,
-    fill: Fill = None,
-    file_format: Annotated[
-        Literal["csv", "jsonl", "parquet"],
-        typer.Option("--format", help="The file format; parquet needs requirements-export.txt."),
-    ] = "csv",
-    output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write (default: standard output).")
-    ] = None,
-) -> int:
+    customer: options.Customer, start: options.Start = None, end: options.End = None,
+    window: options.WindowSize = "hour", timezone: options.TimeZone = None,
+    types: options.Types = None, group_by: options.GroupBy = None, fill: options.Fill = None,
+    file_format: Format = "csv", output: Output = None,
+) -> int:  # fmt: skip
     """
     Write all counts of a customer to a file.
 
@@ -48,7 +36,6 @@ def export(
 
     Exit code: 0 the export is complete; 2 it is not, and an earlier file is unchanged.
     """
-    from events.cli.output import write_file, write_pieces
     from events.cli.service import open_service
     from events.queries.formats import encoded
 

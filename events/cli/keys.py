@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from events.auth.keys import ApiKey, Right, is_key_id, new_key
-from events.cli import EXIT_OK, Json, check_at_most_one, command, make_app, printable, say
+from events.cli import EXIT_OK, check_at_most_one, command, make_app, printable, say
+from events.cli.options import Json, OneCustomer
+from events.cli.output import table_text, write_result
 from events.domain.timestamps import format_timestamp, parse_instant
 from events.errors import InvalidInput
 
@@ -19,6 +21,22 @@ if TYPE_CHECKING:
     from events.auth.keyring import KeyStore
 
 _COLUMNS = ("KEY ID", "NAME", "RIGHTS", "CUSTOMER", "CREATED", "EXPIRES", "STATE")
+Name = Annotated[str, Option(metavar="NAME", help="Who uses the key; shown in the list.")]
+Rights = Annotated[
+    list[Right],
+    Option(
+        "--right",
+        help="What the key may do: read counts, ingest events, or admin (void and erase). No "
+        "right includes another; repeatable.",
+    ),
+]
+Expires = Annotated[
+    str | None, Option(metavar="TIME", help="The key is invalid from this time on.")
+]
+ExpiresInDays = Annotated[
+    int | None, Option(min=1, max=36_500, metavar="N", help="Or: days until it expires.")
+]
+KeyId = Annotated[str, Argument(metavar="KEY_ID", help="As `keys list` shows it.")]
 
 app = make_app()
 
@@ -39,26 +57,10 @@ def _description() -> None:
 @app.command()
 @command()
 def create(
-    name: Annotated[str, typer.Option(metavar="NAME", help="Who uses the key; shown in the list.")],
-    right: Annotated[
-        list[Right],
-        typer.Option(
-            help="What the key may do: read counts, ingest events, or admin (void and erase). No "
-            "right includes another; may be repeated."
-        ),
-    ],
-    customer: Annotated[
-        str | None, typer.Option(metavar="ID", help="Restrict the key to this customer.")
-    ] = None,
-    expires: Annotated[
-        str | None, typer.Option(metavar="TIME", help="The key is invalid from this time on.")
-    ] = None,
-    expires_in_days: Annotated[
-        int | None, typer.Option(min=1, max=36_500, metavar="N", help="Or: days until it expires.")
-    ] = None,
-) -> int:
+    name: Name, right: Rights, customer: OneCustomer = None, expires: Expires = None,
+    expires_in_days: ExpiresInDays = None,
+) -> int:  # fmt: skip
     """Create a key and print it on standard output. It cannot be shown again."""
-    from events.cli.output import write_result
     from events.domain.parsing import check_customer_id
 
     check_at_most_one(expires=expires is not None, expires_in_days=expires_in_days is not None)
@@ -96,12 +98,8 @@ def create(
 
 @app.command("list")
 @command()
-def list_keys(
-    json: Json = False,
-) -> int:
+def list_keys(json: Json = False) -> int:
     """List all keys."""
-    from events.cli.output import table_text, write_result
-
     with _open_store() as store:
         keys = store.keys()
     now = datetime.now(UTC)
@@ -116,9 +114,7 @@ def list_keys(
 
 @app.command()
 @command()
-def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As `keys list` shows it.")],
-) -> int:
+def revoke(key_id: KeyId) -> int:
     """
     Revoke a key, forever.
 
@@ -147,16 +143,13 @@ def revoke(
 def _open_store(*, may_make_tables: bool = False) -> Iterator[KeyStore]:
     from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_key_store
 
+    # Short: somebody waits at a terminal, and running the command again is safe.
+    patience = SECONDS_TO_FIND_THE_STORE
     store = make_key_store(
-        load_settings(),
-        # Short: somebody waits at a terminal, and running the command again is safe.
-        patience_seconds=SECONDS_TO_FIND_THE_STORE,
-        may_make_tables=may_make_tables,
+        load_settings(), patience_seconds=patience, may_make_tables=may_make_tables
     )
-    try:
+    with closing(store):
         yield store
-    finally:
-        store.close()
 
 
 # --- how keys are shown ---------------------------------------------------------------------------

@@ -5,33 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from events.cli import EXIT_NOT_RUN, EXIT_OK, check_at_most_one, command, say
+from events.cli.options import OtherPort
+
+Kafka = Annotated[bool, Option("--kafka", help="Run a Kafka broker instead of the database.")]
+Folder = Annotated[
+    Path | None,
+    Option(
+        metavar="FOLDER",
+        help="Where to keep the data (default: .local/data, or .local/kafka-data for Kafka).",
+    ),
+]
+InMemory = Annotated[bool, Option("--in-memory", help="Keep no data after it stops.")]
 
 
 @command(exit_when_stopped=EXIT_OK)
 def local(
-    kafka: Annotated[
-        bool, typer.Option("--kafka", help="Run a Kafka broker instead of the database.")
-    ] = False,
-    port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65_535, help="Where to listen (default: 9000, or 9092 for Kafka)."),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Where to keep the data (default: .local/data, or .local/kafka-data for Kafka).",
-        ),
-    ] = None,
-    in_memory: Annotated[
-        bool, typer.Option("--in-memory", help="Keep no data after it stops.")
-    ] = False,
+    kafka: Kafka = False, port: OtherPort = None, data: Folder = None, in_memory: InMemory = False
 ) -> int:
     """
-    Run DynamoDB Local or Kafka on this machine.
+    Run DynamoDB Local or Kafka on this machine, at port 9000 or 9092.
 
     It runs until Ctrl-C or SIGTERM. The first run downloads the program from Maven Central. To use
     your own, set DYNAMODB_LOCAL_HOME to an unpacked DynamoDB Local, and JAVA_HOME to a Java

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from events.cli import Json, command
-from events.cli.load import (
-    AssumeTimezone,
-    DryRun,
-    File,
-    LenientTimestamps,
-    Options,
-    Patience,
-    Rejects,
-    load_file,
-)
+from events.cli import command, options
+from events.cli.load import Destination, Load, load_file
 from events.models import Outcome
 
 if TYPE_CHECKING:
@@ -27,14 +19,10 @@ if TYPE_CHECKING:
 
 @command()
 def produce(
-    file: File,
-    dry_run: DryRun = False,
-    json: Json = False,
-    rejects: Rejects = None,
-    assume_timezone: AssumeTimezone = None,
-    lenient_timestamps: LenientTimestamps = False,
-    patience: Patience = None,
-) -> int:
+    file: options.File, dry_run: options.DryRun = False, json: options.Json = False,
+    rejects: options.Rejects = None, assume_timezone: options.AssumeTimezone = None,
+    lenient_timestamps: options.LenientTimestamps = False, patience: options.Patience = 60.0,
+) -> int:  # fmt: skip
     """
     Send the events of a CSV file to Kafka.
 
@@ -49,41 +37,37 @@ def produce(
 
     if not dry_run:
         check_installed()
-    options = Options(file, dry_run, json, rejects, assume_timezone, lenient_timestamps)
-    return load_file(options, _Kafka(patience))
+    labels = {Outcome.ACCEPTED: "accepted"}
+    open_kafka = partial(_open_kafka, patience_seconds=patience)
+    destination = Destination("in Kafka", labels, open_kafka, _how_to_start)
+    return load_file(
+        Load(file, dry_run, json, rejects, assume_timezone, lenient_timestamps, destination)
+    )
 
 
-class _Kafka:
-    done = "in Kafka"
-    labels: Mapping[Outcome, str] = {Outcome.ACCEPTED: "accepted"}
+@contextmanager
+def _open_kafka(
+    settings: Settings, interrupts: Interrupts, *, patience_seconds: float
+) -> Iterator[Sink]:
+    from events.bootstrap import SECONDS_TO_FIND_THE_STORE
+    from events.kafka.clients import Cluster, ensure_topics
+    from events.kafka.producer import KafkaSink
 
-    def __init__(self, patience_seconds: float | None) -> None:
-        self._patience_seconds = patience_seconds
+    cluster, topic = Cluster.of(settings), settings.events_kafka_topic
+    with interrupts.waiting():
+        ensure_topics(cluster, topic, timeout_seconds=SECONDS_TO_FIND_THE_STORE)
+    sink = KafkaSink(
+        cluster,
+        topic,
+        patience_seconds=patience_seconds,
+        max_bytes=settings.events_kafka_max_bytes,
+        is_waiting_for_room=True,
+    )
+    with closing(sink):
+        yield sink
 
-    @contextmanager
-    def open(self, settings: Settings, interrupts: Interrupts) -> Iterator[Sink]:
-        from events.bootstrap import SECONDS_TO_FIND_THE_STORE
-        from events.config import INGEST_PATIENCE_SECONDS
-        from events.kafka.clients import Cluster, ensure_topics
-        from events.kafka.producer import KafkaSink
 
-        cluster, topic = Cluster.of(settings), settings.events_kafka_topic
-        with interrupts.waiting():
-            ensure_topics(cluster, topic, timeout_seconds=SECONDS_TO_FIND_THE_STORE)
-        patience_seconds = self._patience_seconds
-        if patience_seconds is None:
-            patience_seconds = INGEST_PATIENCE_SECONDS
-        sink = KafkaSink(
-            cluster,
-            topic,
-            patience_seconds=patience_seconds,
-            max_bytes=settings.events_kafka_max_bytes,
-            is_waiting_for_room=True,
-        )
-        with closing(sink):
-            yield sink
-
-    def how_to_start(self, settings: Settings) -> str:
-        if settings.events_kafka_bootstrap_servers != "localhost:9092":
-            return ""
-        return ". To start one on this machine: python -m events local --kafka"
+def _how_to_start(settings: Settings) -> str:
+    if settings.events_kafka_bootstrap_servers != "localhost:9092":
+        return ""
+    return ". To start one on this machine: python -m events local --kafka"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING
 
 from events.errors import InvalidEvent, InvalidInput
 from events.models import BucketQuery, Calendar, Unit, Window
@@ -14,31 +12,6 @@ from events.models import BucketQuery, Calendar, Unit, Window
 if TYPE_CHECKING:
     from events.queries.formats import Counts
     from events.service import EventService
-
-Customer = Annotated[str, typer.Argument(metavar="CUSTOMER", help="The customer's id.")]
-Start = Annotated[
-    str | None, typer.Option(metavar="TIME", help="From this time on (default: first event).")
-]
-End = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Before this time (default: last event).")
-]
-WindowSize = Annotated[
-    Literal["hour", "day", "week", "month"],
-    typer.Option(help="Count by UTC hour, or by day, week or month of --timezone."),
-]
-TimeZone = Annotated[
-    str | None, typer.Option(metavar="ZONE", help="IANA time zone (default: UTC).")
-]
-Types = Annotated[
-    list[str] | None,
-    typer.Option("--type", metavar="TYPE", help="Only this event type; may be repeated."),
-]
-GroupBy = Annotated[
-    Literal["event_type"] | None, typer.Option(help="Also count each event type separately.")
-]
-Fill = Annotated[
-    Literal["zero"] | None, typer.Option(help="Include hours (days, …) without events.")
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +39,6 @@ def make_question(
     group_by: str | None,
     fill: str | None,
 ) -> Question:
-    """Build the question from command line options; raises `InvalidInput` and the like."""
     from events.domain.parsing import check_customer_id, check_event_type
     from events.domain.timestamps import zone_named
 
@@ -80,12 +52,10 @@ def make_question(
         calendar = Calendar(Unit(window), UTC if timezone is None else zone_named(timezone))
     elif timezone is not None:
         raise InvalidInput("--timezone needs --window day, week or month: hours are UTC hours")
+    range_ = parse_window(start, end)
+    is_grouped, is_filled = group_by is not None, fill is not None
     query = BucketQuery(
-        customer_id,
-        parse_window(start, end),
-        event_types,
-        is_grouped=group_by is not None,
-        is_filled=fill is not None,
+        customer_id, range_, event_types, is_grouped=is_grouped, is_filled=is_filled
     )
     return Question(query, calendar)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-import typer
+from typer import Option
 
-from events.cli import EXIT_DIFFERENT, EXIT_OK, Port, command, say
+from events.cli import EXIT_DIFFERENT, EXIT_OK, command, say
+from events.cli.options import Port
 from events.errors import EventsError, InvalidInput
 
 if TYPE_CHECKING:
@@ -23,23 +24,20 @@ _SAMPLE = _CHECKOUT / "resources" / "events.csv"
 #: The customer with the most events in the sample.
 _SAMPLE_CUSTOMER = "9d698ace49b14eaed7cc1ac64afef255"
 
+File = Annotated[
+    Path | None, Option(metavar="FILE", help="Events to store (default: resources/events.csv).")
+]
+Data = Annotated[
+    Path | None, Option(metavar="FOLDER", help="Where to keep the data (default: .local/data).")
+]
+
 
 class RunError(EventsError):
     """A part of `run` failed, and has already reported why."""
 
 
 @command(exit_when_stopped=EXIT_OK)
-def run(
-    port: Port = 8800,
-    file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The events to store (default: resources/events.csv)."),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Where to keep the data (default: .local/data)."),
-    ] = None,
-) -> int:
+def run(port: Port = 8800, file: File = None, data: Data = None) -> int:
     """
     Run database, sample events and API.
 

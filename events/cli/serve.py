@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from events.cli import EXIT_NOT_RUN, EXIT_OK, Port, command
+from events.cli import EXIT_NOT_RUN, EXIT_OK, command
+from events.cli.options import Host, Port
 
 log = logging.getLogger(__name__)
 
 
+Workers = Annotated[int, Option(min=1, max=64, help="Processes.")]
+Drain = Annotated[
+    float,
+    Option(
+        min=0,
+        max=300,
+        metavar="SECONDS",
+        help="After SIGTERM, keep serving this long while /readyz answers 503, so that load "
+        "balancers that poll it stop sending requests.",
+    ),
+]
+
+
 @command(exit_when_stopped=EXIT_OK)
 def serve(
-    host: Annotated[
-        str,
-        typer.Option(
-            help="Address to listen on. An address other machines can reach needs "
-            "EVENTS_API_KEYS=on."
-        ),
-    ] = "127.0.0.1",
-    port: Port = 8800,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
-    drain: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=300,
-            metavar="SECONDS",
-            help="After SIGTERM, keep serving this long while /readyz answers 503, so that load "
-            "balancers that poll it stop sending requests.",
-        ),
-    ] = 0.0,
+    host: Host = "127.0.0.1", port: Port = 8800, workers: Workers = 1, drain: Drain = 0.0
 ) -> int:
     """
     Serve the API until SIGTERM or Ctrl-C.
@@ -53,20 +50,12 @@ def serve(
     logs.configure(settings.events_log_format, settings.events_log_level)
     log.setLevel(logging.INFO)  # always log the address: a supervisor may wait for this line
     sockets = binding.bind(host, port)
-    welcome = process.welcome(sockets)
-
-    def on_ready() -> None:
-        log.info(welcome)
-
+    on_ready = partial(log.info, process.welcome(sockets))
     if workers > 1:
         is_started = process.serve_with_workers(
-            create_app,
-            settings,
-            sockets,
-            workers=workers,
-            drain_seconds=drain,
-            on_ready=on_ready,
-        )
+            create_app, settings, sockets,
+            workers=workers, drain_seconds=drain, on_ready=on_ready,
+        )  # fmt: skip
     else:
         app = process.Drained(create_app(settings), drain_seconds=drain, on_ready=on_ready)
         is_started = process.serve(app, sockets)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-import typer
+from typer import Option
 
 from events.cli import EXIT_OK, command
+from events.cli.output import write_result
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -28,15 +29,12 @@ names; the environment overrides it. AWS credentials and other variables of AWS 
 _ENV_INTRODUCTION = """\
 # Copy this file to .env and change what you need. Environment variables override it.
 """
+Env = Annotated[bool, Option("--env", help="Print a .env file instead.")]
 
 
 @command()
-def settings(
-    env: Annotated[bool, typer.Option("--env", help="Print a .env file instead.")] = False,
-) -> int:
+def settings(env: Env = False) -> int:
     """Print all settings as Markdown, or as a .env file."""
-    from events.cli.output import write_result
-
     write_result((env_example() if env else markdown()).rstrip("\n"))
     return EXIT_OK
 

@@ -6,32 +6,27 @@ import time
 from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
-from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, Json, command, counted
+from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, counted
+from events.cli.options import End, Json, OneCustomer, Start
+from events.cli.output import write_result
 from events.cli.questions import parse_window
 
 if TYPE_CHECKING:
     from events.models import Difference, Verification
 
 
+Repair = Annotated[
+    bool, Option("--repair", help="Write the recount over each counter that differs.")
+]
+
+
 @command()
 def verify(
-    customer: Annotated[
-        str | None, typer.Option(metavar="ID", help="Verify only this customer.")
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only the UTC days from this time on.")
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only the UTC days before this time.")
-    ] = None,
-    repair: Annotated[
-        bool,
-        typer.Option("--repair", help="Write the recount over each counter that differs."),
-    ] = False,
+    customer: OneCustomer = None, start: Start = None, end: End = None, repair: Repair = False,
     json: Json = False,
-) -> int:
+) -> int:  # fmt: skip
     """
     Recount the stored events and compare every counter.
 
@@ -72,7 +67,6 @@ def _exit_code(result: Verification) -> int:
 
 
 def _print_difference(difference: Difference) -> None:
-    from events.cli.output import write_result
     from events.domain.timestamps import format_timestamp
 
     types = "all types" if difference.event_type is None else f"type {difference.event_type}"
@@ -83,7 +77,6 @@ def _print_difference(difference: Difference) -> None:
 
 
 def _print_summary(result: Verification, seconds: float) -> None:
-    from events.cli.output import write_result
 
     lines = [
         f"customer {customer_id}, day {day}: the counters of some hours kept changing, so these "
@@ -98,12 +91,11 @@ def _print_summary(result: Verification, seconds: float) -> None:
         f"customer {customer_id}: has events and is missing from the list of customers"
         for customer_id in result.unlisted
     ]
-    differences = len(result.differences)
     verdict = "every counter equals its recount"
-    if differences == 1:
+    if len(result.differences) == 1:
         verdict = "1 counter differs from its recount"
-    elif differences:
-        verdict = f"{differences:,} counters differ from their recount"
+    elif result.differences:
+        verdict = f"{len(result.differences):,} counters differ from their recount"
     elif not result.is_equal:
         verdict = "no counter differs, but see above"
     elif not result.days:
@@ -118,7 +110,6 @@ def _print_summary(result: Verification, seconds: float) -> None:
 
 
 def _print_json(result: Verification, seconds: float) -> None:
-    from events.cli.output import write_result
     from events.domain.timestamps import format_timestamp
 
     answer: dict[str, Any] = {

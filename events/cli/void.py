@@ -6,26 +6,24 @@ from collections import Counter
 from contextlib import ExitStack
 from itertools import islice
 from json import dumps
-from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from events.cli import EXIT_DIFFERENT, EXIT_OK, Json, command, counted, say
-from events.cli.load import File
+from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted, say
+from events.cli.load import rejects_path, title
+from events.cli.options import File, Json
+from events.cli.output import write_result
 from events.errors import EventsError, InvalidEvent, InvalidInput
 from events.models import Outcome
 
 _ROWS_AT_A_TIME = 1_000
 _OUTCOMES = (Outcome.VOIDED, Outcome.ALREADY_VOIDED, Outcome.NOT_FOUND)
+Reason = Annotated[str, Option(metavar="TEXT", help="Stored with each event.")]
 
 
 @command()
-def void(
-    file: File,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Stored with each event.")],
-    json: Json = False,
-) -> int:
+def void(file: File, reason: Reason, json: Json = False) -> int:
     """
     Take the events of a CSV file out of the counts.
 
@@ -45,21 +43,18 @@ def void(
         reason = check_void_reason(reason)
     except InvalidEvent as exc:
         raise InvalidInput(f"--reason {exc.reason}") from exc
-    name = "stdin" if file == "-" else file
     outcomes: Counter[Outcome] = Counter()
     with ExitStack() as stack:
         source = stack.enter_context(open_lines(file))
         service = stack.enter_context(open_service())
-        rejects = stack.enter_context(RejectsFile(Path(f"{name}.rejects.csv"), file, say))
+        rejects = stack.enter_context(RejectsFile(rejects_path(file), file, say))
         records = read_records(source)
         try:
             while chunk := list(islice(records, _ROWS_AT_A_TIME)):
-                events = []
                 for record in chunk:
                     if isinstance(record, Rejection):
                         rejects.add(record)
-                    else:
-                        events.append(record[1])
+                events = [record[1] for record in chunk if not isinstance(record, Rejection)]
                 outcomes.update(service.void(events, reason=reason))
         except EventsError as exc:
             done = counted(outcomes[Outcome.VOIDED], "event")
@@ -68,22 +63,13 @@ def void(
             ) from exc
     numbers = {outcome.value: outcomes[outcome] for outcome in _OUTCOMES}
     numbers["rejected"] = rejects.count
-    _print(file, numbers, rejects.path if rejects.count else None, is_json=json)
-    return EXIT_DIFFERENT if rejects.count or outcomes[Outcome.NOT_FOUND] else EXIT_OK
-
-
-def _print(file: str, numbers: dict[str, int], rejects: Path | None, *, is_json: bool) -> None:
-    from events.cli.output import write_result
-
-    if is_json:
-        path = None if rejects is None else str(rejects)
+    path = str(rejects.path) if rejects.count else None
+    if json:
         write_result(dumps({"file": file, **numbers, "rejects_file": path}))
-        return
-    name = "standard input" if file == "-" else file
-    lines = [
-        f"{name}: {counted(sum(numbers.values()), 'row')} read",
-        *(f"  {label.replace('_', ' '):<15}{number:>13,}" for label, number in numbers.items()),
-    ]
-    if rejects is not None:
-        lines.append(f"  rejected rows with line number and reason: {rejects}")
-    write_result("\n".join(lines))
+    else:
+        lines = [f"{title(file)}: {counted(sum(numbers.values()), 'row')} read"]
+        lines += [f"  {name.replace('_', ' '):<15}{count:>13,}" for name, count in numbers.items()]
+        if path:
+            lines.append(f"  rejected rows with line number and reason: {path}")
+        write_result("\n".join(lines))
+    return EXIT_DIFFERENT if rejects.count or outcomes[Outcome.NOT_FOUND] else EXIT_OK
