@@ -15,6 +15,7 @@ from events.bootstrap import make_store
 from events.config import Settings
 from events.dao import DynamoStore
 from events.local import dynamodb
+from events.local.javaserver import LocalServerError
 from events.service import EventService
 from tests.support.database import Database
 from tests.support.pool import TablePool
@@ -74,7 +75,7 @@ def pytest_configure_node(node: Any) -> None:
 def _start_database() -> dynamodb.DynamoDBLocal | None:
     try:
         return dynamodb.start()
-    except dynamodb.LocalServerError:
+    except LocalServerError:
         if os.environ.get("CI"):
             raise
         return None

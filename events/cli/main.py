@@ -23,8 +23,6 @@ from events.cli import (
     void,
 )
 
-PROGRAM = "python -m events"
-
 app = make_app()
 
 
@@ -51,4 +49,4 @@ app.command()(settings.settings)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    return run_app(app, arguments, PROGRAM)
+    return run_app(app, arguments, "python -m events")

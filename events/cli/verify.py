@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from json import dumps
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -12,6 +13,7 @@ from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, counted
 from events.cli.options import End, Json, OneCustomer, Start
 from events.cli.output import write_result
 from events.cli.questions import parse_window
+from events.domain.timestamps import format_timestamp
 
 if TYPE_CHECKING:
     from events.models import Difference, Verification
@@ -45,17 +47,11 @@ def verify(
     window = None if start is None and end is None else parse_window(start, end)
     with open_service() as service:
         begin = time.monotonic()
+        on_difference = (lambda _: None) if json else _print_difference
         result = service.verify(
-            customer_id=customer,
-            window=window,
-            is_repairing=repair,
-            on_difference=(lambda _: None) if json else _print_difference,
+            customer_id=customer, window=window, is_repairing=repair, on_difference=on_difference
         )
-    seconds = time.monotonic() - begin
-    if json:
-        _print_json(result, seconds)
-    else:
-        _print_summary(result, seconds)
+    (_print_json if json else _print_summary)(result, time.monotonic() - begin)
     return _exit_code(result)
 
 
@@ -67,8 +63,6 @@ def _exit_code(result: Verification) -> int:
 
 
 def _print_difference(difference: Difference) -> None:
-    from events.domain.timestamps import format_timestamp
-
     types = "all types" if difference.event_type is None else f"type {difference.event_type}"
     write_result(
         f"customer {difference.customer_id}, hour {format_timestamp(difference.hour)}, {types}: "
@@ -110,31 +104,17 @@ def _print_summary(result: Verification, seconds: float) -> None:
 
 
 def _print_json(result: Verification, seconds: float) -> None:
-    from events.domain.timestamps import format_timestamp
-
-    answer: dict[str, Any] = {
-        "is_equal": result.is_equal,
-        "customers": result.customers,
-        "days": result.days,
-        "events": result.events,
-        "differences": [
-            {
-                "customer_id": difference.customer_id,
-                "ts_start_of_hour": format_timestamp(difference.hour),
-                "event_type": difference.event_type,
-                "counter": difference.counter,
-                "recount": difference.recount,
-            }
-            for difference in result.differences
-        ],
-        "unsettled": [
-            {"customer_id": customer_id, "day": day} for customer_id, day in result.unsettled
-        ],
-        "foreign": [
-            {"customer_id": customer_id, "event_key": key} for customer_id, key in result.foreign
-        ],
-        "unlisted": list(result.unlisted),
-        "repaired": result.repaired,
-        "seconds": round(seconds, 3),
-    }
+    answer = {"is_equal": result.is_equal, **asdict(result), "seconds": round(seconds, 3)}
+    answer["differences"] = [
+        {
+            "customer_id": difference.customer_id,
+            "ts_start_of_hour": format_timestamp(difference.hour),
+            "event_type": difference.event_type,
+            "counter": difference.counter,
+            "recount": difference.recount,
+        }
+        for difference in result.differences
+    ]
+    answer["unsettled"] = [{"customer_id": id_, "day": day} for id_, day in result.unsettled]
+    answer["foreign"] = [{"customer_id": id_, "event_key": key} for id_, key in result.foreign]
     write_result(dumps(answer))

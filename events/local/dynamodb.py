@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from events.local.javaserver import (
     scratch_folder,
 )
 
-__all__ = ["DynamoDBLocal", "LocalServerError", "is_answering", "start"]
-
 VERSION = "3.3.1"
 #: ion-java is named because the resolver cannot resolve the version range of this dependency.
 _COORDINATES = f"software.amazon.dynamodb:DynamoDBLocal:{VERSION}+com.amazon.ion:ion-java:1.11.10"
@@ -28,58 +25,44 @@ _MAIN_CLASS = "software.amazon.dynamodb.services.local.main.ServerRunner"
 _JARS = jars.FOLDER / f"dynamodb-local-{VERSION}"
 DATA_FOLDER = jars.FOLDER / "data"
 DEFAULT_PORT = 9000
-_PATIENCE_SECONDS = 10
 
 
 class DynamoDBLocal(LocalServer):
-    """A running DynamoDB Local. SIGTERM loses no data; `stop` kills it only after 10 s."""
-
-    port: int
+    """A running DynamoDB Local. SIGTERM loses no data."""
 
     @property
     def endpoint_url(self) -> str:
         return f"http://localhost:{self.port}"
 
 
-def start(
-    *,
-    port: int = 0,
-    data_folder: Path | None = None,
-    log: Path | None = None,
-    ready_timeout_seconds: float = 60,
-) -> DynamoDBLocal:
+def start(*, port: int = 0, data_folder: Path | None = None) -> DynamoDBLocal:
     """
     Start DynamoDB Local and wait until it answers.
 
     Args:
         port: 0 chooses a free port.
         data_folder: Created if missing; None keeps all data in memory.
-        log: The file for the server's output; None discards it.
-        ready_timeout_seconds: The server usually answers after one second.
 
     Raises:
         LocalServerError: The download failed, the port is in use, or it did not answer in time.
     """
-    class_path = _class_path(os.environ)
+    class_path = _class_path()
     port = port or free_port()
     check_port(port)
-    storage: list[str] = ["-inMemory"]
+    storage = ["-inMemory"]
     if data_folder is not None:
         data_folder.mkdir(parents=True, exist_ok=True)
         storage = ["-dbPath", str(data_folder)]
     # Each start leaves a native library in java.io.tmpdir, so it gets a folder of its own.
     with scratch_folder("dynamodb-local-") as scratch:
-        output = log or scratch / "log"
         arguments = [_MAIN_CLASS, "-port", str(port), "-sharedDb", "-disableTelemetry", *storage]
-        process = launch(class_path, arguments, scratch=scratch, output=output)
-        server = DynamoDBLocal(process, scratch, patience_seconds=_PATIENCE_SECONDS)
-        server.port = port
-        is_ready = partial(is_answering, server.endpoint_url)
-        server.wait_until(is_ready, "DynamoDB Local", output, ready_timeout_seconds)
+        process = launch(class_path, arguments, scratch)
+        server = DynamoDBLocal(process, port, scratch, stop_seconds=10)
+        server.wait_until(partial(is_answering, server.endpoint_url), "DynamoDB Local")
     return server
 
 
-def is_answering(endpoint_url: str, *, timeout_seconds: float = 1) -> bool:
+def is_answering(endpoint_url: str) -> bool:
     """Whether a DynamoDB answers at this endpoint; needs no credentials and changes nothing."""
     request = urllib.request.Request(  # noqa: S310 - the caller's own http(s) endpoint
         endpoint_url,
@@ -88,15 +71,13 @@ def is_answering(endpoint_url: str, *, timeout_seconds: float = 1) -> bool:
             "X-Amz-Target": "DynamoDB_20120810.ListTables",
             "Content-Type": "application/x-amz-json-1.0",
             # DynamoDB Local accepts any signature, but not a missing one.
-            "Authorization": (
-                "AWS4-HMAC-SHA256 Credential=local/20210301/us-east-1/dynamodb/aws4_request, "
-                "SignedHeaders=host, Signature=0"
-            ),
+            "Authorization": "AWS4-HMAC-SHA256 Credential=local/20210301/us-east-1/dynamodb/"
+            "aws4_request, SignedHeaders=host, Signature=0",
         },
     )
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(request, timeout=timeout_seconds) as answer:
+        with direct.open(request, timeout=1) as answer:
             return "x-amzn-requestid" in answer.headers
     except urllib.error.HTTPError as exc:
         with exc:
@@ -105,8 +86,8 @@ def is_answering(endpoint_url: str, *, timeout_seconds: float = 1) -> bool:
         return False
 
 
-def _class_path(environment: Mapping[str, str]) -> str:
-    home = environment.get("DYNAMODB_LOCAL_HOME")
+def _class_path() -> str:
+    home = os.environ.get("DYNAMODB_LOCAL_HOME")
     if home:
         jar = Path(home) / "DynamoDBLocal.jar"
         if not jar.is_file():
@@ -115,13 +96,8 @@ def _class_path(environment: Mapping[str, str]) -> str:
                 "unpacked DynamoDB Local, or unset it to download one"
             )
         return os.pathsep.join((str(jar), str(Path(home) / "DynamoDBLocal_lib" / "*")))
-    folder = jars.fetch(
-        f"DynamoDB Local {VERSION}",
-        _COORDINATES,
-        _JARS,
-        instead=", or set DYNAMODB_LOCAL_HOME to an unpacked copy",
-    )
-    return str(folder / "*")
+    instead = ", or set DYNAMODB_LOCAL_HOME to an unpacked copy"
+    return str(jars.fetch(f"DynamoDB Local {VERSION}", _COORDINATES, _JARS, instead=instead) / "*")
 
 
 def must_be_fetched() -> bool:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import shutil
-import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from events.local.javaserver import LocalServerError
-
-if sys.platform != "win32":
-    import fcntl
 
 if TYPE_CHECKING:
     from jgo.maven import Artifact
@@ -50,19 +46,12 @@ def fetch(
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder.parent):
+    # Also because the processes share jgo's cache, which allows one writer.
+    with (folder.parent / "fetch.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
             _fetch(name, coordinates, folder, instead, is_with_dependencies)
     return folder
-
-
-@contextlib.contextmanager
-def _lock(parent: Path) -> Iterator[None]:
-    """One download at a time: the processes share jgo's cache, which allows one writer."""
-    with (parent / "fetch.lock").open("wb") as lock:
-        if sys.platform != "win32":
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch(
@@ -74,12 +63,7 @@ def _fetch(
             jar = Path(artifact.resolve())
             _check_jar(jar)
             shutil.copy(jar, partial / jar.name)
-        try:
-            partial.rename(folder)
-        except OSError:
-            # Another process was faster; its folder is whole.
-            if not folder.is_dir():
-                raise
+        partial.rename(folder)
     except LocalServerError:
         raise
     except Exception as exc:
@@ -110,6 +94,5 @@ def _artifacts(coordinates: str, is_with_dependencies: bool) -> Iterable[Artifac
 def _check_jar(jar: Path) -> None:
     """Delete a truncated download, so that the next run downloads it again."""
     if jar.suffix == ".jar" and not zipfile.is_zipfile(jar):
-        with contextlib.suppress(FileNotFoundError):
-            jar.unlink()
+        jar.unlink(missing_ok=True)
         raise LocalServerError(f"the download of {jar.name} is incomplete: run again")

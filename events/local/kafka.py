@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import socket
 import struct
-import subprocess
 import uuid
 from collections.abc import Mapping
 from functools import partial
@@ -30,16 +29,12 @@ _JARS = jars.FOLDER / f"kafka-{VERSION}"
 DATA_FOLDER = jars.FOLDER / "kafka-data"
 DEFAULT_PORT = 9092
 _JAVA_OPTIONS = ("-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-#: Time to hand over its partitions and close its files.
-_PATIENCE_SECONDS = 30
 #: The file that marks a formatted folder.
 _FORMATTED = "meta.properties"
 
 
 class KafkaLocal(LocalServer):
-    """A running Kafka. SIGTERM loses no data; `stop` kills it only after 30 s."""
-
-    port: int
+    """A running Kafka. SIGTERM loses no data."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -50,8 +45,6 @@ def start(
     *,
     port: int = 0,
     data_folder: Path | None = None,
-    log: Path | None = None,
-    ready_timeout_seconds: float = 60,
     properties: Mapping[str, str] = MappingProxyType({}),
 ) -> KafkaLocal:
     """
@@ -63,8 +56,6 @@ def start(
     Args:
         port: The broker's port; 0 chooses a free port.
         data_folder: Created and formatted if missing; None is a temporary folder.
-        log: The file for the server's output; None discards it.
-        ready_timeout_seconds: The server usually answers after three seconds.
         properties: Further server properties.
 
     Raises:
@@ -77,43 +68,41 @@ def start(
         data = data_folder or scratch / "data"
         data.mkdir(parents=True, exist_ok=True)
         configuration = scratch / "server.properties"
-        more = "".join(f"{name}={value}\n" for name, value in properties.items())
-        configuration.write_text(_properties(port, free_port(), data) + more, encoding="utf-8")
-        output = log or scratch / "log"
+        configuration.write_text(
+            "".join(
+                f"{name}={value}\n"
+                for name, value in {**_properties(port, free_port(), data), **properties}.items()
+            ),
+            encoding="utf-8",
+        )
         if not (data / _FORMATTED).exists():
             _format(class_path, configuration, scratch)
         arguments = ["kafka.Kafka", str(configuration)]
-        process = launch(
-            class_path, arguments, scratch=scratch, output=output, options=_JAVA_OPTIONS
-        )
-        server = KafkaLocal(process, scratch, patience_seconds=_PATIENCE_SECONDS)
-        server.port = port
-        is_ready = partial(is_answering, server.bootstrap_servers)
-        server.wait_until(is_ready, "Kafka", output, ready_timeout_seconds)
+        process = launch(class_path, arguments, scratch, _JAVA_OPTIONS)
+        # Time to hand over its partitions and close its files.
+        server = KafkaLocal(process, port, scratch, stop_seconds=30)
+        server.wait_until(partial(is_answering, server.bootstrap_servers), "Kafka")
     return server
 
 
-def is_answering(bootstrap_server: str, *, timeout_seconds: float = 1) -> bool:
+def is_answering(bootstrap_server: str) -> bool:
     """
     Whether a Kafka broker answers at this address.
 
     Sends an ApiVersions request, version 0 (Kafka Protocol Guide), so that no client is needed.
     """
     host, _, port = bootstrap_server.rpartition(":")
-    correlation_id = 1
-    # API key, API version, correlation id, no client id.
-    request = struct.pack(">hhih", 18, 0, correlation_id, -1)
+    # API key, API version, correlation id 1, no client id.
+    request = struct.pack(">hhih", 18, 0, 1, -1)
     try:
-        with socket.create_connection((host, int(port)), timeout=timeout_seconds) as connection:
+        with socket.create_connection((host, int(port)), timeout=1) as connection:
             connection.sendall(struct.pack(">i", len(request)) + request)
             with connection.makefile("rb") as stream:
                 head = stream.read(10)
     except OSError:
         return False
-    if len(head) < 10:
-        return False
-    _, answered_id, error = struct.unpack(">iih", head)
-    return bool(answered_id == correlation_id and error == 0)
+    # After the size, the same correlation id and no error.
+    return head[4:] == struct.pack(">ih", 1, 0)
 
 
 def must_be_fetched() -> bool:
@@ -121,8 +110,8 @@ def must_be_fetched() -> bool:
     return not _JARS.is_dir()
 
 
-def _properties(port: int, controller_port: int, data: Path) -> str:
-    settings = {
+def _properties(port: int, controller_port: int, data: Path) -> dict[str, str]:
+    return {
         "process.roles": "broker,controller",
         "node.id": "1",
         "listeners": f"BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
@@ -145,23 +134,12 @@ def _properties(port: int, controller_port: int, data: Path) -> str:
         # On a laptop no other members of a group are on their way.
         "group.initial.rebalance.delay.ms": "0",
     }
-    return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 def _format(class_path: str, configuration: Path, scratch: Path) -> None:
     """Prepare a new data folder."""
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    output = scratch / "format.log"
     arguments = ["kafka.tools.StorageTool", "format", "--standalone"]
     arguments += ["--cluster-id", cluster_id, "--config", str(configuration)]
-    process = launch(class_path, arguments, scratch=scratch, output=output, options=_JAVA_OPTIONS)
-    try:
-        code = process.wait(60)
-    except subprocess.TimeoutExpired as exc:
-        process.kill()
-        process.wait()
-        raise LocalServerError(
-            f"formatting Kafka's data folder took more than 60 s: {end_of(output)}"
-        ) from exc
-    if code != 0:
-        raise LocalServerError(f"cannot format Kafka's data folder: {end_of(output)}")
+    if launch(class_path, arguments, scratch, _JAVA_OPTIONS).wait() != 0:
+        raise LocalServerError(f"cannot format Kafka's data folder: {end_of(scratch)}")

@@ -33,29 +33,17 @@ _MODULE = "jdk.incubator.vector"
 
 
 def spark_jars() -> list[Path]:
-    """
-    The jars; downloads them if they are missing.
-
-    Raises:
-        LocalServerError: The download failed.
-    """
+    """The jars; downloads them if they are missing."""
+    name = f"Iceberg {ICEBERG_VERSION} for Spark {SPARK_VERSION}"
+    instead = ", or pass the jars to spark-submit"
     folder = jars.fetch(
-        f"Iceberg {ICEBERG_VERSION} for Spark {SPARK_VERSION}",
-        "+".join(COORDINATES),
-        _JARS,
-        instead=", or pass the jars to spark-submit",
-        is_with_dependencies=False,
+        name, "+".join(COORDINATES), _JARS, instead=instead, is_with_dependencies=False
     )
     return sorted(folder.glob("*.jar"))
 
 
 def check_java(environment: Mapping[str, str] = os.environ) -> None:
-    """
-    Check the Java runtime that Spark would use, because Spark's own error is hard to read.
-
-    Raises:
-        InvalidInput: Java is missing, is not version 17 or 21, or lacks a module.
-    """
+    """Check the Java runtime that Spark would use; Spark's own error is hard to read."""
     home = environment.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     wanted = "Spark needs a full JDK 17 or 21: set JAVA_HOME to one, or put its java on PATH"
