@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 
 from pyiceberg.catalog import Catalog
@@ -29,7 +29,6 @@ from events.telemetry import metrics
 log = logging.getLogger(__name__)
 
 COMMIT_ROWS = 100_000
-COMMIT_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 #: How often to look for new partitions, and whether Kafka answers, while no message comes.
 _CHECK_SECONDS = 30.0
@@ -46,53 +45,38 @@ class Archived:
     next_offsets: dict[int, int] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
 class Archiver:
-    """
-    Archives a topic.
+    """Archives a topic."""
 
-    Args:
-        group: Name for Kafka's client; no offsets are kept there.
-        open_catalog: Opens the Iceberg catalog, again after each failure.
-        commit_rows, commit_seconds: A commit is due after so many messages or seconds.
-        is_until_end: Stop at the end that the topic has at the start.
-        is_gap_accepted: Skip messages that were deleted from the topic, and note them.
-        patience_seconds: How long a failure may last; None retries for ever.
-    """
+    cluster: Cluster
+    topic: str
+    _: KW_ONLY
+    #: Name for Kafka's client; no offsets are kept there.
+    group: str
+    #: Opens the Iceberg catalog, again after each failure.
+    open_catalog: Callable[[], Catalog]
+    #: A commit is due after so many messages or seconds.
+    commit_rows: int = COMMIT_ROWS
+    commit_seconds: float = 60.0
+    #: Stop at the end that the topic has at the start.
+    is_until_end: bool = False
+    #: Skip messages that were deleted from the topic, and note them.
+    is_gap_accepted: bool = False
+    #: How long a failure may last; None retries for ever.
+    patience_seconds: float | None = None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], float] = time.monotonic
+    #: Why it waits; None while all is well.
+    problem: str | None = field(default=None, init=False)
+    result: Archived = field(default_factory=Archived, init=False)
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        topic: str,
-        *,
-        group: str,
-        open_catalog: Callable[[], Catalog],
-        commit_rows: int = COMMIT_ROWS,
-        commit_seconds: float = COMMIT_SECONDS,
-        is_until_end: bool = False,
-        is_gap_accepted: bool = False,
-        patience_seconds: float | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._cluster = cluster
-        self._topic = topic
-        self._group = group
-        self._open_catalog = open_catalog
-        self._commit_rows = commit_rows
-        self._commit_seconds = commit_seconds
-        self._is_until_end = is_until_end
-        self._is_gap_accepted = is_gap_accepted
-        self._patience_seconds = patience_seconds
-        self._now = now
-        self._clock = clock
+    def __post_init__(self) -> None:
         self._backoff = Backoff(base_seconds=1, cap_seconds=30)
         self._stop = threading.Event()
         #: When nothing was wrong last; it stands still while commits fail, even if reading works.
-        self._well_at = clock()
+        self._well_at = self.clock()
         self._is_commit_failing = False
-        #: Why it waits; None while all is well.
-        self.problem: str | None = None
-        self.result = Archived()
 
     def stop(self) -> None:
         """Commit what was read, and return from `run`."""
@@ -108,7 +92,7 @@ class Archiver:
                 stopping. Messages that are not committed stay in Kafka for the next run.
             StoreRefused: Kafka or the catalog refuses.
         """
-        self._well_at = self._clock()
+        self._well_at = self.clock()
         while not self._stop.is_set():
             commits = self.result.commits
             try:
@@ -127,20 +111,19 @@ class Archiver:
 
     def _attempt(self) -> bool:
         """Returns True when all is done, False to start again from the table's position."""
-        with closing(self._open_catalog()) as catalog:
+        with closing(self.open_catalog()) as catalog:
             try:
                 return self._archive(catalog)
             except MessagesMissing as exc:
-                if not self._is_gap_accepted:
+                if not self.is_gap_accepted:
                     raise
                 self._skip(catalog, exc)
                 return False
 
     def _pause(self, exc: StoreUnavailable) -> None:
-        lasted = self._clock() - self._well_at
-        if self._stop.is_set():
-            raise exc
-        if self._patience_seconds is not None and lasted >= self._patience_seconds:
+        lasted = self.clock() - self._well_at
+        is_too_long = self.patience_seconds is not None and lasted >= self.patience_seconds
+        if self._stop.is_set() or is_too_long:
             raise exc
         self.problem = str(exc)
         wait = self._backoff.next_wait()
@@ -150,27 +133,24 @@ class Archiver:
     def _archive(self, catalog: Catalog) -> bool:
         """Read and commit from the table's position on; returns as `_attempt`."""
         raw = ArchiveTable(catalog, RAW)
-        position = raw.position(self._topic)
-        with TopicReader(
-            self._cluster, self._topic, group=self._group, position=position
-        ) as reader:
-            self.result.next_offsets = dict(reader.start)
-            log.info("reading the topic %s", self._topic, extra={"next_offsets": reader.start})
-            partitions = len(reader.start)
+        position = raw.position(self.topic)
+        with TopicReader(self.cluster, self.topic, group=self.group, position=position) as reader:
+            start = self.result.next_offsets = dict(reader.next_offsets)
+            log.info("reading the topic %s", self.topic, extra={"next_offsets": start})
             batch = Batch()
-            begun = checked = self._clock()
+            begun = checked = self.clock()
             while True:
                 for message in reader.read(_POLL_SECONDS):
                     if not batch:
-                        begun = self._clock()
+                        begun = self.clock()
                     batch.add(message)
-                now = self._clock()
+                now = self.clock()
                 if not self._is_commit_failing:
                     self._well_at = now
                     self.problem = None
-                is_over = self._stop.is_set() or (self._is_until_end and reader.is_at_end)
-                is_old = now - begun >= self._commit_seconds
-                is_large = len(batch) >= self._commit_rows or batch.is_full
+                is_over = self._stop.is_set() or (self.is_until_end and reader.is_at_end)
+                is_old = now - begun >= self.commit_seconds
+                is_large = len(batch) >= self.commit_rows or batch.is_full
                 if batch and (is_over or is_old or is_large):
                     # Also past transaction markers: if Kafka deletes them, that is not a gap.
                     offsets = {**position.next_offsets, **reader.next_offsets}
@@ -182,8 +162,8 @@ class Archiver:
                     return True
                 if not batch and now - checked >= _CHECK_SECONDS:
                     checked = now
-                    if len(reader.partitions()) != partitions:
-                        log.info("the topic %s has new partitions", self._topic)
+                    if len(reader.partitions()) != len(start):
+                        log.info("the topic %s has new partitions", self.topic)
                         return False
 
     def _commit(
@@ -202,11 +182,11 @@ class Archiver:
         process that is killed between the commits reads them again, and leaves out the messages
         before that position.
         """
-        now = self._now()
+        now = self.now()
         self._is_commit_failing = True
         if batch.rejected:
             self._commit_rejected(catalog, batch, after, now)
-        raw.append(stamp(batch.events, now), self._topic, before=before, after=after)
+        raw.append(stamp(batch.events, now), self.topic, before=before, after=after)
         # From here on these messages are in the archive, whatever happens.
         self.result.archived += len(batch.events)
         self.result.rejected += len(batch.rejected)
@@ -217,7 +197,7 @@ class Archiver:
         metrics.ARCHIVED.labels("rejected").inc(len(batch.rejected))
         log.info(
             "archived %s events of %s, rejected %s messages",
-            len(batch.events), self._topic, len(batch.rejected),
+            len(batch.events), self.topic, len(batch.rejected),
             extra={"next_offsets": dict(after.next_offsets)},
         )  # fmt: skip
 
@@ -225,7 +205,7 @@ class Archiver:
         self, catalog: Catalog, batch: Batch, after: Position, now: datetime
     ) -> None:
         table = ArchiveTable(catalog, REJECTED)
-        before = table.position(self._topic)
+        before = table.position(self.topic)
         held = before.next_offsets
         rows = [
             row for partition, offset, row in batch.rejected if offset >= held.get(partition, 0)
@@ -236,13 +216,13 @@ class Archiver:
                 for partition, offset in after.next_offsets.items()
             }
             after = Position(after.topic_id, offsets)
-            table.append(stamp(rows, now), self._topic, before=before, after=after)
+            table.append(stamp(rows, now), self.topic, before=before, after=after)
 
     def _skip(self, catalog: Catalog, missing: MessagesMissing) -> None:
         """Move the position past a gap, and note the gap in the table."""
         raw = ArchiveTable(catalog, RAW)
-        before = raw.position(self._topic)
+        before = raw.position(self.topic)
         ends = {gap.partition: gap.end for gap in missing.gaps}
         after = Position(before.topic_id, {**before.next_offsets, **ends})
-        raw.skip(map(str, missing.gaps), self._topic, before=before, after=after)
+        raw.skip(map(str, missing.gaps), self.topic, before=before, after=after)
         log.warning("%s: skipped", missing)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from confluent_kafka import (
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicCollection,
-    TopicPartition,
-)
+from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 
 from events.archive.tables import Position
 from events.domain.parsing import parse_message
@@ -39,14 +34,11 @@ Row = tuple[object, ...]
 
 
 class Batch:
-    """
-    Messages since the last commit, as rows without `archived_at`.
-
-    `rejected` has (partition, offset, row).
-    """
+    """Messages since the last commit, as rows without `archived_at`."""
 
     def __init__(self) -> None:
         self.events: list[Row] = []
+        #: (partition, offset, row).
         self.rejected: list[tuple[int, int, Row]] = []
         self._bytes = 0
 
@@ -104,13 +96,9 @@ class MessagesMissing(StoreRefused):
 
 class TopicReader:
     """
-    Reads every partition of a topic from a position on.
+    Reads every partition of a topic from a position on, or else from its beginning.
 
-    The caller keeps the position; no consumer group holds one.
-
-    Args:
-        group: Name for librdkafka; the reader does not join the group.
-        position: Partitions that are not in it are read from their beginning.
+    The caller keeps the position; the reader does not join the group.
 
     Raises, here and while reading:
         MessagesMissing: The topic starts after the position.
@@ -132,7 +120,8 @@ class TopicReader:
         )
         try:
             self.topic_id = self._check_topic_id(cluster, position)
-            self.start = self._begin(position)
+            #: Partition → the offset before which every message was returned.
+            self.next_offsets = self._begin(position)
         except BaseException:
             self._consumer.close()
             raise
@@ -148,10 +137,8 @@ class TopicReader:
         (future,) = admin.describe_topics(
             TopicCollection([self._topic]), request_timeout=_TIMEOUT_SECONDS
         ).values()
-        try:
+        with self._mapped_errors():
             topic_id = str(future.result().topic_id or "")
-        except KafkaException as exc:
-            raise self._error(exc.args[0]) from exc
         if position.topic_id and topic_id != position.topic_id:
             raise StoreRefused(
                 f"the topic {self._topic} was recreated since it was archived, and its offsets "
@@ -190,15 +177,12 @@ class TopicReader:
         self._unfinished = {
             partition for partition, (_, high) in self._ends.items() if start[partition] < high
         }
-        self._next_offsets = dict(start)
         return start
 
     def partitions(self) -> list[int]:
         """The partitions that the topic has now."""
-        try:
+        with self._mapped_errors():
             metadata = self._consumer.list_topics(self._topic, timeout=_TIMEOUT_SECONDS)
-        except KafkaException as exc:
-            raise self._error(exc.args[0]) from exc
         topic = metadata.topics[self._topic]
         if topic.error is not None:
             raise self._error(topic.error)
@@ -206,18 +190,8 @@ class TopicReader:
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         topic_partition = TopicPartition(self._topic, partition)
-        try:
-            bounds = self._consumer.get_watermark_offsets(topic_partition, timeout=_TIMEOUT_SECONDS)
-        except KafkaException as exc:
-            raise self._error(exc.args[0]) from exc
-        if bounds is None:
-            raise StoreUnavailable(f"the topic {self._topic}: Kafka did not answer in time")
-        return bounds
-
-    @property
-    def next_offsets(self) -> dict[int, int]:
-        """Partition → the offset before which every message was returned."""
-        return dict(self._next_offsets)
+        with self._mapped_errors():
+            return self._consumer.get_watermark_offsets(topic_partition, timeout=_TIMEOUT_SECONDS)
 
     @property
     def is_at_end(self) -> bool:
@@ -230,25 +204,32 @@ class TopicReader:
             error = message.error()
             if error is None:
                 partition, offset = partition_of(message), offset_of(message)
-                self._next_offsets[partition] = offset + 1
+                self.next_offsets[partition] = offset + 1
                 if offset + 1 >= self._ends[partition][1]:
                     self._unfinished.discard(partition)
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 # The last offsets may belong to transaction markers, which are not messages.
                 partition, offset = partition_of(message), offset_of(message)
-                self._next_offsets[partition] = max(self._next_offsets[partition], offset)
+                self.next_offsets[partition] = max(self.next_offsets[partition], offset)
                 self._unfinished.discard(partition)
             else:
                 self._fail(error, message.partition())
 
     def _fail(self, error: KafkaError, partition: int | None) -> None:
-        if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._next_offsets:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self.next_offsets:
             low, _ = self._bounds(partition)
-            next_offset = self._next_offsets[partition]
+            next_offset = self.next_offsets[partition]
             if next_offset < low:
                 raise MessagesMissing(self._topic, (Gap(partition, next_offset, low),))
         raise self._error(error)
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaException as exc:
+            raise self._error(exc.args[0]) from exc
 
     def _error(self, error: KafkaError) -> StoreUnavailable | StoreRefused:
         if error.code() in _NO_TOPIC:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from confluent_kafka import (
-    Consumer,
     ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
@@ -11,7 +10,7 @@ from confluent_kafka import (
 )
 
 from events.errors import InvalidInput
-from events.kafka.clients import Cluster, error_of, make_admin, make_consumer
+from events.kafka.clients import Cluster, make_admin, make_consumer, map_errors
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -25,41 +24,10 @@ def read_ends(cluster: Cluster, topic: str, *, group: str) -> dict[int, int]:
 def read_bounds(cluster: Cluster, topic: str, *, group: str) -> dict[int, tuple[int, int]]:
     """Partition → the offset of its first message, and the offset after its last one."""
     # The consumer does not join the group. Leaving the `with` block closes it.
-    with make_consumer(cluster, group=group) as consumer:
-        return _read_bounds(consumer, topic)
-
-
-def rewind_group(cluster: Cluster, topic: str, *, group: str) -> None:
-    """
-    Reset a group's offsets to the first messages that still exist.
-
-    Raises:
-        InvalidInput: The group has active members, which would continue where they are.
-        StoreUnavailable: Kafka does not answer.
-        StoreRefused: Kafka refuses.
-    """
-    admin = make_admin(cluster)
-    try:
-        description = (
-            admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)[group]
-        ).result()
-        if description.members:
-            raise InvalidInput(
-                f"the consumer group {group} has {len(description.members)} active members: stop "
-                "them before you reset it to the beginning"
-            )
-        bounds = read_bounds(cluster, topic, group=group)
-        starts = [TopicPartition(topic, partition, low) for partition, (low, _) in bounds.items()]
-        request = [ConsumerGroupTopicPartitions(group, starts)]
-        admin.alter_consumer_group_offsets(request, request_timeout=_TIMEOUT_SECONDS)[
-            group
-        ].result()
-    except KafkaException as exc:
-        raise error_of(exc.args[0], f"cannot reset the consumer group {group}") from exc
-
-
-def _read_bounds(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
-    try:
+    with (
+        make_consumer(cluster, group=group) as consumer,
+        map_errors(f"cannot read the ends of the topic {topic}"),
+    ):
         metadata = consumer.list_topics(topic, timeout=_TIMEOUT_SECONDS).topics[topic]
         error = metadata.error
         if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -71,5 +39,25 @@ def _read_bounds(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
             )
             for partition in metadata.partitions
         }
-    except KafkaException as exc:
-        raise error_of(exc.args[0], f"cannot read the ends of the topic {topic}") from exc
+
+
+def rewind_group(cluster: Cluster, topic: str, *, group: str) -> None:
+    """
+    Reset a group's offsets to the first messages that still exist.
+
+    Raises:
+        InvalidInput: The group has active members, which would continue where they are.
+    """
+    admin = make_admin(cluster)
+    with map_errors(f"cannot reset the consumer group {group}"):
+        descriptions = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)
+        if members := descriptions[group].result().members:
+            raise InvalidInput(
+                f"the consumer group {group} has {len(members)} active members: stop "
+                "them before you reset it to the beginning"
+            )
+        bounds = read_bounds(cluster, topic, group=group)
+        starts = [TopicPartition(topic, partition, low) for partition, (low, _) in bounds.items()]
+        request = [ConsumerGroupTopicPartitions(group, starts)]
+        reset = admin.alter_consumer_group_offsets(request, request_timeout=_TIMEOUT_SECONDS)
+        reset[group].result()

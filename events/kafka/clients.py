@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 
 #: Partitions of a topic that we create. More partitions allow more consumers.
 PARTITIONS = 12
-_DEAD_LETTER_SUFFIX = ".dead-letter"
 _CREATE_TIMEOUT_SECONDS = 30.0
 _CHECK_TIMEOUT_SECONDS = 2.0
 _FETCH_BACKOFF_MILLISECONDS = 10
@@ -28,15 +28,11 @@ _FETCH_BACKOFF_MILLISECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """
-    How to reach Kafka.
+    """How to reach Kafka."""
 
-    Args:
-        bootstrap_servers: `host:port`, several separated by commas.
-        properties_file: A file of further librdkafka properties, or empty.
-    """
-
+    #: `host:port`, several separated by commas.
     bootstrap_servers: str
+    #: A file of further librdkafka properties, or empty.
     properties_file: str = ""
 
     @classmethod
@@ -46,16 +42,11 @@ class Cluster:
 
 def dead_letter_topic(topic: str) -> str:
     """The topic for messages of `topic` that cannot be counted."""
-    return f"{topic}{_DEAD_LETTER_SUFFIX}"
+    return f"{topic}.dead-letter"
 
 
 def properties(cluster: Cluster) -> dict[str, Any]:
-    """
-    The librdkafka properties that all our clients share.
-
-    Raises:
-        InvalidInput: The properties file cannot be read.
-    """
+    """The librdkafka properties that all our clients share."""
     return {
         **_read_properties(cluster.properties_file),
         "bootstrap.servers": cluster.bootstrap_servers,
@@ -132,9 +123,8 @@ def _read_properties(file: str) -> Mapping[str, str]:
         if not name or name.startswith("#"):
             continue
         if not equals:
-            raise InvalidInput(
-                f"EVENTS_KAFKA_PROPERTIES_FILE: {file}, line {number} is not name=value"
-            )
+            problem = f"{file}, line {number} is not name=value"
+            raise InvalidInput(f"EVENTS_KAFKA_PROPERTIES_FILE: {problem}")
         values[name.strip()] = value.strip()
     return values
 
@@ -156,36 +146,26 @@ def ensure_topics(
         StoreRefused: The broker refuses to create a topic.
     """
     admin = make_admin(cluster)
+    existing = set()
+    described = admin.describe_topics(TopicCollection(list(names)), request_timeout=timeout_seconds)
+    for name, future in described.items():
+        with map_errors(f"cannot look up the topic {name}", ignored=_NOT_VISIBLE):
+            future.result()
+            existing.add(name)
     topics = [
         # -1: the broker's default replication factor (KIP-464).
         NewTopic(name, num_partitions=partitions, replication_factor=-1)
-        for name in _missing_topics(admin, names, timeout_seconds)
+        for name in names
+        if name not in existing
     ]
     if not topics:
         # A consumer of existing topics may lack the right to create topics.
         return
     for name, future in admin.create_topics(topics, request_timeout=timeout_seconds).items():
-        try:
+        with map_errors(
+            f"cannot create the topic {name}", ignored={KafkaError.TOPIC_ALREADY_EXISTS}
+        ):
             future.result()
-        except KafkaException as exc:
-            error = exc.args[0]
-            if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise error_of(error, f"cannot create the topic {name}") from exc
-
-
-def _missing_topics(admin: AdminClient, names: Sequence[str], timeout_seconds: float) -> list[str]:
-    """The topics that do not exist or that we have no right to see."""
-    missing = []
-    topics = TopicCollection(list(names))
-    for name, future in admin.describe_topics(topics, request_timeout=timeout_seconds).items():
-        try:
-            future.result()
-        except KafkaException as exc:
-            error = exc.args[0]
-            if error.code() not in _NOT_VISIBLE:
-                raise error_of(error, f"cannot look up the topic {name}") from exc
-            missing.append(name)
-    return missing
 
 
 def check_topic(client: Any, topic: str, timeout_seconds: float = _CHECK_TIMEOUT_SECONDS) -> None:
@@ -200,10 +180,8 @@ def check_topic(client: Any, topic: str, timeout_seconds: float = _CHECK_TIMEOUT
         StoreUnavailable: The brokers do not answer in time.
         StoreRefused: The topic does not exist, or we have no right to it.
     """
-    try:
+    with map_errors("Kafka does not answer"):
         metadata = client.list_topics(topic, timeout=timeout_seconds).topics[topic]
-    except KafkaException as exc:
-        raise error_of(exc.args[0], "Kafka does not answer") from exc
     if metadata.error is not None:
         raise error_of(metadata.error, f"cannot use the topic {topic}")
 
@@ -215,6 +193,16 @@ def error_of(error: KafkaError, problem: str) -> StoreUnavailable | StoreRefused
     """Our error for a Kafka error: `StoreUnavailable` if a retry may help, else `StoreRefused`."""
     may_pass = error.retriable() or error.code() in _TRANSIENT
     return (StoreUnavailable if may_pass else StoreRefused)(f"{problem}: Kafka says {error.name()}")
+
+
+@contextmanager
+def map_errors(problem: str, *, ignored: Collection[int] = ()) -> Iterator[None]:
+    """Turn the client's exceptions into ours, as `error_of` does."""
+    try:
+        yield
+    except KafkaException as exc:
+        if exc.args[0].code() not in ignored:
+            raise error_of(exc.args[0], problem) from exc
 
 
 _NOT_VISIBLE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED})

@@ -20,11 +20,9 @@ from events.kafka.clients import (
     ensure_topics,
     make_admin,
 )
-from events.kafka.consumer import CountConsumer, State
-from events.kafka.deadletters import DeadLetterSender
-from events.kafka.offsets import Offsets
-from events.kafka.pipeline import Pipeline
-from events.kafka.producer import ANY_LENGTH, MAX_MESSAGES, Sender
+from events.kafka.consumer import CountConsumer
+from events.kafka.pipeline import Limits
+from events.kafka.producer import ANY_LENGTH, Sender
 from events.models import Outcome
 from events.service import EventService
 from events.telemetry.health import Health
@@ -34,26 +32,6 @@ log = logging.getLogger(__name__)
 #: The process counts as hung if the consumer's loop has not turned for so long.
 _MAX_TURN_SECONDS = 120.0
 _CREATE_TIMEOUT_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """
-    How much a consumer batches and holds.
-
-    Args:
-        batch_events, batch_seconds: A batch goes to the store at so many events or this age.
-        max_messages: Reading pauses while so many messages are unsettled.
-        max_message_bytes: Longer messages become dead letters without being parsed.
-    """
-
-    batch_events: int = 500
-    batch_seconds: float = 0.2
-    max_messages: int = MAX_MESSAGES
-    max_message_bytes: int = 65_536
-
-
-_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +62,16 @@ def consume(
     patience_seconds: float,
     is_until_end: bool = False,
     is_from_beginning: bool = False,
-    limits: Limits = _LIMITS,
+    limits: Limits = Limits(),  # noqa: B008 - a frozen value
 ) -> Consumed:
     """
     Count the messages of the topic until told to stop.
 
     Args:
-        is_stopping: Asked all the time.
         serve: Publishes the health while its context is open.
         patience_seconds: How long to finish when told to stop.
         is_until_end: Stop at the ends that the partitions have at the start.
-        is_from_beginning: Reset the group to the beginning first.
+        is_from_beginning: Reset the group first.
 
     Raises:
         InvalidInput: `is_from_beginning` and the group has members.
@@ -109,29 +86,18 @@ def consume(
         stack.callback(service.drop_waiting)
         sender = Sender(cluster, patience_seconds=None, **ANY_LENGTH)
         stack.callback(sender.close, patience_seconds=0)
-        offsets = Offsets()
-        dead_letters = DeadLetterSender(sender, dead_letter_topic(topic))
-        pipeline = Pipeline(
-            service.submit,
-            dead_letters.send,
-            offsets,
-            batch_events=limits.batch_events,
-            batch_seconds=limits.batch_seconds,
-            max_message_bytes=limits.max_message_bytes,
-        )
         consumer = CountConsumer(
             cluster,
             topic,
             group,
-            pipeline=pipeline,
-            offsets=offsets,
-            dead_letters=dead_letters,
-            max_messages=limits.max_messages,
+            submit=service.submit,
+            sender=sender,
+            limits=limits,
             max_bytes=settings.events_kafka_max_bytes,
         )
         health = Health(
-            is_alive=partial(_is_alive, consumer.state),
-            problems=partial(_problems, consumer.state, dead_letters),
+            is_alive=lambda: time.monotonic() - consumer.turned_at < _MAX_TURN_SECONDS,
+            problems=consumer.problems,
             checks={
                 "store": service.check,
                 "kafka": partial(check_topic, make_admin(cluster), topic),
@@ -140,9 +106,9 @@ def consume(
         stack.enter_context(serve(health))
 
         def prepare() -> dict[int, int] | None:
-            ensure_topics(
-                cluster, topic, dead_letter_topic(topic), timeout_seconds=_CREATE_TIMEOUT_SECONDS
-            )
+            consumer.turned_at = time.monotonic()
+            topics = (topic, dead_letter_topic(topic))
+            ensure_topics(cluster, *topics, timeout_seconds=_CREATE_TIMEOUT_SECONDS)
             if is_from_beginning:
                 rewind_group(cluster, topic, group=group)
             return read_ends(cluster, topic, group=group) if is_until_end else None
@@ -150,48 +116,27 @@ def consume(
         ends = _retry(
             prepare,
             is_stopping=is_stopping,
-            on_turn=partial(_note_turn, consumer.state),
             patience_seconds=patience_seconds if is_until_end else None,
         )
         if not is_stopping():
             consumer.run(is_stopping=is_stopping, ends=ends, patience_seconds=patience_seconds)
-    outcomes = pipeline.outcomes
+    outcomes = consumer.pipeline.outcomes
     return Consumed(
         consumer.messages_read,
         outcomes[Outcome.INSERTED],
         outcomes[Outcome.DUPLICATE],
         outcomes[Outcome.VOIDED],
-        pipeline.dead_letters,
-        consumer.missing,
+        consumer.pipeline.dead_letters,
+        consumer.member.gaps.missing,
         time.monotonic() - begin,
         consumer.has_left,
     )
-
-
-def _is_alive(state: State) -> bool:
-    return time.monotonic() - state.turned_at < _MAX_TURN_SECONDS
-
-
-def _problems(state: State, dead_letters: DeadLetterSender) -> dict[str, str]:
-    if state.is_stopping:
-        return {"consumer": "is stopping"}
-    problems = {
-        "dead_letters": dead_letters.problem and "Kafka refuses dead letters",
-        "kafka": state.kafka_problem,
-        "store": state.store_problem,
-    }
-    return {name: problem for name, problem in problems.items() if problem}
-
-
-def _note_turn(state: State) -> None:
-    state.turned_at = time.monotonic()
 
 
 def _retry(
     prepare: Callable[[], dict[int, int] | None],
     *,
     is_stopping: Callable[[], bool],
-    on_turn: Callable[[], None],
     patience_seconds: float | None,
 ) -> dict[int, int] | None:
     """Call `prepare` until Kafka answers, and return its result; None if stopped before."""
@@ -199,7 +144,6 @@ def _retry(
     backoff = Backoff(base_seconds=0.2)
     is_logged = False
     while not is_stopping():
-        on_turn()
         try:
             return prepare()
         except StoreUnavailable as exc:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 
 from events.errors import StoreRefused, StoreUnavailable
+from events.ingest.writer import PendingReceipts
 from events.kafka import metrics
-from events.kafka.clients import Cluster
+from events.kafka.clients import Cluster, dead_letter_topic
 from events.kafka.deadletters import DeadLetterSender
 from events.kafka.member import GroupMember
 from events.kafka.offsets import Offsets
-from events.kafka.pipeline import Pipeline, Waiting
+from events.kafka.pipeline import Limits, Pipeline, Waiting
+from events.kafka.producer import Sender
+from events.models import Event
 
 #: Messages read between two looks at the store's receipts.
 _MAX_PER_TURN = 1_000
@@ -27,18 +29,6 @@ _HAND_OVER_SECONDS = 5.0
 _CLOSE_SECONDS = 5.0
 
 
-@dataclass
-class State:
-    """What other threads may read of a running consumer; only its own thread writes it."""
-
-    #: When the loop turned last, on the monotonic clock.
-    turned_at: float = field(default_factory=time.monotonic)
-    is_stopping: bool = False
-    #: None while all is well.
-    store_problem: str | None = None
-    kafka_problem: str | None = "no partition is assigned yet"
-
-
 class CountConsumer:
     """
     Counts the messages of a topic. One thread runs it, and polls all the time.
@@ -48,7 +38,9 @@ class CountConsumer:
     its unfinished messages are read again, and an event that is read again is a duplicate.
 
     Args:
-        max_messages, max_bytes: Reading pauses while so much is unsettled.
+        submit: `EventService.submit`.
+        sender: For dead letters; see `DeadLetterSender`.
+        max_bytes: Reading pauses while so much is unsettled.
     """
 
     def __init__(
@@ -57,37 +49,45 @@ class CountConsumer:
         topic: str,
         group: str,
         *,
-        pipeline: Pipeline,
-        offsets: Offsets,
-        dead_letters: DeadLetterSender,
-        max_messages: int,
+        submit: Callable[[Sequence[Event]], PendingReceipts],
+        sender: Sender,
+        limits: Limits,
         max_bytes: int,
     ) -> None:
-        self._max_messages = max_messages
+        self._max_messages = limits.max_messages
         self._max_bytes = max_bytes
-        self._pipeline = pipeline
-        self._offsets = offsets
-        self._dead_letters = dead_letters
-        self._next_commit_at = 0.0
-        self._next_measure_at = 0.0
-        self._member = GroupMember(
+        self._offsets = Offsets()
+        self._dead_letters = DeadLetterSender(sender, dead_letter_topic(topic))
+        self.pipeline = Pipeline(submit, self._dead_letters.send, self._offsets, limits)
+        self.member = GroupMember(
             cluster,
             topic,
             group,
-            offsets,
+            self._offsets,
             prefetch_bytes=max_bytes,
             on_revoke=self._finish_briefly,
-            on_drop=pipeline.forget_dropped,
+            on_drop=self.pipeline.forget_dropped,
         )
+        self._next_commit_at = 0.0
+        self._next_measure_at = 0.0
+        self._is_stopping = False
+        #: When the loop turned last, on the monotonic clock.
+        self.turned_at = time.monotonic()
         #: Whether the group knows that this member left; else it waits for the session to end.
         self.has_left = False
         self.messages_read = 0
-        self.state = State()
 
-    @property
-    def missing(self) -> int:
-        """Messages that Kafka deleted before this consumer read them."""
-        return self._member.gaps.missing
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by component. Any thread may call it."""
+        if self._is_stopping:
+            return {"consumer": "is stopping"}
+        waiting = self.pipeline.waiting
+        problems = {
+            "dead_letters": self._dead_letters.problem and "Kafka refuses dead letters",
+            "kafka": self.member.problem,
+            "store": waiting and waiting.value,
+        }
+        return {name: problem for name, problem in problems.items() if problem}
 
     def run(
         self,
@@ -100,114 +100,109 @@ class CountConsumer:
         Consume until told to stop, or until the group has committed everything before `ends`.
 
         Args:
-            is_stopping: Asked in each turn; if true, finish the messages in flight and return.
             ends: Partition → the offset to read up to; None reads for ever.
-            patience_seconds: How long to finish after `is_stopping`. With `ends` also how long the
+            patience_seconds: How long to finish messages in flight. With `ends` also how long the
                 store may accept nothing, or Kafka be away.
 
         Raises:
             StoreUnavailable: With `ends`: the store or Kafka was away for longer.
             StoreRefused: With `ends`: the store refused for longer. Or Kafka refuses this member.
         """
-        self._member.subscribe()
+        self.member.subscribe()
         try:
             while not is_stopping():
                 self._turn()
                 if ends is not None:
-                    if self._member.has_committed(ends):
+                    if self.member.has_committed(ends):
                         break
                     self._check_patience(patience_seconds)
         finally:
-            self.state.is_stopping = True
+            self._is_stopping = True
             self._finish(patience_seconds)
-            self.has_left = self._member.close()
+            self.has_left = self.member.close()
 
     def _turn(self) -> None:
         self._pause_or_resume()
         timeout = _BUSY_POLL_SECONDS if self._is_busy() else _POLL_SECONDS
         for _ in range(_MAX_PER_TURN):
-            message = self._member.poll(timeout)
-            if message is None:
+            if (message := self.member.poll(timeout)) is None:
                 break
             self.messages_read += 1
-            self._pipeline.add(message, time.monotonic())
+            self.pipeline.add(message, time.monotonic())
             if self._is_full():
                 break
             timeout = 0
         self._advance()
 
     def _advance(self) -> None:
-        now = self.state.turned_at = time.monotonic()
+        now = self.turned_at = time.monotonic()
         self._dead_letters.step(now)
-        self._pipeline.step(now)
+        self.pipeline.step(now)
         if now >= self._next_commit_at:
             self._next_commit_at = now + _COMMIT_SECONDS
-            self._member.commit()
+            self.member.commit()
         if now >= self._next_measure_at:
             self._next_measure_at = now + _MEASURE_SECONDS
-            self._member.measure()
-        self._member.check(now)
-        waiting = self._pipeline.waiting
-        self.state.store_problem = None if waiting is None else waiting.value
-        self.state.kafka_problem = self._member.problem
+            self.member.measure()
+        self.member.check(now)
 
     def _is_busy(self) -> bool:
-        return self._pipeline.is_busy or self._dead_letters.open > 0
+        return self.pipeline.is_busy or self._dead_letters.open > 0
 
     def _is_full(self) -> bool:
-        return self._offsets.open >= self._max_messages or self._pipeline.bytes >= self._max_bytes
+        return self._offsets.open >= self._max_messages or self.pipeline.bytes >= self._max_bytes
 
     def _pause_or_resume(self) -> None:
         """Pause reading while too much is open; resume when half of it is settled."""
         is_half = (
             self._offsets.open <= self._max_messages // 2
-            and self._pipeline.bytes <= self._max_bytes // 2
+            and self.pipeline.bytes <= self._max_bytes // 2
         )
         if self._is_full():
-            self._member.pause()
-        elif is_half and self._member.is_paused:
-            self._member.resume()
-        metrics.IS_PAUSED.set(self._member.is_paused)
+            self.member.pause()
+        elif is_half and self.member.is_paused:
+            self.member.resume()
+        metrics.IS_PAUSED.set(self.member.is_paused)
 
     def _finish_briefly(self, is_open: Callable[[], bool]) -> None:
         """Before partitions are handed over, settle what can be settled within seconds."""
         deadline = time.monotonic() + _HAND_OVER_SECONDS
-        self._pipeline.flush(time.monotonic())
-        while is_open() and not self._pipeline.waiting and not self.state.is_stopping:
+        self.pipeline.flush(time.monotonic())
+        while is_open() and not self.pipeline.waiting and not self._is_stopping:
             now = time.monotonic()
             if now > deadline:
                 break
             self._dead_letters.step(now)
-            self._pipeline.step(now)
+            self.pipeline.step(now)
             time.sleep(_BUSY_POLL_SECONDS)
 
     def _finish(self, patience_seconds: float) -> None:
         """Stop reading and finish the work in flight; wait only briefly for what is down."""
 
         def is_over() -> bool:
-            if self._pipeline.is_busy:
-                return self._pipeline.waiting_seconds(time.monotonic()) > _CLOSE_SECONDS
-            return not self._dead_letters.open or self._member.problem is not None
+            if self.pipeline.is_busy:
+                return self.pipeline.waiting_seconds(time.monotonic()) > _CLOSE_SECONDS
+            return not self._dead_letters.open or self.member.problem is not None
 
-        self._pipeline.flush(time.monotonic())
+        self.pipeline.flush(time.monotonic())
         self._advance_until(is_over, patience_seconds)
-        self._member.commit()
-        if self._member.problem is None:
+        self.member.commit()
+        if self.member.problem is None:
             self._advance_until(lambda: not self._offsets.uncommitted(), _CLOSE_SECONDS)
-            self._member.gaps.check()
+            self.member.gaps.check()
 
     def _advance_until(self, is_over: Callable[[], bool], patience_seconds: float) -> None:
         deadline = time.monotonic() + patience_seconds
         while not is_over() and time.monotonic() < deadline:
-            self._member.pause()
-            self._member.serve(_BUSY_POLL_SECONDS)
+            self.member.pause()
+            self.member.serve(_BUSY_POLL_SECONDS)
             self._advance()
 
     def _check_patience(self, patience_seconds: float) -> None:
         now = time.monotonic()
-        waiting = self._pipeline.waiting
-        if waiting and self._pipeline.waiting_seconds(now) > patience_seconds:
+        waiting = self.pipeline.waiting
+        if waiting and self.pipeline.waiting_seconds(now) > patience_seconds:
             error = StoreRefused if waiting is Waiting.REFUSED else StoreUnavailable
             raise error(waiting.value)
-        if self._member.problem_seconds(now) > patience_seconds:
-            raise StoreUnavailable(f"Kafka does not answer: {self._member.problem}")
+        if self.member.problem_seconds(now) > patience_seconds:
+            raise StoreUnavailable(f"Kafka does not answer: {self.member.problem}")

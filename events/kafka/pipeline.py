@@ -29,6 +29,19 @@ _FRESH_SECONDS = 60.0
 _LOG_AFTER_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a consumer batches and holds."""
+
+    #: A batch goes to the store at so many events or this age.
+    batch_events: int = 500
+    batch_seconds: float = 0.2
+    #: Reading pauses while so many messages are unsettled.
+    max_messages: int = 10_000
+    #: Longer messages become dead letters without being parsed.
+    max_message_bytes: int = 65_536
+
+
 class Waiting(Enum):
     """Why the store accepts nothing."""
 
@@ -52,7 +65,6 @@ class _Batch:
     #: Whether it was submitted while the store accepted others: then a refusal is its own fault.
     is_fair_trial: bool = False
     strikes: int = 0
-    ticket: PendingReceipts | None = None
 
 
 class Pipeline:
@@ -69,8 +81,7 @@ class Pipeline:
     which changes nothing. Without one, the suspect waits for the next message, and blocks none.
 
     Args:
-        submit: `EventService.submit`.
-        send_dead_letter: Sends the dead letter for a message; calls back when it is acknowledged.
+        send_dead_letter: Calls back when the dead letter is acknowledged.
     """
 
     def __init__(
@@ -78,23 +89,18 @@ class Pipeline:
         submit: Callable[[Sequence[Event]], PendingReceipts],
         send_dead_letter: Callable[[Message, InvalidEvent, Callable[[], None]], None],
         offsets: Offsets,
-        *,
-        batch_events: int,
-        batch_seconds: float,
-        max_message_bytes: int,
+        limits: Limits,
         backoff: Backoff | None = None,
     ) -> None:
         self._submit = submit
         self._send_dead_letter = send_dead_letter
         self._offsets = offsets
-        self._batch_events = batch_events
-        self._batch_seconds = batch_seconds
-        self._max_message_bytes = max_message_bytes
+        self._limits = limits
         self._backoff = backoff or Backoff()
         self._filling: list[_Entry] = []
         self._filling_since = 0.0
         self._ready: deque[_Batch] = deque()
-        self._in_flight: list[_Batch] = []
+        self._in_flight: list[tuple[_Batch, PendingReceipts]] = []
         #: Batches of one event that the store refused.
         self._suspects: list[_Batch] = []
         #: Submission time of the newest batch of which the store accepted something.
@@ -129,27 +135,26 @@ class Pipeline:
         metrics.MESSAGES.labels(str(message.partition)).inc()
         self.bytes += message.size
         try:
-            event = decode(message, max_bytes=self._max_message_bytes)
+            event = decode(message, max_bytes=self._limits.max_message_bytes)
         except InvalidEvent as exc:
             self._bury(offset, message, exc)
             return
         if not self._filling:
             self._filling_since = now
         self._filling.append(_Entry(offset, message, event))
-        if len(self._filling) >= self._batch_events:
+        if len(self._filling) >= self._limits.batch_events:
             self.flush(now)
 
     def step(self, now: float) -> None:
         """Take the store's receipts, and submit what is due; never blocks."""
-        if self._filling and now - self._filling_since >= self._batch_seconds:
+        if self._filling and now - self._filling_since >= self._limits.batch_seconds:
             self.flush(now)
-        done = [
-            each for each in self._in_flight if each.ticket is not None and each.ticket.is_done()
-        ]
-        if done:
-            self._in_flight = [batch for batch in self._in_flight if batch not in done]
-            for batch in done:
-                self._finish(batch, now)
+        in_flight, self._in_flight = self._in_flight, []
+        for batch, receipts in in_flight:
+            if receipts.is_done():
+                self._finish(batch, receipts, now)
+            else:
+                self._in_flight.append((batch, receipts))
         self._judge_suspects()
         if self.waiting is None:
             while self._ready and len(self._in_flight) < _MAX_IN_FLIGHT:
@@ -189,8 +194,8 @@ class Pipeline:
     def _submit_batch(self, batch: _Batch, now: float) -> None:
         batch.submitted_at = now
         batch.is_fair_trial |= self.waiting is None
-        batch.ticket = self._submit([entry.event for entry in batch.entries])
-        self._in_flight.append(batch)
+        receipts = self._submit([entry.event for entry in batch.entries])
+        self._in_flight.append((batch, receipts))
 
     def _probe(self, now: float) -> None:
         """While the store accepts nothing, try one batch at a time, each in its turn."""
@@ -198,22 +203,21 @@ class Pipeline:
             self._submit_batch(self._ready.popleft(), now)
         elif self._suspects and self._accepted and now - self._accepted_at < _FRESH_SECONDS:
             # Nothing else to compare with: resend an accepted event; it is a duplicate now.
-            ticket = self._submit([self._accepted])
-            self._in_flight.append(_Batch((), submitted_at=now, ticket=ticket))
+            receipts = self._submit([self._accepted])
+            self._in_flight.append((_Batch((), submitted_at=now), receipts))
         elif self._suspects:
             self._submit_batch(self._suspects.pop(0), now)
 
-    def _finish(self, batch: _Batch, now: float) -> None:
+    def _finish(self, batch: _Batch, receipts: PendingReceipts, now: float) -> None:
         """Settle the events that the store accepted, and keep the others."""
-        assert batch.ticket is not None  # noqa: S101 - it was submitted
         error: EventsError | None = None
         try:
-            batch.ticket.wait(0)
+            receipts.wait(0)
         except (StoreUnavailable, StoreRefused) as exc:
             error = exc
         rest = []
         # A batch that `_probe` sent to compare with has no entries.
-        for entry, outcome in zip(batch.entries, batch.ticket.outcomes, strict=False):
+        for entry, outcome in zip(batch.entries, receipts.outcomes, strict=False):
             if outcome is None:
                 rest.append(entry)
             else:
@@ -221,7 +225,6 @@ class Pipeline:
                 self._settle(entry.offset, entry.message)
                 self.outcomes[outcome] += 1
                 metrics.SETTLED.labels("counted").inc()
-        batch.ticket = None
         if error is None or len(rest) < len(batch.entries):
             self._accepted_submitted_at = max(self._accepted_submitted_at, batch.submitted_at)
         if error is None:

@@ -17,8 +17,8 @@ from events.dao import DynamoStore
 from events.datamodels import Tables as TableNames
 from events.domain.retries import RetryPolicy
 from events.kafka.clients import Cluster, dead_letter_topic, make_admin
-from events.kafka.consume import Limits
 from events.kafka.messages import Record, encode, parse_dead_letter
+from events.kafka.pipeline import Limits
 from events.models import Event
 from events.service import EventService
 from tests.stream.conftest import PARTITIONS, Topics

@@ -10,7 +10,7 @@ from events.errors import EventsError, InvalidEvent, StoreRefused, StoreUnavaila
 from events.ingest.writer import PendingReceipts
 from events.kafka.messages import Message, encode
 from events.kafka.offsets import Offsets
-from events.kafka.pipeline import Pipeline
+from events.kafka.pipeline import Limits, Pipeline
 from events.models import Event, Outcome
 
 
@@ -43,23 +43,23 @@ class FakeStore:
     waiting: list[tuple[list[Event], PendingReceipts]] = field(default_factory=list)
 
     def submit(self, events: Sequence[Event]) -> PendingReceipts:
-        ticket = PendingReceipts(len(events))
+        receipts = PendingReceipts(len(events))
         self.submitted.append(list(events))
-        self.waiting.append((list(events), ticket))
+        self.waiting.append((list(events), receipts))
         if not self.is_slow:
             self.work()
-        return ticket
+        return receipts
 
     def work(self) -> None:
         """Answer the waiting submissions."""
-        for events, ticket in self.waiting:
+        for events, receipts in self.waiting:
             for index, event in enumerate(events):
                 if error := self._error_for(event):
-                    ticket.fail(error)
+                    receipts.fail(error)
                     break
                 outcome = Outcome.DUPLICATE if event in self.accepted else Outcome.INSERTED
                 self.accepted.append(event)
-                ticket.settle(index, outcome)
+                receipts.settle(index, outcome)
         self.waiting.clear()
 
     def _error_for(self, event: Event) -> EventsError | None:
@@ -89,9 +89,7 @@ class Run:
             self.store.submit,
             self._send_dead_letter,
             self.offsets,
-            batch_events=self.batch_events,
-            batch_seconds=self.batch_seconds,
-            max_message_bytes=1_000,
+            Limits(self.batch_events, self.batch_seconds, max_message_bytes=1_000),
             backoff=Backoff(jitter=lambda: 1.0),
         )
 
