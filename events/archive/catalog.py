@@ -7,18 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+from pyiceberg import exceptions
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import (
-    AuthorizationExpiredError,
-    CommitFailedException,
-    CommitStateUnknownException,
-    ForbiddenError,
-    NoSuchNamespaceError,
-    NoSuchTableError,
-    RESTError,
-    UnauthorizedError,
-    WaitingForLockException,
-)
 from pyiceberg.utils.config import Config
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,19 +16,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from events.errors import InvalidInput, StoreRefused, StoreUnavailable
 
 _PERMANENT = (
-    AuthorizationExpiredError,
-    ForbiddenError,
-    NoSuchNamespaceError,
-    NoSuchTableError,
-    UnauthorizedError,
+    exceptions.AuthorizationExpiredError,
+    exceptions.ForbiddenError,
+    exceptions.NoSuchNamespaceError,
+    exceptions.NoSuchTableError,
+    exceptions.UnauthorizedError,
 )
 _TRANSIENT = (
-    CommitStateUnknownException,
+    exceptions.CommitStateUnknownException,
     OSError,
-    RESTError,
+    exceptions.RESTError,
     RequestException,
     SQLAlchemyError,
-    WaitingForLockException,
+    exceptions.WaitingForLockException,
     pa.ArrowException,
 )
 
@@ -57,17 +47,14 @@ def open_catalog(name: str, folder: str) -> Catalog:
         InvalidInput: pyiceberg's configuration is invalid.
         StoreUnavailable: The catalog does not answer.
     """
-    try:
-        # Read on each call: pyiceberg itself keeps what it read at import.
-        configuration = Config().get_catalog_config(name)
-    except ValueError as exc:
-        raise _invalid_configuration(name, exc) from exc
-    if configuration:
-        with map_errors(f"the catalog {name}"):
-            try:
+    with map_errors(f"the catalog {name}"):
+        try:
+            # Read on each call: pyiceberg itself keeps what it read at import.
+            if configuration := Config().get_catalog_config(name):
                 return load_catalog(name, **{key: str(configuration[key]) for key in configuration})
-            except (ValueError, TypeError) as exc:
-                raise _invalid_configuration(name, exc) from exc
+        except (ValueError, TypeError) as exc:
+            problem = f"invalid pyiceberg configuration of the catalog {name}: {exc}"
+            raise InvalidInput(problem) from exc
     path = Path(folder).absolute()
     with map_errors(f"the catalog in {folder}"):
         path.mkdir(parents=True, exist_ok=True)
@@ -79,23 +66,12 @@ def open_catalog(name: str, folder: str) -> Catalog:
         )
 
 
-def _invalid_configuration(name: str, exc: Exception) -> InvalidInput:
-    return InvalidInput(f"invalid pyiceberg configuration of the catalog {name}: {exc}")
-
-
 @contextmanager
 def map_errors(subject: str) -> Iterator[None]:
-    """
-    Turn the errors of a catalog and its files into ours.
-
-    Raises:
-        Conflict: Another commit was first.
-        StoreUnavailable: No answer, or the outcome of a commit is unknown.
-        StoreRefused: An error that a retry does not change.
-    """
+    """Turn the errors of a catalog and its files into ours."""
     try:
         yield
-    except CommitFailedException as exc:
+    except exceptions.CommitFailedException as exc:
         raise Conflict(f"{subject}: another commit was first") from exc
     except _PERMANENT as exc:
         raise StoreRefused(f"{subject}: {type(exc).__name__}") from exc

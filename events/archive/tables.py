@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
@@ -68,11 +67,6 @@ _LAYOUTS = {
         SortOrder(SortField(5, IdentityTransform()), SortField(6, IdentityTransform())),
     ),
 }
-_SORTED_BY = {
-    RAW: [("customer_id", "ascending"), ("timestamp", "ascending")],
-    REJECTED: [("kafka_partition", "ascending"), ("kafka_offset", "ascending")],
-}
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 _PROPERTIES = {
     # With a commit a minute, a year would leave half a million metadata files.
     TableProperties.METADATA_DELETE_AFTER_COMMIT_ENABLED: "true",
@@ -83,16 +77,11 @@ _PROPERTIES = {
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """
-    How far a table holds a topic.
+    """How far a table holds a topic."""
 
-    Args:
-        topic_id: Kafka's id of the topic; a topic that is recreated under the same name gets
-            another id. Empty if Kafka gives none.
-        next_offsets: Partition → offset of the first message that is not in the table.
-    """
-
+    #: Another one if the topic is recreated under the same name. Empty if Kafka gives none.
     topic_id: str = ""
+    #: Partition → offset of the first message that is not in the table.
     next_offsets: Mapping[int, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -105,10 +94,7 @@ class Position:
         try:
             document = json.loads(text)
             offsets = document["next_offsets"].items()
-            return cls(
-                str(document["topic_id"]),
-                {int(partition): int(offset) for partition, offset in offsets},
-            )
+            return cls(str(document["topic_id"]), {int(key): int(value) for key, value in offsets})
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise StoreRefused(f"invalid Kafka position in the table: {text[:100]!r}") from exc
 
@@ -125,9 +111,11 @@ class ArchiveTable:
 
     def __init__(self, catalog: Catalog, name: str) -> None:
         schema, spec, order = _LAYOUTS[name]
-        self._name = name
         self._subject = f"the table {NAMESPACE}.{name}"
         self._columns = [field.name for field in schema.fields]
+        self._sorting = [
+            (schema.find_field(field.source_id).name, "ascending") for field in order.fields
+        ]
         with map_errors(self._subject):
             catalog.create_namespace_if_not_exists(NAMESPACE)
             self._table = catalog.create_table_if_not_exists(
@@ -140,9 +128,8 @@ class ArchiveTable:
         existing = self._table.schema().column_names
         missing = [column for column in self._columns if column not in existing]
         if missing:
-            raise InvalidInput(
-                f"{self._subject} is not an archive: it has no column {', '.join(missing)}"
-            )
+            names = ", ".join(missing)
+            raise InvalidInput(f"{self._subject} is not an archive: it has no column {names}")
 
     def position(self, topic: str) -> Position:
         """
@@ -168,7 +155,7 @@ class ArchiveTable:
         *,
         before: Position,
         after: Position,
-        properties: Mapping[str, str] = _NOTHING,
+        properties: Mapping[str, str] | None = None,
     ) -> None:
         """
         Add rows and the position after them, in one commit or not at all.
@@ -192,18 +179,15 @@ class ArchiveTable:
         self._table.metadata = metadata.model_copy(update={"properties": no_retries})
         position = {f"{POSITION}{topic}": after.to_json()}
         with map_errors(self._subject), self._table.transaction() as transaction:
-            transaction.set_properties({**position, **properties})
+            transaction.set_properties({**position, **(properties or {})})
             # The commit succeeds only on the snapshot whose position was checked above.
             transaction.append(self._to_arrow(rows), snapshot_properties=position)
 
-    def gaps(self, topic: str) -> list[str]:
-        """The noted messages that this table lacks."""
-        return [str(gap) for gap in json.loads(self._table.properties.get(f"{GAPS}{topic}", "[]"))]
-
     def skip(self, gaps: Iterable[str], topic: str, *, before: Position, after: Position) -> None:
         """Move the position past deleted messages, and note them in the table."""
-        noted = json.dumps([*self.gaps(topic), *gaps])
-        properties = {f"{GAPS}{topic}": noted}
+        name = f"{GAPS}{topic}"
+        noted = json.loads(self._table.properties.get(name, "[]"))
+        properties = {name: json.dumps([*noted, *gaps])}
         self.append((), topic, before=before, after=after, properties=properties)
 
     def _to_arrow(self, rows: Iterable[tuple[object, ...]]) -> pa.Table:
@@ -213,4 +197,4 @@ class ArchiveTable:
         arrays = [
             pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)
         ]
-        return pa.table(arrays, schema=schema).sort_by(_SORTED_BY[self._name])
+        return pa.table(arrays, schema=schema).sort_by(self._sorting)

@@ -123,13 +123,14 @@ class CountConsumer:
 
     def _turn(self) -> None:
         self._pause_or_resume()
-        timeout = _BUSY_POLL_SECONDS if self._is_busy() else _POLL_SECONDS
+        is_busy = self.pipeline.is_busy or self._dead_letters.open
+        timeout = _BUSY_POLL_SECONDS if is_busy else _POLL_SECONDS
         for _ in range(_MAX_PER_TURN):
             if (message := self.member.poll(timeout)) is None:
                 break
             self.messages_read += 1
             self.pipeline.add(message, time.monotonic())
-            if self._is_full():
+            if self._load() >= 1:
                 break
             timeout = 0
         self._advance()
@@ -146,21 +147,16 @@ class CountConsumer:
             self.member.measure()
         self.member.check(now)
 
-    def _is_busy(self) -> bool:
-        return self.pipeline.is_busy or self._dead_letters.open > 0
-
-    def _is_full(self) -> bool:
-        return self._offsets.open >= self._max_messages or self.pipeline.bytes >= self._max_bytes
+    def _load(self) -> float:
+        """How much is unsettled, as a share of what may be."""
+        return max(self._offsets.open / self._max_messages, self.pipeline.bytes / self._max_bytes)
 
     def _pause_or_resume(self) -> None:
         """Pause reading while too much is open; resume when half of it is settled."""
-        is_half = (
-            self._offsets.open <= self._max_messages // 2
-            and self.pipeline.bytes <= self._max_bytes // 2
-        )
-        if self._is_full():
+        load = self._load()
+        if load >= 1:
             self.member.pause()
-        elif is_half and self.member.is_paused:
+        elif load <= 0.5 and self.member.is_paused:
             self.member.resume()
         metrics.IS_PAUSED.set(self.member.is_paused)
 

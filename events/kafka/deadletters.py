@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from events.domain.retries import Backoff
 from events.errors import EventsError, InvalidEvent, InvalidInput, StoreUnavailable
 from events.kafka.admin import read_bounds
-from events.kafka.clients import Cluster, dead_letter_topic, error_of, make_consumer
+from events.kafka.clients import Cluster, dead_letter_topic, error_of, make_consumer, map_errors
 from events.kafka.messages import (
     DeadLetter,
     Message,
@@ -24,14 +23,13 @@ from events.kafka.messages import (
     parse_dead_letter,
     shorten,
 )
-from events.kafka.offsets import Offsets, OpenOffset
+from events.kafka.offsets import Offsets
 from events.kafka.producer import ANY_LENGTH, QueueIsFull, Sender, TooLargeForKafka
 
 log = logging.getLogger(__name__)
 
 #: Suffix of the group that remembers how far dead letters were replayed.
 _REPLAY_SUFFIX = ".dead-letter-replay"
-_POLL_SECONDS = 10.0
 _TIMEOUT_SECONDS = 10.0
 _LETTERS_PER_COMMIT = 500
 #: Partition → offsets `[first, end)`.
@@ -41,25 +39,18 @@ Bounds = Mapping[int, tuple[int, int]]
 # --- sending --------------------------------------------------------------------------------------
 
 
-class _Pending(NamedTuple):
-    record: Record
-    on_acknowledged: Callable[[], None]
-
-
 class DeadLetterSender:
     """
     Sends dead letters, each again until it is acknowledged. One thread uses it.
 
-    Args:
-        sender: Must have no timeout, so that a failure means that Kafka refused the record.
-        topic: The dead-letter topic.
+    Its `Sender` must have no timeout, so that a failure means that Kafka refused the record.
     """
 
-    def __init__(self, sender: Sender, topic: str, *, backoff: Backoff | None = None) -> None:
+    def __init__(self, sender: Sender, topic: str) -> None:
         self._sender = sender
         self._topic = topic
-        self._backoff = backoff or Backoff()
-        self._failed: list[_Pending] = []
+        self._backoff = Backoff()
+        self._failed: list[tuple[Record, Callable[[], None]]] = []
         self._retry_at = 0.0
         #: Dead letters that are not acknowledged yet.
         self.open = 0
@@ -70,43 +61,43 @@ class DeadLetterSender:
         self, message: Message, error: InvalidEvent, on_acknowledged: Callable[[], None]
     ) -> None:
         self.open += 1
-        self._send(_Pending(dead_letter(message, self._topic, error), on_acknowledged))
+        self._send(dead_letter(message, self._topic, error), on_acknowledged)
 
     def step(self, now: float) -> None:
         """Call back for acknowledged dead letters, and resend the refused ones."""
         self._sender.poll(0)
         if self._failed and now >= self._retry_at:
             failed, self._failed = self._failed, []
-            for pending in failed:
-                self._send(pending)
+            for record, on_acknowledged in failed:
+                self._send(record, on_acknowledged)
 
-    def _send(self, pending: _Pending) -> None:
+    def _send(self, record: Record, on_acknowledged: Callable[[], None]) -> None:
         def on_done(error: EventsError | None) -> None:
             if error is not None:
-                self._fail(pending, error)
+                self._fail(record, on_acknowledged, error)
                 return
             self.open -= 1
             if self.problem is not None:
                 log.info("Kafka accepts dead letters again")
             self.problem = None
             self._backoff.reset()
-            pending.on_acknowledged()
+            on_acknowledged()
 
         try:
-            self._sender.send(pending.record, on_done)
+            self._sender.send(record, on_done)
         except EventsError as exc:
-            self._fail(pending, exc)
+            on_done(exc)
 
-    def _fail(self, pending: _Pending, error: EventsError) -> None:
-        if isinstance(error, TooLargeForKafka):
-            shorter = shorten(pending.record)
-            if shorter is not None:
-                self._send(pending._replace(record=shorter))
-                return
+    def _fail(
+        self, record: Record, on_acknowledged: Callable[[], None], error: EventsError
+    ) -> None:
+        if isinstance(error, TooLargeForKafka) and (shorter := shorten(record)):
+            self._send(shorter, on_acknowledged)
+            return
         if self.problem is None:
             log.warning("cannot send a dead letter, retrying until Kafka accepts it: %s", error)
         self.problem = error
-        self._failed.append(pending)
+        self._failed.append((record, on_acknowledged))
         self._retry_at = time.monotonic() + self._backoff.next_wait()
 
 
@@ -155,7 +146,6 @@ def replay(
         patience_seconds: How long to wait for an acknowledgement.
         only: Replay these (partition, offset) alone, even if replayed before; moves no offsets.
         is_again: Start at the beginning.
-        is_stopping: Asked before each dead letter.
 
     Raises:
         InvalidInput: A dead letter of `only` does not exist.
@@ -163,25 +153,27 @@ def replay(
     """
     letters = dead_letter_topic(topic)
     group = f"{group}{_REPLAY_SUFFIX}"
+    messages: Iterator[Message]
     sender = Sender(cluster, patience_seconds=patience_seconds, **ANY_LENGTH)
     with closing(_make_reader(cluster, group)) as reader:
         bounds = read_bounds(cluster, letters, group=group)
         run = _Replay(topic, sender)
         try:
             if only:
-                for partition, offset in sorted(only):
-                    run.send(_read_one(reader, letters, partition, offset, bounds), None)
+                places = sorted(only)
+                messages = (_read_one(reader, letters, *place, bounds) for place in places)
             else:
                 if not is_again:
                     bounds = _after_committed(reader, letters, bounds)
                 for partition in bounds:
                     run.offsets.assign(partition)
-                for message in _read(reader, letters, bounds):
-                    if is_stopping():
-                        break
-                    run.send(message, run.offsets.read(message.partition, message.offset))
-                    if run.sent % _LETTERS_PER_COMMIT == 0:
-                        run.commit(reader, letters)
+                messages = _read(reader, letters, bounds)
+            for message in messages:
+                if is_stopping():
+                    break
+                run.send(message)
+                if run.sent % _LETTERS_PER_COMMIT == 0:
+                    run.commit(reader, letters)
         finally:
             sender.close(patience_seconds=patience_seconds)
             run.commit(reader, letters)
@@ -196,15 +188,17 @@ class _Replay:
     def __init__(self, topic: str, sender: Sender) -> None:
         self._topic = topic
         self._sender = sender
+        #: Has no partitions, and commits nothing, if single dead letters are replayed.
         self.offsets = Offsets()
         self.sent = 0
         self.acknowledged = 0
         self.unsendable = 0
         self.problem: EventsError | None = None
 
-    def send(self, message: Message, offset: OpenOffset | None) -> None:
+    def send(self, message: Message) -> None:
         if self.problem is not None:
             raise self.problem
+        offset = self.offsets.read(message.partition, message.offset)
         letter = parse_dead_letter(message)
         origin = letter.origin
 
@@ -237,14 +231,11 @@ class _Replay:
         self._sender.poll(0)
 
     def commit(self, reader: Consumer, topic: str) -> None:
-        due = self.offsets.uncommitted()
-        if not due:
+        if not (due := self.offsets.uncommitted()):
             return
         offsets = [TopicPartition(topic, partition, offset) for partition, offset in due.items()]
-        try:
+        with map_errors("cannot commit how far dead letters are replayed"):
             reader.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as exc:
-            raise error_of(exc.args[0], "cannot commit how far dead letters are replayed") from exc
         for partition, offset in due.items():
             self.offsets.note_committed(partition, offset)
 
@@ -262,13 +253,11 @@ def _read(reader: Consumer, topic: str, bounds: Bounds) -> Iterator[Message]:
         reader.assign([TopicPartition(topic, partition, first)])
         next_offset = first
         while next_offset < end:
-            message = reader.poll(_POLL_SECONDS)
+            message = reader.poll(_TIMEOUT_SECONDS)
             if message is None:
-                raise StoreUnavailable(
-                    f"Kafka sent nothing from the topic {topic} for {_POLL_SECONDS:g} s"
-                )
-            error = message.error()
-            if error is not None:
+                seconds = f"{_TIMEOUT_SECONDS:g} s"
+                raise StoreUnavailable(f"Kafka sent nothing from the topic {topic} for {seconds}")
+            if (error := message.error()) is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
                     break
                 raise error_of(error, f"cannot read the topic {topic}")
@@ -289,11 +278,9 @@ def _read_one(reader: Consumer, topic: str, partition: int, offset: int, bounds:
 def _after_committed(reader: Consumer, topic: str, bounds: Bounds) -> dict[int, tuple[int, int]]:
     """The bounds without the dead letters that were replayed before."""
     partitions = [TopicPartition(topic, partition) for partition in bounds]
-    try:
+    with map_errors("cannot read how far dead letters are replayed"):
         committed = reader.committed(partitions, timeout=_TIMEOUT_SECONDS)
-    except KafkaException as exc:
-        raise error_of(exc.args[0], "cannot read how far dead letters are replayed") from exc
-    after = {found.partition: found.offset for found in committed}
+    after = {position.partition: position.offset for position in committed}
     return {
         partition: (max(after[partition], first), end) for partition, (first, end) in bounds.items()
     }

@@ -42,11 +42,9 @@ class Gaps:
 
     def assign(self, starts: Mapping[int, int | None]) -> None:
         """
-        Start partitions.
+        Start partitions at the group's committed offsets.
 
-        Args:
-            starts: Partition → the group's committed offset. None if it is unknown, or if the group
-                never read the partition: then nothing is missing before the first message.
+        Where that is None (unknown, or never read) nothing is missing before the first message.
         """
         for partition, start in starts.items():
             self._next.pop(partition, None)
@@ -70,11 +68,9 @@ class Gaps:
     def check(self) -> None:
         """Report the deleted messages among the holes since the last check."""
         for partition, holes in list(self._holes.items()):
-            topic_partition = TopicPartition(self._topic, partition)
+            at = TopicPartition(self._topic, partition)
             try:
-                low, _ = self._consumer.get_watermark_offsets(
-                    topic_partition, timeout=_TIMEOUT_SECONDS
-                )
+                low, _ = self._consumer.get_watermark_offsets(at, timeout=_TIMEOUT_SECONDS)
             except KafkaException as exc:
                 if not self._is_check_failing:
                     log.warning("cannot check for missing messages: %s", exc.args[0].name())
@@ -83,7 +79,8 @@ class Gaps:
             self._is_check_failing = False
             del self._holes[partition]
             for first, end in holes:
-                self._report(partition, first, min(end, low))
+                if first < low:
+                    self._report(partition, first, min(end, low))
 
     def drop(self, partitions: Iterable[int]) -> None:
         """Stop partitions that now belong to another consumer."""
@@ -93,8 +90,6 @@ class Gaps:
             self._next.pop(partition, None)
 
     def _report(self, partition: int, first: int, end: int) -> None:
-        if end <= first:
-            return
         self.missing += end - first
         metrics.MISSING.labels(str(partition)).inc(end - first)
         log.error(

@@ -28,8 +28,8 @@ class GroupMember:
 
     Args:
         offsets: What this member has read, and may commit.
-        on_revoke: Called before partitions are handed over, with a question: is any of their
-            messages unsettled? It may finish work in flight for a moment.
+        on_revoke: May finish work in flight for a moment, before partitions are handed over. Its
+            argument says whether any of their messages is unsettled.
         on_drop: Called after partitions were removed from `offsets`.
     """
 
@@ -83,11 +83,9 @@ class GroupMember:
         Raises:
             StoreRefused: Kafka refuses this member.
         """
-        message = self._consumer.poll(timeout_seconds)
-        if message is None:
+        if (message := self._consumer.poll(timeout_seconds)) is None:
             return None
-        error = message.error()
-        if error is None:
+        if (error := message.error()) is None:
             value = message_of(message)
             self.gaps.read(value.partition, value.offset)
             return value
@@ -144,16 +142,13 @@ class GroupMember:
     def has_committed(self, ends: Mapping[int, int]) -> bool:
         """Whether the group has committed everything before `ends`, other members included."""
         ours = self._offsets.partitions
-        for partition in ours & ends.keys():
-            if (self._offsets.committed_offset(partition) or 0) < ends[partition]:
-                return False
-        others = ends.keys() - ours
-        if not others:
-            return True
-        if not ours and self.problem:
+        committed = {number: self._offsets.committed_offset(number) for number in ours}
+        if any((committed[number] or 0) < ends[number] for number in ours & ends.keys()):
             return False
-        committed = self._committed_by_group(others)
-        return all((committed.get(partition) or 0) >= ends[partition] for partition in others)
+        others = ends.keys() - ours
+        if others and (ours or not self.problem):
+            committed |= self._committed_by_group(others)
+        return all((committed.get(number) or 0) >= ends[number] for number in others)
 
     def measure(self) -> None:
         """Update the metrics of lag and health, and report missing messages."""
@@ -185,6 +180,7 @@ class GroupMember:
         except KafkaException as exc:
             log.info("cannot read the group's offsets yet: %s", exc.args[0].name())
             return {}
+        # Kafka says -1001 where nothing was committed.
         return {each.partition: each.offset if each.offset >= 0 else None for each in committed}
 
     def _partitions(self, partitions: Iterable[int]) -> list[TopicPartition]:

@@ -132,29 +132,13 @@ def _headers_of(message: KafkaMessage) -> Headers:
 
 def encode(event: Event, topic: str) -> Record:
     """The message for an event: a JSON object, keyed by its customer."""
-    value = {
-        "customer_id": event.customer_id,
-        "event_type": event.event_type,
-        "transaction_id": event.transaction_id,
-        "timestamp": format_timestamp(event.timestamp),
-    }
-    return Record(
-        topic,
-        event.customer_id.encode(),
-        json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(),
-    )
+    document = {**event._asdict(), "timestamp": format_timestamp(event.timestamp)}
+    value = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return Record(topic, event.customer_id.encode(), value.encode())
 
 
 def decode(message: Message, *, max_bytes: int) -> Event:
-    """
-    The event in a message. Only its value matters, not its key.
-
-    Args:
-        max_bytes: Longer values are not parsed.
-
-    Raises:
-        InvalidEvent: The value is not a valid event.
-    """
+    """The event in a message, or `InvalidEvent`. Only the value matters, not the key."""
     value = message.value
     if value is None:
         raise InvalidEvent(None, "has no value (a tombstone): void events to correct them")
@@ -172,17 +156,20 @@ def dead_letter(message: Message, topic: str, error: InvalidEvent) -> Record:
 
     Our headers come after the message's own and start with `reason`.
     """
-    ours: list[tuple[str, bytes | None]] = [(REASON, _encode(error.reason[:_MAX_REASON]))]
-    if error.field is not None:
-        ours.append((FIELD, _encode(error.field)))
-    ours += [
-        (ORIGIN_TOPIC, message.topic.encode()),
-        (ORIGIN_PARTITION, str(message.partition).encode()),
-        (ORIGIN_OFFSET, str(message.offset).encode()),
+    ours = {
+        REASON: error.reason[:_MAX_REASON],
+        FIELD: error.field,
+        ORIGIN_TOPIC: message.topic,
+        ORIGIN_PARTITION: message.partition,
+        ORIGIN_OFFSET: message.offset,
+        ORIGIN_TIMESTAMP: message.timestamp,
+    }
+    headers = [
+        (name, str(value).encode("utf-8", "backslashreplace"))
+        for name, value in ours.items()
+        if value is not None
     ]
-    if message.timestamp is not None:
-        ours.append((ORIGIN_TIMESTAMP, str(message.timestamp).encode()))
-    return Record(topic, message.key, message.value, (*message.headers, *ours))
+    return Record(topic, message.key, message.value, (*message.headers, *headers))
 
 
 def shorten(letter: Record) -> Record | None:
@@ -231,10 +218,6 @@ def _first_of_ours(headers: Headers) -> int:
     """Index of our first header: the last `reason`, since the message may have its own."""
     names = [name for name, _ in headers]
     return len(names) - 1 - names[::-1].index(REASON) if REASON in names else len(names)
-
-
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
 
 
 def _text(headers: dict[str, bytes | None], name: str) -> str | None:

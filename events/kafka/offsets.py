@@ -55,8 +55,7 @@ class Offsets:
         self._partitions[partition] = _Partition(committed)
 
     def drop(self, partition: int) -> None:
-        dropped = self._partitions.pop(partition, None)
-        if dropped is not None:
+        if (dropped := self._partitions.pop(partition, None)) is not None:
             dropped.is_ours = False
 
     @property
@@ -71,8 +70,7 @@ class Offsets:
         truncated (an unclean leader election): messages from there on are new, and their offsets
         are committed once everything read before is settled.
         """
-        ours = self._partitions.get(partition)
-        if ours is None:
+        if (ours := self._partitions.get(partition)) is None:
             return None
         entry = OpenOffset(ours, offset)
         ours.open.append(entry)
@@ -96,24 +94,18 @@ class Offsets:
         }
 
     def note_committed(self, partition: int, offset: int) -> None:
-        ours = self._partitions.get(partition)
-        if ours is not None:
+        if (ours := self._partitions.get(partition)) is not None:
             ours.committed = offset
 
     def committed_offset(self, partition: int) -> int | None:
-        ours = self._partitions.get(partition)
-        return None if ours is None else ours.committed
+        return self._partitions[partition].committed
 
     def start_of(self, partition: int) -> int | None:
         """Where the partition's next owner would start, if that is known."""
-        ours = self._partitions.get(partition)
-        if ours is None:
-            return None
-        if ours.committed is not None:
-            return ours.committed
-        if ours.next_offset is None and ours.open:
+        ours = self._partitions[partition]
+        if ours.committed is None and ours.next_offset is None and ours.open:
             return ours.open[0].offset
-        return ours.next_offset
+        return ours.next_offset if ours.committed is None else ours.committed
 
     @property
     def open(self) -> int:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -43,15 +42,13 @@ _CREATE_TIMEOUT_SECONDS = 2.0
 #: More than a broker accepts by default, so that the broker decides and not the client.
 _LONGEST_MESSAGE = 100_000_000
 #: Properties to send messages of any length that others wrote.
-ANY_LENGTH: Mapping[str, int] = MappingProxyType(
-    {
-        "message.max.bytes": _LONGEST_MESSAGE,
-        # A message that is longer than the queue would never fit into it.
-        "queue.buffering.max.kbytes": _LONGEST_MESSAGE // 1024 + 1,
-        # The broker refuses a batch as a whole: keep a long message apart from all others.
-        "batch.num.messages": 1,
-    }
-)
+ANY_LENGTH: Mapping[str, int] = {
+    "message.max.bytes": _LONGEST_MESSAGE,
+    # A message that is longer than the queue would never fit into it.
+    "queue.buffering.max.kbytes": _LONGEST_MESSAGE // 1024 + 1,
+    # The broker refuses a batch as a whole: keep a long message apart from all others.
+    "batch.num.messages": 1,
+}
 _QUEUE_FULL = "too many messages wait for Kafka: try again"
 
 
@@ -184,17 +181,17 @@ class KafkaSink:
     ) -> None:
         self._cluster = cluster
         self._topic = topic
+        self._max_messages = max_messages
         self._patience_seconds = max(patience_seconds, _MIN_PATIENCE_SECONDS)
         self._is_waiting_for_room = is_waiting_for_room
-        self._max_messages = max_messages
         self._sender = Sender(
             cluster,
             patience_seconds=self._patience_seconds,
-            max_bytes=max_bytes,
             max_messages=max_messages,
+            max_bytes=max_bytes,
             **{"linger.ms": 5},
         )
-        self._check_topic = partial(check_topic, make_admin(cluster), topic)
+        self._admin = make_admin(cluster)
         self._lock = threading.Lock()
         self._is_idle = threading.Condition(self._lock)
         self._in_flight = 0
@@ -208,22 +205,22 @@ class KafkaSink:
 
     def submit(self, events: Sequence[Event]) -> PendingReceipts:
         """Start to send events; `wait` of the result returns once all are acknowledged."""
-        ticket = PendingReceipts(len(events))
+        receipts = PendingReceipts(len(events))
         with self._lock:
             has_room = self._in_flight + len(events) <= self._max_messages
             if not has_room and not self._is_waiting_for_room:
                 # Send all events of a call or none.
-                ticket.fail(QueueIsFull(_QUEUE_FULL))
-                return ticket
+                receipts.fail(QueueIsFull(_QUEUE_FULL))
+                return receipts
             self._in_flight += len(events)
         deadline = time.monotonic() + self._patience_seconds
         for index, event in enumerate(events):
-            on_done = partial(self._done, ticket, index)
+            on_done = partial(self._done, receipts, index)
             try:
                 self._send(event, on_done, deadline)
             except EventsError as exc:
                 on_done(exc)
-        return ticket
+        return receipts
 
     def ingest(
         self, events: Sequence[Event], *, timeout_seconds: float | None = None
@@ -238,7 +235,7 @@ class KafkaSink:
 
     def check(self) -> None:
         """Raises `StoreUnavailable` or `StoreRefused`; one thread at a time."""
-        self._check_topic()
+        check_topic(self._admin, self._topic)
 
     def drop_waiting(self) -> None:
         """Fail the submitted events that are not in flight yet."""
@@ -261,22 +258,21 @@ class KafkaSink:
         while True:
             try:
                 self._sender.send(encode(event, self._topic), on_done)
+                return
             except QueueIsFull:
                 if not self._is_waiting_for_room or time.monotonic() > deadline:
                     raise
                 time.sleep(_POLL_SECONDS / 10)
-            else:
-                return
 
-    def _done(self, ticket: PendingReceipts, index: int, error: EventsError | None) -> None:
+    def _done(self, receipts: PendingReceipts, index: int, error: EventsError | None) -> None:
         if isinstance(error, StoreRefused):
             log.error("Kafka refused an event: %s", error)
         with self._lock:
             self._in_flight -= 1
             if error is None:
-                ticket.settle(index, Outcome.ACCEPTED)
+                receipts.settle(index, Outcome.ACCEPTED)
             else:
-                ticket.fail(error)
+                receipts.fail(error)
             if not self._in_flight:
                 self._is_idle.notify_all()
         if error is None:
@@ -293,8 +289,7 @@ class KafkaSink:
         while not self._is_closed.is_set():
             try:
                 ensure_topics(self._cluster, *topics, timeout_seconds=_CREATE_TIMEOUT_SECONDS)
+                return
             except (StoreUnavailable, StoreRefused) as exc:
                 log.debug("cannot create the topics yet: %s", exc)
                 self._is_closed.wait(backoff.next_wait())
-            else:
-                return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from contextlib import closing
@@ -10,7 +11,6 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.cimpl import NewPartitions
 
-from events.archive.tables import RAW, ArchiveTable
 from events.archive.topic import MessagesMissing
 from events.config import Settings
 from events.errors import StoreRefused, StoreUnavailable
@@ -54,8 +54,9 @@ def test_deleted_messages_stop_it_until_the_gap_is_accepted(settings: Settings) 
     assert archive(settings, is_gap_accepted=True).archived == 3
     assert archived(settings) == Counter([*first, *later[3:]])
     with closing(open_archive(settings)) as catalog:
-        gaps = ArchiveTable(catalog, RAW).gaps(settings.events_kafka_topic)
-    assert gaps == ["partition 0: offsets 5 to 7"]
+        properties = catalog.load_table(("events", "raw")).properties
+    gaps = properties[f"events.kafka-gaps.{settings.events_kafka_topic}"]
+    assert json.loads(gaps) == ["partition 0: offsets 5 to 7"]
 
 
 def test_a_deleted_transaction_marker_is_not_a_missing_message(settings: Settings) -> None:
