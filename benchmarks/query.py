@@ -23,7 +23,7 @@ from benchmarks.serving import api
 from events.bootstrap import make_client, make_service
 from events.config import Settings
 from events.datamodels import Tables
-from events.domain.windows import day_of
+from events.domain.timestamps import day_of
 from events.models import Event, Outcome, Window
 from events.service import EventService
 

@@ -13,9 +13,9 @@ from events.api import middleware, problems
 from events.api.bodies import Bodies
 from events.api.dependencies import check_request
 from events.api.openapi import DescribedAPI
-from events.api.ratelimits import make_rate_limits
 from events.api.routes import buckets, changes, customers, ingest, ops, summary
 from events.api.routes import events as stored
+from events.api.security import make_rate_limits
 from events.auth.keyring import KeyRing
 from events.config import Settings
 from events.errors import InvalidInput

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -186,7 +185,7 @@ class Settings(BaseSettings):
     def is_local(self) -> bool:
         """Whether the database runs on this machine: its host is a loopback address."""
         host = urlsplit(self.dynamodb_endpoint_url).hostname or ""
-        return host == "localhost" or is_loopback(host)
+        return re.fullmatch(r"localhost|127(\.[0-9]{1,3}){3}|::1", host) is not None
 
     @property
     def iceberg_catalog_name(self) -> str:
@@ -197,12 +196,3 @@ class Settings(BaseSettings):
         """Folder of a catalog that is not in pyiceberg's configuration."""
         is_path = "/" in self.events_iceberg_catalog
         return self.events_iceberg_catalog if is_path else ".local/iceberg"
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an IP address is 127.0.0.0/8 or ::1. Host names and paths are not."""
-    try:
-        # An IPv6 address may name its network interface: `fe80::1%eth0`.
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

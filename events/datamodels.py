@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from events.domain.timestamps import format_timestamp
-from events.domain.windows import LATEST, day_of, hour_of_day
+from events.domain.timestamps import day_of, format_timestamp
+from events.domain.windows import LATEST, hour_of_day
 from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, StoredEvent, Window
 
 if TYPE_CHECKING:

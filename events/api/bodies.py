@@ -1,19 +1,27 @@
-"""Request bodies: received and decompressed within limits of size, time and memory."""
+"""Request bodies: received within limits of size, time and memory, and parsed to events."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, TypeVar
+from contextlib import suppress
+from typing import Annotated, NamedTuple, TypeVar
 
+import msgspec
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge, UnsupportedContent
+from events.domain.parsing import parse_array, parse_fields, parse_message, parse_void_reason
+from events.errors import InvalidEvent, InvalidInput
+from events.ingest.csvrows import Rejection, read_records
+from events.ingest.source import BLOCK_BYTES, LineInput
+from events.models import MAX_PARTITION_KEY_BYTES, Event
 
 #: Bytes of all request bodies in memory, per process; more requests are answered 503.
 MAX_BUFFERED_BYTES = 67_108_864
@@ -24,12 +32,13 @@ _MAX_PARSING = 2
 #: Requests with a body that may wait for the store. Reads have other threads, so that a slow
 #: write does not block them.
 _THREADS = 64
+_GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = 31  # zlib's "window bits" for a gzip header and trailer
 #: A 4 MB body has room for 200,000 empty gzip members, each of which copies the rest of the body.
 _MAX_MEMBERS = 100
 
 JSON, CSV = "application/json", "text/csv"
-Parsed = TypeVar("Parsed")
+T = TypeVar("T")
 
 
 class Bodies:
@@ -88,7 +97,33 @@ class Bodies:
         finally:
             self._buffered_bytes -= size
 
-    def read(self, request: Request, body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
+    async def in_thread(
+        self, work: Callable[[float], Response], *, patience_seconds: float
+    ) -> Response:
+        """
+        Run `work` in a thread for requests with bodies.
+
+        Args:
+            work: Called with the seconds that remain of the patience.
+            patience_seconds: From now; waiting for a thread counts.
+
+        Raises:
+            Busy: No thread became free in time.
+        """
+        deadline = time.monotonic() + patience_seconds
+
+        def run() -> Response:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise Busy(
+                    "too many requests wait for the store: send the same request again, that is "
+                    "safe"
+                )
+            return work(remaining)
+
+        return await to_thread.run_sync(run, limiter=self.threads)
+
+    def read(self, request: Request, body: bytes, parse: Callable[[bytes], T]) -> T:
         """
         Decompress a body and parse it, at most `_MAX_PARSING` bodies at a time.
 
@@ -106,11 +141,9 @@ class Bodies:
         """A gzip file may consist of several members, one after another."""
         parts: list[bytes] = []
         room = self._max_bytes
-        members = 0
         try:
             while body:
-                members += 1
-                if members > _MAX_MEMBERS:
+                if len(parts) == _MAX_MEMBERS:
                     raise InvalidRequest("body", f"has more than {_MAX_MEMBERS} gzip members")
                 member = zlib.decompressobj(_GZIP)
                 part = member.decompress(body, room + 1)
@@ -148,48 +181,116 @@ def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
         raise UnsupportedContent("the only Content-Encoding supported is gzip")
 
 
-async def in_thread(
-    request: Request, work: Callable[[float], Response], *, patience_seconds: float
-) -> Response:
-    """
-    Run `work` in a thread for requests with bodies.
-
-    Args:
-        work: Called with the seconds that remain of the patience.
-        patience_seconds: From now; waiting for a thread counts.
-
-    Raises:
-        Busy: No thread became free in time.
-    """
+async def get_bodies(request: Request) -> Bodies:
     bodies: Bodies = request.app.state.bodies
-    deadline = time.monotonic() + patience_seconds
-
-    def run() -> Response:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise Busy(
-                "too many requests wait for the store: send the same request again, that is safe"
-            )
-        return work(remaining)
-
-    return await to_thread.run_sync(run, limiter=bodies.threads)
+    return bodies
 
 
-def _receives(*media_types: str) -> Callable[[Request], AsyncIterator[bytes]]:
-    async def receive(request: Request) -> AsyncIterator[bytes]:
-        bodies: Bodies = request.app.state.bodies
+BodiesDep = Annotated[Bodies, Depends(get_bodies)]
+
+
+def _receives(*media_types: str) -> Callable[[Request, Bodies], AsyncIterator[bytes]]:
+    async def receive(request: Request, bodies: BodiesDep) -> AsyncIterator[bytes]:
         async for body in bodies.receive(request, *media_types):
             yield body
 
     return receive
 
 
-#: A body as it was sent. Routes decompress and parse it with `read_body`, in their own thread.
+#: A body as it was sent. Routes pass it to `Bodies.read`, in their own thread.
 JsonBody = Annotated[bytes, Depends(_receives(JSON))]
 Body = Annotated[bytes, Depends(_receives(JSON, CSV))]
 
 
-def read_body(request: Request, body: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
-    """Decompress and parse a body; see `Bodies.read`."""
-    bodies: Bodies = request.app.state.bodies
-    return bodies.read(request, body, parse)
+# --- events in a body -----------------------------------------------------------------------------
+
+
+class Parsed(NamedTuple):
+    """
+    The valid events and the rejections of a request, each with its index.
+
+    `lines` has the line of each row of a CSV body, by index. `customers` are all customers that
+    the request names, also in rejected JSON objects.
+    """
+
+    events: list[tuple[int, Event]]
+    rejections: list[tuple[int, InvalidEvent]]
+    lines: list[int]
+    customers: set[str]
+
+
+def parse_json(text: bytes, max_events: int) -> Parsed:
+    return _parse_events(_fields(text, "events")["events"], max_events)
+
+
+def parse_correction(text: bytes, max_events: int) -> tuple[str, Parsed]:
+    fields = _fields(text, "events", "reason")
+    try:
+        reason = parse_void_reason(fields["reason"])
+    except InvalidEvent as exc:
+        raise InvalidRequest("reason", exc.reason) from exc
+    return reason, _parse_events(fields["events"], max_events)
+
+
+def _fields(text: bytes, *names: str) -> dict[str, bytes]:
+    try:
+        return parse_fields(text, names)
+    except InvalidEvent as exc:
+        raise InvalidRequest(exc.field or "body", exc.reason) from exc
+
+
+def _parse_events(text: bytes, max_events: int) -> Parsed:
+    try:
+        elements = parse_array(text)
+    except InvalidEvent as exc:
+        raise InvalidRequest("events", exc.reason) from exc
+    if not elements:
+        raise InvalidRequest("events", "is empty")
+    if len(elements) > max_events:
+        raise TooLarge(
+            f"a request may have {max_events:,} events, and this one has {len(elements):,}"
+        )
+    parsed = Parsed([], [], [], set())
+    for index, element in enumerate(elements):
+        try:
+            event = parse_message(element)
+        except InvalidEvent as exc:
+            parsed.rejections.append((index, exc))
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                claimed = msgspec.json.decode(element, type=_Claim).customer_id
+                # A longer id belongs to no customer; do not keep it.
+                parsed.customers.add(claimed[: MAX_PARTITION_KEY_BYTES + 1])
+        else:
+            parsed.events.append((index, event))
+            parsed.customers.add(event.customer_id)
+    return parsed
+
+
+class _Claim(msgspec.Struct):
+    """The customer that a JSON object names, even if the object is not a valid event."""
+
+    customer_id: str
+
+
+def parse_csv(text: bytes, max_events: int) -> Parsed:
+    if text.startswith(_GZIP_MAGIC):  # the reader of files would unzip it, without a limit
+        raise InvalidRequest("body", "is gzip: send the header Content-Encoding: gzip")
+    parsed = Parsed([], [], [], set())
+    source = LineInput("the CSV", io.BytesIO(text), is_owned=True, block_bytes=BLOCK_BYTES)
+    try:
+        for index, record in enumerate(read_records(source)):
+            if index == max_events:
+                raise TooLarge(f"a request may have {max_events:,} rows, and this one has more")
+            if isinstance(record, Rejection):
+                parsed.lines.append(record.line)
+                parsed.rejections.append((index, InvalidEvent(None, record.reason)))
+            else:
+                line, event = record
+                parsed.lines.append(line)
+                parsed.events.append((index, event))
+                parsed.customers.add(event.customer_id)
+    except InvalidInput as exc:
+        raise InvalidRequest("body", str(exc)) from exc
+    if not parsed.lines:
+        raise InvalidRequest("body", "has no rows: send at least one event")
+    return parsed

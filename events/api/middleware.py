@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
+import time
 import uuid
 from collections.abc import Collection
 from http import HTTPStatus
@@ -14,12 +16,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from events.api.accesslog import AccessLog
 from events.api.problems import Busy, internal_error, problem
-from events.config import Settings, is_loopback
+from events.config import Settings
 from events.telemetry.logs import REQUEST_ID
+from events.telemetry.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_UNDER_WAY
 
 log = logging.getLogger(__name__)
+access_log = logging.getLogger("events.api.accesslog")
 
 #: Concurrent requests per process; more are answered 503.
 MAX_REQUESTS = 1_000
@@ -28,6 +31,11 @@ PROBES = frozenset(("/livez", "/readyz"))
 _REQUEST_ID_HEADER = "X-Request-ID"
 _VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]{1,5})?")
+#: Other methods are counted as `other`, so that callers cannot add metric labels.
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_MAX_PATH_CHARACTERS = 1_024
+#: A trusted proxy may forward something that is not an address.
+_MAX_CLIENT_CHARACTERS = 64
 #: Answers are one caller's data: no page, no frame, no cache.
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -58,16 +66,23 @@ def install(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(RequestId)
 
 
-class RequestId:
-    """Gives each request an id: the caller's if it is valid, otherwise a new one."""
+class _Middleware:
+    """Passes on what is not a request: the start and the stop of the application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        await (self.answer if scope["type"] == "http" else self._app)(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+
+class RequestId(_Middleware):
+    """Gives each request an id: the caller's if it is valid, otherwise a new one."""
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).get(_REQUEST_ID_HEADER, "")
         request_id = given if _VALID_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
@@ -83,13 +98,67 @@ class RequestId:
             REQUEST_ID.reset(token)
 
 
-class SecurityHeaders:
+class AccessLog(_Middleware):
+    """
+    Logs and measures each request, also one that fails.
+
+    The application passes two values through the scope: `route`, and in `state` the `key_id` of
+    the caller's API key.
+    """
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begin = time.perf_counter()
+        # Copies of the scope share this dictionary.
+        scope.setdefault("state", {})
+        status, bytes_out = 500, 0
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status, bytes_out
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif message["type"] == "http.response.body" and scope["method"] != "HEAD":
+                bytes_out += len(message.get("body", b""))
+            await send(message)
+
+        REQUESTS_UNDER_WAY.inc()
+        try:
+            await self._app(scope, receive, send_noted)
+        finally:
+            REQUESTS_UNDER_WAY.dec()
+            _log(scope, status, bytes_out, time.perf_counter() - begin)
+
+
+def _log(scope: Scope, status: int, bytes_out: int, seconds: float) -> None:
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    route = getattr(scope.get("route"), "path_format", "unmatched")
+    REQUESTS.labels(method, route, str(status)).inc()
+    REQUEST_SECONDS.labels(method, route).observe(seconds)
+    path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")
+    if len(path) > _MAX_PATH_CHARACTERS:
+        path = f"{path[:_MAX_PATH_CHARACTERS]}…"
+    client = scope.get("client")
+    fields = {
+        "method": scope["method"][:32],
+        "route": route,
+        "path": path,
+        "status": status,
+        "milliseconds": round(seconds * 1_000, 2),
+        "bytes_out": bytes_out,
+        "client": client[0][:_MAX_CLIENT_CHARACTERS] if client else None,
+        "key_id": scope["state"].get("key_id"),
+    }
+    access_log.info(
+        "%(client)s %(key_id)s %(method)s %(path)s %(status)s %(milliseconds)s ms "
+        "%(bytes_out)s bytes",
+        {name: "-" if value is None else value for name, value in fields.items()},
+        extra=fields,
+    )
+
+
+class SecurityHeaders(_Middleware):
     """Adds `SECURITY_HEADERS` that a route has not set itself."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
@@ -100,7 +169,7 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-class InternalErrors:
+class InternalErrors(_Middleware):
     """
     Answers an exception that no handler expects with a 500, and logs it.
 
@@ -108,10 +177,7 @@ class InternalErrors:
     request id, no security headers and no line in the access log.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_started = False
 
         async def send_noted(message: Message) -> None:
@@ -122,15 +188,13 @@ class InternalErrors:
         try:
             await self._app(scope, receive, send_noted)
         except Exception as exc:
-            if scope["type"] != "http":
-                raise
             log.error("unexpected error", exc_info=exc)
             if is_started:  # the server cuts the connection, so that the client sees the failure
                 raise
             await internal_error()(scope, receive, send)
 
 
-class LocalOnly:
+class LocalOnly(_Middleware):
     """
     Refuses requests from other machines, and from other sites in a local browser.
 
@@ -139,11 +203,11 @@ class LocalOnly:
     """
 
     def __init__(self, app: ASGIApp, origins: Collection[str] = ()) -> None:
-        self._app = app
+        super().__init__(app)
         self._origins = origins
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reason = self._refusal(scope) if scope["type"] == "http" else None
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = self._refusal(scope)
         if reason is None:
             await self._app(scope, receive, send)
             return
@@ -170,6 +234,15 @@ class LocalOnly:
         return "the Origin header names another site, which is not in EVENTS_CORS_ORIGINS"
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is 127.0.0.0/8 or ::1. Host names and paths are not."""
+    try:
+        # An IPv6 address may name its network interface: `fe80::1%eth0`.
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
 def _is_local_host(host: str) -> bool:
     match = _HOST.fullmatch(host)
     name = match[1].strip("[]").lower() if match else ""
@@ -183,7 +256,7 @@ def _is_local_origin(origin: str) -> bool:
         return False
 
 
-class ConcurrencyLimit:
+class ConcurrencyLimit(_Middleware):
     """
     Answers 503 at once while `max_requests` are in flight.
 
@@ -191,11 +264,11 @@ class ConcurrencyLimit:
     """
 
     def __init__(self, app: ASGIApp, max_requests: int) -> None:
-        self._app = app
+        super().__init__(app)
         self._free = max_requests
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in PROBES:
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
         if not self._free:
@@ -211,14 +284,11 @@ class ConcurrencyLimit:
             self._free += 1
 
 
-class HeadAsGet:
+class HeadAsGet(_Middleware):
     """Answers HEAD as GET; the server drops the body (RFC 9110, section 9.3.2)."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "HEAD":
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
         # A copy: the server must still know that the request was HEAD.

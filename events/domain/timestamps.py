@@ -168,6 +168,11 @@ def format_timestamp(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
+def day_of(at: datetime) -> str:
+    """The UTC day of `at` as `YYYY-MM-DD`."""
+    return at.astimezone(UTC).isoformat()[:10]
+
+
 def convert_to_iso_8601_utc(text: str) -> str:
     """Turn `2021-03-01 00:10:05.657+00` into `2021-03-01T00:10:05.657000Z`."""
     return format_timestamp(parse_timestamp(text))

@@ -103,11 +103,6 @@ def slices(window: Window, parts: int) -> tuple[Window, ...]:
     return tuple(Window(start, end) for start, end in pairwise(bounds) if start < end)
 
 
-def day_of(at: datetime) -> str:
-    """The UTC day of `at` as `YYYY-MM-DD`."""
-    return at.astimezone(UTC).isoformat()[:10]
-
-
 def hour_of_day(day: str, hour: int) -> datetime:
     """Start of the hour 0–23 of the UTC day `YYYY-MM-DD`."""
     return datetime.fromisoformat(day).replace(hour=hour, tzinfo=UTC)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from events.datamodels import HOURS, Tables, counter_key, event_item
 from events.domain.rollups import day_increments
-from events.domain.timestamps import format_timestamp
-from events.domain.windows import day_of
+from events.domain.timestamps import day_of, format_timestamp
 from events.models import DayCounts, Event
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from events.datamodels import Tables, is_voided, keys_of
 from events.domain.retries import RetryPolicy
-from events.domain.windows import day_of
+from events.domain.timestamps import day_of
 from events.dynamodb.answers import judge_cancellation, old_items, reasons
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.customers import Registry

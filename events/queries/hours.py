@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from events.domain.windows import HOUR, day_of, floor_hour, hour_of_day, slices, split
+from events.domain.timestamps import day_of
+from events.domain.windows import HOUR, floor_hour, hour_of_day, slices, split
 from events.models import BucketQuery, DayCounts, RangeTotals, Window
 
 #: Counter items held at a time, and fewer for a short page; those of one day are held together.

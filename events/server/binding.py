@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from events.config import is_loopback
+from events.api.middleware import is_loopback
 from events.errors import InvalidInput
 
 _BACKLOG = 2_048

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Protocol
 
-from events.domain.windows import HOUR, LATEST, day_of, floor_hour, hour_of_day
+from events.domain.timestamps import day_of
+from events.domain.windows import HOUR, LATEST, floor_hour, hour_of_day
 from events.models import DayCounts, Difference, Event, StoredEvent, Window
 from jobs.lib.frames import HourCount
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
-from events.domain.windows import EARLIEST, LATEST, day_of
+from events.domain.timestamps import day_of
+from events.domain.windows import EARLIEST, LATEST
 from events.models import DayCounts, Event, Window
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

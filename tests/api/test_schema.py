@@ -16,7 +16,7 @@ from schemathesis.checks import CheckFunction
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from events.api.ratelimits import make_rate_limits
+from events.api.security import make_rate_limits
 from events.app import create_app
 from events.auth.keyring import KeyRing
 from events.auth.keys import Right, new_key

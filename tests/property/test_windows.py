@@ -6,13 +6,12 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from events.domain.timestamps import format_timestamp
+from events.domain.timestamps import day_of, format_timestamp
 from events.domain.windows import (
     EARLIEST,
     HOUR,
     LATEST,
     count_hours,
-    day_of,
     floor_hour,
     hour_of_day,
     hours,

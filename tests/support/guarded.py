@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fastapi.testclient import TestClient
 
-from events.api.ratelimits import make_rate_limits
+from events.api.security import make_rate_limits
 from events.app import create_app
 from events.auth.keyring import KeyRing
 from events.auth.keys import Right

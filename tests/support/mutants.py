@@ -321,7 +321,7 @@ MUTANTS = [
     ),
     Mutant(
         "requests of a caller are counted",
-        "events/api/ratelimits.py",
+        "events/api/security.py",
         "not self._limiter.hit(",
         "not self._limiter.test(",
         "tests/unit/test_ratelimits.py",

@@ -13,7 +13,7 @@ import pytest
 from fastapi import Request
 from fastapi.responses import Response
 
-from events.api.bodies import JSON, Bodies, in_thread
+from events.api.bodies import JSON, Bodies
 from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge
 
 
@@ -97,9 +97,6 @@ def test_invalid_gzip_is_refused(body: bytes, reason: str) -> None:
 def test_a_request_that_gets_no_thread_in_time_is_refused() -> None:
     bodies = Bodies(100)
     bodies.threads.total_tokens = 1
-    request = cast(
-        "Request", SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(bodies=bodies)))
-    )
     is_running, is_over = threading.Event(), threading.Event()
     remaining: list[float] = []
 
@@ -114,10 +111,10 @@ def test_a_request_that_gets_no_thread_in_time_is_refused() -> None:
         return Response("done")
 
     async def main() -> None:
-        first = asyncio.create_task(in_thread(request, hold, patience_seconds=500))
+        first = asyncio.create_task(bodies.in_thread(hold, patience_seconds=500))
         await asyncio.to_thread(is_running.wait, 60)
-        late = asyncio.create_task(in_thread(request, work, patience_seconds=0))
-        patient = asyncio.create_task(in_thread(request, work, patience_seconds=600))
+        late = asyncio.create_task(bodies.in_thread(work, patience_seconds=0))
+        patient = asyncio.create_task(bodies.in_thread(work, patience_seconds=600))
         await asyncio.sleep(0)
         is_over.set()
         with pytest.raises(Busy):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from events.api.ratelimits import RateLimit, address_of
+from events.api.security import RateLimit, address_of
 from events.errors import TooManyRequests
 
 

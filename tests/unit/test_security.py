@@ -10,8 +10,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.testclient import TestClient
 
 from events.api import problems
-from events.api.ratelimits import make_rate_limits
-from events.api.security import CallerDep, allowed
+from events.api.security import CallerDep, allowed, make_rate_limits
 from events.auth.keyring import KeyRing
 from events.auth.keys import ApiKey, Right
 from tests.support.factories import HOUR_ZERO

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from events.domain.timestamps import day_of
 from events.domain.windows import (
     EARLIEST,
     HOUR,
     LATEST,
     Split,
     count_hours,
-    day_of,
     floor_hour,
     hour_of_day,
     hours,

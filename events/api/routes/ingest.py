@@ -11,10 +11,19 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from events.api.bodies import CSV, Body, JsonBody, in_thread, media_type_of, read_body
+from events.api.bodies import (
+    CSV,
+    BodiesDep,
+    Body,
+    JsonBody,
+    Parsed,
+    media_type_of,
+    parse_correction,
+    parse_csv,
+    parse_json,
+)
 from events.api.dependencies import ServiceDep, SettingsDep, SinkDep
 from events.api.openapi import responses
-from events.api.payloads import Parsed, parse_correction, parse_csv, parse_json
 from events.api.problems import FieldProblem, problem
 from events.api.schemas import (
     EXAMPLE_EVENT,
@@ -107,7 +116,12 @@ def _body(model: type[BaseModel], example: dict[str, Any], **others: Any) -> dic
     },
 )
 async def post_events(
-    request: Request, sink: SinkDep, settings: SettingsDep, caller: CallerDep, body: Body
+    request: Request,
+    sink: SinkDep,
+    settings: SettingsDep,
+    bodies: BodiesDep,
+    caller: CallerDep,
+    body: Body,
 ) -> Response:
     """
     Store and count events, each exactly once, with a receipt for each.
@@ -128,7 +142,7 @@ async def post_events(
     is_kafka = settings.events_ingest == "kafka"
 
     def work(seconds: float) -> Response:
-        parsed = read_body(request, body, lambda text: parse(text, MAX_EVENTS))
+        parsed = bodies.read(request, body, lambda text: parse(text, MAX_EVENTS))
         caller.check_each(Right.INGEST, parsed.customers)
         return _answer(
             parsed,
@@ -137,7 +151,7 @@ async def post_events(
             HTTPStatus.ACCEPTED if is_kafka else HTTPStatus.OK,
         )
 
-    return await in_thread(request, work, patience_seconds=_patience(settings))
+    return await bodies.in_thread(work, patience_seconds=_patience(settings))
 
 
 @router.post(
@@ -153,7 +167,12 @@ async def post_events(
     },
 )
 async def void_events(
-    request: Request, service: ServiceDep, settings: SettingsDep, caller: CallerDep, body: JsonBody
+    request: Request,
+    service: ServiceDep,
+    settings: SettingsDep,
+    bodies: BodiesDep,
+    caller: CallerDep,
+    body: JsonBody,
 ) -> Response:
     """
     Take events out of the counts. An event is named by its four fields.
@@ -163,7 +182,7 @@ async def void_events(
     """
 
     def work(seconds: float) -> Response:
-        reason, parsed = read_body(request, body, lambda text: parse_correction(text, MAX_EVENTS))
+        reason, parsed = bodies.read(request, body, lambda text: parse_correction(text, MAX_EVENTS))
         caller.check_each(Right.ADMIN, parsed.customers)
         return _answer(
             parsed,
@@ -171,7 +190,7 @@ async def void_events(
             VoidReceipts,
         )
 
-    return await in_thread(request, work, patience_seconds=_patience(settings))
+    return await bodies.in_thread(work, patience_seconds=_patience(settings))
 
 
 def _patience(settings: Settings) -> float:
