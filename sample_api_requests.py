@@ -119,7 +119,7 @@ def _checks(events: set[Event]) -> list[Check]:
             lambda answer: answer[0] == 200 and answer[1]["buckets"] == [],
         ),
         Check(
-            "A bad request says what is wrong",
+            "A bad request is answered with its errors",
             f"/events/customers/{customer_id}/buckets?start=yesterday&end=2021-04-01",
             lambda answer: answer[0] == 400 and answer[1]["errors"][0]["field"] == "start",
         ),

@@ -44,7 +44,7 @@ def main() -> int:
             )
         else:
             _ALL[name](is_quick=options.quick)
-        # Above the number of cores other programs are in the figures: those are no result.
+        # Above the number of cores, other programs distort the figures: discard them.
         print(f"\nLoad average of one minute: {before:.1f} before, {os.getloadavg()[0]:.1f} after.")
     return 0 if is_well else 1
 

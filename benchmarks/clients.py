@@ -1,4 +1,4 @@
-"""Many clients of the API at once, each asking anew as soon as it has its answer."""
+"""Many clients of the API at once; each sends the next request as soon as it has an answer."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-#: Median memory of the last quarter, divided by that of the second quarter.
+#: Median memory of the last quarter, divided by the median of the second quarter.
 MAX_GROWTH = 1.05
 #: A lag that grows by less than the messages of so many seconds is noise.
 _NOISE_SECONDS = 2.0

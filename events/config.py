@@ -173,8 +173,8 @@ class Settings(BaseSettings):
         default=86_400,
         ge=1,
         le=1_000_000_000,
-        description="Watermark of the windowed counts in seconds: events that arrive later than "
-        "this after the newest event are not counted.",
+        description="Watermark of the windowed counts in seconds: events more than "
+        "this much older than the newest event are not counted.",
     )
 
     @property

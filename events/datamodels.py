@@ -131,8 +131,8 @@ def key_bounds(window: Window) -> tuple[str, str]:
     """
     Bounds for `BETWEEN`, which includes both, that hold exactly the event keys of `[start, end)`.
 
-    No key equals a bound, because keys go on after the 27 characters of the timestamp. So keys at
-    `start` sort after the lower bound, and keys at `end` sort after the upper one. A window that
+    No key equals a bound, because keys continue after the 27 characters of the timestamp. So keys
+    at `start` sort after the lower bound, and keys at `end` sort after the upper one. A window that
     ends at `LATEST` includes that last microsecond, which no later end could.
     """
     end = format_timestamp(window.end)

@@ -55,7 +55,7 @@ class InvalidWindow(EventsError):
 
 class ChangesForgotten(EventsError):
     """
-    The change log no longer has all changes since the point asked for.
+    The change log no longer has all changes since the requested point.
 
     Args:
         known_from: The change log is complete from here on.

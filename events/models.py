@@ -105,7 +105,7 @@ class BucketCount(NamedTuple):
     The events of one UTC hour that lie in the window.
 
     A named tuple for the same reason as `Event`: one answer holds hundreds. `is_partial`: the
-    window covers only part of the hour. `counts`, if asked for, has the count per event type; it
+    window covers only part of the hour. `counts`, if requested, has the count per event type; it
     sums to `count`.
     """
 
@@ -247,7 +247,7 @@ class DayCounts:
 
 @dataclass(frozen=True, slots=True)
 class CustomerTotal:
-    """A customer and the number of its events in the range asked for."""
+    """A customer and the number of its events in the requested range."""
 
     customer_id: str
     total: int

@@ -42,7 +42,7 @@ class Store(hours.Store, lookup.Store, verification.Store, Protocol):
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
         """
-        Store and count distinct events of one customer and UTC day, each at most once for ever.
+        Store and count distinct events of one customer and UTC day, each at most once forever.
 
         At every moment, whatever fails, the counters equal the stored events.
         """
@@ -141,7 +141,7 @@ class EventService:
         Store and count events.
 
         Args:
-            timeout_seconds: How long to wait for the store; None waits for ever.
+            timeout_seconds: How long to wait for the store; None waits forever.
 
         Returns:
             The outcome of each event, in order. All events are then durable, counted and visible
@@ -160,7 +160,7 @@ class EventService:
         Stop counting stored events, permanently: a late retry does not bring them back.
 
         Args:
-            timeout_seconds: How long to wait for the store; None waits for ever.
+            timeout_seconds: How long to wait for the store; None waits forever.
 
         Returns:
             The outcome of each event, in order. None of them is counted any more. An event that

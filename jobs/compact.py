@@ -39,7 +39,7 @@ _CONFLICTS = (
 _MAX_ATTEMPTS = 6
 #: Files of a commit in progress look like orphans; Iceberg itself accepts no less than a day.
 _ORPHANS_OLDER_THAN = timedelta(days=3)
-#: A century; longer means for ever.
+#: A century; longer means forever.
 _MAX_DAYS = 36_500
 
 
@@ -128,13 +128,13 @@ def compact(
 
 def _retry_conflicts(work: Callable[[], T], step: str) -> T:
     """
-    Repeat some work on the table as it then is, if another commit was first.
+    Repeat work on the current table if another commit came first.
 
     Iceberg's own retries do not help if the files to replace are gone: pyiceberg leaves out
     manifests of deleted files when it appends.
 
     Raises:
-        StoreUnavailable: Other commits come all the time.
+        StoreUnavailable: Other commits kept coming first.
     """
     backoff = Backoff(base_seconds=1)
     for attempt in range(1, _MAX_ATTEMPTS + 1):

@@ -69,10 +69,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit code: 0 all well, 1 --compare found a difference, 2 could not run.",
     )
     parser.add_argument(
-        "--start", metavar="TIME", help="first UTC day; default: the first there is"
+        "--start", metavar="TIME", help="first UTC day (default: the first in the archive)"
     )
     parser.add_argument(
-        "--end", metavar="TIME", help="UTC day after the last one; default: after the last there is"
+        "--end", metavar="TIME", help="UTC day after the last one (default: to the end)"
     )
     then = parser.add_mutually_exclusive_group()
     then.add_argument(

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--watermark-seconds",
         type=_seconds,
         metavar="N",
-        help="events later than this after the newest event are not counted (default: "
+        help="events more than this older than the newest event are not counted (default: "
         "EVENTS_WATERMARK_SECONDS)",
     )
     parser.add_argument(
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also write the counts to DynamoDB, for an API with EVENTS_COUNTS=windowed",
     )
-    parser.add_argument("--until-end", action="store_true", help="stop at the topic's present end")
+    parser.add_argument("--until-end", action="store_true", help="stop at the topic's current end")
     parser.add_argument(
         "--kafka-option",
         action="append",
@@ -194,7 +194,7 @@ def counted_once(source: DataFrame, *, watermark_seconds: int, ahead_seconds: in
 
 
 class BatchCounter:
-    """Spark calls it with each batch; `refusal` is an error of ours that ended the stream."""
+    """Spark calls it with each batch; `refusal` is the job's own error that ended the stream."""
 
     def __init__(self, settings: Settings, *, is_published: bool) -> None:
         self._settings = settings

@@ -1,1 +1,1 @@
-"""The HTTP edge: one router a file."""
+"""The HTTP edge: one router per file."""

@@ -38,7 +38,7 @@ async def get_sink(request: Request) -> Sink:
 
 async def check_request(request: Request) -> None:
     """
-    Refuse requests that the framework would read in another way than they were meant.
+    Refuse requests that the framework would misread.
 
     The framework takes the last value of a repeated parameter, and replaces bytes that are not
     UTF-8 with U+FFFD, which would ask about another customer.

@@ -128,7 +128,7 @@ def _whole_number(text: object) -> object:
     return text
 
 
-# In the OpenAPI description all of these are strings; these functions are what checks them.
+# In the OpenAPI description all of these are strings; these functions check them.
 Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=str)]
 EventType = Annotated[str, BeforeValidator(_event_type, json_schema_input_type=str)]
 Cursor = Annotated[str, BeforeValidator(_cursor, json_schema_input_type=str)]

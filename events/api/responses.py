@@ -1,4 +1,4 @@
-"""The formats of an answer, and answers that are sent while they are made."""
+"""The formats of an answer, and streamed answers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _WINDOWED = "Events-Counts"
 #: The header in the OpenAPI description.
 WINDOWED_HEADER: dict[str, Any] = {
     _WINDOWED: {
-        "description": "Only if `EVENTS_COUNTS` is `windowed`: events that arrived more than this "
-        "many seconds after the newest event are not counted.",
+        "description": "Only if `EVENTS_COUNTS` is `windowed`: events more than this many "
+        "seconds older than the newest event are not counted.",
         "schema": {"type": "string"},
         "example": "windowed; watermark=86400",
     }

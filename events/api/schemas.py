@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from events.domain.parsing import MAX_REASON_CHARACTERS
 
@@ -58,7 +58,7 @@ class Buckets(BaseModel):
     last_ingested_at: _LastIngestedAt
     buckets: list[Bucket]
     next: str | None = Field(
-        description="Pass it as `cursor` to get the next page; null on the last page.",
+        description="Pass this as `cursor` to get the next page; null on the last page.",
         examples=[None],
     )
 
@@ -67,7 +67,7 @@ class Windowed(BaseModel):
     """Which events streaming counts do not include."""
 
     watermark_seconds: int = Field(
-        description="Events that arrive more than this after the newest event are not counted.",
+        description="Events more than this many seconds older than the newest are not counted.",
         examples=[86_400],
     )
 
@@ -84,7 +84,7 @@ class CalendarBucket(TypedDict):
     start: Annotated[
         str,
         Field(
-            description="Local time with its offset; offsets of long ago may have seconds.",
+            description="Local time with its offset; historic offsets may have seconds.",
             examples=["2021-03-28T00:00:00.000000+01:00"],
         ),
     ]
@@ -119,7 +119,7 @@ class CalendarBuckets(BaseModel):
     last_ingested_at: _LastIngestedAt
     buckets: list[CalendarBucket]
     next: str | None = Field(
-        description="Pass it as `cursor` to get the next page; null on the last page. In zones "
+        description="Pass this as `cursor` to get the next page; null on the last page. In zones "
         "whose days start inside a UTC hour, a page may be short without being the last.",
         examples=[None],
     )

@@ -63,7 +63,7 @@ class Archiver:
     is_until_end: bool = False
     #: Skip messages that were deleted from the topic, and note them.
     is_gap_accepted: bool = False
-    #: How long a failure may last; None retries for ever.
+    #: How long a failure may last; None retries forever.
     patience_seconds: float | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     clock: Callable[[], float] = time.monotonic
@@ -74,7 +74,7 @@ class Archiver:
     def __post_init__(self) -> None:
         self._backoff = Backoff(base_seconds=1, cap_seconds=30)
         self._stop = threading.Event()
-        #: When nothing was wrong last; it stands still while commits fail, even if reading works.
+        #: When all was well last; not updated while commits fail, even if reading works.
         self._well_at = self.clock()
         self._is_commit_failing = False
 

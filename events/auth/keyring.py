@@ -14,7 +14,7 @@ from events.errors import NotAllowed, NotAuthenticated
 
 #: Seconds for which a valid key is not looked up again, and a revoked one may still work.
 CACHE_SECONDS = 5.0
-#: One message for every cause: to say what is wrong with a key helps only those who guess keys.
+#: One message for every cause: naming the cause would help only someone who guesses keys.
 INVALID_KEY = "missing or invalid API key: send the header Authorization: Bearer events_…"
 
 
@@ -31,7 +31,7 @@ class KeyStore(Protocol):
 
     def revoke(self, key_id: str, at: datetime) -> ApiKey | None:
         """
-        Revoke a key for ever. A key that is already revoked keeps its time.
+        Revoke a key forever. A key that is already revoked keeps its time.
 
         Returns:
             The key as it is now; None if it does not exist.

@@ -15,7 +15,7 @@ import typer
 
 from events.errors import EventsError, InvalidInput
 
-#: "Different" stands for every answer that is complete and not all good: rows were rejected, a
+#: "Different" stands for every complete answer that reports a problem: rows were rejected, a
 #: counter differs. "Interrupted" is what a shell reports for Ctrl-C.
 EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_INTERRUPTED = 0, 1, 2, 130
 

@@ -25,7 +25,7 @@ AcceptGap = Annotated[
 ]
 MetricsPort = Annotated[
     int | None,
-    Option(min=1, max=65_535, help="Serve /metrics, /livez and /readyz at this port of 127.0.0.1."),
+    Option(min=1, max=65_535, help="Serve /metrics, /livez and /readyz on this port of 127.0.0.1."),
 ]
 
 
@@ -39,10 +39,10 @@ def archive(
 
     Events go to the table events.raw, invalid messages to events.raw_rejected with the reason,
     until SIGTERM or Ctrl-C; what was read by then is committed. The offsets are in the tables, in
-    the same commit, so a killed process loses nothing and writes nothing twice. Running a second
-    one beside the first does no harm and is of no use.
+    the same commit, so a killed process loses nothing and writes nothing twice. Running two at a
+    time is harmless but gains nothing.
 
-    Exit code: 0 stopped, or at the end with --until-end; 2 could not run or not continue; 130
+    Exit code: 0 stopped, or at the end with --until-end; 2 could not run or could not continue; 130
     ended by a second signal.
     """
     # Arrow reads this at import. With its own allocator a process that commits forever takes a

@@ -15,7 +15,7 @@ from events.queries.formats import hour_text
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _FULL = "█"
-#: A shorter bar tells nothing.
+#: A shorter bar shows too little.
 _SHORTEST_BAR = 8
 _PARTIAL = "~"
 

@@ -24,8 +24,8 @@ def erase(customer: Customer, yes: Yes = False) -> int:
     """
     Delete everything that is stored about a customer.
 
-    This deletes its events (also voided ones), counters, change log entries, its entry in the
-    list of customers, and API keys bound to it. First stop the programs that send its events.
+    This deletes the customer's events (also voided ones), counters, change log entries, entry in
+    the list of customers, and API keys. First stop the programs that send the customer's events.
     The command takes at least 40 seconds; if it is stopped, run it again to continue.
 
     Exit code: 0 nothing is left; 2 something may be left: run it again.

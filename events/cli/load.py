@@ -92,7 +92,7 @@ def ingest(
     Running the same file again is always safe: it only finds duplicates.
 
     Exit code: 0 all rows are stored and counted; 1 the same, but some rows were rejected; 2 the
-    run could not start or not finish; 130 interrupted. After 2 and 130 run it again.
+    run could not start or could not finish; 130 interrupted. After 2 and 130 run it again.
     """
     open_store = partial(_open_store, workers=workers, patience_seconds=patience)
     destination = Destination("stored", _LABELS, open_store, _how_to_start)

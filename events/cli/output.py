@@ -27,7 +27,7 @@ def write_result(text: str) -> None:
 
 def write_pieces(pieces: Iterable[bytes]) -> None:
     """
-    Write everything to standard output. A reader that stops early, such as `head`, is no error.
+    Write everything to standard output. A reader may stop early, as `head` does.
 
     Raises:
         InvalidInput: Standard output is closed, or the disk behind it is full.

@@ -30,8 +30,8 @@ def produce(
     it; `consume` counts it.
 
     Exit code: 0 all rows are in Kafka; 1 the same, but some rows were rejected; 2 the run could
-    not start or not finish; 130 interrupted. After 2 and 130 run it again: an event that is in
-    Kafka twice is counted once.
+    not start or could not finish; 130 interrupted. After 2 and 130 run it again: an event that is
+    in Kafka twice is counted once.
     """
     from events.kafka import check_installed
 

@@ -102,7 +102,7 @@ def _serve(settings: Settings, port: int, stack: ExitStack) -> None:
     from events.server.binding import bind
     from events.telemetry import logs
 
-    # No access log: the terminal is for the person who sits there.
+    # No access log: a person reads this terminal.
     logs.configure(settings.events_log_format, "warning")
 
     def exit_now(number: int) -> None:

@@ -32,8 +32,8 @@ def open_service(settings: Settings | None = None) -> Iterator[EventService]:
         service.check(patience_seconds=SECONDS_TO_FIND_THE_STORE)
         if settings.events_counts == "windowed":
             say(
-                "note: these are approximate streaming counts. An event that came more than "
-                f"{settings.events_watermark_seconds:,} s after the newest one is not counted"
+                "note: these are approximate streaming counts. An event that is more than "
+                f"{settings.events_watermark_seconds:,} s older than the newest one is not counted"
             )
         yield service
     finally:

@@ -33,8 +33,9 @@ def verify(
     Recount the stored events and compare every counter.
 
     The recount is strongly consistent and compares the counters of all types together and of
-    each type. It is safe while events arrive: an hour is only judged if its counters did not
-    change during the recount, and --repair only writes a counter that is still as it was read.
+    each type. It is safe while events arrive: an hour is compared only if its counters did not
+    change during the recount, and --repair only writes a counter that did
+    not change since it was read.
 
     Exit code: 0 all equal; 1 something differed, even if it was repaired; 2 the recount could
     not run, or the counters of an hour kept changing.

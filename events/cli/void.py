@@ -31,7 +31,7 @@ def void(file: File, reason: Reason, json: Json = False) -> int:
     reason, so that a late retry cannot bring it back. Running the command again is safe.
 
     Exit code: 0 none of the events is counted any more; 1 the same, but some rows were rejected
-    or are not stored; 2 the run could not start or not finish.
+    or are not stored; 2 the run could not start or could not finish.
     """
     from events.cli.service import open_service
     from events.domain.parsing import check_void_reason

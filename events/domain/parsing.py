@@ -69,7 +69,7 @@ def parse_event(
     )
 
 
-# The same customers and types come again and again: each is checked once, and all its events share
+# The same customers and types occur many times: each is checked once, and all its events share
 # one string. The caches take at most 24 MB, with ids of the maximum length.
 @lru_cache(maxsize=8_192)
 def check_customer_id(text: str) -> str:
@@ -131,7 +131,7 @@ def row_parser(
     is_lenient: bool = False,
 ) -> RowParser:
     """
-    Make a parser of CSV rows. `assume_zone` and `is_lenient` are those of `parse_timestamp`.
+    Make a parser of CSV rows. `assume_zone` and `is_lenient` are as for `parse_timestamp`.
 
     Args:
         header: The column names, in any order; None means the order of `COLUMNS`.
@@ -213,7 +213,7 @@ def parse_message(text: bytes) -> Event:
     try:
         fields = _event_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return parse_event(*_texts(text))  # names what is wrong
+        return parse_event(*_texts(text))  # names the invalid field
     if text.count(b'"') != 16:  # four names, four values, and escaped quotes or a repeated field
         _texts(text)
     return parse_event(

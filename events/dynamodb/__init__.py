@@ -1,1 +1,1 @@
-"""Everything that talks to DynamoDB; `events.dao` is its face."""
+"""Everything that talks to DynamoDB; `events.dao` is its interface."""

@@ -193,7 +193,7 @@ class ChangeFeed:
             max_minutes: Minutes to look at in this step.
 
         Returns:
-            Where the next step goes on; None if nothing is left.
+            Where the next step continues; None if nothing is left.
         """
         first = self.known_from().minute if since is None else since
         end = self._minutes.current() + self._minutes.length

@@ -93,7 +93,7 @@ class ChangeLog:
         self._logged.pop((customer_id, day), None)
 
     def forget_all(self) -> None:
-        """The table was created anew: nothing is logged."""
+        """The table was recreated: nothing is logged."""
         self._logged.clear()
 
     def note_gap(self) -> None:

@@ -60,7 +60,7 @@ class Registry:
 
     def register_if_needed(self, customer_id: str) -> bool:
         """
-        Register a customer, unless that was done a short while ago; return whether it was sent.
+        Register a customer, unless this process did so recently; return whether it sent a request.
 
         Call this before each attempt to write that does not require the day's counter: so a
         customer is registered before it has events. One request, not retried: the caller's attempt
@@ -95,7 +95,7 @@ class Registry:
             self._registered_until[customer_id] = sent_at + self._registered_for_seconds
 
     def forget_all(self) -> None:
-        """The tables were created anew: no customer is registered."""
+        """The tables were recreated: no customer is registered."""
         with self._lock:
             self._registered_until.clear()
 
@@ -215,7 +215,7 @@ class Registry:
         return None if until is None else datetime.fromisoformat(until["S"])
 
     def note_changes_forgotten(self, customer_id: str, since: datetime, until: datetime) -> None:
-        """Note that for the next step. If the mark is gone, the next step starts again."""
+        """Note how far this step got. If the mark is gone, the next step starts again."""
         with suppress(ConditionFailed):
             self._requests.send(
                 self._client.update_item,

@@ -119,7 +119,7 @@ class Eraser:
             if not is_voided(item):
                 counted.append(event)
                 continue
-            # If the answer to a first attempt was lost, the event may be stored anew and counted.
+            # If the answer to a first attempt was lost, the event may be stored again by now.
             with suppress(ConditionFailed):
                 self._requests.send(
                     self._client.delete_item,

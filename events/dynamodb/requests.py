@@ -218,7 +218,7 @@ class Requests:
         Create missing tables and wait until all are usable.
 
         Args:
-            patience_seconds: For each request; by default that of this store.
+            patience_seconds: For each request; by default the patience of this store.
         """
         retry = self._retry
         if patience_seconds is not None:

@@ -64,11 +64,11 @@ class Interrupts:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has arrived."""
         return self._is_stopping
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal has come."""
+        """Raise `Interrupted` if a signal has arrived."""
         if self._is_stopping:
             raise Interrupted
 

@@ -90,7 +90,7 @@ def load(
     Args:
         records: As `read_records` yields them.
         sink: None reads and checks every row, and writes nothing.
-        result: Updated during the load, so that it is also right after an error: it counts only
+        result: Updated during the load, so that it is correct after an error too: it counts only
             outcomes that are known.
         on_rejection: Called for each rejected row, in order.
         on_progress: Called after each chunk that was read, and after each that was written.

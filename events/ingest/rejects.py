@@ -21,7 +21,7 @@ class RejectsFile:
     """
     Rejected rows as CSV: line number, reason, raw row; a context manager.
 
-    On exit the file replaces that of an earlier run if a row was rejected; otherwise the earlier
+    On exit the file replaces the earlier run's file if a row was rejected; otherwise the earlier
     file is deleted. It never appears in part.
 
     Args:

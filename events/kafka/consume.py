@@ -1,4 +1,4 @@
-"""One run of `consume`: puts the consumer together, shows its health, sums up at the end."""
+"""One run of `consume`: build the consumer, serve its health, count the results."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def consume(
     limits: Limits = Limits(),  # noqa: B008 - a frozen value
 ) -> Consumed:
     """
-    Count the messages of the topic until told to stop.
+    Count the messages of the topic until `is_stopping` returns True.
 
     Args:
         serve: Publishes the health while its context is open.
-        patience_seconds: How long to finish when told to stop.
+        patience_seconds: How long to finish when stopping.
         is_until_end: Stop at the ends that the partitions have at the start.
         is_from_beginning: Reset the group first.
 

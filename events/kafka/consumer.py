@@ -97,10 +97,10 @@ class CountConsumer:
         patience_seconds: float,
     ) -> None:
         """
-        Consume until told to stop, or until the group has committed everything before `ends`.
+        Consume until `is_stopping`, or until the group has committed everything before `ends`.
 
         Args:
-            ends: Partition → the offset to read up to; None reads for ever.
+            ends: Partition → the offset to read up to; None reads forever.
             patience_seconds: How long to finish messages in flight. With `ends` also how long the
                 store may accept nothing, or Kafka be away.
 

@@ -136,7 +136,7 @@ def replay(
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Replayed:
     """
-    Send the messages of dead letters back to their topic, up to the present end.
+    Send the messages of dead letters back to their topic, up to the current end.
 
     A consumer group of its own remembers how far the replay got; the next replay starts there. If a
     replay is cut off, a dead letter may be sent twice; the second event is a duplicate.
@@ -204,7 +204,7 @@ class _Replay:
 
         def on_done(error: EventsError | None) -> None:
             if isinstance(error, TooLargeForKafka):
-                # To stop here would block all later dead letters for ever.
+                # To stop here would block all later dead letters forever.
                 self.unsendable += 1
             elif error is not None:
                 self.problem = error

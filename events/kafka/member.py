@@ -52,7 +52,7 @@ class GroupMember:
         self._has_joined = False
         self._next_check_at = 0.0
         self._problem_since = time.monotonic()
-        #: What is wrong with Kafka; None while all is well.
+        #: The problem with Kafka; None while Kafka answers.
         self.problem: str | None = "no partition is assigned yet"
         self._consumer: Consumer = make_consumer(
             cluster,
@@ -120,7 +120,7 @@ class GroupMember:
         self._paused.clear()
 
     def close(self) -> bool:
-        """Leave the group; returns False if the broker is away and was not told."""
+        """Leave the group; returns False if the broker is away and does not know."""
         # `close` would wait for the broker until the session ends.
         if self.problem is not None:
             return False

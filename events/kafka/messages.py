@@ -118,7 +118,7 @@ def _headers_of(message: KafkaMessage) -> Headers:
     """
     The headers; empty if a name is not UTF-8, which the client cannot read.
 
-    Any sender may write such a name. An error would stop the partition at this message for ever,
+    Any sender may write such a name. An error would stop the partition at this message forever,
     and only the value is counted.
     """
     try:

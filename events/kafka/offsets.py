@@ -1,4 +1,4 @@
-"""Which offset may be committed: the one after which nothing is settled yet; pure."""
+"""Which offset may be committed: the one before which every message is settled; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages to the store, in batches: several in flight, none given up; knows nothing of Kafka."""
+"""Send messages to the store in batches, and retry until each is settled; independent of Kafka."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Pipeline:
     The messages that were read and are not settled. One thread uses it.
 
     A message is settled (`OpenOffset.settle`) when its event is durable and counted, or when its
-    dead letter is acknowledged. Until then the pipeline holds the message and retries for ever.
+    dead letter is acknowledged. Until then the pipeline holds the message and retries forever.
 
     If the store refuses a batch, the batch is halved until each refused event is alone (a suspect).
     A suspect becomes a dead letter if the store refused it twice and accepted another event after
@@ -246,7 +246,7 @@ class Pipeline:
             self._ready += [_Batch(rest[:middle]), _Batch(rest[middle:])]
 
     def _judge_suspects(self) -> None:
-        """Retry or bury the suspects after whose refusal the store accepted another event."""
+        """Retry suspects or give them up, if the store has accepted another event since."""
         remaining = []
         for batch in self._suspects:
             if self._accepted_submitted_at <= batch.refused_at:

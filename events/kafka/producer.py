@@ -68,7 +68,7 @@ class Sender:
 
     Args:
         patience_seconds: A record that is not acknowledged in time fails, but may be in Kafka;
-            None waits for ever.
+            None waits forever.
         more: Further librdkafka properties.
     """
 
@@ -84,7 +84,7 @@ class Sender:
         properties = {
             "queue.buffering.max.messages": max_messages,
             "queue.buffering.max.kbytes": max(max_bytes // 1024, 1),
-            # 0 waits for ever.
+            # 0 waits forever.
             "message.timeout.ms": 0
             if patience_seconds is None
             else max(round(patience_seconds * 1000), 1),

@@ -56,7 +56,7 @@ def check_java(environment: Mapping[str, str] = os.environ) -> None:
 
 @cache
 def _fault_of(java: str) -> str:
-    """What is wrong with a Java runtime; empty if nothing is."""
+    """The problem with a Java runtime; empty if Spark can use it."""
     ran = subprocess.run(  # noqa: S603 - the operator's own Java, no shell
         [java, "--list-modules"], capture_output=True, text=True, check=False
     )

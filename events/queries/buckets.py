@@ -39,7 +39,7 @@ def buckets(store: Store, query: BucketQuery) -> BucketPage:
     One page of a customer's events by UTC hour.
 
     The cost follows the days read, not the events held. The first page reads the whole range,
-    because it tells the total; a later page reads from its first bucket to its last, if `query`
+    because it counts the total; a later page reads from its first bucket to its last, if `query`
     has the totals of the first.
 
     Raises:

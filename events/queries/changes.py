@@ -8,7 +8,7 @@ from typing import Protocol
 from events.errors import ChangesForgotten, InvalidWindow
 from events.models import Change, ChangeCursor, ChangePage
 
-#: No cursor of ours lies further ahead.
+#: The service makes no cursor that lies further ahead.
 _MAX_AHEAD = timedelta(minutes=10)
 
 

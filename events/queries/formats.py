@@ -34,7 +34,7 @@ def encoded(
     Write counts in a format.
 
     Raises:
-        InvalidWindow: At once, if Parquet is asked for and pyarrow is not installed.
+        InvalidWindow: At once, if Parquet is requested and pyarrow is not installed.
     """
     if name == "csv":
         return csv_pieces(counts, calendar, is_grouped=is_grouped)

@@ -104,7 +104,7 @@ def clipped_hours(window: Window) -> set[datetime]:
 
 
 def read_totals(store: Store, query: BucketQuery) -> RangeTotals:
-    """Total and last change of a whole range, whichever page is asked for."""
+    """Total and last change of a whole range, whichever page is requested."""
     running = RunningTotals()
     deque(read_hours(store, replace(query, from_start=None), running), maxlen=0)
     return RangeTotals(running.total, running.last_ingested_at)

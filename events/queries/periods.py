@@ -35,7 +35,7 @@ _CUT_EVENTS_AT_A_TIME = 50_000
 
 
 class Part(NamedTuple):
-    """The part of an hour that lies in one period; `cut` None is all of the hour."""
+    """The part of an hour that lies in one period; `cut` None is the whole hour."""
 
     period: Window
     hour: datetime
@@ -44,7 +44,7 @@ class Part(NamedTuple):
 
 @dataclass(slots=True)
 class _Page:
-    """What one page may still count of the stored events, and where it ended if that was all."""
+    """How many stored events a page may still count, and where it ended if it reached the limit."""
 
     cut_hours: int = field(default_factory=lambda: MOST_CUT_HOURS)
     cut_events: int = field(default_factory=lambda: MOST_CUT_EVENTS)
@@ -59,7 +59,7 @@ def periods(store: Store, query: BucketQuery, calendar: Calendar) -> PeriodPage:
     One page of a customer's events by day, week or month.
 
     Whole hours come from the counters. An hour in which a period begins is counted from the stored
-    events, part by part; a page with many of those ends early. The reads are as for
+    events, part by part; a page with many such hours ends early. The reads are as for
     `buckets.buckets`.
 
     Raises:

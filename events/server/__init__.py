@@ -1,1 +1,1 @@
-"""The server program: listening sockets, one process or several, HTTP without patience."""
+"""The server program: listening sockets, one process or several, HTTP with timeouts."""

@@ -179,7 +179,7 @@ class _Supervisor(Multiprocess):
         self._on_ready = on_ready
 
     def init_processes(self) -> None:
-        # Ctrl-C reaches the whole process group, but a worker stops when its supervisor says so.
+        # Ctrl-C reaches the whole process group, but only the supervisor stops a worker.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             super().init_processes()

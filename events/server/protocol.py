@@ -2,7 +2,7 @@
 HTTP on one connection, with timeouts for clients that stall.
 
 uvicorn has a timeout only for idle connections. Without these, a client that sends a head byte by
-byte, or reads its answer slowly, holds a connection for ever. uvicorn has no public way to add
+byte, or reads its answer slowly, holds a connection forever. uvicorn has no public way to add
 them: tests/unit/test_protocol.py names the uvicorn version for which they are tested.
 """
 

@@ -1,4 +1,4 @@
-"""Health checks of stores and brokers, shared by all who ask."""
+"""Health checks of stores and brokers, shared by all callers."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ REQUESTS = Counter(
 )
 REQUEST_SECONDS = Histogram(
     "events_http_request_seconds",
-    "Seconds from the head of a request to the end of its answer.",
+    "Seconds from a request's headers to the end of its answer.",
     ["method", "route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )

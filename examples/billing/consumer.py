@@ -58,7 +58,7 @@ class Biller:
     on_bad: Callable[[BadMessage], None]
     totals: Totals = field(default_factory=Totals)
     _ours: set[int] = field(default_factory=set)
-    #: Partitions of ours that were read to their end at some time.
+    #: Our partitions that were read to their end at some time.
     _finished: set[int] = field(default_factory=set)
 
     def run(self, *, is_until_end: bool) -> None:

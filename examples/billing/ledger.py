@@ -36,7 +36,7 @@ from events.errors import InvalidInput, StoreUnavailable
 from events.models import Event
 
 _METADATA = MetaData()
-#: Every event ever seen, kept for ever: it identifies repeated events.
+#: Every event ever seen, kept forever: it identifies repeated events.
 _SEEN = Table(
     "billing_seen",
     _METADATA,

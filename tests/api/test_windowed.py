@@ -145,6 +145,6 @@ def test_commands_say_that_counts_are_windowed(
     assert json.loads(document)["windowed"] == {"watermark_seconds": 7_200}
     assert csv.splitlines()[1] == "2021-03-01T00:00:00.000000Z,3,false"
     assert said.err == 2 * (
-        "note: these are approximate streaming counts. An event that came more than 7,200 s after "
-        "the newest one is not counted\n"
+        "note: these are approximate streaming counts. An event that is more than 7,200 s "
+        "older than the newest one is not counted\n"
     )

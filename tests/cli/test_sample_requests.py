@@ -35,7 +35,7 @@ TITLES = [
     "Twenty minutes inside one hour",
     "Thirty years",
     "An unknown customer has no events",
-    "A bad request says what is wrong",
+    "A bad request is answered with its errors",
 ]
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 REPEATABLE = examples(derandomize=True, deadline=None)
 
-#: Few of each, so that the same events and their near neighbours come again and again.
+#: Few of each, so that the same events and their near neighbours repeat often.
 CUSTOMERS = ["acme", "a/b", "日本"]
 TYPES = ["a", "a-b", "a%2Db", "#", "a#b"]
 TRANSACTIONS = ["t", "b-t", "-", "%2D"]
@@ -94,7 +94,7 @@ def check(
     sent = [each for _, events, _ in batches for each in events]
     outcomes = [each for some in receipts for each in some]
     assert len(outcomes) == len(sent)
-    # Each new event is inserted once, whoever sent it; all else is a duplicate.
+    # Each new event is inserted once, by any sender; all others are duplicates.
     inserted = [
         each
         for each, outcome in zip(sent, outcomes, strict=True)

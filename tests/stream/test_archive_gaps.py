@@ -1,4 +1,4 @@
-"""An archiver that lacks messages, its topic, Kafka or its catalog says so, or waits."""
+"""An archiver without messages, topic, Kafka or catalog stops with an error, or waits."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ def as_served(app: ASGIApp) -> ASGIApp:
     """
     `app` with requests as they come from this machine, over a loopback address.
 
-    The test client calls itself `testclient` and the server `testserver`, which are no addresses;
+    The test client calls itself `testclient` and the server `testserver`, which are not addresses;
     and it alone decodes a path twice, `a%252Fb` to `a/b`.
     """
 

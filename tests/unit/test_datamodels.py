@@ -367,7 +367,7 @@ def test_a_long_id_is_registered_under_its_start_and_digest(customer_id: str, st
 
 
 def test_no_id_equals_the_registry_key_of_a_long_id() -> None:
-    # Else whoever takes it as an id overwrites the other's entry, and that is listed no more.
+    # Otherwise a customer with this id overwrites the other's entry, which is then not listed.
     with pytest.raises(InvalidEvent):
         check_customer_id(registry_key("c" * 1_025))
 

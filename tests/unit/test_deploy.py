@@ -22,7 +22,7 @@ CARE: dict[str, Any] = {
     "DeletionProtectionEnabled": True,
     "SSESpecification": {"SSEEnabled": True},
 }
-#: Of the list of changes: what is lost of it is read anew from the counters.
+#: For the change log: what it loses can be read again from the counters.
 CARE_OF_CHANGES: dict[str, Any] = {
     "TimeToLiveSpecification": {"AttributeName": EXPIRES_AT, "Enabled": True},
     "DeletionProtectionEnabled": True,

@@ -93,9 +93,9 @@ def test_a_dead_letter_is_the_message_with_reason_and_origin() -> None:
 @pytest.mark.parametrize("field", [None, "timestamp"])
 def test_parsing_a_dead_letter_gives_the_message_back(headers: Headers, field: str | None) -> None:
     bad = message(b"{", headers=headers)
-    letter = dead_letter(bad, "events.dead-letter", InvalidEvent(field, "is no JSON"))
+    letter = dead_letter(bad, "events.dead-letter", InvalidEvent(field, "is not JSON"))
     assert parse_dead_letter(received(letter)) == DeadLetter(
-        0, 7, 1_700_000_000_000, "is no JSON", field, bad
+        0, 7, 1_700_000_000_000, "is not JSON", field, bad
     )
 
 

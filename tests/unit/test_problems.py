@@ -159,8 +159,8 @@ def answer_to(error: Exception) -> Any:
         ),
         pytest.param(InvalidInput("no header"), WRONG, "no header", [], id="an input"),
         pytest.param(StoreRefused("secret"), FAILED, LOGGED, [], id="refused"),
-        pytest.param(EventsError("secret"), FAILED, LOGGED, [], id="any error of ours"),
-        pytest.param(RuntimeError("secret"), FAILED, LOGGED, [], id="a mistake of ours"),
+        pytest.param(EventsError("secret"), FAILED, LOGGED, [], id="an error of the service"),
+        pytest.param(RuntimeError("secret"), FAILED, LOGGED, [], id="a bug"),
         pytest.param(
             StoreUnavailable("secret"),
             DOWN,
@@ -184,7 +184,7 @@ def answer_to(error: Exception) -> Any:
             ),
             "at most 1 cup",
             [],
-            id="a status without words of ours",
+            id="a status without a text",
         ),
     ],
 )

@@ -48,7 +48,7 @@ def lines_with(pattern: re.Pattern[bytes]) -> list[str]:
 
 def test_no_tracked_file_names_a_path_of_somebody_s_machine() -> None:
     assert _OWN_PATH.search(b"open(/" + b"home/me/x)"), "the pattern finds what it is for"
-    assert not _OWN_PATH.search(b"https://example.com/" + b"home/"), "an address is no such path"
+    assert not _OWN_PATH.search(b"https://example.com/" + b"home/"), "an address is not a path"
     assert lines_with(_OWN_PATH) == []
 
 
@@ -70,13 +70,13 @@ def names_in(file: str) -> set[str]:
 
 
 def pins_in(file: str) -> dict[str, str]:
-    """Each distribution and its version; fails on any line that is no pin."""
+    """Each distribution and its version; fails on any line that is not a pin."""
     pins = {}
     for line in (CHECKOUT / file).read_text(encoding="utf-8").splitlines():
         if not line or line.lstrip().startswith("#"):
             continue
         pin = _PIN.fullmatch(line)
-        assert pin, f"{file}: {line!r} is no pin"
+        assert pin, f"{file}: {line!r} is not a pin"
         pins[normalised(pin[1])] = pin[2]
     return pins
 

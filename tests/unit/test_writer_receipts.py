@@ -49,7 +49,7 @@ def test_an_error_reaches_every_caller_of_its_batch_and_no_other() -> None:
         for receipts in failing:
             with pytest.raises(StoreUnavailable):
                 receipts.wait()
-        # The same lane goes on after the error.
+        # The same lane continues after the error.
         passing.append(writer.submit([event("after", customer_id="bad")]))
         assert [receipts.wait() for receipts in [held, *passing]] == [
             [INSERTED],
@@ -196,7 +196,7 @@ def test_dropping_spares_events_in_flight() -> None:
             assert receipts.outcomes == [None, None]
         writer.drain()
         assert recorder.batches == [[event("t-1")]]
-        # The writer goes on.
+        # The writer continues.
         assert writer.submit([event("t-5")]).wait() == [INSERTED]
 
 

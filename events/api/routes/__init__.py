@@ -1,1 +1,1 @@
-"""One resource a file."""
+"""One resource per file."""

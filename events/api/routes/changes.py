@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from events.api.dependencies import ServiceDep
 from events.api.openapi import responses
@@ -59,7 +59,7 @@ class Changes(BaseModel):
         description="All changes before this time are on this page or on earlier pages."
     )
     has_more: bool = Field(description="If true, ask for the next page at once; else in a minute.")
-    next: str = Field(description="Keep it, and pass it as `since` to get later changes.")
+    next: str = Field(description="Pass this as `since` to get later changes.")
 
 
 @router.get(
@@ -82,7 +82,7 @@ def get_changes(service: ServiceDep, parameters: Annotated[ChangeParameters, Que
 
     Use it to keep a copy of the counts: ask for the buckets of each day in the list, and keep
     `next`. No change is skipped, with any number of writers and after any crash. A change is listed
-    two to three minutes after it was made. A day may be listed twice, or without a change (a
+    100 to 160 seconds after it was made. A day may be listed twice, or without a change (a
     duplicate arrived). An erased customer is not listed. 410: changes since then may have been
     deleted from the log; read the buckets that you need again.
     """

@@ -31,7 +31,7 @@ class Customers(BaseModel):
 
     customers: list[Customer]
     next: str | None = Field(
-        description="Pass it as `cursor` to get the next page; null on the last page.",
+        description="Pass this as `cursor` to get the next page; null on the last page.",
         examples=[None],
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
-from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from events.api.dependencies import ServiceDep
 from events.api.openapi import responses
@@ -48,8 +48,8 @@ class Events(BaseModel):
 
     events: list[EventOut]
     next: str | None = Field(
-        description="Pass it as `cursor` to get the next page; null on the last page. If a filter "
-        "matches few events, a page may be short or empty without being the last.",
+        description="Pass this as `cursor` to get the next page; null on the last page. If a "
+        "filter matches few events, a page may be short or empty without being the last.",
         examples=[None],
     )
 

@@ -128,12 +128,12 @@ async def post_events(
 
     After 200 or 207, every event that is not `rejected` is durable, counted and visible to the
     next read. After 503, or no answer at all, send the same request again: events that were stored
-    are then `duplicate`. An event that is twice in one request is a `duplicate` the second time.
+    are then `duplicate`. The second copy of an event in a request is a `duplicate`.
 
     A body of type `text/csv` is read like a file of the CSV command: the columns `customer_id`,
     `event_type`, `transaction_id`, `timestamp`, with or without a header line, which may name them
     in another order. Each receipt then has the `line` of its row. If all rows are rejected, the
-    `errors` of the 400 name each as `line 2`.
+    `errors` of the 400 name each row, as in `line 2`.
 
     With `EVENTS_INGEST=kafka` the answer is 202 and `accepted`: durable, and counted a little
     later.
@@ -161,8 +161,11 @@ async def post_events(
     response_model=VoidReceipts,
     openapi_extra=_body(VoidIn, {"reason": "sent by a test", "events": [EXAMPLE_EVENT]}),
     responses={
-        200: {"description": "None of the events is counted."},
-        207: {"model": VoidReceipts, "description": "Some are rejected; no other is counted."},
+        200: {"description": "None of the events is counted any more."},
+        207: {
+            "model": VoidReceipts,
+            "description": "Some events are rejected; the others are not counted any more.",
+        },
         **_ERRORS,
     },
 )

@@ -44,7 +44,7 @@ export function makeResult({ go, getTypes }) {
     drawStats(data);
     const known = typesOf(data);
     if (known) typeList.draw(known, data.types, view.layers);
-    // If the range has events of other types only, its newest event is no help.
+    // If the range has events of other types only, its newest event does not help.
     show(byId("to-newest"), data.summary ? data.summary.total === 0 : !data.types.length);
   }
 
