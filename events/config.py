@@ -22,17 +22,13 @@ def _endpoint(text: str) -> str:
     return text
 
 
-def _table_name(text: str) -> str:
-    # DynamoDB allows 3 to 255 characters; the suffix of the counters' table takes 14 of them.
-    if not re.fullmatch(r"[a-zA-Z0-9_.\-]{3,241}", text):
-        raise ValueError("not a table name: use 3 to 241 letters, digits, _, - and .")
-    return text
-
-
-def _topic(text: str) -> str:
-    # Kafka allows 249 characters; the suffix of the dead-letter topic takes 12 of them.
-    if not re.fullmatch(r"[a-zA-Z0-9._\-]{1,237}", text) or text in {".", ".."}:
-        raise ValueError("not a topic name: use 1 to 237 letters, digits, _, - and .")
+def _catalog(text: str) -> str:
+    _, slash, name = text.rpartition("/")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", name.replace("-", "_") if slash else name):
+        raise ValueError(
+            "not a catalog: use a name of letters, digits and _ that starts with a letter, or the "
+            "path of a folder with such a name, such as /data/events; it may also have hyphens"
+        )
     return text
 
 
@@ -46,13 +42,38 @@ def _origins(text: str) -> str:
     return text
 
 
-def _rate(text: str) -> str:
-    if text and not re.fullmatch(r"[1-9][0-9]{0,8}/(?:second|minute|hour|day)", text):
-        raise ValueError("not a rate like 100/second (or minute, hour, day); empty means no limit")
-    return text
+def _matching(pattern: str, message: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(message)
+        return text
+
+    return AfterValidator(check)
 
 
-Rate = Annotated[str, AfterValidator(_rate)]
+# DynamoDB allows 3 to 255 characters; the suffix of the counters' table takes 14 of them.
+_TableName = Annotated[
+    str,
+    _matching(
+        r"[a-zA-Z0-9_.\-]{3,241}",
+        "not a table name: use 3 to 241 letters, digits, _, - and .",
+    ),
+]
+# Kafka allows 249 characters; the suffix of the dead-letter topic takes 12 of them.
+_Topic = Annotated[
+    str,
+    _matching(
+        r"(?!\.{1,2}$)[a-zA-Z0-9._\-]{1,237}",
+        "not a topic name: use 1 to 237 letters, digits, _, - and .",
+    ),
+]
+_Rate = Annotated[
+    str,
+    _matching(
+        r"(?:[1-9][0-9]{0,8}/(?:second|minute|hour|day))?",
+        "not a rate like 100/second (or minute, hour, day); empty means no limit",
+    ),
+]
 #: Seconds for which commands and streams retry a store or broker that does not answer.
 INGEST_PATIENCE_SECONDS = 60.0
 
@@ -70,7 +91,7 @@ class Settings(BaseSettings):
         default="http://localhost:9000",
         description="URL of DynamoDB. Empty means AWS itself, with its usual credential chain.",
     )
-    dynamodb_events_table_name: Annotated[str, AfterValidator(_table_name)] = Field(
+    dynamodb_events_table_name: _TableName = Field(
         default="customer_events",
         description="Table for events. The names of all other tables start with this name.",
     )
@@ -99,11 +120,11 @@ class Settings(BaseSettings):
         default="",
         description="Origins whose web pages may call the API (CORS), separated by spaces.",
     )
-    events_rate_per_key: Rate = Field(
+    events_rate_per_key: _Rate = Field(
         default="1000/second",
         description="Rate limit per API key and process. Empty means no limit.",
     )
-    events_rate_per_address: Rate = Field(
+    events_rate_per_address: _Rate = Field(
         default="1000/second",
         description="Rate limit per client address and process. Empty means no limit.",
     )
@@ -130,7 +151,7 @@ class Settings(BaseSettings):
         min_length=1,
         description="Kafka brokers as `host:port`, separated by commas.",
     )
-    events_kafka_topic: Annotated[str, AfterValidator(_topic)] = Field(
+    events_kafka_topic: _Topic = Field(
         default="events",
         description="Topic for events. Invalid messages go to `<topic>.dead-letter`.",
     )
@@ -152,9 +173,8 @@ class Settings(BaseSettings):
         description="Maximum bytes of messages in memory per process: read but not yet committed "
         "(`consume`), or queued for Kafka (`produce` and the API).",
     )
-    events_iceberg_catalog: str = Field(
+    events_iceberg_catalog: Annotated[str, AfterValidator(_catalog)] = Field(
         default="events",
-        pattern=r"^(?:.*/)?[A-Za-z][A-Za-z0-9_]{0,63}$",
         description="Iceberg catalog: a name in pyiceberg's configuration, or the path of a local "
         "folder such as `/data/events`. An unknown name means the folder `.local/iceberg`.",
     )
@@ -189,7 +209,8 @@ class Settings(BaseSettings):
 
     @property
     def iceberg_catalog_name(self) -> str:
-        return self.events_iceberg_catalog.rpartition("/")[2]
+        # Spark's SQL has no name with a hyphen.
+        return self.events_iceberg_catalog.rpartition("/")[2].replace("-", "_")
 
     @property
     def iceberg_folder(self) -> str:

@@ -33,6 +33,19 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     return {status.value: _description(status) for status in statuses}
 
 
+def route_errors(*more: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a route with `allowed`: those that it may always give, and `more`."""
+    return responses(
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        *more,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+
+
 def _description(status: HTTPStatus) -> dict[str, Any]:
     example = make_problem(status)
     if status is HTTPStatus.BAD_REQUEST:

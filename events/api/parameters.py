@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Annotated, Literal
@@ -28,20 +29,6 @@ def _instant(text: object) -> datetime:
     try:
         return parse_instant(str(text), "")
     except InvalidWindow as exc:
-        raise ValueError(exc.reason) from exc
-
-
-def _customer_id(text: str) -> str:
-    try:
-        return check_customer_id(text)
-    except InvalidEvent as exc:
-        raise ValueError(exc.reason) from exc
-
-
-def _event_type(text: str) -> str:
-    try:
-        return check_event_type(text)
-    except InvalidEvent as exc:
         raise ValueError(exc.reason) from exc
 
 
@@ -128,9 +115,21 @@ def _whole_number(text: object) -> object:
     return text
 
 
+def _checked(check: Callable[[str], str]) -> BeforeValidator:
+    """Validate with a function that raises `InvalidEvent`."""
+
+    def validate(text: str) -> str:
+        try:
+            return check(text)
+        except InvalidEvent as exc:
+            raise ValueError(exc.reason) from exc
+
+    return BeforeValidator(validate, json_schema_input_type=str)
+
+
 # In the OpenAPI description all of these are strings; these functions check them.
 Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=str)]
-EventType = Annotated[str, BeforeValidator(_event_type, json_schema_input_type=str)]
+EventType = Annotated[str, _checked(check_event_type)]
 Cursor = Annotated[str, BeforeValidator(_cursor, json_schema_input_type=str)]
 PageCursor = Annotated[BucketCursor, BeforeValidator(_bucket_cursor, json_schema_input_type=str)]
 Since = Annotated[ChangeCursor | datetime, BeforeValidator(_since, json_schema_input_type=str)]
@@ -148,7 +147,7 @@ register_url_convertor("id", _AnyText())
 
 CustomerId = Annotated[
     str,
-    BeforeValidator(_customer_id, json_schema_input_type=str),
+    _checked(check_customer_id),
     Path(
         description="Customer id, percent-encoded (`/` is `%2F`). Case-sensitive.",
         examples=["9d698ace49b14eaed7cc1ac64afef255"],
@@ -265,21 +264,9 @@ class EventParameters(RangeParameters):
     )
 
 
-class CustomerParameters(BaseModel):
-    """Query parameters of the customers route."""
+class CustomerParameters(RangeParameters):
+    """Query parameters of the customers route: totals are of the range."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    start: Instant | None = Field(
-        default=None,
-        description="Start of the range for the totals, included; the first event by default.",
-        examples=["2021-03-01T00:00:00Z"],
-    )
-    end: Instant | None = Field(
-        default=None,
-        description="End of the range, excluded; the last event by default.",
-        examples=["2021-04-01T00:00:00Z"],
-    )
     prefix: str = Field(
         default="", description="Return only customers whose id has this prefix.", examples=["9d69"]
     )

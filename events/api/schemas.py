@@ -24,6 +24,23 @@ _LastIngestedAt = Annotated[
         examples=["2026-01-02T03:04:05.678901Z"],
     ),
 ]
+_IsPartial = Annotated[
+    bool,
+    Field(
+        description="The range contains only a part of this bucket; `count` is of that part.",
+        examples=[False],
+    ),
+]
+_Start = Annotated[str, Field(examples=["2021-03-01T00:00:00.000000Z"])]
+_End = Annotated[str, Field(examples=["2021-04-01T00:00:00.000000Z"])]
+_Total = Annotated[
+    int,
+    Field(
+        ge=0,
+        description="Events in the whole range, as counted for the first page.",
+        examples=[3419],
+    ),
+]
 _CustomerId = Annotated[str, Field(examples=["9d698ace49b14eaed7cc1ac64afef255"])]
 
 
@@ -34,13 +51,7 @@ class Bucket(TypedDict):
     # time.
     ts_start_of_hour: Annotated[str, Field(examples=["2021-03-01T00:00:00.000000Z"])]
     count: _Count
-    partial: Annotated[
-        bool,
-        Field(
-            description="The range contains only a part of this hour; `count` is of that part.",
-            examples=[False],
-        ),
-    ]
+    partial: _IsPartial
     counts: NotRequired[_ByType]
 
 
@@ -48,13 +59,9 @@ class Buckets(BaseModel):
     """One page of the buckets of a range, ascending."""
 
     customer_id: _CustomerId
-    start: str = Field(examples=["2021-03-01T00:00:00.000000Z"])
-    end: str = Field(examples=["2021-04-01T00:00:00.000000Z"])
-    total: int = Field(
-        ge=0,
-        description="Events in the whole range, as counted for the first page.",
-        examples=[3419],
-    )
+    start: _Start
+    end: _End
+    total: _Total
     last_ingested_at: _LastIngestedAt
     buckets: list[Bucket]
     next: str | None = Field(
@@ -93,13 +100,7 @@ class CalendarBucket(TypedDict):
         Field(description="Excluded.", examples=["2021-03-29T00:00:00.000000+02:00"]),
     ]
     count: _Count
-    partial: Annotated[
-        bool,
-        Field(
-            description="The range contains only a part of this bucket; `count` is of that part.",
-            examples=[False],
-        ),
-    ]
+    partial: _IsPartial
     counts: NotRequired[_ByType]
 
 
@@ -107,15 +108,11 @@ class CalendarBuckets(BaseModel):
     """One page of the days, weeks or months of a range, ascending."""
 
     customer_id: _CustomerId
-    start: str = Field(examples=["2021-03-01T00:00:00.000000Z"])
-    end: str = Field(examples=["2021-04-01T00:00:00.000000Z"])
+    start: _Start
+    end: _End
     window: str = Field(description="`day`, `week` or `month`.", examples=["day"])
     timezone: str = Field(examples=["Europe/Berlin"])
-    total: int = Field(
-        ge=0,
-        description="Events in the whole range, as counted for the first page.",
-        examples=[3419],
-    )
+    total: _Total
     last_ingested_at: _LastIngestedAt
     buckets: list[CalendarBucket]
     next: str | None = Field(

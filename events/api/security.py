@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request, Security
@@ -20,9 +19,6 @@ from starlette.concurrency import run_in_threadpool
 from events.auth.keyring import ANYONE, Caller, KeyRing
 from events.auth.keys import Right
 from events.errors import NotAuthenticated, TooManyRequests
-
-#: What a route with `allowed` may answer beside its own errors, for its description.
-REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 
 #: Requests without a valid API key, per address.
 WRONG_KEYS_RATE = "60/minute"

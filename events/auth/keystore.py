@@ -75,7 +75,6 @@ class DynamoKeyStore:
         return _key_of(answer["Item"]) if "Item" in answer else None
 
     def add(self, key: ApiKey) -> bool:
-        """Store a new key; returns False without a change if another key has the same id."""
         try:
             self._creating_requests.send(
                 self._client.put_item,
@@ -90,7 +89,6 @@ class DynamoKeyStore:
         return True
 
     def keys(self) -> list[ApiKey]:
-        """All keys, oldest first."""
         keys: list[ApiKey] = []
         request: dict[str, Any] = {"TableName": self._table, "ConsistentRead": True}
         while True:
@@ -104,12 +102,6 @@ class DynamoKeyStore:
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def revoke(self, key_id: str, at: datetime) -> ApiKey | None:
-        """
-        Revoke a key permanently; a key that was already revoked keeps its `revoked_at`.
-
-        Returns:
-            The key as it is now; None if it does not exist.
-        """
         try:
             answer = self._requests.send(
                 self._client.update_item,
@@ -130,7 +122,6 @@ class DynamoKeyStore:
         return _key_of(answer["Attributes"])
 
     def forget(self, customer_id: str) -> None:
-        """Delete all keys that are bound to this customer."""
         for key in self.keys():
             if key.customer_id == customer_id:
                 self._requests.send(

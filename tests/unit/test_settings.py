@@ -137,6 +137,13 @@ def test_a_file_that_is_not_utf_8_is_refused_by_name(env_file: Path) -> None:
         ("EVENTS_WRITE_THREADS", "65"),
         ("EVENTS_WRITE_THREADS", "1.5"),
         ("EVENTS_WRITE_THREADS", "four"),
+        ("EVENTS_ICEBERG_CATALOG", ""),
+        ("EVENTS_ICEBERG_CATALOG", "my-lake"),
+        ("EVENTS_ICEBERG_CATALOG", "9lives"),
+        ("EVENTS_ICEBERG_CATALOG", "/data/"),
+        ("EVENTS_ICEBERG_CATALOG", "/data/a lake"),
+        ("EVENTS_KAFKA_TOPIC", ".."),
+        ("EVENTS_RATE_PER_KEY", "0/second"),
     ],
 )
 def test_an_invalid_value_is_refused_with_its_variable(
@@ -148,6 +155,22 @@ def test_an_invalid_value_is_refused_with_its_variable(
     start = f"settings (environment or .env): {name} is {value!r}: "
     assert str(caught.value).startswith(start)
     assert len(str(caught.value)) > len(start)
+
+
+@pytest.mark.parametrize(
+    ("catalog", "name", "folder"),
+    [
+        ("lake", "lake", ".local/iceberg"),
+        ("/data/events", "events", "/data/events"),
+        ("/my-data/my-events", "my_events", "/my-data/my-events"),
+    ],
+)
+def test_a_catalog_is_a_name_or_a_folder(
+    catalog: str, name: str, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTS_ICEBERG_CATALOG", catalog)
+    settings = load_settings()
+    assert (settings.iceberg_catalog_name, settings.iceberg_folder) == (name, folder)
 
 
 def test_all_invalid_values_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from http import HTTPStatus
 from itertools import chain
 from typing import Annotated, cast
 
@@ -11,7 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 
 from events.api.dependencies import ServiceDep, SettingsDep
-from events.api.openapi import responses
+from events.api.openapi import route_errors
 from events.api.parameters import BucketParameters, CustomerId, encode_bucket_cursor
 from events.api.problems import InvalidRequest
 from events.api.responses import (
@@ -29,7 +28,7 @@ from events.api.schemas import (
     Windowed,
     WindowedBuckets,
 )
-from events.api.security import REFUSALS, allowed
+from events.api.security import allowed
 from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import floor_hour, window_between
@@ -74,12 +73,7 @@ ANSWERS = (Buckets, WindowedBuckets, CalendarBuckets)
                 MEDIA_TYPES["parquet"]: {"schema": {"type": "string", "format": "binary"}},
             },
         },
-        **responses(
-            HTTPStatus.BAD_REQUEST,
-            *REFUSALS,
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        ),
+        **route_errors(),
     },
 )
 def get_buckets(

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from events.api.dependencies import ServiceDep
-from events.api.openapi import responses
+from events.api.openapi import route_errors
 from events.api.parameters import Since, WholeNumber, encode_change_cursor
-from events.api.security import REFUSALS, allowed
+from events.api.security import allowed
 from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
 
@@ -67,13 +67,7 @@ class Changes(BaseModel):
     summary="Days whose counts may have changed",
     dependencies=[Depends(allowed(Right.READ, about="all"))],
     response_model=Changes,
-    responses=responses(
-        HTTPStatus.BAD_REQUEST,
-        *REFUSALS,
-        HTTPStatus.GONE,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses=route_errors(HTTPStatus.GONE),
 )
 def get_changes(service: ServiceDep, parameters: Annotated[ChangeParameters, Query()]) -> Changes:
     """

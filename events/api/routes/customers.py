@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field
 
 from events.api.dependencies import ServiceDep, SettingsDep
-from events.api.openapi import responses
+from events.api.openapi import route_errors
 from events.api.parameters import CustomerParameters, encode_cursor
 from events.api.responses import WINDOWED_HEADER, windowed_headers
-from events.api.security import REFUSALS, allowed
+from events.api.security import allowed
 from events.auth.keys import Right
 from events.domain.windows import EARLIEST, LATEST, window_between
 
@@ -42,12 +41,7 @@ class Customers(BaseModel):
     summary="Customers with their totals",
     responses={
         200: {"description": "The customers.", "headers": WINDOWED_HEADER},
-        **responses(
-            HTTPStatus.BAD_REQUEST,
-            *REFUSALS,
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        ),
+        **route_errors(),
     },
 )
 def list_customers(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -10,13 +9,13 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from events.api.dependencies import ServiceDep
-from events.api.openapi import responses
+from events.api.openapi import route_errors
 from events.api.parameters import (
     CustomerId,
     EventParameters,
     encode_cursor,
 )
-from events.api.security import REFUSALS, KeyRingDep, allowed
+from events.api.security import KeyRingDep, allowed
 from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import EARLIEST, LATEST, window_between
@@ -67,20 +66,12 @@ class Erased(BaseModel):
     )
 
 
-_ERRORS = (
-    HTTPStatus.BAD_REQUEST,
-    *REFUSALS,
-    HTTPStatus.INTERNAL_SERVER_ERROR,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
-
-
 @router.get(
     "/events/customers/{customer_id:id}/events",
     summary="Stored events",
     dependencies=[Depends(allowed(Right.READ, about="customer"))],
     response_model=Events,
-    responses=responses(*_ERRORS),
+    responses=route_errors(),
 )
 def get_events(
     service: ServiceDep, customer_id: CustomerId, parameters: Annotated[EventParameters, Query()]
@@ -125,7 +116,7 @@ def _event(stored: StoredEvent) -> EventOut:
     summary="Erase a customer",
     dependencies=[Depends(allowed(Right.ADMIN, about="customer"))],
     response_model=Erased,
-    responses=responses(*_ERRORS),
+    responses=route_errors(),
 )
 def erase_customer(service: ServiceDep, key_ring: KeyRingDep, customer_id: CustomerId) -> Erased:
     """

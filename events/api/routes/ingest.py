@@ -23,7 +23,7 @@ from events.api.bodies import (
     parse_json,
 )
 from events.api.dependencies import ServiceDep, SettingsDep, SinkDep
-from events.api.openapi import responses
+from events.api.openapi import route_errors
 from events.api.problems import FieldProblem, problem
 from events.api.schemas import (
     EXAMPLE_EVENT,
@@ -33,7 +33,7 @@ from events.api.schemas import (
     VoidIn,
     VoidReceipts,
 )
-from events.api.security import REFUSALS, CallerDep, allowed
+from events.api.security import CallerDep, allowed
 from events.auth.keys import Right
 from events.config import Settings
 from events.models import Event, Outcome
@@ -62,14 +62,10 @@ _OUTCOMES: dict[type[BaseModel], dict[str, Outcome]] = {
         "not_found": Outcome.NOT_FOUND,
     },
 }
-_ERRORS = responses(
-    HTTPStatus.BAD_REQUEST,
-    *REFUSALS,
+_ERRORS = route_errors(
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.INTERNAL_SERVER_ERROR,
-    HTTPStatus.SERVICE_UNAVAILABLE,
 )
 
 

@@ -12,9 +12,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 
-from events.api.openapi import responses
+from events.api.openapi import responses, route_errors
 from events.api.problems import problem
-from events.api.security import REFUSALS, allowed
+from events.api.security import allowed
 from events.auth.keys import Right
 from events.telemetry.health import Readiness
 
@@ -77,12 +77,7 @@ async def get_readyz(request: Request) -> Status | Response:
                 }
             },
         },
-        **responses(
-            HTTPStatus.BAD_REQUEST,
-            *REFUSALS,
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        ),
+        **route_errors(),
     },
 )
 def get_metrics() -> Response:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from http import HTTPStatus
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Query
 
 from events.api.dependencies import ServiceDep
-from events.api.openapi import responses
+from events.api.openapi import route_errors
 from events.api.parameters import CustomerId, RangeParameters
 from events.api.schemas import Bucket, CustomerSummary
-from events.api.security import REFUSALS, allowed
+from events.api.security import allowed
 from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import EARLIEST, LATEST, window_between
@@ -25,12 +24,7 @@ router = APIRouter(tags=["counts"])
     "/events/customers/{customer_id:id}/summary",
     dependencies=[Depends(allowed(Right.READ, about="customer"))],
     summary="One customer at a glance",
-    responses=responses(
-        HTTPStatus.BAD_REQUEST,
-        *REFUSALS,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    ),
+    responses=route_errors(),
 )
 def get_summary(
     service: ServiceDep, customer_id: CustomerId, parameters: Annotated[RangeParameters, Query()]
