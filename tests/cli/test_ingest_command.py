@@ -95,29 +95,28 @@ def test_header_order_gzip_and_workers_do_not_change_what_is_stored(
     shell: Shell, tables: Tables
 ) -> None:
     order = (3, 1, 0, 2)
-    rows = [line.strip().split(",") for line in (HEADER, *some_lines(900))]
+    rows = [line.strip().split(",") for line in (HEADER, *some_lines(300))]
     rows[0] = [" Customer_ID", "EVENT_TYPE", "Transaction_id ", "timestamp"]
     shell.write("order.csv", "".join(",".join(row[i] for i in order) + "\n" for row in rows))
-    shell.write("plain.csv", "".join(some_lines(900)))
-    shell.write("a.csv.gz", gzip.compress((HEADER + "".join(some_lines(900))).encode()))
-    expected = some_contents(shell, 900)
-    new, again = len(expected.events), 900 - len(expected.events)
+    shell.write("plain.csv", "".join(some_lines(300)))
+    shell.write("a.csv.gz", gzip.compress((HEADER + "".join(some_lines(300))).encode()))
+    expected = some_contents(shell, 300)
+    new, again = len(expected.events), 300 - len(expected.events)
 
     ran = shell.call(INGEST, "order.csv", "--workers", "1")
     assert in_short(ran) == Ran(0, summary("order.csv", inserted=new, duplicates=again), "")
     assert tables.contents() == expected
     for name in ("plain.csv", "a.csv.gz"):
         ran = shell.call(INGEST, name, "--workers", "8")
-        assert in_short(ran) == Ran(0, summary(name, inserted=0, duplicates=900), "")
+        assert in_short(ran) == Ran(0, summary(name, inserted=0, duplicates=300), "")
     assert tables.contents() == expected
 
 
-@pytest.mark.parametrize("workers", ["1", "8"])
-def test_any_number_of_workers_stores_the_same(shell: Shell, tables: Tables, workers: str) -> None:
-    shell.write("a.csv", "".join(some_lines(400)))
+def test_eight_workers_store_the_same_as_one(shell: Shell, tables: Tables) -> None:
+    shell.write("a.csv", "".join(some_lines(300)))
 
-    assert shell.call(INGEST, "a.csv", "--workers", workers).code == 0
-    assert tables.contents() == some_contents(shell, 400)
+    assert shell.call(INGEST, "a.csv", "--workers", "8").code == 0
+    assert tables.contents() == some_contents(shell, 300)
 
 
 @pytest.mark.parametrize("is_gzip", [False, True])

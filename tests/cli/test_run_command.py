@@ -31,6 +31,8 @@ from tests.support.summaries import summary, untimed
 from tests.support.tables import Tables, contents_of, rows_of
 
 STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+#: Each case starts processes: one signal is enough for the first tier.
+STOP_CASES = [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 CUSTOMER = "9d698ace49b14eaed7cc1ac64afef255"
 MARCH = f"/events/customers/{CUSTOMER}/buckets?start=2021-03-01&end=2021-04-01"
 
@@ -117,6 +119,7 @@ def test_run_starts_everything_and_leaves_only_the_data(shell: Shell, few: Path)
     assert shell.names() == ["data", "few.csv"]
 
 
+@pytest.mark.slow
 def test_run_uses_a_running_dynamodb_and_leaves_it_running(
     shell: Shell, tables: Tables, settings: Settings
 ) -> None:
@@ -138,7 +141,7 @@ def test_run_uses_a_running_dynamodb_and_leaves_it_running(
     assert list(SAMPLE.parent.glob("events.csv?*")) == []
 
 
-@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize("number", STOP_CASES)
 def test_run_stopped_while_it_stores_leaves_no_process(
     shell: Shell, number: signal.Signals
 ) -> None:
@@ -223,7 +226,7 @@ def test_run_serves_a_file_that_has_bad_rows(shell: Shell, tables: Tables) -> No
 @pytest.mark.parametrize(
     ("number", "arguments", "where", "left"),
     [
-        (signal.SIGINT, ("--in-memory",), "in memory", []),
+        pytest.param(*(signal.SIGINT, ("--in-memory",), "in memory", []), marks=pytest.mark.slow),
         (signal.SIGTERM, ("--data", "data"), "in data", ["data"]),
     ],
 )
@@ -312,7 +315,7 @@ def test_a_missing_command_prints_the_usage(shell: Shell) -> None:
 # --- uvicorn --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize("number", STOP_CASES)
 def test_uvicorn_serves_the_app(
     shell: Shell, tables: Tables, few: Path, number: signal.Signals
 ) -> None:

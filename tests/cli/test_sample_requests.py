@@ -73,6 +73,7 @@ def verdicts(ran: Ran) -> dict[str, str]:
     return dict(verdict)
 
 
+@pytest.mark.slow
 def test_right_answers_pass(serving: tuple[Shell, Tables, str]) -> None:
     shell, _, url = serving
 
@@ -83,6 +84,7 @@ def test_right_answers_pass(serving: tuple[Shell, Tables, str]) -> None:
     assert ran.out.endswith("\n\nAll answers are right.\n")
 
 
+@pytest.mark.slow
 def test_one_wrong_counter_fails_each_question_that_reads_it(
     serving: tuple[Shell, Tables, str],
 ) -> None:

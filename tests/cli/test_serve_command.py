@@ -132,7 +132,9 @@ def lone_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 # --- one process ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_serve_answers_and_stops_with_exit_code_0(shell: Shell, number: signal.Signals) -> None:
     port = free_port()
     command = started(shell, port)
@@ -172,7 +174,7 @@ def test_requests_in_flight_are_answered_before_it_stops(
     assert command.ended(timeout_seconds=60).code == 0
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_it_still_serves_while_it_drains_but_is_not_ready(
     lone_shell: Shell, store: SlowStore, workers: str
 ) -> None:
@@ -325,6 +327,7 @@ def test_a_kept_connection_does_not_wait_for_delayed_acks(lone_shell: Shell, wor
     assert min(seconds) < 0.03
 
 
+@pytest.mark.slow
 def test_workers_share_port_and_metrics_and_a_dead_one_is_replaced(
     shell: Shell,
 ) -> None:
