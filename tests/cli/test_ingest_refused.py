@@ -189,7 +189,7 @@ def test_an_unknown_time_zone_is_named(shell: Shell, tables: Tables) -> None:
     assert not tables.are_there()
 
 
-def test_a_local_store_that_is_not_running_is_reported_with_how_to_start_it(shell: Shell) -> None:
+def test_a_missing_local_store_is_reported_with_how_to_start_it(shell: Shell) -> None:
     shell.write("a.csv", HEADER + ROW)
     port = free_port()
 

@@ -23,9 +23,7 @@ def rejects_in(shell: Shell, name: str) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_the_rejects_file_is_replaced_by_the_next_run_and_removed_at_success(
-    shell: Shell, tables: Tables
-) -> None:
+def test_the_next_run_replaces_or_removes_the_rejects_file(shell: Shell, tables: Tables) -> None:
     bad = [f"acme,e,t-{number},10" for number in range(1, 7)]
     shell.write("a.csv", "\n".join((HEADER.strip(), "", *bad[:3], *GOOD_LINES, *bad[3:])) + "\n")
     first = shell.call(INGEST, "a.csv")
@@ -216,9 +214,7 @@ BAD_ROWS = {
 }
 
 
-def test_each_bad_row_is_rejected_by_line_and_reason_and_costs_no_other_row(
-    shell: Shell, tables: Tables
-) -> None:
+def test_each_bad_row_is_rejected_alone_with_line_and_reason(shell: Shell, tables: Tables) -> None:
     lines = [HEADER.strip().encode()]
     expected = [["line", "reason", "row"]]
     good = []

@@ -121,14 +121,6 @@ def _serving(store: SlowStore) -> Iterator[SlowStore]:
     store.server_close()
 
 
-@pytest.fixture
-def lone_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A shell for commands that need no database."""
-    shell = Shell(tmp_path_factory.mktemp("serve") / "here", {})
-    yield shell
-    shell.end()
-
-
 # --- one process ----------------------------------------------------------------------------------
 
 
@@ -245,47 +237,6 @@ def test_answers_have_the_security_headers_and_hide_the_store(
         assert "server" not in answer.headers
     assert "hidden" not in str(answers)
     assert headed == (200, b"", "15")
-
-
-# --- what it refuses ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("arguments", [("--host", "0.0.0.0"), ("--host", "::", "--workers", "2")])
-def test_without_keys_a_public_address_is_refused(
-    lone_shell: Shell, arguments: tuple[str, ...]
-) -> None:
-    port = free_port()
-
-    ran = lone_shell.run("-m", "events", "serve", *arguments, "--port", str(port))
-
-    assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith(
-        f"error: --host {arguments[1]} accepts other machines, but API keys are off"
-    )
-    assert ran.err.count("\n") == 1
-    assert not is_open(port)
-
-
-def test_a_port_in_use_is_reported(lone_shell: Shell) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        ran = lone_shell.run("-m", "events", "serve", "--port", str(port))
-
-    assert ran == Ran(
-        2,
-        "",
-        f"error: port {port} is already in use: stop the other program, or choose another port "
-        "with --port\n",
-    )
-
-
-def test_zero_workers_are_refused(lone_shell: Shell) -> None:
-    ran = lone_shell.run("-m", "events", "serve", "--workers", "0")
-
-    assert (ran.code, ran.out) == (2, "")
-    assert ran.err.splitlines()[-1] == (
-        "Error: Invalid value for '--workers': Input should be greater than or equal to 1"
-    )
 
 
 # --- several processes ----------------------------------------------------------------------------

@@ -268,7 +268,7 @@ def test_a_second_ctrl_c_ends_a_run_whose_store_hangs(
 
 
 @pytest.mark.slow
-def test_a_database_that_stays_away_ends_the_run_and_the_next_one_completes(
+def test_a_run_without_database_ends_and_the_next_run_completes(
     own_shell: Shell,
     own_tables: Tables,
     own_database: OwnDatabase,

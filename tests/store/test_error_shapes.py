@@ -91,7 +91,7 @@ def test_a_cancelled_transaction_gives_the_reason_of_each_action_in_order(
         pytest.param([put("a"), add("total"), add("total")], id="a counter twice"),
     ],
 )
-def test_an_item_twice_in_a_transaction_is_refused_by_a_plain_validation_error(
+def test_a_repeated_item_in_a_transaction_is_a_validation_error(
     client: DynamoDBClient, actions: list[TransactWriteItemTypeDef]
 ) -> None:
     response = error_of(client, actions)

@@ -162,7 +162,7 @@ MUTANTS = [
         "tests/store/test_faults.py::test_an_event_whose_answer_was_lost_is_inserted_once",
     ),
     Mutant(
-        "a success that DynamoDB did not send is no receipt",
+        "a success that DynamoDB did not send is not a receipt",
         "events/dynamodb/requests.py",
         'if "RequestId" not in answer["ResponseMetadata"]:',
         "if False:",

@@ -72,7 +72,7 @@ class Recorder:
                 self.wfile.write(content)
 
             def log_message(self, *_: object) -> None:
-                """Nothing is said on the terminal."""
+                """Print nothing on the terminal."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -59,7 +59,7 @@ def actions_in_transactions() -> set[str]:
     return {f"{kind}Item" for kind in kinds & {"Put", "Update", "Delete", "ConditionCheck"}}
 
 
-def test_the_template_makes_the_tables_that_the_code_defines_and_protects_them() -> None:
+def test_the_template_matches_the_code_and_protects_the_tables() -> None:
     document = template()
     name = document["Parameters"]["EventsTableName"]["Default"]
     found = {}
@@ -93,7 +93,7 @@ def test_the_policies_name_every_operation_of_the_source_and_no_other() -> None:
     assert set().union(*rights.values()) == (operations - {"TransactWriteItems"}) | actions_of_parts
 
 
-def test_every_policy_is_whole_and_allows_only_named_actions_on_named_tables() -> None:
+def test_every_policy_names_its_actions_and_tables() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     found = policies()
     assert len(found) == text.count("```json") == 10
@@ -112,7 +112,7 @@ def test_the_tables_of_costs_are_those_that_the_script_prints() -> None:
     assert between.strip() == cost.tables()
 
 
-def test_a_lone_event_costs_six_write_units_and_full_transactions_nearly_two() -> None:
+def test_a_lone_event_costs_six_write_units_a_batched_one_about_two() -> None:
     assert cost.write_units(1, 1) == 6.0
     assert cost.write_units(49, 1) == 2 * 51 / 49
     assert 2.04 < cost.write_units(98, 1) < 2.05
