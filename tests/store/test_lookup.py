@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from events.datamodels import event_key
 from events.domain.windows import ALL_TIME
+from events.errors import InvalidWindow
 from events.models import StoredEvent, Window
 from events.queries.lookup import MOST_LOOKED_AT, EventQuery, find
 from events.service import EventService
@@ -54,6 +56,15 @@ def test_pages_of_any_size_return_each_event_once_in_order(
     names = [each.transaction_id for each in events]
     ids = look(service, limit=limit, is_newest_first=is_newest_first)
     assert ids == (names[::-1] if is_newest_first else names)
+
+
+@pytest.mark.parametrize("hours", [-1, 2])
+def test_a_cursor_outside_the_window_is_refused(service: EventService, hours: int) -> None:
+    service.ingest([event(), event("later", timestamp=HOUR_ZERO + HOUR)])
+    after = event_key(event(timestamp=HOUR_ZERO + hours * HOUR))
+    window = Window(HOUR_ZERO, HOUR_ZERO + 2 * HOUR)
+    with pytest.raises(InvalidWindow, match="invalid cursor"):
+        service.events(EventQuery("acme", window, after=after))
 
 
 def test_a_window_and_filters_select_events(service: EventService) -> None:

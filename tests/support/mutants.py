@@ -110,6 +110,13 @@ MUTANTS = [
         "tests/unit/test_writer_receipts.py",
     ),
     Mutant(
+        "draining waits for transactions in flight",
+        "events/ingest/writer.py",
+        "wait_for(lambda: not self._lanes)",
+        "wait_for(lambda: not any(self._lanes.values()))",
+        "tests/unit/test_writer_receipts.py",
+    ),
+    Mutant(
         "voiding takes an event out of the counters",
         "events/dynamodb/expressions.py",
         "return marks + _counter_actions(tables, events, -1, now)",
@@ -232,6 +239,13 @@ MUTANTS = [
         "islice(rows, query.limit)",
         "tests/unit/test_bucket_options.py tests/api/test_pages.py",
     ),
+    Mutant(
+        "a cursor lies inside its range",
+        "events/dynamodb/reader.py",
+        "if not low < after < high or",
+        "if",
+        "tests/store/test_lookup.py",
+    ),
     # --- the proof --------------------------------------------------------------------------------
     Mutant(
         "verify compares the counters with the events",
@@ -348,5 +362,12 @@ MUTANTS = [
         "[(REASON, _encode(error.reason[:_MAX_REASON]))]",
         "[]",
         "tests/unit/test_kafka_messages.py",
+    ),
+    Mutant(
+        "an event is at fault only if the store accepts others",
+        "events/kafka/pipeline.py",
+        "batch.strikes += batch.is_fair_trial",
+        "batch.strikes += 1",
+        "tests/unit/test_kafka_pipeline.py",
     ),
 ]

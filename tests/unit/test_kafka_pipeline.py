@@ -121,6 +121,24 @@ def test_a_store_that_refuses_all_for_a_while_makes_no_dead_letter() -> None:
     assert (run.letters, run.due) == ([], 30)
 
 
+def test_a_refusal_counts_only_if_the_store_accepts_others_meanwhile() -> None:
+    first, *others, last = many_events(23)
+    store = FakeStore(mood="refusing")
+    run = Run(store, batch_events=1)
+    run.add([message_of(first, 0)])
+    run.steps(2)
+    store.mood = "well"  # for one event: `first` is queued again, behind more than fit in flight
+    run.add(message_of(one, offset) for offset, one in enumerate(others, 1))
+    run.steps(1)
+    store.mood = "refusing"
+    run.steps(400)
+    assert store.submitted.count([first]) >= 2
+    store.mood = "well"
+    run.add([message_of(last, 22)])
+    run.steps(60)
+    assert (run.letters, run.due) == ([], 23)
+
+
 def test_accepted_events_of_a_refused_batch_are_not_sent_again() -> None:
     events = many_events(4)
     store = FakeStore(poison={events[2]})

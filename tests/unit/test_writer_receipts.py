@@ -263,6 +263,20 @@ def test_draining_waits_for_everything_submitted() -> None:
         thread.join(PATIENCE_SECONDS)
 
 
+def test_draining_waits_for_a_transaction_in_flight() -> None:
+    recorder = Recorder()
+    recorder.hold()
+    with writing(recorder) as writer:
+        writer.submit([event()])
+        recorder.wait_until_started()
+        thread = in_thread(writer.drain)
+        thread.join(0.2)
+        assert thread.is_alive()
+        recorder.release()
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()
+
+
 def test_closing_waits_for_everything_submitted() -> None:
     recorder = Recorder()
     recorder.hold()
