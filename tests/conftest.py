@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kills",
         type=int,
         default=3,
-        help="how often each kill -9 test kills (default: 3; the full tier uses more)",
+        help="how often each kill -9 test kills, and a tenth of the strikes of each fault",
     )
 
 

@@ -29,7 +29,6 @@ from tests.support.factories import (
 from tests.support.faults import (
     LOST_ANSWERS,
     PASSING_OF_WRITES,
-    STRIKES,
     Books,
     Scene,
     Send,
@@ -50,13 +49,13 @@ INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 
 
 @pytest.mark.parametrize("name", PASSING_OF_WRITES)
-def test_writes_are_exact_under(scene: Scene, name: str) -> None:
+def test_writes_are_exact_under(scene: Scene, name: str, strikes: int) -> None:
     line = scene.strike(faults={name: PASSING_OF_WRITES[name]}, chance=0.6, seed=len(name))
     books = Books()
     for batch in deliveries(seed=len(name)):
         right = books.receipts(batch)
         assert scene.store.write(batch) == right
-        if line.struck[name] >= STRIKES:
+        if line.struck[name] >= strikes:
             break
     assert scene.tables.contents() == expected_contents(books.events)
 
@@ -79,7 +78,7 @@ def test_writes_are_exact_under_all_faults_at_once(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("name", PASSING_OF_WRITES)
-def test_voids_and_erasures_are_exact_under(scene: Scene, name: str) -> None:
+def test_voids_and_erasures_are_exact_under(scene: Scene, name: str, strikes: int) -> None:
     line = scene.strike(faults={name: PASSING_OF_WRITES[name]}, chance=0.6, seed=len(name))
     stored: set[Event] = set()
     voided: set[Event] = set()
@@ -97,7 +96,7 @@ def test_voids_and_erasures_are_exact_under(scene: Scene, name: str) -> None:
             Outcome.NOT_FOUND,
         ]
         voided.update(some)
-        if line.struck[name] >= STRIKES or (name == "conflict among duplicates" and rounds > 100):
+        if line.struck[name] >= strikes or (name == "conflict among duplicates" and rounds > 100):
             break
     assert scene.tables.contents() == expected_contents(stored, voided=voided, reason="x")
     gone: set[Event] = set()

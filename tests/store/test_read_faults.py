@@ -23,7 +23,6 @@ from tests.support.factories import (
 from tests.support.faults import (
     LOST_ANSWERS,
     PASSING,
-    STRIKES,
     Scene,
     error_instead,
     read_all,
@@ -41,14 +40,14 @@ INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_a_read_is_retried_until_it_is_answered(scene: Scene, name: str) -> None:
+def test_a_read_is_retried_until_it_is_answered(scene: Scene, name: str, strikes: int) -> None:
     events = many_events(120, customers=2, hours=96, event_types=3)
     for group in days_of(events):
         scene.store.write(group)
     line = scene.strike(
         "Query", "GetItem", "Scan", faults={name: PASSING[name]}, chance=0.6, seed=len(name)
     )
-    while line.struck[name] < STRIKES:
+    while line.struck[name] < strikes:
         assert read_all(scene.store) == whole_truth(events)
 
 

@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 
-#: How often each fault strikes at least.
-STRIKES = 30
-
 # --- the faults -----------------------------------------------------------------------------------
 
 Send = Callable[[AWSPreparedRequest], AWSResponse]
