@@ -11,11 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from events.datamodels import (
-    REGISTRY,
-    Tables,
-    counter_item_key,
-)
+from events.datamodels import REGISTRY, Tables, counter_item_key
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
 from events.dynamodb.changefeed import ChangeFeed
@@ -91,40 +87,33 @@ class DynamoStore:
         )
         self._may_make_tables = may_make_tables
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="count")
+        requests = self._requests
         self._registry = Registry(
-            client,
-            self._requests,
+            requests,
             tables,
             now=now,
-            listed_for_seconds=timing.registered_for_seconds,
-            grace_seconds=timing.request_seconds,
+            registered_for_seconds=timing.registered_for_seconds,
+            request_seconds=timing.request_seconds,
             clock=clock,
         )
         minutes = Minutes(now, length=timing.minute, grace=timing.grace)
-        self._changes = ChangeLog(client, self._requests, tables.changes, minutes)
-        self.changes = ChangeFeed(client, self._requests, tables.changes, self._readers, minutes)
+        self._changes = ChangeLog(requests, tables.changes, minutes)
+        self.changes = ChangeFeed(requests, tables.changes, self._readers, minutes)
         transactions = EventTransactions(
-            client,
-            self._requests,
-            self._registry,
-            self._changes,
-            tables,
-            retry,
-            now=now,
-            new_token=new_token,
+            requests, tables, self._registry, self._changes, retry, now=now, new_token=new_token
         )
-        reader = Reader(client, self._requests, tables, self._readers)
-        # The store's methods that its parts implement; `service.Store` documents them.
-        self.write = transactions.write
-        self.void = transactions.void
-        self.erase = Eraser(
-            client,
-            self._requests,
+        reader = Reader(requests, tables, self._readers)
+        eraser = Eraser(
+            requests,
             tables,
             registry=self._registry,
             changes=self.changes,
             transactions=transactions,
-        ).erase
+        )
+        # The store's methods that its parts implement; `service.Store` documents them.
+        self.write = transactions.write
+        self.void = transactions.void
+        self.erase = eraser.erase
         self.day_counts = reader.day_counts
         self.count_events = reader.count_events
         self.count_events_by_type = reader.count_events_by_type

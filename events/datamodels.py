@@ -92,13 +92,14 @@ def event_of(customer_id: str, key: str) -> Event:
     return event
 
 
+def event_item_key(customer_id: str, key: str) -> dict[str, AttributeValueTypeDef]:
+    """The whole primary key of an event's item."""
+    return {"customer_id": {"S": customer_id}, "event_key": {"S": key}}
+
+
 def event_item(customer_id: str, key: str, now: datetime) -> dict[str, AttributeValueTypeDef]:
     """The item of a new event. The key holds the event's other fields."""
-    return {
-        "customer_id": {"S": customer_id},
-        "event_key": {"S": key},
-        "ingested_at": {"S": format_timestamp(now)},
-    }
+    return {**event_item_key(customer_id, key), "ingested_at": {"S": format_timestamp(now)}}
 
 
 def stored_event_of(item: Item) -> StoredEvent:

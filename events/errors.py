@@ -24,13 +24,7 @@ class EventsError(Exception):
 
 
 class InvalidEvent(EventsError):
-    """
-    One event is invalid.
-
-    Args:
-        field: The invalid column or key; None if the event as a whole is invalid.
-        reason: What is wrong and how to fix it, for the sender.
-    """
+    """`reason`: what is wrong and how to fix it. `field`: None if it is the event as a whole."""
 
     def __init__(self, field: str | None, reason: str) -> None:
         super().__init__(f"{field}: {reason}" if field else reason)
@@ -39,13 +33,7 @@ class InvalidEvent(EventsError):
 
 
 class InvalidWindow(EventsError):
-    """
-    A time range, cursor or filter is invalid.
-
-    Args:
-        reason: What is wrong and what to ask for instead.
-        parameter: The invalid parameter; None if there are several.
-    """
+    """`reason`: what is wrong and what to ask for instead. `parameter`: None if it is several."""
 
     def __init__(self, reason: str, parameter: str | None = None) -> None:
         super().__init__(f"{parameter}: {reason}" if parameter else reason)
@@ -54,12 +42,7 @@ class InvalidWindow(EventsError):
 
 
 class ChangesForgotten(EventsError):
-    """
-    The change log no longer has all changes since the requested point.
-
-    Args:
-        known_from: The change log is complete from here on.
-    """
+    """The change log is complete only from `known_from` on."""
 
     def __init__(self, known_from: datetime) -> None:
         super().__init__(
@@ -82,12 +65,7 @@ class NotAllowed(EventsError):
 
 
 class TooManyRequests(EventsError):
-    """
-    A rate limit was exceeded.
-
-    Args:
-        retry_after_seconds: At least 1.
-    """
+    """A rate limit was exceeded; `retry_after_seconds` is at least 1."""
 
     def __init__(self, reason: str, retry_after_seconds: int) -> None:
         super().__init__(reason)
@@ -99,11 +77,7 @@ class StoreUnavailable(EventsError):
 
 
 class ClockSkew(StoreUnavailable):
-    """
-    This machine's clock differs too much from the store's.
-
-    The store writes nothing then. Retrying is safe once the clock is right.
-    """
+    """This machine's clock differs too much from the store's, so nothing is written."""
 
 
 class StoreRefused(EventsError):

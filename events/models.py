@@ -49,10 +49,9 @@ class Outcome(Enum):
 
 class StoredEvent(NamedTuple):
     """
-    An event as it is stored.
+    An event as it is stored. `voided_at` and `void_reason` are None while the event counts.
 
-    `voided_at` and `void_reason` are None while the event counts. A voided event stays stored, so
-    that a late retry cannot bring it back.
+    A voided event stays stored, so that a late retry cannot bring it back.
     """
 
     event: Event
@@ -78,25 +77,21 @@ class RangeTotals(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BucketQuery:
-    """
-    A question about one customer's buckets.
-
-    Args:
-        event_types: Count only these; empty means all.
-        is_grouped: Also return counts per event type.
-        is_filled: Also return hours without events.
-        limit: Buckets per page, at least 1.
-        from_start: Start of the first bucket of this page; None is the first page.
-        totals: Totals of the range from the first page; None counts them.
-    """
+    """A question about one customer's buckets."""
 
     customer_id: str
     window: Window
+    #: Count only these; empty means all.
     event_types: frozenset[str] = frozenset()
+    #: Also return counts per event type.
     is_grouped: bool = False
+    #: Also return hours without events.
     is_filled: bool = False
+    #: Buckets per page, at least 1.
     limit: int = 1_000
+    #: Start of the first bucket of this page; None is the first page.
     from_start: datetime | None = None
+    #: Totals of the range from the first page; None counts them.
     totals: RangeTotals | None = None
 
 
@@ -118,10 +113,9 @@ class BucketCount(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class BucketPage:
     """
-    One page of a window's buckets, ascending.
+    One page of a window's buckets, ascending; the next one starts at `next_start`, if not None.
 
-    `total` and `last_ingested_at` describe the whole window on every page. `next_start` is where
-    the next page starts; None on the last page.
+    `total` and `last_ingested_at` describe the whole window on every page.
     """
 
     customer_id: str
@@ -180,12 +174,7 @@ class PeriodPage:
 
 @dataclass(frozen=True, slots=True)
 class ChangeCursor:
-    """
-    A position in the change log: at the start of a minute, or after one of its keys.
-
-    Args:
-        minute: Its start, aware, in UTC.
-    """
+    """A position in the change log: at the start of `minute`, or after one of its keys."""
 
     minute: datetime
     shard: int = 0
@@ -217,12 +206,10 @@ class ChangePage:
 @dataclass(frozen=True, slots=True)
 class Erasure:
     """
-    The result of one step of an erasure.
+    The result of one step of an erasure that deleted this number of `events`.
 
-    Args:
-        events: How many stored events this step deleted.
-        is_complete: No data of the customer is left in any table.
-        wait_seconds: How long to wait before the next step.
+    `is_complete`: no data of the customer is left in any table; otherwise wait `wait_seconds`
+    before the next step.
     """
 
     events: int
@@ -274,24 +261,19 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """
-    The result of a recount.
-
-    Args:
-        unsettled: (customer, day) pairs whose counters changed during every recount, so that they
-            could not be compared.
-        foreign: (customer, key) pairs of stored items that are not events.
-        unlisted: Customers with events that are missing in the registry.
-        repaired: How many counter and registry items were rewritten.
-    """
+    """The result of a recount."""
 
     customers: int = 0
     days: int = 0
     events: int = 0
     differences: tuple[Difference, ...] = ()
+    #: (customer, day) whose counters changed during every recount and could not be compared.
     unsettled: tuple[tuple[str, str], ...] = ()
+    #: (customer, key) of stored items that are not events.
     foreign: tuple[tuple[str, str], ...] = ()
+    #: Customers with events that are missing in the registry.
     unlisted: tuple[str, ...] = ()
+    #: How many counter and registry items were rewritten.
     repaired: int = 0
 
     @property

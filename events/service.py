@@ -88,8 +88,7 @@ class Store(hours.Store, lookup.Store, verification.Store, Protocol):
         """
         Create missing tables and wait until they can be used.
 
-        Args:
-            patience_seconds: How long to retry each request; None uses the store's own value.
+        Each request is retried for `patience_seconds`; None uses the store's own value.
         """
 
     def close(self) -> None:
@@ -117,11 +116,9 @@ class EventService:
         self._store.close()
 
     def check(self, *, patience_seconds: float = 0) -> None:
-        """Run one cheap read of the store; see `Store.check`."""
         self._store.check(patience_seconds=patience_seconds)
 
     def create_tables(self, *, patience_seconds: float | None = None) -> None:
-        """Create missing tables; see `Store.create_tables`."""
         self._store.create_tables(patience_seconds=patience_seconds)
 
     # --- writing ----------------------------------------------------------------------------------
@@ -138,18 +135,11 @@ class EventService:
         self, events: Sequence[Event], *, timeout_seconds: float | None = None
     ) -> list[Outcome]:
         """
-        Store and count events.
-
-        Args:
-            timeout_seconds: How long to wait for the store; None waits forever.
+        Store and count events; see `submit` and `PendingReceipts.wait`.
 
         Returns:
             The outcome of each event, in order. All events are then durable, counted and visible
             to the next read.
-
-        Raises:
-            StoreUnavailable: Some events may not be stored; repeating the call is safe.
-            StoreRefused: The store refuses some of the events.
         """
         return self.submit(events).wait(timeout_seconds)
 
@@ -158,9 +148,6 @@ class EventService:
     ) -> list[Outcome]:
         """
         Stop counting stored events, permanently: a late retry does not bring them back.
-
-        Args:
-            timeout_seconds: How long to wait for the store; None waits forever.
 
         Returns:
             The outcome of each event, in order. None of them is counted any more. An event that
@@ -173,7 +160,7 @@ class EventService:
         return self._writer.submit(events, void_reason=reason).wait(timeout_seconds)
 
     def erase(self, customer_id: str, *, max_events: int) -> Erasure:
-        """Delete some of a customer's data; repeat until it is complete. See `Store.erase`."""
+        """Delete some of a customer's data; repeat until it is complete (see `Store.erase`)."""
         return self._store.erase(customer_id, max_events=max_events)
 
     def drain(self) -> None:
@@ -184,26 +171,21 @@ class EventService:
         """Fail what is submitted but not yet in flight, instead of sending it."""
         self._writer.drop_waiting()
 
-    # --- counting ---------------------------------------------------------------------------------
+    # --- reading; the functions in `queries` document it ------------------------------------------
 
     def buckets(self, query: BucketQuery) -> BucketPage:
-        """A customer's events by UTC hour; see `buckets.buckets`."""
         return counting.buckets(self._store, query)
 
     def periods(self, query: BucketQuery, calendar: Calendar) -> PeriodPage:
-        """A customer's events by day, week or month of a time zone; see `periods.periods`."""
         return periods.periods(self._store, query, calendar)
 
     def all_buckets(self, query: BucketQuery) -> Iterator[BucketCount]:
-        """All hours of a range, one after the other; see `buckets.all_buckets`."""
         return counting.all_buckets(self._store, query)
 
     def all_periods(self, query: BucketQuery, calendar: Calendar) -> Iterator[PeriodCount]:
-        """All periods of a range, one after the other; see `periods.all_periods`."""
         return periods.all_periods(self._store, query, calendar)
 
     def summary(self, customer_id: str, window: Window) -> Summary:
-        """Totals and extremes of a customer's events in a range; see `summary.summary`."""
         return summaries.summary(self._store, customer_id, window)
 
     def customers(
@@ -228,11 +210,9 @@ class EventService:
         return CustomerPage(totals, page[-1] if len(names) > limit else None)
 
     def events(self, query: EventQuery) -> EventPage:
-        """A customer's stored events, including voided ones; see `lookup.find`."""
         return lookup.find(self._store, query)
 
     def changes(self, since: ChangeCursor | datetime | None, *, limit: int) -> ChangePage:
-        """Days whose counters may have changed since a point; see `changes.changes`."""
         return changes.changes(self._store.changes, since, limit=limit)
 
     # --- proof ------------------------------------------------------------------------------------
@@ -245,7 +225,6 @@ class EventService:
         is_repairing: bool = False,
         on_difference: Callable[[Difference], None] = lambda _: None,
     ) -> Verification:
-        """Recount the raw events and compare the counters; see `verification.verify`."""
         return verification.verify(
             self._store,
             customer_id=customer_id,

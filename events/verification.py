@@ -100,10 +100,9 @@ def verify(
 
 def recount(customer_id: str, events: Iterable[Event]) -> _Counters:
     """
-    Fold events into the counters that should exist.
+    Fold events into the counters that should exist. Memory follows the days, not the events.
 
     This is the independent half of the proof: it shares no code with what writes counters.
-    Memory follows the days, not the events.
     """
     counts: dict[tuple[str, str | None], dict[int, int]] = {}
     for event in events:

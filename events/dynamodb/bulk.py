@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from events.datamodels import (
     Tables,
     counter_item,
-    counter_key,
+    counter_item_key,
     event_item,
     event_key,
     registry_item,
@@ -65,14 +65,11 @@ class BulkLoader:
             may_make_tables=True,
             expiring={tables.changes: EXPIRES_AT},
         )
-        self._changes = ChangeLog(client, self._requests, tables.changes, Minutes(now))
+        self.create_tables = self._requests.create_tables
+        self._changes = ChangeLog(self._requests, tables.changes, Minutes(now))
 
     def close(self) -> None:
         self._client.close()
-
-    def create_tables(self) -> None:
-        """Create missing tables and wait until all are usable."""
-        self._requests.create_tables()
 
     def under_way(self) -> str | None:
         """The plan of a load that was started and not finished, if any."""
@@ -116,7 +113,6 @@ class BulkLoader:
         return datetime.fromisoformat(mark["begun_at"]["S"])
 
     def put_customers(self, customer_ids: Iterable[str], at: datetime) -> None:
-        """Register customers."""
         self._put(
             self._tables.counts, (registry_item(customer_id, at) for customer_id in customer_ids)
         )
@@ -139,10 +135,7 @@ class BulkLoader:
             self._requests.send(
                 self._client.update_item,
                 TableName=self._tables.counts,
-                Key={
-                    "customer_id": {"S": day.customer_id},
-                    "counter_key": {"S": counter_key(day.day, day.event_type)},
-                },
+                Key=counter_item_key(day),
                 UpdateExpression=update,
                 ExpressionAttributeValues=values,
             )
@@ -153,10 +146,7 @@ class BulkLoader:
         self._requests.send(self._client.delete_item, TableName=self._tables.counts, Key=_MARK)
 
     def _mark(self) -> Any:
-        answer = self._requests.send(
-            self._client.get_item, TableName=self._tables.counts, Key=_MARK, ConsistentRead=True
-        )
-        return answer.get("Item", {})
+        return self._requests.get(self._tables.counts, _MARK)
 
     def _check_empty(self) -> None:
         for table in (self._tables.events, self._tables.counts):
@@ -170,7 +160,8 @@ class BulkLoader:
                 )
 
     def _put(self, table: str, items: Iterable[dict[str, Any]]) -> None:
-        for batch in _batches(items):
+        iterator = iter(items)
+        while batch := list(islice(iterator, _PUTS_PER_REQUEST)):
             remaining: Any = {table: [{"PutRequest": {"Item": item}} for item in batch]}
             for _ in self._retry.attempts():
                 answer = self._requests.send(self._client.batch_write_item, RequestItems=remaining)
@@ -180,9 +171,3 @@ class BulkLoader:
                     break
             else:
                 raise self._requests.unavailable(None)
-
-
-def _batches(items: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, _PUTS_PER_REQUEST)):
-        yield batch

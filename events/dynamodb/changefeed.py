@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from events.dynamodb.changeitems import (
     CHANGE_GAP_KEY,
@@ -23,9 +23,6 @@ from events.dynamodb.requests import Requests
 from events.errors import InvalidWindow
 from events.models import MAX_SORT_KEY_BYTES, Change, ChangeCursor
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 #: Before and after every possible sort key.
 _FIRST_KEY, _LAST_KEY = "\0", "\U0010ffff" * 256
 #: Before every sort key of a change: those have more characters.
@@ -38,26 +35,19 @@ _MAX_AT_A_TIME = 64
 
 class ChangeFeed:
     """
-    Reads what `ChangeLog` has logged; safe to use from many threads.
+    A `queries.changes.Log` of what `ChangeLog` has logged; safe to use from many threads.
 
     Args:
-        table: The change log's table.
         readers: Runs several reads at a time.
     """
 
-    def __init__(
-        self,
-        client: DynamoDBClient,
-        requests: Requests,
-        table: str,
-        readers: Executor,
-        minutes: Minutes,
-    ) -> None:
-        self._client = client
+    def __init__(self, requests: Requests, table: str, readers: Executor, minutes: Minutes) -> None:
         self._requests = requests
         self._table = table
         self._readers = readers
         self._minutes = minutes
+        self.settled_until = minutes.settled_until
+        self.first_minute_for = minutes.first_for
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -69,11 +59,8 @@ class ChangeFeed:
             ClockSkew: This machine's clock cannot tell which minutes are settled.
         """
         first = self._minutes.first_of_table(self._created_at())
-        answer = self._requests.send(
-            self._client.get_item, TableName=self._table, Key=CHANGE_GAP_KEY, ConsistentRead=True
-        )
         known_from = self._minutes.oldest()
-        complete_from = change_gap_of(answer.get("Item", {}))
+        complete_from = change_gap_of(self._requests.get(self._table, CHANGE_GAP_KEY))
         if complete_from is not None:
             known_from = max(known_from, complete_from)
         if known_from > first:
@@ -83,31 +70,18 @@ class ChangeFeed:
         return ChangeCursor(first, 0, _BEFORE_ALL_KEYS)
 
     def _created_at(self) -> datetime:
-        answer = self._requests.send(self._client.describe_table, TableName=self._table)
+        answer = self._requests.send(self._requests.client.describe_table, TableName=self._table)
         self._minutes.check_clock(answer)
         created_at: datetime = answer["Table"]["CreationDateTime"].astimezone(UTC)
         return created_at
-
-    def settled_until(self) -> datetime:
-        """End of the last minute that can be read: all requests sent in it have ended."""
-        return self._minutes.settled_until()
-
-    def first_minute_for(self, at: datetime) -> datetime:
-        """Start of the first minute that may log a change made at `at` or later."""
-        return self._minutes.first_for(at)
 
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int
     ) -> tuple[list[Change], ChangeCursor]:
         """
-        Read changes after a position; return them and the position after them.
+        Read changes after a position; see `queries.changes.Log`.
 
-        Strongly consistent. One call looks at a bounded number of minutes, so a page may be short
-        or empty without being the last.
-
-        Args:
-            until: Start of the first minute that is not read.
-            limit: At most this many changes; at least 1.
+        One call looks at a bounded number of minutes.
 
         Raises:
             InvalidWindow: The position does not exist.
@@ -165,20 +139,19 @@ class ChangeFeed:
                 "change_slot": {"S": partition},
                 "change_key": {"S": cursor.after_key},
             }
-        items = islice(self._items(partition, _FIRST_KEY, _LAST_KEY, **request), limit + 1)
+        items = self._items(partition, _FIRST_KEY, _LAST_KEY, **request)
         return [
             (
                 item["change_key"]["S"],
                 Change(cursor.minute, item["customer_id"]["S"], item["day"]["S"]),
             )
-            for item in items
+            for item in islice(items, limit + 1)
         ]
 
     def _items(self, partition: str, low: str, high: str, **request: Any) -> Iterator[Any]:
-        for page in self._requests.pages(
+        return self._requests.items(
             self._table, "change_key", partition, low, high, partition_key="change_slot", **request
-        ):
-            yield from page["Items"]
+        )
 
     # --- erasing ----------------------------------------------------------------------------------
 
@@ -190,7 +163,6 @@ class ChangeFeed:
 
         Args:
             since: Where the previous step ended; None starts at the beginning.
-            max_minutes: Minutes to look at in this step.
 
         Returns:
             Where the next step continues; None if nothing is left.
@@ -211,7 +183,7 @@ class ChangeFeed:
         for item in self._items(partition, *change_bounds(customer_id)):
             if item["customer_id"]["S"] == customer_id:
                 self._requests.send(
-                    self._client.delete_item,
+                    self._requests.client.delete_item,
                     TableName=self._table,
                     Key={name: item[name] for name in ("change_slot", "change_key")},
                 )

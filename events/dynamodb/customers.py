@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from events.datamodels import REGISTRY, Tables, registry_item, registry_key, registry_prefix
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp
-from events.dynamodb.requests import MAX_REQUEST_SECONDS, ConditionFailed, Requests
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from events.dynamodb.requests import ConditionFailed, Requests
 
 #: After every possible sort key: 256 times the last character, 1,024 bytes.
 LAST_KEY = "\U0010ffff" * 256
@@ -32,28 +28,26 @@ class Registry:
     The registry of customers; safe to use from many threads.
 
     Args:
-        listed_for_seconds: See `REGISTERED_FOR_SECONDS`.
-        grace_seconds: How much longer a request sent in this time may take.
+        registered_for_seconds: See `REGISTERED_FOR_SECONDS`.
+        request_seconds: The longest that one request can take.
     """
 
     def __init__(
         self,
-        client: DynamoDBClient,
         requests: Requests,
         tables: Tables,
         *,
         now: Callable[[], datetime],
-        listed_for_seconds: float = REGISTERED_FOR_SECONDS,
-        grace_seconds: float = MAX_REQUEST_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
+        registered_for_seconds: float,
+        request_seconds: float,
+        clock: Callable[[], float],
     ) -> None:
-        self._client = client
         self._requests = requests
         self._table = tables.counts
         self._now = now
         self._clock = clock
-        self._registered_for_seconds = listed_for_seconds
-        self._wait = timedelta(seconds=listed_for_seconds + grace_seconds)
+        self._registered_for_seconds = registered_for_seconds
+        self._wait = timedelta(seconds=registered_for_seconds + request_seconds)
         self._lock = threading.Lock()
         #: Until when each customer's registration is not repeated.
         self._registered_until: dict[str, float] = {}
@@ -66,25 +60,17 @@ class Registry:
         customer is registered before it has events. One request, not retried: the caller's attempt
         has failed, and the next one calls this again.
         """
-        now = self._clock()
-        if self._registered_until.get(customer_id, -math.inf) >= now:
+        if self._registered_until.get(customer_id, -math.inf) >= self._clock():
             return False
-        self._register(customer_id, now, retry=_ONCE)
+        self.register(customer_id, retry=_ONCE)
         return True
 
-    def register(self, customer_id: str) -> None:
+    def register(self, customer_id: str, retry: RetryPolicy | None = None) -> None:
         """Register a customer, also if it is registered already."""
-        self._register(customer_id, self._clock())
-
-    def forget(self, customer_id: str) -> None:
-        """Register this customer again before its next new day."""
-        with self._lock:
-            self._registered_until.pop(customer_id, None)
-
-    def _register(self, customer_id: str, sent_at: float, retry: RetryPolicy | None = None) -> None:
+        sent_at = self._clock()
         # Replaces the item, so that the mark of an erasure goes away.
         self._requests.send(
-            self._client.put_item,
+            self._requests.client.put_item,
             TableName=self._table,
             Item=registry_item(customer_id, self._now()),
             retry=retry,
@@ -94,24 +80,18 @@ class Registry:
                 self._registered_until.clear()
             self._registered_until[customer_id] = sent_at + self._registered_for_seconds
 
+    def forget(self, customer_id: str) -> None:
+        """Register this customer again before its next new day."""
+        with self._lock:
+            self._registered_until.pop(customer_id, None)
+
     def forget_all(self) -> None:
         """The tables were recreated: no customer is registered."""
         with self._lock:
             self._registered_until.clear()
 
     def is_listed(self, customer_id: str) -> bool:
-        """Whether the registry has this customer."""
-        return bool(self._item(customer_id))
-
-    def _item(self, customer_id: str) -> Mapping[str, Any]:
-        answer = self._requests.send(
-            self._client.get_item,
-            TableName=self._table,
-            Key=self._key(customer_id),
-            ConsistentRead=True,
-        )
-        item: Mapping[str, Any] = answer.get("Item", {})
-        return item
+        return bool(self._requests.get(self._table, self._key(customer_id)))
 
     def _key(self, customer_id: str) -> dict[str, Any]:
         return {"customer_id": {"S": REGISTRY}, "counter_key": {"S": registry_key(customer_id)}}
@@ -127,17 +107,16 @@ class Registry:
         names: list[str] = []
         start = registry_prefix(prefix)
         low = max(start or " ", registry_key(after) if after else "")
-        for page in self._requests.pages(
+        for item in self._requests.items(
             self._table, "counter_key", REGISTRY, low, LAST_KEY, Limit=limit + 1
         ):
-            for item in page["Items"]:
-                name = item["registered_id"]["S"]
-                if not item["counter_key"]["S"].startswith(start):
-                    return names
-                if name.startswith(prefix) and name != after:
-                    names.append(name)
-                if len(names) == limit:
-                    return names
+            name = item["registered_id"]["S"]
+            if not item["counter_key"]["S"].startswith(start):
+                break
+            if name.startswith(prefix) and name != after:
+                names.append(name)
+            if len(names) == limit:
+                break
         return names
 
     # --- erasing ----------------------------------------------------------------------------------
@@ -158,7 +137,7 @@ class Registry:
         self.forget(customer_id)
         try:
             answer = self._requests.send(
-                self._client.update_item,
+                self._requests.client.update_item,
                 TableName=self._table,
                 Key=self._key(customer_id),
                 UpdateExpression=(
@@ -195,7 +174,7 @@ class Registry:
         """
         try:
             self._requests.send(
-                self._client.delete_item,
+                self._requests.client.delete_item,
                 TableName=self._table,
                 Key=self._key(customer_id),
                 ConditionExpression="erasing_since = :since",
@@ -208,7 +187,7 @@ class Registry:
 
     def changes_forgotten_until(self, customer_id: str, since: datetime) -> datetime | None:
         """How far the erasure marked at `since` has cleared the change log."""
-        item = self._item(customer_id)
+        item = self._requests.get(self._table, self._key(customer_id))
         if item.get("erasing_since") != {"S": format_timestamp(since)}:
             return None
         until = item.get("changes_forgotten_until")
@@ -218,7 +197,7 @@ class Registry:
         """Note how far this step got. If the mark is gone, the next step starts again."""
         with suppress(ConditionFailed):
             self._requests.send(
-                self._client.update_item,
+                self._requests.client.update_item,
                 TableName=self._table,
                 Key=self._key(customer_id),
                 UpdateExpression="SET changes_forgotten_until = :until",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from events.datamodels import HOURS, Tables, event_of, is_voided
 from events.domain.rollups import fitting
@@ -16,10 +16,7 @@ from events.dynamodb.requests import ConditionFailed, Requests
 from events.dynamodb.transactions import EventTransactions
 from events.models import Erasure, Event
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-    Item = Mapping[str, Any]
+Item = Mapping[str, Any]
 
 #: Read before they are deleted. Few, so that no item is deleted long after it was read.
 _EVENTS_PER_READ = 1_000
@@ -32,7 +29,6 @@ class Eraser:
 
     def __init__(
         self,
-        client: DynamoDBClient,
         requests: Requests,
         tables: Tables,
         *,
@@ -40,7 +36,6 @@ class Eraser:
         changes: ChangeFeed,
         transactions: EventTransactions,
     ) -> None:
-        self._client = client
         self._requests = requests
         self._tables = tables
         self._registry = registry
@@ -91,41 +86,36 @@ class Eraser:
 
     def _events(self, customer_id: str, limit: int) -> Sequence[Item]:
         """The customer's first items, including voided events and items that are not events."""
-        pages = self._requests.pages(
+        items = self._requests.items(
             self._tables.events, "event_key", customer_id, "\0", LAST_KEY, Limit=limit
         )
-        return list(islice((item for page in pages for item in page["Items"]), limit))
+        return list(islice(items, limit))
 
     def _counters(self, customer_id: str) -> Iterator[Item]:
-        pages = self._requests.pages(
-            self._tables.counts, "counter_key", customer_id, "\0", LAST_KEY
-        )
-        return (item for page in pages for item in page["Items"])
+        return self._requests.items(self._tables.counts, "counter_key", customer_id, "\0", LAST_KEY)
 
     def _delete_events(self, items: Sequence[Item]) -> int:
         """Delete items of one customer, in key order; returns how many."""
         erased = 0
         counted: list[Event] = []
         for item in items:
-            key = {name: item[name] for name in ("customer_id", "event_key")}
+            condition = {}
             try:
                 event = event_of(item["customer_id"]["S"], item["event_key"]["S"])
-            except ValueError:  # not an event, so nothing counts it
-                self._requests.send(
-                    self._client.delete_item, TableName=self._tables.events, Key=key
-                )
-                erased += 1
-                continue
-            if not is_voided(item):
-                counted.append(event)
-                continue
-            # If the answer to a first attempt was lost, the event may be stored again by now.
+            except ValueError:
+                pass  # not an event, so nothing counts it
+            else:
+                if not is_voided(item):
+                    counted.append(event)
+                    continue
+                # If the answer to a first attempt was lost, the event may be stored again by now.
+                condition = {"ConditionExpression": "attribute_exists(voided_at)"}
             with suppress(ConditionFailed):
                 self._requests.send(
-                    self._client.delete_item,
+                    self._requests.client.delete_item,
                     TableName=self._tables.events,
-                    Key=key,
-                    ConditionExpression="attribute_exists(voided_at)",
+                    Key={name: item[name] for name in ("customer_id", "event_key")},
+                    **condition,
                 )
             erased += 1
         for _, group in groupby(counted, lambda event: event.timestamp.date()):
@@ -138,7 +128,6 @@ class Eraser:
 
     def _delete_counter(self, item: Item) -> None:
         """Delete a counter unless it has changed since it was read."""
-        key = {name: item[name] for name in ("customer_id", "counter_key")}
         names = {f"#a{index}": name for index, name in enumerate(sorted({*item, *HOURS}))}
         condition = " AND ".join(
             f"{alias} = {alias.replace('#', ':')}"
@@ -148,9 +137,9 @@ class Eraser:
         )
         with suppress(ConditionFailed):
             self._requests.send(
-                self._client.delete_item,
+                self._requests.client.delete_item,
                 TableName=self._tables.counts,
-                Key=key,
+                Key={name: item[name] for name in ("customer_id", "counter_key")},
                 # A repeated delete whose first answer was lost finds no item.
                 ConditionExpression=f"attribute_not_exists(customer_id) OR ({condition})",
                 ExpressionAttributeNames=names,

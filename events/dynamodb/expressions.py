@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from events.datamodels import HOURS, Tables, counter_key, event_item
+from events.datamodels import HOURS, Tables, counter_key, event_item, event_item_key
 from events.domain.rollups import day_increments
 from events.domain.timestamps import day_of, format_timestamp
 from events.models import DayCounts, Event
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 # its condition fails; then one `ADD` per counter item, the day's total first. No item occurs twice.
 
 
+#: The event is stored and not voided.
+_COUNTS = "attribute_exists(customer_id) AND attribute_not_exists(voided_at)"
+
+
 def put_actions(
     tables: Tables,
     events: Sequence[Event],
@@ -31,12 +35,7 @@ def put_actions(
     *,
     is_day_expected: bool = False,
 ) -> list[TransactWriteItemTypeDef]:
-    """
-    Store events and count them.
-
-    Args:
-        is_day_expected: Fail if the day's total counter does not exist.
-    """
+    """Store events and count them; if `is_day_expected`, only if the day has a total counter."""
     customer_id = events[0].customer_id
     puts: list[TransactWriteItemTypeDef] = [
         {
@@ -63,11 +62,9 @@ def void_actions(
         {
             "Update": {
                 "TableName": tables.events,
-                "Key": {"customer_id": {"S": events[0].customer_id}, "event_key": {"S": key}},
+                "Key": event_item_key(events[0].customer_id, key),
                 "UpdateExpression": "SET voided_at = :now, void_reason = :reason",
-                "ConditionExpression": (
-                    "attribute_exists(customer_id) AND attribute_not_exists(voided_at)"
-                ),
+                "ConditionExpression": _COUNTS,
                 "ExpressionAttributeValues": {
                     ":now": {"S": format_timestamp(now)},
                     ":reason": {"S": reason},
@@ -88,10 +85,8 @@ def delete_actions(
         {
             "Delete": {
                 "TableName": tables.events,
-                "Key": {"customer_id": {"S": events[0].customer_id}, "event_key": {"S": key}},
-                "ConditionExpression": (
-                    "attribute_exists(customer_id) AND attribute_not_exists(voided_at)"
-                ),
+                "Key": event_item_key(events[0].customer_id, key),
+                "ConditionExpression": _COUNTS,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
         }
@@ -141,26 +136,6 @@ def set_hours_expressions(
     return f"SET {', '.join([*sets, 'updated_at = :now'])}", values
 
 
-def unchanged_expressions(seen: DayCounts) -> tuple[str, dict[str, AttributeValueTypeDef]]:
-    """Condition expression and values: the counter item still holds what was read."""
-    conditions: list[str] = []
-    values: dict[str, AttributeValueTypeDef] = {}
-    # `updated_at` is part of the condition because a count may have changed and changed back.
-    if seen.updated_at is None:
-        conditions.append("attribute_not_exists(updated_at)")
-    else:
-        conditions.append("updated_at = :seen")
-        values[":seen"] = {"S": format_timestamp(seen.updated_at)}
-    for hour, name in enumerate(HOURS):
-        count = seen.hours.get(hour, 0)
-        if count:
-            conditions.append(f"{name} = :was_{name}")
-        else:
-            conditions.append(f"(attribute_not_exists({name}) OR {name} = :was_{name})")
-        values[f":was_{name}"] = {"N": str(count)}
-    return " AND ".join(conditions), values
-
-
 def repair_expressions(
     seen: DayCounts, recount: Mapping[int, int], now: datetime
 ) -> tuple[str, str, dict[str, AttributeValueTypeDef]]:
@@ -172,15 +147,23 @@ def repair_expressions(
     Returns:
         Update expression, condition expression, values.
     """
-    condition, values = unchanged_expressions(seen)
-    values[":now"] = {"S": format_timestamp(now)}
+    values: dict[str, AttributeValueTypeDef] = {":now": {"S": format_timestamp(now)}}
     sets = ["repaired_at = :now", "updated_at = if_not_exists(updated_at, :now)"]
+    # `updated_at` is part of the condition because a count may have changed and changed back.
+    if seen.updated_at is None:
+        conditions = ["attribute_not_exists(updated_at)"]
+    else:
+        conditions = ["updated_at = :seen"]
+        values[":seen"] = {"S": format_timestamp(seen.updated_at)}
     for hour, name in enumerate(HOURS):
-        count = recount.get(hour, 0)
-        if seen.hours.get(hour, 0) != count:
+        was, count = seen.hours.get(hour, 0), recount.get(hour, 0)
+        is_same = f"{name} = :was_{name}"
+        conditions.append(is_same if was else f"(attribute_not_exists({name}) OR {is_same})")
+        values[f":was_{name}"] = {"N": str(was)}
+        if was != count:
             sets.append(f"{name} = :now_{name}")
             values[f":now_{name}"] = {"N": str(count)}
-    return f"SET {', '.join(sets)}", condition, values
+    return f"SET {', '.join(sets)}", " AND ".join(conditions), values
 
 
 def was_repaired_at(item: Item, at: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""Reads of events and counters, all strongly consistent."""
+"""Reads of events and counters, all strongly consistent; `service.Store` documents them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from events.datamodels import (
     REGISTRY,
@@ -24,9 +24,6 @@ from events.dynamodb.requests import Requests
 from events.errors import InvalidWindow
 from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, StoredEvent, Window
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 log = logging.getLogger(__name__)
 
 #: A voided event stays stored but does not count.
@@ -41,10 +38,7 @@ class Reader:
         threads: Runs the raw counts of one question at the same time.
     """
 
-    def __init__(
-        self, client: DynamoDBClient, requests: Requests, tables: Tables, threads: Executor
-    ) -> None:
-        self._client = client
+    def __init__(self, requests: Requests, tables: Tables, threads: Executor) -> None:
         self._requests = requests
         self._tables = tables
         self._threads = threads
@@ -58,30 +52,28 @@ class Reader:
         by_type: bool,
         page_size: int | None = None,
     ) -> Iterator[DayCounts]:
-        """Counters of the days from first to last, both included; see `buckets.Store`."""
-        low, high = counter_bounds(first_day, last_day, by_type=by_type)
+        bounds = counter_bounds(first_day, last_day, by_type=by_type)
         limit: dict[str, Any] = {} if page_size is None else {"Limit": page_size}
-        for page in self._requests.pages(
-            self._tables.counts, "counter_key", customer_id, low, high, **limit
+        for item in self._requests.items(
+            self._tables.counts, "counter_key", customer_id, *bounds, **limit
         ):
-            for item in page["Items"]:
-                try:
-                    yield day_counts_of(item)
-                except ValueError as exc:
-                    log.warning("ignored an item of the counts table: %s", exc)
+            try:
+                yield day_counts_of(item)
+            except ValueError as exc:
+                log.warning("ignored an item of the counts table: %s", exc)
 
     def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
-        """Count raw events in each window, all windows at the same time."""
         return list(self._threads.map(partial(self._count, customer_id), windows))
 
     def _count(self, customer_id: str, window: Window) -> int:
-        pages = self._event_pages(customer_id, *key_bounds(window), Select="COUNT")
+        pages = self._requests.pages(
+            *self._events_in(customer_id, window), FilterExpression=_NOT_VOIDED, Select="COUNT"
+        )
         return sum(int(page["Count"]) for page in pages)
 
     def count_events_by_type(
         self, customer_id: str, windows: Sequence[Window]
     ) -> list[Mapping[str | None, int]]:
-        """Like `count_events`, by event type; types without events are absent."""
         # The event type is inside the sort key, which filter expressions cannot use.
         return list(self._threads.map(partial(self._count_by_type, customer_id), windows))
 
@@ -95,30 +87,22 @@ class Reader:
         *,
         on_foreign: Callable[[str], None] = lambda _: None,
     ) -> Iterator[Event]:
-        """All events that are not voided, in order of time; see `verification.Store`."""
-        low, high = ("\0", LAST_KEY) if window is None else key_bounds(window)
-        for page in self._event_pages(customer_id, low, high, ProjectionExpression="event_key"):
-            for item in page["Items"]:
-                key = item["event_key"]["S"]
-                try:
-                    event = event_of(customer_id, key)
-                except ValueError:
-                    on_foreign(key)
-                else:
-                    yield event
-
-    def _event_pages(
-        self, customer_id: str, low: str, high: str, **request: Any
-    ) -> Iterator[dict[str, Any]]:
-        return self._requests.pages(
-            self._tables.events,
-            "event_key",
-            customer_id,
-            low,
-            high,
+        for item in self._requests.items(
+            *self._events_in(customer_id, window),
             FilterExpression=_NOT_VOIDED,
-            **request,
-        )
+            ProjectionExpression="event_key",
+        ):
+            key = item["event_key"]["S"]
+            try:
+                event = event_of(customer_id, key)
+            except ValueError:
+                on_foreign(key)
+            else:
+                yield event
+
+    def _events_in(self, customer_id: str, window: Window | None) -> tuple[str, str, str, str, str]:
+        low, high = ("\0", LAST_KEY) if window is None else key_bounds(window)
+        return self._tables.events, "event_key", customer_id, low, high
 
     def stored_events(
         self,
@@ -129,10 +113,9 @@ class Reader:
         is_newest_first: bool,
         page_size: int,
     ) -> Iterator[tuple[str, StoredEvent]]:
-        """All events in a window with their keys, voided ones included; see `lookup.Store`."""
-        low, high = key_bounds(window)
         request: dict[str, Any] = {"ScanIndexForward": not is_newest_first, "Limit": page_size}
         if after is not None:
+            low, high = key_bounds(window)
             if not low < after < high or len(after.encode()) > MAX_SORT_KEY_BYTES:
                 raise InvalidWindow(
                     "invalid cursor: pass the previous page's `next` unchanged", "cursor"
@@ -141,12 +124,9 @@ class Reader:
                 "customer_id": {"S": customer_id},
                 "event_key": {"S": after},
             }
-        for page in self._requests.pages(
-            self._tables.events, "event_key", customer_id, low, high, **request
-        ):
-            for item in page["Items"]:
-                with suppress(ValueError):  # not an event
-                    yield item["event_key"]["S"], stored_event_of(item)
+        for item in self._requests.items(*self._events_in(customer_id, window), **request):
+            with suppress(ValueError):  # not an event
+                yield item["event_key"]["S"], stored_event_of(item)
 
     def stored_customers(self) -> Iterator[str]:
         """
@@ -164,7 +144,7 @@ class Reader:
         request: dict[str, Any] = {}
         while True:
             page = self._requests.send(
-                self._client.scan,
+                self._requests.client.scan,
                 TableName=table,
                 Limit=1,
                 ConsistentRead=True,
@@ -182,7 +162,5 @@ class Reader:
             }
 
     def _has_events(self, customer_id: str) -> bool:
-        pages = self._requests.pages(
-            self._tables.events, "event_key", customer_id, "\0", LAST_KEY, Limit=1, Select="COUNT"
-        )
+        pages = self._requests.pages(*self._events_in(customer_id, None), Limit=1, Select="COUNT")
         return any(page["Count"] for page in pages)

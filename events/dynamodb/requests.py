@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The longest time from sending a request to its effect: the client's two timeouts (12 s), and
-#: some more.
+#: From sending a request to its effect, at most: the client's two timeouts (12 s) and some more.
 MAX_REQUEST_SECONDS = 20.0
 
 
@@ -51,12 +50,7 @@ UNKNOWN_OUTCOME = (
 
 
 class ConditionFailed(Exception):
-    """
-    The condition of a single write failed.
-
-    Args:
-        item: The item as it is now, if the write asked for it.
-    """
+    """The condition of a single write failed; `item` is as it is now, if the write asked for it."""
 
     def __init__(self, item: Mapping[str, Any]) -> None:
         super().__init__()
@@ -92,7 +86,7 @@ class Requests:
         may_make_tables: bool,
         expiring: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._client = client
+        self.client = client
         self._maker = TableMaker(client, self.retry, tables, expiring)
         self._retry = retry
         self._on_tables_made = on_tables_made
@@ -101,7 +95,19 @@ class Requests:
             "before-parse.dynamodb.Query", _parse_query, unique_id="events-parse-query"
         )
 
-    def send(
+    def send(self, operation: Callable[..., Any], **request: Any) -> Any:
+        """As `retry`, and create missing tables if that is allowed."""
+        try:
+            return self.retry(operation, **request)
+        except MissingTable:
+            self._maker.create(self._retry, only_expiring=not self._may_make_tables)
+            self._on_tables_made()
+        except StoreRefused as exc:
+            log.error("%s: %s", exc, exc.__cause__)
+            raise
+        return self.retry(operation, **request)
+
+    def retry(
         self,
         operation: Callable[..., Any],
         *,
@@ -110,7 +116,7 @@ class Requests:
         **request: Any,
     ) -> Any:
         """
-        Send a request until it is answered; create missing tables.
+        Send a request until it is answered.
 
         Only for requests that are safe to repeat: reads, writes of a fixed value, and transactions
         with a client token.
@@ -122,28 +128,10 @@ class Requests:
         Raises:
             ConditionFailed: The condition of a single write failed.
             TransactionCancelled: For other reasons than a busy store.
-            MissingTable: A table does not exist and may not be created.
+            MissingTable: A table does not exist.
             StoreUnavailable: No answer in time; the same call again is safe.
             StoreRefused: The same request would fail again.
         """
-        try:
-            return self.retry(operation, retry=retry, before_attempt=before_attempt, **request)
-        except MissingTable:
-            self._make_missing_tables()
-        except StoreRefused as exc:
-            log.error("%s: %s", exc, exc.__cause__)
-            raise
-        return self.retry(operation, retry=retry, before_attempt=before_attempt, **request)
-
-    def retry(
-        self,
-        operation: Callable[..., Any],
-        *,
-        retry: RetryPolicy | None = None,
-        before_attempt: Callable[[], None] = lambda: None,
-        **request: Any,
-    ) -> Any:
-        """As `send`, without creating tables."""
         failure: Exception | None = None
         for attempt in (retry or self._retry).attempts():
             if attempt > 1:
@@ -195,7 +183,7 @@ class Requests:
         """Pages of the items of one partition with sort keys from `low` to `high`, inclusive."""
         while True:
             page = self.send(
-                self._client.query,
+                self.client.query,
                 TableName=table,
                 KeyConditionExpression=(
                     f"{partition_key} = :partition AND {sort_key} BETWEEN :low AND :high"
@@ -213,26 +201,28 @@ class Requests:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def create_tables(self, *, patience_seconds: float | None = None) -> None:
-        """
-        Create missing tables and wait until all are usable.
+    def items(self, *args: Any, **request: Any) -> Iterator[Any]:
+        """The items of `pages`."""
+        for page in self.pages(*args, **request):
+            yield from page["Items"]
 
-        Args:
-            patience_seconds: For each request; by default the patience of this store.
-        """
+    def get(self, table: str, key: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An item, read strongly consistent; empty if it does not exist."""
+        answer = self.send(self.client.get_item, TableName=table, Key=key, ConsistentRead=True)
+        item: Mapping[str, Any] = answer.get("Item", {})
+        return item
+
+    def create_tables(self, *, patience_seconds: float | None = None) -> None:
+        """Create missing tables and wait until all are usable; see `service.Store`."""
         retry = self._retry
         if patience_seconds is not None:
             retry = replace(retry, patience_seconds=patience_seconds)
         self._maker.create(retry)
         self._on_tables_made()
 
-    def _make_missing_tables(self) -> None:
-        self._maker.create(self._retry, only_expiring=not self._may_make_tables)
-        self._on_tables_made()
-
     def unavailable(self, exc: Exception | None) -> StoreUnavailable:
         return StoreUnavailable(
-            f"the store at {self._client.meta.endpoint_url} did not answer in time "
+            f"the store at {self.client.meta.endpoint_url} did not answer in time "
             f"({_reason_of(exc)})"
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from events.datamodels import Tables, is_voided, keys_of
+from events.datamodels import Tables, event_item_key, is_voided, keys_of
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import day_of
 from events.dynamodb.answers import judge_cancellation, old_items, reasons
@@ -22,7 +22,6 @@ from events.models import Event, Outcome
 from events.telemetry import metrics
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 Item = Mapping[str, Any]
@@ -30,8 +29,6 @@ Item = Mapping[str, Any]
 _MakeActions = Callable[
     [Sequence[Event], Sequence[str], datetime], "list[TransactWriteItemTypeDef]"
 ]
-#: Customer, and day as a proleptic ordinal.
-_Day = tuple[str, int]
 #: Days remembered to have counters. Beyond this, all are forgotten and checked again.
 _MAX_DAYS = 50_000
 
@@ -53,17 +50,15 @@ class EventTransactions:
 
     def __init__(
         self,
-        client: DynamoDBClient,
         requests: Requests,
+        tables: Tables,
         registry: Registry,
         changes: ChangeLog,
-        tables: Tables,
         retry: RetryPolicy,
         *,
         now: Callable[[], datetime],
         new_token: Callable[[], str],
     ) -> None:
-        self._client = client
         self._requests = requests
         self._registry = registry
         self._changes = changes
@@ -71,8 +66,8 @@ class EventTransactions:
         self._retry = retry
         self._now = now
         self._new_token = new_token
-        #: Days that had counters when last seen.
-        self._days: set[_Day] = set()
+        #: Customers and their days (proleptic ordinals) that had counters when last seen.
+        self._days: set[tuple[str, int]] = set()
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
         """Store and count events, each at most once forever; return the outcome of each."""
@@ -118,13 +113,7 @@ class EventTransactions:
         """Whether the customer is registered or, if the registry lost it, any event is stored."""
         customer_id = events[0].customer_id
         return self._registry.is_listed(customer_id) or any(
-            "Item"
-            in self._requests.send(
-                self._client.get_item,
-                TableName=self._tables.events,
-                Key={"customer_id": {"S": customer_id}, "event_key": {"S": key}},
-                ConsistentRead=True,
-            )
+            self._requests.get(self._tables.events, event_item_key(customer_id, key))
             for key in keys_of(events)
         )
 
@@ -180,7 +169,7 @@ class EventTransactions:
                 # One token per list of actions: if an answer is lost, the retry gets the outcome of
                 # the first attempt. A new token would meet its own events as duplicates.
                 answer = self._requests.send(
-                    self._client.transact_write_items,
+                    self._requests.client.transact_write_items,
                     before_attempt=prepare,
                     TransactItems=actions,
                     ClientRequestToken=self._new_token(),

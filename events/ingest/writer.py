@@ -124,13 +124,9 @@ class Writer:
 
     def submit(self, events: Sequence[Event], *, void_reason: str | None = None) -> PendingReceipts:
         """
-        Take events; return at once. `wait` on the result returns when all are durable and counted.
+        Take events to store and count, or to void for a reason; return at once.
 
-        Args:
-            void_reason: Void the events for this reason; None stores and counts them.
-
-        Raises:
-            RuntimeError: The writer is closed.
+        `wait` on the result returns when all are durable and counted.
         """
         receipts = PendingReceipts(len(events), void_reason)
         new_lanes: list[_LaneKey] = []
@@ -210,12 +206,9 @@ class Writer:
 
     def _retry_each_caller(self, batch: _Batch) -> bool:
         """
-        Write a refused batch again, one caller at a time.
+        Write a refused batch again, one caller at a time: only the one at fault gets the error.
 
-        Only the caller whose events are at fault then gets the error.
-
-        Returns:
-            False, and nothing is written, if the batch has one caller.
+        Returns False, and nothing is written, if the batch has one caller.
         """
         batches: dict[int, _Batch] = {}
         for event, entries in batch.items():

@@ -214,9 +214,7 @@ def test_an_erasure_leaves_room_for_other_readers(scene: ChangeScene) -> None:
         may_make_tables=False,
     )
     with WatchedExecutor() as readers:
-        feed = ChangeFeed(
-            scene.client, requests, scene.tables.changes, readers, Minutes(scene.time.now)
-        )
+        feed = ChangeFeed(requests, scene.tables.changes, readers, Minutes(scene.time.now))
         start = START - 300 * MINUTE
         reached = feed.forget_customer("acme", start, max_minutes=200)
         assert reached == start + 200 * MINUTE

@@ -41,7 +41,7 @@ def operations_called() -> set[str]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute)):
                 continue
-            if node.value.attr == "_client" and node.attr not in ("meta", "close"):
+            if node.value.attr in ("client", "_client") and node.attr not in ("meta", "close"):
                 found.add(node.attr.title().replace("_", ""))
     return found
 
