@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from events.domain.windows import ALL_TIME, HOUR, LATEST
 from events.models import DayCounts, Difference, Event, Verification, Window
@@ -27,14 +27,7 @@ class Store(Protocol):
     def day_counts(
         self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
     ) -> Iterator[DayCounts]:
-        """
-        Counters of the days from first to last, both included.
-
-        Days in order, event types in order within a day; days without events are absent.
-
-        Args:
-            by_type: Counters per event type instead of the totals.
-        """
+        """As for `queries.hours.Store`."""
 
     def counted_events(
         self,
@@ -92,7 +85,7 @@ def verify(
     """
     if window is not None and window.start == window.end:
         return Verification()
-    verifier = _Verifier(store, window, is_repairing, on_difference, sleep)
+    verifier = _Verifier(store, window and _whole_days(window), is_repairing, on_difference, sleep)
     for name in store.stored_customers() if customer_id is None else [customer_id]:
         verifier.verify(name)
     return verifier.result
@@ -121,58 +114,44 @@ class _Verifier:
     """Compares one customer after the other and keeps only the result."""
 
     _store: Store
-    _window: Window | None
+    _days: Window | None
     _is_repairing: bool
     _on_difference: Callable[[Difference], None]
     _sleep: Callable[[float], None]
-    _customers: int = 0
-    _days: int = 0
-    _events: int = 0
-    _differences: list[Difference] = field(default_factory=list)
-    _unsettled: list[tuple[str, str]] = field(default_factory=list)
-    _foreign: list[tuple[str, str]] = field(default_factory=list)
-    _unlisted: list[str] = field(default_factory=list)
-    _repaired: int = 0
+    result: Verification = field(default_factory=Verification)
 
-    @property
-    def result(self) -> Verification:
-        return Verification(
-            customers=self._customers,
-            days=self._days,
-            events=self._events,
-            differences=tuple(self._differences),
-            unsettled=tuple(self._unsettled),
-            foreign=tuple(self._foreign),
-            unlisted=tuple(self._unlisted),
-            repaired=self._repaired,
-        )
+    def _note(self, **more: Any) -> None:
+        """Add to the fields of the result."""
+        sums = {name: getattr(self.result, name) + value for name, value in more.items()}
+        self.result = replace(self.result, **sums)
 
     def verify(self, customer_id: str) -> None:
-        days = ALL_TIME if self._window is None else _whole_days(self._window)
+        days = self._days or ALL_TIME
         first, last = _day_of(days.start), _day_of(days.end - _MICROSECOND)
         before = self._counters(customer_id, first, last)
-        events_before = self._events
         stored = recount(customer_id, self._stored_events(customer_id))
         after = self._counters(customer_id, first, last)
-        for day in sorted({*before, *stored, *after}):
+        days_seen = sorted({*before, *stored, *after})
+        for day in days_seen:
             # An hour that changed meanwhile, or that differs.
             hours = _hours(_compare(customer_id, day, before, after))
             hours |= _hours(_compare(customer_id, day, after, stored))
             if hours:
                 self._judge(customer_id, day, hours)
-            self._days += 1
-        self._customers += 1
-        if self._events > events_before:
+        self._note(customers=1, days=len(days_seen))
+        if stored:
             self._check_registry(customer_id)
 
     def _stored_events(self, customer_id: str) -> Iterator[Event]:
-        window = None if self._window is None else _whole_days(self._window)
-        events = self._store.counted_events(
-            customer_id, window, on_foreign=lambda key: self._foreign.append((customer_id, key))
-        )
-        for event in events:
-            self._events += 1
+        def note_foreign(key: str) -> None:
+            self._note(foreign=((customer_id, key),))
+
+        number = 0
+        stored = self._store.counted_events(customer_id, self._days, on_foreign=note_foreign)
+        for event in stored:
+            number += 1
             yield event
+        self._note(events=number)
 
     def _check_registry(self, customer_id: str) -> None:
         # Look for events again: the customer may have been erased since the recount.
@@ -180,10 +159,10 @@ class _Verifier:
             not self._store.is_listed(customer_id)
             and next(self._store.counted_events(customer_id), None) is not None
         ):
-            self._unlisted.append(customer_id)
+            self._note(unlisted=(customer_id,))
             if self._is_repairing:
                 self._store.register(customer_id)
-                self._repaired += 1
+                self._note(repaired=1)
 
     def _judge(self, customer_id: str, day: str, hours: set[int]) -> None:
         """Recount hours of a day until their counters do not change, and report differences."""
@@ -206,7 +185,7 @@ class _Verifier:
                 seen[hour] = differences
                 if hour in confirmed - reported:
                     reported.add(hour)
-                    self._differences += differences
+                    self._note(differences=tuple(differences))
                     for difference in differences:
                         self._on_difference(difference)
                 if not differences or (hour in confirmed and not self._is_repairing):
@@ -217,7 +196,7 @@ class _Verifier:
                 self._repair(customer_id, day, after, stored, confirmed)
             self._sleep(pause)
             pause *= 2
-        self._unsettled.append((customer_id, day))
+        self._note(unsettled=((customer_id, day),))
 
     def _repair(
         self, customer_id: str, day: str, counters: _Counters, stored: _Counters, hours: set[int]
@@ -231,7 +210,7 @@ class _Verifier:
             right = {hour: count for hour, count in counted.hours.items() if hour in hours}
             repaired = replace(seen, hours=kept | right)
             if repaired.hours != seen.hours and self._store.repair(seen, repaired):
-                self._repaired += 1
+                self._note(repaired=1)
 
     def _counters(self, customer_id: str, first: str, last: str) -> _Counters:
         counters: _Counters = {}

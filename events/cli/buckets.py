@@ -74,7 +74,7 @@ def _as_json(question: Question, counts: Counts) -> dict[str, Any]:
     from events.queries.formats import count_object
 
     calendar, window = question.calendar, question.query.window
-    rows = [count_object(calendar, count) for count in counts]
+    rows = [count_object(count, calendar) for count in counts]
     periods = {}
     if calendar is not None:
         periods = {"window": calendar.unit.value, "timezone": str(calendar.zone)}

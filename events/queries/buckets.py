@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import TypeVar
 from events.domain.windows import count_hours, floor_hour
 from events.domain.windows import hours as hours_of
 from events.errors import InvalidWindow
-from events.models import BucketCount, BucketPage, BucketQuery, RangeTotals, Window
+from events.models import BucketCount, BucketPage, BucketQuery, Window
 from events.queries.hours import (
     RunningTotals,
     Store,
@@ -19,6 +18,7 @@ from events.queries.hours import (
     read_hours,
     read_totals,
     rest_of,
+    rest_of_totals,
 )
 
 #: Maximum hours with `fill=zero`: a little more than a year.
@@ -53,12 +53,7 @@ def buckets(store: Store, query: BucketQuery) -> BucketPage:
     running = RunningTotals()
     rows = _buckets(store, query, running)
     page = list(islice(rows, query.limit + 1))
-    totals = query.totals
-    if totals is None and start is None:
-        deque(rows, maxlen=0)  # read on: the total is of the whole range
-        totals = RangeTotals(running.total, running.last_ingested_at)
-    elif totals is None:
-        totals = read_totals(store, query)
+    totals = rest_of_totals(store, query, rows, running)
     return BucketPage(
         customer_id=query.customer_id,
         window=window,
@@ -74,10 +69,7 @@ def all_buckets(store: Store, query: BucketQuery) -> Iterator[BucketCount]:
     All of a customer's events by UTC hour. Memory stays flat however long the range is.
 
     The counters are read once, during the iteration: an hour has its count of that moment.
-
-    Raises:
-        InvalidWindow: At once, if `fill=zero` asks for too many hours.
-        StoreUnavailable: At any moment, if the store does not answer in time.
+    `InvalidWindow` is raised at once, `StoreUnavailable` at any moment.
     """
     check_filled(query)
     return _buckets(store, query, RunningTotals())

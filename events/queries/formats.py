@@ -30,12 +30,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def encoded(
     name: Format, counts: Counts, calendar: Calendar | None, *, is_grouped: bool
 ) -> Iterator[bytes]:
-    """
-    Write counts in a format.
-
-    Raises:
-        InvalidWindow: At once, if Parquet is requested and pyarrow is not installed.
-    """
+    """Write counts in a format; raises `InvalidWindow` at once for Parquet without pyarrow."""
     if name == "csv":
         return csv_pieces(counts, calendar, is_grouped=is_grouped)
     if name == "jsonl":
@@ -55,28 +50,22 @@ def encoded(
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def bucket_object(bucket: BucketCount) -> dict[str, Any]:
-    """An hour as a JSON object of the API."""
-    fields = {
-        "ts_start_of_hour": hour_text(bucket.start),
-        "count": bucket.count,
-        "partial": bucket.is_partial,
-    }
+def count_object(
+    bucket: BucketCount | PeriodCount, calendar: Calendar | None = None
+) -> dict[str, Any]:
+    """An hour, or a day, week or month of `calendar`, as a JSON object of the API."""
+    fields: dict[str, Any]
+    if isinstance(bucket, BucketCount):
+        fields = {"ts_start_of_hour": hour_text(bucket.start)}
+    else:
+        assert calendar is not None  # noqa: S101 - only a calendar has periods
+        fields = {
+            "start": local_text(calendar, bucket.period.start),
+            "end": local_text(calendar, bucket.period.end),
+        }
+    fields |= {"count": bucket.count, "partial": bucket.is_partial}
     if bucket.counts is not None:
         fields["counts"] = dict(bucket.counts)
-    return fields
-
-
-def period_object(calendar: Calendar, period: PeriodCount) -> dict[str, Any]:
-    """A day, week or month as a JSON object of the API."""
-    fields = {
-        "start": local_text(calendar, period.period.start),
-        "end": local_text(calendar, period.period.end),
-        "count": period.count,
-        "partial": period.is_partial,
-    }
-    if period.counts is not None:
-        fields["counts"] = dict(period.counts)
     return fields
 
 
@@ -95,16 +84,8 @@ _HOURS_OF_DAY = tuple(f"T{hour:02d}:00:00.000000Z" for hour in range(24))
 
 def _json_pieces(counts: Counts, calendar: Calendar | None) -> Iterator[bytes]:
     for batch in _batches(counts, _ROWS_AT_A_TIME):
-        lines = [json.dumps(count_object(calendar, bucket)) for bucket in batch]
+        lines = [json.dumps(count_object(bucket, calendar)) for bucket in batch]
         yield "".join(f"{line}\n" for line in lines).encode()
-
-
-def count_object(calendar: Calendar | None, bucket: BucketCount | PeriodCount) -> dict[str, Any]:
-    """An hour, day, week or month as a JSON object of the API."""
-    if isinstance(bucket, BucketCount):
-        return bucket_object(bucket)
-    assert calendar is not None  # noqa: S101 - only a calendar has periods
-    return period_object(calendar, bucket)
 
 
 # --- lines: CSV and Parquet -----------------------------------------------------------------------

@@ -59,9 +59,7 @@ class RunningTotals:
 
     def add(self, hours: Hours) -> None:
         self.total += sum(hours.counts.values())
-        at = hours.last_ingested_at
-        if at is not None and (self.last_ingested_at is None or at > self.last_ingested_at):
-            self.last_ingested_at = at
+        self.last_ingested_at = _later(self.last_ingested_at, hours.last_ingested_at)
 
 
 @dataclass(slots=True)
@@ -78,9 +76,7 @@ class Hours:
     last_ingested_at: datetime | None = None
 
     def add(self, day: DayCounts) -> None:
-        at = day.updated_at
-        if at is not None and (self.last_ingested_at is None or at > self.last_ingested_at):
-            self.last_ingested_at = at
+        self.last_ingested_at = _later(self.last_ingested_at, day.updated_at)
         midnight = hour_of_day(day.day, 0)
         for hour, count in day.hours.items():
             start = midnight + hour * HOUR
@@ -90,6 +86,10 @@ class Hours:
 
     def with_events(self) -> list[datetime]:
         return sorted(hour for hour, count in self.counts.items() if count)
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return one if other is None or (one is not None and one >= other) else other
 
 
 def rest_of(query: BucketQuery) -> Window:
@@ -106,7 +106,19 @@ def clipped_hours(window: Window) -> set[datetime]:
 def read_totals(store: Store, query: BucketQuery) -> RangeTotals:
     """Total and last change of a whole range, whichever page is requested."""
     running = RunningTotals()
-    deque(read_hours(store, replace(query, from_start=None), running), maxlen=0)
+    whole = replace(query, from_start=None, totals=None)
+    return rest_of_totals(store, whole, read_hours(store, whole, running), running)
+
+
+def rest_of_totals(
+    store: Store, query: BucketQuery, rest: Iterator[object], running: RunningTotals
+) -> RangeTotals:
+    """The totals of the whole range, of which `rest` is not read yet."""
+    if query.totals is not None:
+        return query.totals
+    if query.from_start is not None:
+        return read_totals(store, query)
+    deque(rest, maxlen=0)
     return RangeTotals(running.total, running.last_ingested_at)
 
 
@@ -128,10 +140,9 @@ def read_hours(store: Store, query: BucketQuery, totals: RunningTotals) -> Itera
     # Three more than the page shows: a zone's day may begin on the UTC day before, and the first
     # bucket of the next page is only known to be complete at the start of the one after it.
     most = max(_MIN_ITEMS, min(query.limit + 3, _MAX_ITEMS))
-    if query.totals is None:
-        days = store.day_counts(query.customer_id, first, last, by_type=by_type)
-    else:  # only one page is needed, not the whole range
-        days = store.day_counts(query.customer_id, first, last, by_type=by_type, page_size=most + 1)
+    # With totals, only one page is needed, not the whole range.
+    page_size = None if query.totals is None else most + 1
+    days = store.day_counts(query.customer_id, first, last, by_type=by_type, page_size=page_size)
     hours, items, day = Hours(), 0, ""
     for counts in days:
         if query.event_types and counts.event_type not in query.event_types:

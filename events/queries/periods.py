@@ -13,7 +13,7 @@ from events.domain.calendars import period_at
 from events.domain.calendars import periods as periods_of
 from events.domain.windows import HOUR, LATEST
 from events.errors import InvalidWindow
-from events.models import BucketQuery, Calendar, PeriodCount, PeriodPage, RangeTotals, Window
+from events.models import BucketQuery, Calendar, PeriodCount, PeriodPage, Window
 from events.queries.buckets import INVALID_CURSOR, MAX_FILLED_HOURS, fill
 from events.queries.hours import (
     Hours,
@@ -21,8 +21,8 @@ from events.queries.hours import (
     Store,
     count_raw,
     read_hours,
-    read_totals,
     rest_of,
+    rest_of_totals,
 )
 
 #: In some zones a period begins inside a UTC hour. A page that counts so many of these hours, or
@@ -78,13 +78,7 @@ def periods(store: Store, query: BucketQuery, calendar: Calendar) -> PeriodPage:
             page.next_start = row.period.start
             break
         rows.append(row)
-    totals = query.totals
-    if totals is None and query.from_start is None:
-        for _ in hours:  # read on: the total is of the whole range
-            pass
-        totals = RangeTotals(running.total, running.last_ingested_at)
-    elif totals is None:
-        totals = read_totals(store, query)
+    totals = rest_of_totals(store, query, hours, running)
     return PeriodPage(
         customer_id=query.customer_id,
         window=query.window,
@@ -142,8 +136,7 @@ def _periods(
     """
     The periods with events, ascending.
 
-    Args:
-        page: The periods end where its limits are reached; None has no limits.
+    They end where the limits of `page` are reached; None has no limits.
     """
     growing: PeriodCount | None = None  # its last hours may be in the next batch
     for hours in groups:

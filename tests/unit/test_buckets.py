@@ -131,7 +131,7 @@ def test_thirty_years_with_few_events_are_one_read(service: EventService, spy: S
     spy.calls.clear()
     page = service.buckets(ask(at(0), at(0) + 10_950 * DAY))
     assert page.buckets == tuple(BucketCount(at(5) + day * DAY, 1) for day in days)
-    assert spy.calls == [("day_counts", ("acme", "2021-03-01", "2051-02-21", False))]
+    assert spy.calls == [("day_counts", ("acme", "2021-03-01", "2051-02-21", False, None))]
 
 
 def test_whole_hours_do_not_read_raw_events(service: EventService, spy: SpyStore) -> None:
@@ -141,9 +141,9 @@ def test_whole_hours_do_not_read_raw_events(service: EventService, spy: SpyStore
     service.buckets(ask(at(1), at(49), is_grouped=True))
     service.buckets(ask(at(-5), at(24), "call", is_filled=True))
     assert spy.calls == [
-        ("day_counts", ("acme", "2021-03-01", "2021-03-01", False)),
-        ("day_counts", ("acme", "2021-03-01", "2021-03-03", True)),
-        ("day_counts", ("acme", "2021-02-28", "2021-03-01", True)),
+        ("day_counts", ("acme", "2021-03-01", "2021-03-01", False, None)),
+        ("day_counts", ("acme", "2021-03-01", "2021-03-03", True, None)),
+        ("day_counts", ("acme", "2021-02-28", "2021-03-01", True, None)),
     ]
 
 
@@ -154,14 +154,14 @@ def test_only_partial_hours_read_raw_events(service: EventService, spy: SpyStore
     service.buckets(ask(at(1, minutes=10), at(1, minutes=20), is_grouped=True))
     service.buckets(ask(at(1), at(2, minutes=20), "login"))
     assert spy.calls == [
-        ("day_counts", ("acme", "2021-03-01", "2021-03-01", False)),
+        ("day_counts", ("acme", "2021-03-01", "2021-03-01", False, None)),
         (
             "count_events",
             ("acme", [Window(at(0, minutes=10), at(1)), Window(at(2), at(2, minutes=20))]),
         ),
-        ("day_counts", ("acme", "2021-03-01", "2021-03-01", True)),
+        ("day_counts", ("acme", "2021-03-01", "2021-03-01", True, None)),
         ("count_events_by_type", ("acme", [Window(at(1, minutes=10), at(1, minutes=20))])),
-        ("day_counts", ("acme", "2021-03-01", "2021-03-01", True)),
+        ("day_counts", ("acme", "2021-03-01", "2021-03-01", True, None)),
         ("count_events_by_type", ("acme", [Window(at(2), at(2, minutes=20))])),
     ]
 

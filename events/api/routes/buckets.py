@@ -33,7 +33,7 @@ from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import floor_hour, window_between
 from events.models import BucketPage, BucketQuery, Calendar, PeriodPage, Unit
-from events.queries.formats import Counts, Format, bucket_object, csv_pieces, encoded, period_object
+from events.queries.formats import Counts, Format, count_object, csv_pieces, encoded
 from events.service import EventService
 
 router = APIRouter(tags=["counts"])
@@ -149,13 +149,13 @@ def _answer(page: BucketPage) -> Buckets:
         end=format_timestamp(page.window.end),
         total=page.total,
         last_ingested_at=_at(page.last_ingested_at),
-        buckets=cast("list[Bucket]", [bucket_object(bucket) for bucket in page.buckets]),
+        buckets=cast("list[Bucket]", [count_object(bucket) for bucket in page.buckets]),
         next=encode_bucket_cursor(page),
     )
 
 
 def _calendar_answer(page: PeriodPage) -> CalendarBuckets:
-    buckets = [period_object(page.calendar, period) for period in page.periods]
+    buckets = [count_object(period, page.calendar) for period in page.periods]
     return CalendarBuckets(
         customer_id=page.customer_id,
         start=format_timestamp(page.window.start),

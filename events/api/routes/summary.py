@@ -15,7 +15,7 @@ from events.api.security import allowed
 from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import EARLIEST, LATEST, window_between
-from events.queries.formats import bucket_object
+from events.queries.formats import count_object
 
 router = APIRouter(tags=["counts"])
 
@@ -37,7 +37,7 @@ def get_summary(
     summary = service.summary(
         customer_id, window_between(parameters.start or EARLIEST, parameters.end or LATEST)
     )
-    busiest = None if summary.busiest is None else bucket_object(summary.busiest)
+    busiest = None if summary.busiest is None else count_object(summary.busiest)
     return CustomerSummary(
         customer_id=customer_id,
         start=_text(parameters.start),
