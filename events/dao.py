@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from events.datamodels import REGISTRY, Tables, counter_item_key
+from events.datamodels import Tables, counter_item_key
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
 from events.dynamodb.changefeed import ChangeFeed
@@ -33,15 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """
-    Periods that all processes on the same tables must share. Tests use shorter ones.
-
-    Args:
-        registered_for_seconds: See `customers.REGISTERED_FOR_SECONDS`.
-        request_seconds: The longest that one request can take.
-        minute: Length of a minute of the change log.
-        grace: See `minutes.GRACE`.
-    """
+    """Periods that all processes on the same tables must share. Tests use shorter ones."""
 
     registered_for_seconds: float = REGISTERED_FOR_SECONDS
     request_seconds: float = MAX_REQUEST_SECONDS
@@ -164,18 +156,12 @@ class DynamoStore:
         not need it, and a writer creates it.
         """
         retry = replace(self._retry, patience_seconds=patience_seconds)
-        keys = [
-            (table, {"customer_id": {"S": REGISTRY}, sort_key: {"S": " "}})
-            for table, sort_key in (
-                (self._tables.events, "event_key"),
-                (self._tables.counts, "counter_key"),
-            )
-        ]
-        if self._may_make_tables:
-            changes_key = {"change_slot": {"S": " "}, "change_key": {"S": " "}}
-            keys.insert(0, (self._tables.changes, changes_key))
-        for table, key in keys:
-            self._requests.send(self._client.get_item, TableName=table, Key=key, retry=retry)
+        for table in reversed(self._tables.definitions()):
+            if self._may_make_tables or table["TableName"] != self._tables.changes:
+                key = {part["AttributeName"]: {"S": " "} for part in table["KeySchema"]}
+                self._requests.send(
+                    self._client.get_item, TableName=table["TableName"], Key=key, retry=retry
+                )
 
 
 class WindowedStore(DynamoStore):

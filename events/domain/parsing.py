@@ -133,11 +133,8 @@ def row_parser(
     """
     Make a parser of CSV rows. `assume_zone` and `is_lenient` are as for `parse_timestamp`.
 
-    Args:
-        header: The column names, in any order; None means the order of `COLUMNS`.
-
-    Raises:
-        InvalidInput: A column is missing, repeated or unknown.
+    `header` has the columns' names in any order; None means the order of `COLUMNS`. Raises
+    `InvalidInput` if a column is missing, repeated or unknown.
     """
     parse = parse_event
     if assume_zone is not None or is_lenient:
@@ -204,12 +201,7 @@ _NOT_UTF8 = b"\xed\xa0\x80"  # half of a surrogate pair, encoded as if it were a
 
 
 def parse_message(text: bytes) -> Event:
-    """
-    Parse an event from a JSON object in UTF-8.
-
-    Raises:
-        InvalidEvent: As for `parse_fields` and `parse_event`, or a value is not a string.
-    """
+    """Parse an event from a JSON object in UTF-8; raises `InvalidEvent`."""
     try:
         fields = _event_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -228,10 +220,9 @@ def _texts(text: bytes) -> list[str]:
 
 def parse_fields(text: bytes, names: Sequence[str]) -> dict[str, bytes]:
     """
-    Split a JSON object with exactly these fields into the JSON of its values.
+    Split a JSON object with exactly these fields, each once, into the JSON of its values.
 
-    Raises:
-        InvalidEvent: Invalid JSON, not an object, or a missing, unknown or repeated field.
+    Raises `InvalidEvent`.
     """
     fields = {name: bytes(value) for name, value in _decode(_object_decoder, text).items()}
     for name in names:

@@ -46,16 +46,9 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """
-    Retries within a time limit.
+    """Retries within a time limit, with the waits of `Backoff`."""
 
-    Args:
-        patience_seconds: No attempt starts later than this after the first; at most 540.
-        base_seconds: As for `Backoff`.
-        cap_seconds: As for `Backoff`.
-        jitter: A random number in [0, 1).
-    """
-
+    #: No attempt starts later than this after the first; at most 540.
     patience_seconds: float
     base_seconds: float = 0.05
     cap_seconds: float = 2.0

@@ -11,12 +11,7 @@ DayIncrements = dict[str | None, dict[int, int]]
 
 
 def day_increments(events: Iterable[Event]) -> DayIncrements:
-    """
-    What distinct events of one customer and UTC day add to the day's counters.
-
-    Returns:
-        One entry for the total and one per event type. Empty if there are no events.
-    """
+    """What distinct events of one customer and UTC day add to the day's counters."""
     increments: DayIncrements = {}
     for event in events:
         hour = event.timestamp.hour
@@ -37,7 +32,6 @@ def fitting(events: Sequence[Event]) -> int:
     types: set[str] = set()
     for index, event in enumerate(events):
         types.add(event.event_type)
-        # One action per event, one for the total, one per event type.
-        if index + 1 + 1 + len(types) > MAX_ACTIONS:
+        if not fits_transaction(index + 1, len(types)):
             return index
     return len(events)

@@ -180,15 +180,10 @@ def convert_to_iso_8601_utc(text: str) -> str:
 
 def parse_instant(text: str, parameter: str) -> datetime:
     """
-    Parse the start or end of a range.
+    Parse the start or end of a range: an ISO 8601 date, or date and time, with any offset.
 
-    Args:
-        text: An ISO 8601 date, or date and time, with any offset. Without an offset it is in UTC;
-            a date alone means its midnight.
-        parameter: The parameter's name, for the error.
-
-    Raises:
-        InvalidWindow: The text is not a valid date or time.
+    Without an offset it is in UTC; a date alone means its midnight. An `InvalidWindow` names
+    `parameter`.
     """
     if not _INSTANT.fullmatch(text):
         raise InvalidWindow(_why_no_instant(text), parameter)

@@ -19,15 +19,11 @@ ALL_TIME = Window(EARLIEST, LATEST)
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """
-    A window split into whole hours, which counters answer, and parts of hours.
+    """A window split into whole hours, which counters answer, and parts of hours."""
 
-    Args:
-        whole: The range of whole hours; `start == end` if there are none.
-        clipped: At most two parts of hours, ascending; they are counted from raw events.
-    """
-
+    #: The range of whole hours; `start == end` if there are none.
     whole: Window
+    #: At most two parts of hours, ascending; they are counted from raw events.
     clipped: tuple[Window, ...]
 
 
@@ -59,7 +55,6 @@ def window_between(start: datetime, end: datetime) -> Window:
 
 
 def split(window: Window) -> Split:
-    """Split a window into its whole hours and at most two parts of hours."""
     first, last = floor_hour(window.start), floor_hour(window.end)
     if first == last and window.start != first:
         # Both ends lie in the same hour.

@@ -25,17 +25,11 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Minutes:
-    """
-    The minutes of one change log. All processes that share the log use the same lengths.
+    """The minutes of one change log. All processes that share the log use the same lengths."""
 
-    Args:
-        now: This machine's clock; NTP keeps it right, and `check_clock` makes sure of that.
-        length: How long a "minute" is; tests take shorter ones.
-        grace: See `GRACE`.
-        max_skew: See `MAX_SKEW`.
-    """
-
+    #: This machine's clock; NTP keeps it right, and `check_clock` makes sure of that.
     now: Callable[[], datetime]
+    #: How long a "minute" is; tests take shorter ones.
     length: timedelta = MINUTE
     grace: timedelta = GRACE
     max_skew: timedelta = MAX_SKEW

@@ -63,16 +63,16 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
         cursor = known_from
     else:
         _check(since, known_from, settled_until)
-        cursor = since if isinstance(since, ChangeCursor) else _at(log, since, known_from)
+        # Not before `known_from`, or the next call, with this cursor, would be refused.
+        cursor = (
+            since
+            if isinstance(since, ChangeCursor)
+            else max(ChangeCursor(log.first_minute_for(since)), known_from, key=_order)
+        )
     if cursor.minute >= settled_until:
         return ChangePage((), cursor, has_more=False)
     page, next_cursor = log.read(cursor, settled_until, limit=limit)
     return ChangePage(tuple(page), next_cursor, has_more=next_cursor.minute < settled_until)
-
-
-def _at(log: Log, since: datetime, known_from: ChangeCursor) -> ChangeCursor:
-    # Not before `known_from`, or the next call, with this cursor, would be refused.
-    return max(ChangeCursor(log.first_minute_for(since)), known_from, key=_order)
 
 
 def _check(

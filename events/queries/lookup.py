@@ -15,34 +15,25 @@ _MOST_AT_A_TIME = 1_000
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """
-    A question about one customer's stored events.
-
-    Args:
-        event_types: Return only these; empty means all.
-        transaction_id: Return only this one; None means all.
-        is_newest_first: Go from the end of the window to its start.
-        limit: Events per page, at least 1.
-        after: Key of the previous page's last event; None is the first page.
-    """
+    """A question about one customer's stored events."""
 
     customer_id: str
     window: Window
+    #: Return only these; empty means all.
     event_types: frozenset[str] = frozenset()
+    #: Return only this one; None means all.
     transaction_id: str | None = None
+    #: Go from the end of the window to its start.
     is_newest_first: bool = False
+    #: Events per page, at least 1.
     limit: int = 100
+    #: Key of the previous page's last event; None is the first page.
     after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """
-    One page of stored events in order of time.
-
-    `next_after` is the key after which the next page starts; None on the last page. A filter that
-    matches few events may give a short or empty page that is not the last.
-    """
+    """One page in order of time; the next one starts after the key `next_after`, if not None."""
 
     events: tuple[StoredEvent, ...]
     next_after: str | None = None
