@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from events.api.problems import Busy, internal_error, problem
+from events.api.problems import Busy, problem
 from events.config import Settings
 from events.telemetry.logs import REQUEST_ID
 from events.telemetry.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_UNDER_WAY
@@ -191,7 +191,7 @@ class InternalErrors(_Middleware):
             log.error("unexpected error", exc_info=exc)
             if is_started:  # the server cuts the connection, so that the client sees the failure
                 raise
-            await internal_error()(scope, receive, send)
+            await problem(HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, send)
 
 
 class LocalOnly(_Middleware):

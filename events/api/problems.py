@@ -164,10 +164,6 @@ def problem(
     return Response(body.model_dump_json(), status, headers, MEDIA_TYPE)
 
 
-def internal_error() -> Response:
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
 def install(app: FastAPI) -> None:
     """Make every expected error answer with a problem; `InternalErrors` answers all others."""
     app.add_exception_handler(EventsError, _on_events_error)

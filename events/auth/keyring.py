@@ -86,12 +86,6 @@ class Caller:
 ANYONE = Caller(key_id=None, rights=frozenset(Right), customer_id=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Cached:
-    key: ApiKey
-    until: float
-
-
 class KeyRing:
     """
     Authenticates callers by API key. Safe to use from many threads.
@@ -118,7 +112,8 @@ class KeyRing:
         self._max_cached = max_cached
         self._now = now
         self._clock = clock
-        self._cache: dict[str, _Cached] = {}
+        #: By id, a valid key and until when it is not looked up again.
+        self._cache: dict[str, tuple[ApiKey, float]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -128,9 +123,11 @@ class KeyRing:
         """Delete every key for a customer, who is being erased."""
         self._store.forget(customer_id)
         with self._lock:
-            for key_id, cached in list(self._cache.items()):
-                if cached.key.customer_id == customer_id:
-                    del self._cache[key_id]
+            self._cache = {
+                key_id: (key, until)
+                for key_id, (key, until) in self._cache.items()
+                if key.customer_id != customer_id
+            }
 
     def known(self, token: str | None) -> Caller | None:
         """
@@ -141,13 +138,13 @@ class KeyRing:
         """
         key_id = _key_id(token)
         with self._lock:
-            cached = self._cache.get(key_id)
-            if cached is None:
+            key, until = self._cache.get(key_id, (None, 0.0))
+            if key is None:
                 return None
-            if cached.until <= self._clock():
+            if until <= self._clock():
                 del self._cache[key_id]
                 return None
-        return self._caller(cached.key, token)
+        return self._caller(key, token)
 
     def look_up(self, token: str | None) -> Caller:
         """
@@ -168,7 +165,7 @@ class KeyRing:
                 self._cache.pop(key_id, None)
                 while len(self._cache) >= self._max_cached:
                     del self._cache[next(iter(self._cache))]
-                self._cache[key_id] = _Cached(key, until)
+                self._cache[key_id] = (key, until)
         return caller
 
     def _caller(self, key: ApiKey | None, token: str | None) -> Caller:
