@@ -359,8 +359,8 @@ MUTANTS = [
     Mutant(
         "a dead letter has its reason",
         "events/kafka/messages.py",
-        "[(REASON, _encode(error.reason[:_MAX_REASON]))]",
-        "[]",
+        "REASON: error.reason[:_MAX_REASON],",
+        'REASON: "",',
         "tests/unit/test_kafka_messages.py",
     ),
     Mutant(
