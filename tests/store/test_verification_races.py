@@ -194,6 +194,19 @@ def test_each_repair_needs_two_recounts_of_its_own() -> None:
     assert (found.repaired, found.unsettled) == (1, ())
 
 
+def test_a_customer_erased_after_its_recount_is_not_registered_again() -> None:
+    memory = MemoryStore()
+    memory.write([event()])
+
+    def erase(name: str) -> None:
+        if name == "is_listed":
+            memory.erase("acme", max_events=10)
+
+    found = verify(SpyStore(memory, erase), is_repairing=True)
+    assert found == Verification(customers=1, days=1, events=1)
+    assert memory.contents() == expected_contents([])
+
+
 def test_the_pauses_between_recounts_grow() -> None:
     memory = MemoryStore()
     memory.write([event()])

@@ -268,6 +268,13 @@ MUTANTS = [
         "for event_type in (None,):",
         "tests/store/test_verification.py",
     ),
+    Mutant(
+        "verify does not register a customer that was erased meanwhile",
+        "events/verification.py",
+        "and next(self._store.counted_events(customer_id), None) is not None",
+        "",
+        "tests/store/test_verification_races.py",
+    ),
     # --- files ------------------------------------------------------------------------------------
     Mutant(
         "a header says which column is which",
