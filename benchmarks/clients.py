@@ -64,7 +64,7 @@ class Clients:
         found = [part.result() for part in parts]
         return Sent(
             max(end for _, end, _ in found) - min(begin for begin, _, _ in found),
-            [each for _, _, milliseconds in found for each in milliseconds],
+            [item for _, _, milliseconds in found for item in milliseconds],
         )
 
 

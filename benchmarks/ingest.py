@@ -75,7 +75,12 @@ def ingest_file(path: Path, settings: Settings) -> tuple[float, int, int]:
 
 def _compare(server: DynamoDBLocal, path: Path, name: str, rows: int, rounds: int) -> None:
     transactions = transactions_of(server, path)
-    items = [action["Put"]["Item"] for each in transactions for action in each if "Put" in action]
+    items = [
+        action["Put"]["Item"]
+        for transaction in transactions
+        for action in transaction
+        if "Put" in action
+    ]
     some, few = items[: len(items) // 4], items[: len(items) // 20]
     used = with_tables(server)
 
@@ -147,8 +152,8 @@ def _compare_duplicates(server: DynamoDBLocal, folder: Path, *, rows: int, round
         f"Ingest of {rows:,} rows over 3 days, some of them duplicates",
         ("file", "rows/s (median)", "lowest–highest", "to none"),
         [
-            (name, _rate(each), spread(each), _times(each, without))
-            for name, each in figures.items()
+            (name, _rate(item), spread(item), _times(item, without))
+            for name, item in figures.items()
         ],
     )
 
@@ -269,7 +274,7 @@ def transactions_of(server: DynamoDBLocal, path: Path) -> list[list[TransactWrit
 
 def events_of(path: Path) -> list[Event]:
     with open_lines(str(path)) as source:
-        return [each[1] for each in read_records(source) if not isinstance(each, Rejection)]
+        return [record[1] for record in read_records(source) if not isinstance(record, Rejection)]
 
 
 def with_tables(server: DynamoDBLocal) -> Settings:

@@ -275,6 +275,6 @@ def _series(
 ) -> Sequence[str]:
     by_sample = dict(zip(map(id, samples), values, strict=True))
     medians = [
-        statistics.median(by_sample[id(each)] for each in quarter) for quarter in quarters(samples)
+        statistics.median(by_sample[id(item)] for item in quarter) for quarter in quarters(samples)
     ]
-    return (name, *(f"{each:,.{digits}f}" for each in (*medians, max(values))))
+    return (name, *(f"{item:,.{digits}f}" for item in (*medians, max(values))))

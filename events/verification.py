@@ -178,7 +178,7 @@ class _Verifier:
             found = _compare(customer_id, day, after, stored)
             confirmed: set[int] = set()
             for hour in sorted(left - moved):
-                differences = [each for each in found if each.hour.hour == hour]
+                differences = [item for item in found if item.hour.hour == hour]
                 # The same in two recounts without a change in between: not a write in progress.
                 if differences and differences == seen.get(hour):
                     confirmed.add(hour)
@@ -241,7 +241,7 @@ def _compare(
             for hour in {**was, **is_now}
             if was.get(hour, 0) != is_now.get(hour, 0)
         ]
-    return sorted(differences, key=lambda each: (each.hour, each.event_type or ""))
+    return sorted(differences, key=lambda item: (item.hour, item.event_type or ""))
 
 
 def _hours(differences: Iterable[Difference]) -> set[int]:

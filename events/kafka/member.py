@@ -181,7 +181,10 @@ class GroupMember:
             log.info("cannot read the group's offsets yet: %s", exc.args[0].name())
             return {}
         # Kafka says -1001 where nothing was committed.
-        return {each.partition: each.offset if each.offset >= 0 else None for each in committed}
+        return {
+            partition.partition: partition.offset if partition.offset >= 0 else None
+            for partition in committed
+        }
 
     def _partitions(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]

@@ -233,7 +233,7 @@ def test_the_key_is_checked_before_the_parameters(api: Api) -> None:
     assert api.get(wrong, api.key(Right.READ, customer_id="acme")).status_code == 403
     response = api.get(wrong, api.key(Right.READ))
     assert response.status_code == 400
-    assert {each["field"] for each in response.json()["errors"]} == {
+    assert {item["field"] for item in response.json()["errors"]} == {
         "customer_id", "start", "end", "unknown",
     }  # fmt: skip
 

@@ -139,12 +139,12 @@ def test_serve_answers_and_stops_with_exit_code_0(shell: Shell, number: signal.S
     assert [answer.status for answer in answers] == [200, 200]
     assert answers[1].body["total"] == 0
     assert (ran.code, ran.out, is_open(port)) == (0, "", False)
-    assert [each["message"] for each in lines if "answers at" in each["message"]] == [
+    assert [record["message"] for record in lines if "answers at" in record["message"]] == [
         f"The API answers at http://127.0.0.1:{port}; /openapi.json describes it. SIGTERM or "
         "Ctrl-C stops it."
     ]
-    asked = [each for each in lines if each["logger"] == "events.api.accesslog"]
-    assert [(each["route"], each["status"], each["request_id"]) for each in asked[-2:]] == [
+    asked = [record for record in lines if record["logger"] == "events.api.accesslog"]
+    assert [(item["route"], item["status"], item["request_id"]) for item in asked[-2:]] == [
         ("/readyz", 200, answers[0].headers["x-request-id"]),
         ("/events/customers/{customer_id}/buckets", 200, answers[1].headers["x-request-id"]),
     ]

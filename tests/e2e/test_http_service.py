@@ -106,7 +106,7 @@ def test_acknowledged_events_are_stored_when_the_service_ends_under_load(
     shell: Shell, tables: Tables, kills: int, number: signal.Signals, workers: str
 ) -> None:
     rng = random.Random(f"{number} {workers}")
-    rows = [row(each) for each in range(6_000)]
+    rows = [row(item) for item in range(6_000)]
     for attempt in range(kills):
         port = free_port()
         command = serve(shell, port, "--workers", workers)

@@ -73,7 +73,7 @@ def test_instants_with_the_same_local_date_share_a_period(
     zone = calendar.zone
     assert isinstance(zone, ZoneInfo)
     later = at + timedelta(seconds=seconds)
-    one, other = (label(calendar.unit, date_reached(zone, each)) for each in (at, later))
+    one, other = (label(calendar.unit, date_reached(zone, item)) for item in (at, later))
     assert (period_at(calendar, at) == period_at(calendar, later)) == (one == other)
 
 

@@ -91,13 +91,13 @@ def check(
     *,
     before: frozenset[Event] = frozenset(),
 ) -> None:
-    sent = [each for _, events, _ in batches for each in events]
-    outcomes = [each for some in receipts for each in some]
+    sent = [event for _, events, _ in batches for event in events]
+    outcomes = [item for some in receipts for item in some]
     assert len(outcomes) == len(sent)
     # Each new event is inserted once, by any sender; all others are duplicates.
     inserted = [
-        each
-        for each, outcome in zip(sent, outcomes, strict=True)
+        item
+        for item, outcome in zip(sent, outcomes, strict=True)
         if outcome is Outcome.INSERTED
     ]  # fmt: skip
     assert len(inserted) == len(set(inserted))
@@ -113,11 +113,11 @@ def test_any_deliveries_to_two_services_are_counted_exactly(
     store = MemoryStore()
     receipts = deliver((store, store), batches)
     check(store, batches, receipts)
-    sent = {each for _, events, _ in batches for each in events}
+    sent = {event for _, events, _ in batches for event in events}
     service = EventService(store, write_threads=1)
     assert service.verify() == Verification(
-        customers=len({each.customer_id for each in sent}),
-        days=len({(each.customer_id, each.timestamp.date()) for each in sent}),
+        customers=len({event.customer_id for event in sent}),
+        days=len({(event.customer_id, event.timestamp.date()) for event in sent}),
         events=len(sent),
     )
     service.close()
@@ -161,9 +161,9 @@ def test_buckets_of_any_window_equal_a_count_by_hand(
             counts.setdefault(at.replace(minute=0, second=0, microsecond=0), Counter())[
                 event_type
             ] += 1
-    assert [(each.start, each.count, each.counts) for each in page.buckets] == [
+    assert [(bucket.start, bucket.count, bucket.counts) for bucket in page.buckets] == [
         (hour, kinds.total(), dict(kinds) if is_grouped else None)
-        for hour, kinds in sorted(counts.items(), key=lambda each: each[0])
+        for hour, kinds in sorted(counts.items(), key=lambda item: item[0])
     ]
     assert page.total == sum(kinds.total() for kinds in counts.values())
 
@@ -192,7 +192,7 @@ def test_any_deliveries_are_counted_exactly_on_dynamodb(
         run = next(runs)
         years = timedelta(days=366 * (run if run % 3 else 0))
         batches = [
-            (service, [_moved(each, years) for each in events], is_waiting)
+            (service, [_moved(event, years) for event in events], is_waiting)
             for service, events, is_waiting in batches
         ]
         stores = (
@@ -202,7 +202,7 @@ def test_any_deliveries_are_counted_exactly_on_dynamodb(
         stores[0].create_tables()
         receipts = deliver(stores, batches)
         check(tables, batches, receipts, before=frozenset(stored))
-        stored.update(each for _, events, _ in batches for each in events)
+        stored.update(event for _, events, _ in batches for event in events)
 
     hold()
     assert len(stored) > 100

@@ -42,6 +42,6 @@ def day_counts(
     subject: Subject, first_day: str, last_day: str, *, by_type: bool, customer_id: str = "acme"
 ) -> list[tuple[str, str | None, dict[int, int]]]:
     return [
-        (each.day, each.event_type, dict(each.hours))
-        for each in subject.store.day_counts(customer_id, first_day, last_day, by_type=by_type)
+        (counter.day, counter.event_type, dict(counter.hours))
+        for counter in subject.store.day_counts(customer_id, first_day, last_day, by_type=by_type)
     ]

@@ -68,7 +68,7 @@ def test_pages_of_any_size_give_each_change_once(scene: ChangeScene, limit: int)
     assert scene.all_changes(limit=limit) == whole
     assert len(set(whole)) == len(whole)
     assert {(change.customer_id, change.day) for change in whole} == {
-        (each.customer_id, f"{each.timestamp:%Y-%m-%d}") for each in events
+        (item.customer_id, f"{item.timestamp:%Y-%m-%d}") for item in events
     }
     assert [change.minute for change in whole] == sorted(change.minute for change in whole)
 

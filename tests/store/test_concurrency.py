@@ -97,7 +97,7 @@ def check_the_sample(
 ) -> None:
     distinct, by_hand = facts(number), counted_by_hand(number)
     assert sum(inserted) == len(distinct)
-    assert sum(each > 0 for each in inserted) > 1, "one did all the work: that proves nothing"
+    assert sum(item > 0 for item in inserted) > 1, "one did all the work: that proves nothing"
     assert counted_in(tables) == by_hand
     assert len(tables.contents().events) == len(distinct)
     with closing(make_service(settings)) as service:
@@ -176,7 +176,7 @@ def test_small_ingests_of_one_customer_share_transactions(
         return outcomes
 
     with ThreadPoolExecutor(threads_number) as threads:
-        outcomes = [each for some in threads.map(ingest, range(threads_number)) for each in some]
+        outcomes = [item for some in threads.map(ingest, range(threads_number)) for item in some]
     distinct = [
         event(f"t-{thread}-{call}", timestamp=HOUR_ZERO + thread % 24 * HOUR)
         for thread in range(threads_number)
@@ -225,9 +225,9 @@ def test_verify_finds_no_difference_during_writes(
             found.append(shared.verify(on_difference=differences.append))
         assert sum(writer.result() for writer in writers) == len(events)
     assert len(found) > 1
-    assert any(0 < each.events < len(events) for each in found), "it was over before it was read"
+    assert any(0 < item.events < len(events) for item in found), "it was over before it was read"
     assert differences == []
-    assert {(each.differences, each.foreign, each.unlisted) for each in found} == {((), (), ())}
+    assert {(item.differences, item.foreign, item.unlisted) for item in found} == {((), (), ())}
     assert tables.contents() == expected_contents(events)
     assert shared.verify() == Verification(customers=2, days=6, events=len(events))
 
@@ -249,5 +249,5 @@ def test_one_of_several_writers_of_an_event_inserts_it(
 
     with ThreadPoolExecutor(6) as threads:
         receipts = list(threads.map(race, range(6)))
-    assert [each.count(INSERTED) for each in zip(*receipts, strict=True)] == [1] * len(events)
+    assert [item.count(INSERTED) for item in zip(*receipts, strict=True)] == [1] * len(events)
     assert tables.contents() == expected_contents(events)

@@ -44,8 +44,8 @@ def test_an_erasure_deletes_one_customer_from_all_tables(
 ) -> None:
     events = many_events(30, customers=2, hours=60, event_types=4)
     service.ingest(events)
-    mine = [each for each in events if each.customer_id == "customer-0"]
-    others = [each for each in events if each.customer_id != "customer-0"]
+    mine = [item for item in events if item.customer_id == "customer-0"]
+    others = [item for item in events if item.customer_id != "customer-0"]
     service.void(mine[:3], reason="x")
     subject.tables.put_foreign("customer-0", "no event")
     assert erase_all(service, "customer-0", max_events=max_events) == len(mine) + 1

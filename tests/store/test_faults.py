@@ -73,8 +73,8 @@ def test_writes_are_exact_under_all_faults_at_once(scene: Scene) -> None:
         outcomes = service.ingest(events)
         assert inserted + outcomes.count(INSERTED) == len(events)
         assert scene.tables.contents() == expected_contents(events)
-        found = service.verify()
-    assert (found.events, found.differences, found.unsettled) == (len(events), (), ())
+        result = service.verify()
+    assert (result.events, result.differences, result.unsettled) == (len(events), (), ())
 
 
 @pytest.mark.parametrize("name", PASSING_OF_WRITES)
@@ -134,7 +134,7 @@ def test_a_customer_is_registered_with_a_new_day_every_20_seconds(scene: Scene) 
     ):  # fmt: skip
         now[0] = seconds
         scene.store.write([event(f"t-{seconds}", timestamp=HOUR_ZERO + day * DAY)])
-        listed = [each for each in line.sent if "counter_key" in each["Item"]]
+        listed = [item for item in line.sent if "counter_key" in item["Item"]]
         assert len(listed) == listings, (seconds, day)
 
 
@@ -149,7 +149,7 @@ def test_a_day_whose_counters_are_gone_is_registered_again(scene: Scene) -> None
         scene.tables.drop_counter("customer-0", DAY_ZERO, event_type)
     line = scene.strike()
     assert scene.store.write(events[2:8]) == [INSERTED] * 6
-    assert [len(set(each)) for each in (line.tokens(),)] == [2], "a new list, a new token"
+    assert [len(set(item)) for item in (line.tokens(),)] == [2], "a new list, a new token"
     assert scene.tables.contents() == expected_contents(events[2:8])
     assert scene.store.write(events[6:]) == [DUPLICATE] * 2 + [INSERTED] * 4
     assert len(line.sent) == 4, "counted on again: one cancelled for duplicates, one done"
@@ -188,7 +188,7 @@ def test_a_list_of_actions_keeps_its_token_over_retries(scene: Scene) -> None:
     scene.store.write(many_events(4))
     assert len(line.sent) == len(faults) + 1
     assert set(line.tokens()) == {line.tokens()[0]}
-    assert all(each == line.sent[0] for each in line.sent)
+    assert all(item == line.sent[0] for item in line.sent)
 
 
 def test_a_list_without_its_duplicates_has_a_new_token(scene: Scene) -> None:

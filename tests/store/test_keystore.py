@@ -44,8 +44,8 @@ def dynamo(settings: Settings) -> Iterator[DynamoKeyStore]:
 def store(request: pytest.FixtureRequest) -> KeyStore:
     if request.param == "memory":
         return MemoryKeyStore()
-    found: KeyStore = request.getfixturevalue("dynamo")
-    return found
+    dynamo: KeyStore = request.getfixturevalue("dynamo")
+    return dynamo
 
 
 # --- every store ----------------------------------------------------------------------------------
@@ -64,9 +64,9 @@ def test_a_stored_key_is_returned_unchanged(store: KeyStore) -> None:
 def test_a_token_is_valid_against_the_stored_key(store: KeyStore) -> None:
     token, key = a_key()
     store.add(key)
-    found = store.get(key.key_id)
-    assert found
-    assert is_valid(found, token, HOUR_ZERO)
+    stored = store.get(key.key_id)
+    assert stored
+    assert is_valid(stored, token, HOUR_ZERO)
 
 
 def test_an_unknown_id_has_no_key(store: KeyStore) -> None:

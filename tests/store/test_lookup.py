@@ -53,7 +53,7 @@ def test_pages_of_any_size_return_each_event_once_in_order(
 ) -> None:
     events = [event(f"t-{n:02d}", timestamp=HOUR_ZERO + (n // 3) * HOUR) for n in range(10)]
     service.ingest([*events, event("other", customer_id="acme2")])
-    names = [each.transaction_id for each in events]
+    names = [item.transaction_id for item in events]
     ids = look(service, limit=limit, is_newest_first=is_newest_first)
     assert ids == (names[::-1] if is_newest_first else names)
 

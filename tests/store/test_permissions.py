@@ -91,8 +91,8 @@ def file(tmp_path: Path) -> str:
     path.write_text(
         "customer_id,event_type,transaction_id,timestamp\n"
         + "".join(
-            f"{each.customer_id},{each.event_type},{each.transaction_id},{time_text(each.timestamp)}\n"
-            for each in many_events(40, customers=8)
+            f"{item.customer_id},{item.event_type},{item.transaction_id},{time_text(item.timestamp)}\n"
+            for item in many_events(40, customers=8)
         ),
         encoding="utf-8",
     )
@@ -185,7 +185,7 @@ def test_void_and_erase_over_http_need_exactly_their_policy(
                 "/events/void", json={"reason": "a test", "events": [fields("t-1")]}
             )
             erased = api.client.delete("/events/customers/acme/events")
-        assert [each.status_code for each in (sent, voided, erased)] == [200, 200, 200]
+        assert [item.status_code for item in (sent, voided, erased)] == [200, 200, 200]
         # As an erasure does at its end, which is 40 s away.
         store = make_store(recorded, patience_seconds=10)
         assert store.changes.forget_customer("acme", None, max_minutes=1_000) is None
@@ -200,7 +200,7 @@ def test_void_and_erase_over_http_need_exactly_their_policy(
 def test_ingest_needs_exactly_its_policy(
     asked: Callable[[], Rights], file: str, one_event: str
 ) -> None:
-    assert [ingest([each, "--json"]) for each in (file, file, one_event)] == [0, 0, 0]
+    assert [ingest([item, "--json"]) for item in (file, file, one_event)] == [0, 0, 0]
     assert asked() == allowed_by("`ingest_events_from_file.py`")
 
 
@@ -227,7 +227,7 @@ def test_void_needs_exactly_its_policy(
     for each in (file, one_event):
         ingest([each, "--json"])
     asked()
-    assert [run("void", each, "--reason", "a test") for each in (file, one_event)] == [0, 0]
+    assert [run("void", item, "--reason", "a test") for item in (file, one_event)] == [0, 0]
     assert asked() == allowed_by("`python -m events void`")
 
 

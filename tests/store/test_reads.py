@@ -59,10 +59,10 @@ def test_a_window_includes_its_start_and_excludes_its_end(subject: Subject) -> N
     write_all(subject, [*events, event("t", customer_id="another", timestamp=AT)])
     store = subject.store
     assert {
-        window: [each.event_type for each in store.counted_events("acme", window) if each in events]
+        window: [item.event_type for item in store.counted_events("acme", window) if item in events]
         for window in expected
     } == expected
-    assert store.count_events("acme", list(expected)) == [len(each) for each in expected.values()]
+    assert store.count_events("acme", list(expected)) == [len(item) for item in expected.values()]
     assert store.count_events_by_type("acme", list(expected)) == [
         dict.fromkeys(names, 1) for names in expected.values()
     ]
@@ -76,12 +76,12 @@ def test_many_windows_are_counted_in_order(subject: Subject) -> None:
         Window(start, start + rng.randrange(1, 600) * HOUR / 60)
         for start in (HOUR_ZERO + rng.randrange(1_800) * HOUR / 60 for _ in range(40))
     ]
-    inside = [[each for each in events if w.start <= each.timestamp < w.end] for w in windows]
-    assert subject.store.count_events("customer-0", windows) == [len(each) for each in inside]
+    inside = [[item for item in events if w.start <= item.timestamp < w.end] for w in windows]
+    assert subject.store.count_events("customer-0", windows) == [len(item) for item in inside]
     assert subject.store.count_events_by_type("customer-0", windows) == [
         {
-            event_type: sum(each.event_type == event_type for each in group)
-            for event_type in {each.event_type for each in group}
+            event_type: sum(item.event_type == event_type for item in group)
+            for event_type in {item.event_type for item in group}
         }
         for group in inside
     ]
@@ -135,11 +135,11 @@ def test_events_are_in_order_of_time(subject: Subject) -> None:
     events = many_events(120, hours=72, event_types=9)
     rng.shuffle(events)
     write_all(subject, events)
-    in_order = sorted(events, key=lambda each: each.timestamp)
+    in_order = sorted(events, key=lambda item: item.timestamp)
     assert list(subject.store.counted_events("customer-0")) == in_order
     window = Window(HOUR_ZERO + HOUR / 3, HOUR_ZERO + 31 * HOUR + MICROSECOND)
     assert list(subject.store.counted_events("customer-0", window)) == [
-        each for each in in_order if window.start <= each.timestamp < window.end
+        item for item in in_order if window.start <= item.timestamp < window.end
     ]
 
 

@@ -25,8 +25,8 @@ def as_seen(
 ) -> DayCounts:
     """These counts, with all else as the store has it."""
     by_type = event_type is not None
-    found = subject.store.day_counts(customer_id, DAY_ZERO, DAY_ZERO, by_type=by_type)
-    there = next((each for each in found if each.event_type == event_type), None)
+    counters = subject.store.day_counts(customer_id, DAY_ZERO, DAY_ZERO, by_type=by_type)
+    there = next((item for item in counters if item.event_type == event_type), None)
     return replace(there or counts(customer_id, {}, event_type), hours=hours)
 
 

@@ -51,7 +51,7 @@ def test_every_customer_and_day_is_verified(held: Subject) -> None:
     others = many_events(60, customers=3, hours=100)
     for group in days_of(others):
         held.store.write(group)
-    days = {(each.customer_id, each.timestamp.date()) for each in [*EVENTS, *others]}
+    days = {(item.customer_id, item.timestamp.date()) for item in [*EVENTS, *others]}
     assert verify(held.store) == Verification(customers=4, days=len(days), events=65)
 
 
@@ -60,9 +60,9 @@ def test_each_difference_is_reported_once(held: Subject, damage: Damage) -> None
     damage(held)
     before = held.tables.contents()
     reported: list[Difference] = []
-    found = verify(held.store, on_difference=reported.append)
-    assert found == found_after(damage)
-    assert not found.is_equal
+    result = verify(held.store, on_difference=reported.append)
+    assert result == found_after(damage)
+    assert not result.is_equal
     assert reported == list(DAMAGES[damage])
     assert held.tables.contents() == before, "verify alone must not write"
 
@@ -71,10 +71,10 @@ def test_each_difference_is_reported_once(held: Subject, damage: Damage) -> None
 def test_each_difference_is_repaired(held: Subject, damage: Damage) -> None:
     damage(held)
     reported: list[Difference] = []
-    found = verify(held.store, is_repairing=True, on_difference=reported.append)
+    result = verify(held.store, is_repairing=True, on_difference=reported.append)
     # One counter item holds all the hours of a day that differ.
-    items = {(each.hour.date(), each.event_type) for each in DAMAGES[damage]}
-    assert found == replace(found_after(damage), repaired=len(items))
+    items = {(item.hour.date(), item.event_type) for item in DAMAGES[damage]}
+    assert result == replace(found_after(damage), repaired=len(items))
     assert reported == list(DAMAGES[damage])
     again = verify(held.store)
     assert (again.differences, again.unsettled, again.repaired) == ((), (), 0)
@@ -98,9 +98,9 @@ def test_many_differences_are_found_and_repaired_at_once(
         difference(0, None, 0, 1, customer_id="another"),
         difference(7, None, 1, 0, customer_id="another"),
     }
-    found = verify(held.store, is_repairing=True)
-    assert (set(found.differences), len(found.differences)) == (expected, 4)
-    assert (found.customers, found.days, found.events, found.repaired) == (2, 3, 6, 3)
+    result = verify(held.store, is_repairing=True)
+    assert (set(result.differences), len(result.differences)) == (expected, 4)
+    assert (result.customers, result.days, result.events, result.repaired) == (2, 3, 6, 3)
     assert verify(held.store) == Verification(customers=2, days=3, events=6)
 
 
@@ -125,13 +125,13 @@ def test_customers_with_only_events_or_only_counters_are_found(
 ) -> None:
     held.tables.put_event(event("t-1", customer_id="only-events", event_type="call"))
     held.tables.set_counter("only-counters", DAY_ZERO, None, {3: 2})
-    found = verify(held.store, is_repairing=True)
-    assert set(found.differences) == {
+    result = verify(held.store, is_repairing=True)
+    assert set(result.differences) == {
         difference(0, None, 0, 1, customer_id="only-events"),
         difference(0, "call", 0, 1, customer_id="only-events"),
         difference(3, None, 2, 0, customer_id="only-counters"),
     }
-    assert (found.customers, found.unlisted, found.repaired) == (3, ("only-events",), 4)
+    assert (result.customers, result.unlisted, result.repaired) == (3, ("only-events",), 4)
     again = verify(held.store)
     assert (again.differences, again.unlisted, again.repaired) == ((), (), 0)
 
@@ -143,9 +143,9 @@ def test_an_item_that_is_not_an_event_is_reported(held: Subject, key: str) -> No
     held.tables.put_foreign("acme", key)
     before = held.tables.contents()
     for is_repairing in (False, True):
-        found = verify(held.store, is_repairing=is_repairing)
-        assert found == replace(CLEAN, foreign=(("acme", key),))
-        assert not found.is_equal
+        result = verify(held.store, is_repairing=is_repairing)
+        assert result == replace(CLEAN, foreign=(("acme", key),))
+        assert not result.is_equal
     assert held.tables.contents() == before
 
 
@@ -153,8 +153,8 @@ def test_an_item_that_is_not_an_event_is_reported_once(held: Subject) -> None:
     key = "2021-03-01T00:00:00.000000Z-a%b-t-1"
     held.tables.put_foreign("acme", key)
     wrong_total(held)
-    found = verify(held.store, is_repairing=True)
-    assert found == replace(found_after(wrong_total), foreign=(("acme", key),), repaired=1)
+    result = verify(held.store, is_repairing=True)
+    assert result == replace(found_after(wrong_total), foreign=(("acme", key),), repaired=1)
 
 
 def test_an_item_outside_the_years_does_not_end_the_recount(held: Subject) -> None:
@@ -203,8 +203,8 @@ def test_a_window_restricts_repairs_to_its_days(held: Subject) -> None:
     held.tables.set_counter("acme", DAY_ZERO, None, {0: 9})
     held.tables.set_counter("acme", NEXT_DAY, None, {0: 9})
     window = Window(HOUR_ZERO + DAY, HOUR_ZERO + DAY + HOUR)
-    found = verify(held.store, window=window, is_repairing=True)
-    assert (found.differences, found.repaired) == ((difference(24, None, 9, 1),), 1)
+    result = verify(held.store, window=window, is_repairing=True)
+    assert (result.differences, result.repaired) == ((difference(24, None, 9, 1),), 1)
     assert verify(held.store).differences == (
         difference(0, None, 9, 1),
         difference(5, None, 0, 3),
@@ -219,8 +219,8 @@ def test_the_first_and_last_day_of_time_are_verified(held: Subject) -> None:
     for window in (Window(EARLIEST, EARLIEST + HOUR), Window(LATEST - HOUR, LATEST)):
         assert verify(held.store, window=window) == Verification(customers=1, days=1, events=1)
     held.tables.set_counter("acme", "9999-12-31", None, {23: 8})
-    found = verify(held.store, is_repairing=True)
-    assert [(each.counter, each.recount) for each in found.differences] == [(8, 1)]
+    result = verify(held.store, is_repairing=True)
+    assert [(item.counter, item.recount) for item in result.differences] == [(8, 1)]
     assert verify(held.store).is_equal
 
 
@@ -228,13 +228,13 @@ def test_the_service_verifies_and_repairs(held: Subject) -> None:
     wrong_total(held)
     service = EventService(held.store, write_threads=1)
     reported: list[Difference] = []
-    found = service.verify(
+    result = service.verify(
         customer_id="acme",
         window=Window(HOUR_ZERO, HOUR_ZERO + 2 * DAY),
         is_repairing=True,
         on_difference=reported.append,
     )
-    assert found == replace(found_after(wrong_total), repaired=1)
+    assert result == replace(found_after(wrong_total), repaired=1)
     assert reported == list(DAMAGES[wrong_total])
     assert service.verify() == CLEAN
     service.close()

@@ -42,10 +42,10 @@ def test_a_counter_that_changes_before_its_repair_is_kept(held: Subject) -> None
     spy = SpyStore(held.store, write_late)
     held.tables.set_counter("acme", DAY_ZERO, None, {0: 1, 5: 40})
     reported: list[Difference] = []
-    found = verify(spy, is_repairing=True, on_difference=reported.append)
+    result = verify(spy, is_repairing=True, on_difference=reported.append)
     # The first attempt had no effect: the counter was 41 by then, and 3 was out of date.
     assert spy.names().count("repair") == 2
-    assert found == Verification(
+    assert result == Verification(
         customers=1, days=2, events=5, differences=(difference(5, None, 40, 3),), repaired=1
     )
     assert reported == [difference(5, None, 40, 3)]
@@ -70,8 +70,8 @@ def test_a_write_between_any_two_reads_is_not_a_difference(held: Subject) -> Non
     moments = [(first, first + more) for first in range(1, 8) for more in range(6)]
     for each in moments:
         spy = disturbed(held.store, each)
-        found = verify(spy)
-        assert (found.differences, found.unsettled) == ((), ())
+        result = verify(spy)
+        assert (result.differences, result.unsettled) == ((), ())
         assert len(spy.calls) >= 7
     # Most writes happened before some call.
     assert verify(held.store).events > 5 + 1.5 * len(moments)
@@ -97,8 +97,8 @@ class HalfSeen(SpyStore):
 def test_a_difference_needs_two_recounts(held: Subject) -> None:
     before = held.tables.contents()
     for reads in (1, 2):
-        found = verify(HalfSeen(held.store, reads), is_repairing=True)
-        assert (found.differences, found.unsettled, found.repaired) == ((), (), 0)
+        result = verify(HalfSeen(held.store, reads), is_repairing=True)
+        assert (result.differences, result.unsettled, result.repaired) == ((), (), 0)
     assert held.tables.contents() == before
     # Two recounts of the day in a row that show the same are a difference.
     assert verify(HalfSeen(held.store, 3)).differences == (
@@ -116,10 +116,10 @@ def test_a_day_whose_counters_always_change_is_unsettled(held: Subject) -> None:
 
     reported: list[Difference] = []
     spy = SpyStore(held.store, write)
-    found = verify(spy, is_repairing=True, on_difference=reported.append)
-    assert found.unsettled == (("acme", DAY_ZERO),)
-    assert not found.is_equal
-    assert (found.differences, found.repaired, reported) == ((), 0, [])
+    result = verify(spy, is_repairing=True, on_difference=reported.append)
+    assert result.unsettled == (("acme", DAY_ZERO),)
+    assert not result.is_equal
+    assert (result.differences, result.repaired, reported) == ((), 0, [])
     assert verify(held.store).is_equal
 
 
@@ -131,8 +131,8 @@ def test_a_difference_in_an_hour_that_always_changes_is_unsettled(held: Subject)
         if name == "counted_events":
             held.store.write([event(f"more-{next(numbers)}", timestamp=HOUR_ZERO + 5 * HOUR)])
 
-    found = verify(SpyStore(held.store, write), is_repairing=True)
-    assert (found.unsettled, found.differences, found.repaired) == ((("acme", DAY_ZERO),), (), 0)
+    result = verify(SpyStore(held.store, write), is_repairing=True)
+    assert (result.unsettled, result.differences, result.repaired) == ((("acme", DAY_ZERO),), (), 0)
     assert not verify(held.store).is_equal
 
 
@@ -149,8 +149,8 @@ def test_a_quiet_hour_is_judged_while_another_always_changes(
             held.store.write([event(f"more-{next(numbers)}", timestamp=HOUR_ZERO + 9 * HOUR)])
 
     spy = SpyStore(held.store, write)
-    found = verify(spy, is_repairing=is_repairing)
-    assert (found.differences, found.unsettled) == (DAMAGES[wrong_total], ())
+    result = verify(spy, is_repairing=is_repairing)
+    assert (result.differences, result.unsettled) == (DAMAGES[wrong_total], ())
     assert verify(held.store).is_equal is is_repairing
 
 
@@ -165,9 +165,9 @@ def test_a_counter_that_changes_before_each_repair_is_unsettled() -> None:
             memory.set_counter("acme", DAY_ZERO, None, {0: next(numbers)})
 
     reported: list[Difference] = []
-    found = verify(SpyStore(memory, spoil), is_repairing=True, on_difference=reported.append)
+    result = verify(SpyStore(memory, spoil), is_repairing=True, on_difference=reported.append)
     assert reported == [difference(0, None, 99, 1)]
-    assert found == Verification(
+    assert result == Verification(
         customers=1, days=1, events=1, differences=tuple(reported), unsettled=(("acme", DAY_ZERO),)
     )
     assert memory.contents().counters["acme", "total#2021-03-01"] == {"h00": next(numbers) - 1}
@@ -185,13 +185,13 @@ def test_each_repair_needs_two_recounts_of_its_own() -> None:
                 memory.set_counter("acme", DAY_ZERO, None, {0: number})
 
     spy = SpyStore(memory, spoil_once)
-    found = verify(spy, is_repairing=True)
+    result = verify(spy, is_repairing=True)
     recounts = [name for name in spy.names() if name in ("counted_events", "repair")]
     # The changed counter is a new difference, which needs recounts of its own.
     recount = "counted_events"
     # The first recount is of all days.
     assert recounts[1:] == [recount, recount, "repair", recount, recount, "repair", recount]
-    assert (found.repaired, found.unsettled) == (1, ())
+    assert (result.repaired, result.unsettled) == (1, ())
 
 
 def test_a_customer_erased_after_its_recount_is_not_registered_again() -> None:

@@ -87,7 +87,7 @@ def test_buckets_partial_hours_and_totals_exclude_voided_events(service: EventSe
     ):
         page = service.buckets(query)
         # 10 to 50 minutes without 10 and 40; 60 and 70 without 70.
-        assert [(each.start, each.count) for each in page.buckets] == [
+        assert [(bucket.start, bucket.count) for bucket in page.buckets] == [
             (HOUR_ZERO, 3),
             (HOUR_ZERO + HOUR, 1),
         ]
@@ -98,7 +98,7 @@ def test_an_hour_with_only_voided_events_has_no_bucket(service: EventService) ->
     service.ingest([event("a"), event("b", timestamp=HOUR_ZERO + HOUR)])
     service.void([event("a")], reason="x")
     page = service.buckets(BucketQuery("acme", Window(HOUR_ZERO, HOUR_ZERO + DAY)))
-    assert [each.start for each in page.buckets] == [HOUR_ZERO + HOUR]
+    assert [bucket.start for bucket in page.buckets] == [HOUR_ZERO + HOUR]
 
 
 def test_threads_that_store_and_void_the_same_events_stay_exact(
@@ -115,12 +115,12 @@ def test_threads_that_store_and_void_the_same_events_stay_exact(
     contents = subject.tables.contents()
     stored = set(contents.events)
     voided = [
-        each
-        for each in events
-        if ("customer-0", stored_key(each)) in {(name, key) for name, key, _ in contents.voided}
+        item
+        for item in events
+        if ("customer-0", stored_key(item)) in {(name, key) for name, key, _ in contents.voided}
     ]
-    kept = [each for each in events if ("customer-0", stored_key(each)) in stored]
+    kept = [item for item in events if ("customer-0", stored_key(item)) in stored]
     assert contents == expected_contents(kept, voided=voided, reason="x")
-    assert sum(each.count(INSERTED) for each in receipts) == len(kept)
-    assert sum(each.count(VOIDED) for each in receipts[1::2]) >= len(voided) / 2
+    assert sum(item.count(INSERTED) for item in receipts) == len(kept)
+    assert sum(item.count(VOIDED) for item in receipts[1::2]) >= len(voided) / 2
     assert service.verify().is_equal

@@ -149,7 +149,11 @@ class Topics:
                 committed = consumer.committed(partitions, timeout=60)
             except KafkaException:  # the group has no coordinator yet
                 return {}
-        return {each.partition: each.offset for each in committed if each.offset >= 0}
+        return {
+            partition.partition: partition.offset
+            for partition in committed
+            if partition.offset >= 0
+        }
 
     def are_committed(self) -> bool:
         return self.committed() == self.ends()

@@ -86,15 +86,15 @@ def expected_contents(
             hours = counters[customer_id, key]
             hours[hour] = hours.get(hour, 0) + 1
     return Contents(
-        events=sorted((each.customer_id, stored_key(each)) for each in distinct),
+        events=sorted((event.customer_id, stored_key(event)) for event in distinct),
         counters=counters,
-        customers=sorted({each.customer_id for each in distinct}),
-        voided=sorted((each.customer_id, stored_key(each), reason) for each in tombstones),
+        customers=sorted({event.customer_id for event in distinct}),
+        voided=sorted((event.customer_id, stored_key(event), reason) for event in tombstones),
     )
 
 
 def stored_key(event: Event) -> str:
-    escaped = "".join({"%": "%25", "-": "%2D"}.get(each, each) for each in event.event_type)
+    escaped = "".join({"%": "%25", "-": "%2D"}.get(item, item) for item in event.event_type)
     return f"{time_text(event.timestamp)}-{escaped}-{event.transaction_id}"
 
 

@@ -213,7 +213,7 @@ class MemoryStore:
                 and first_day <= counts.day <= last_day
                 and (counts.event_type is not None) == by_type
             ]
-        return iter(sorted(counters, key=lambda each: (each.day, each.event_type or "")))
+        return iter(sorted(counters, key=lambda item: (item.day, item.event_type or "")))
 
     def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
         return [sum(1 for _ in self.counted_events(customer_id, window)) for window in windows]
@@ -323,9 +323,9 @@ class MemoryStore:
                 },
                 customers=sorted(self._registered),
                 voided=sorted(
-                    (name, key, each.void_reason or "")
-                    for name, key, each in stored
-                    if each is not None and each.voided_at is not None
+                    (name, key, item.void_reason or "")
+                    for name, key, item in stored
+                    if item is not None and item.voided_at is not None
                 ),
             )
 

@@ -94,9 +94,9 @@ def mixed_reasons(request: AWSPreparedRequest, send: Send) -> AWSResponse | None
     if response.status_code == 200:
         return None
     reasons = json.loads(response.content)["CancellationReasons"]
-    assert {each["Code"] for each in reasons} == {"None", "ConditionalCheckFailed"}
+    assert {reason["Code"] for reason in reasons} == {"None", "ConditionalCheckFailed"}
     others = iter(["TransactionConflict", "ThrottlingError"] * len(reasons))
-    mixed = [{"Code": next(others)} if each["Code"] == "None" else each for each in reasons]
+    mixed = [{"Code": next(others)} if reason["Code"] == "None" else reason for reason in reasons]
     return error(request, "TransactionCanceledException", CancellationReasons=mixed)
 
 
@@ -222,7 +222,7 @@ class Line:
                 and self._rng.random() < self.chance
             )
             # The fault that struck least is next, so that none is left out.
-            name = min(self.faults, key=lambda each: self.struck[each]) if is_struck else ""
+            name = min(self.faults, key=lambda item: self.struck[item]) if is_struck else ""
         if not is_struck:
             return None
         sent: list[AWSResponse] = []
@@ -250,11 +250,11 @@ class Line:
         self.faults = {}
 
     def tokens(self) -> list[str]:
-        return [each["ClientRequestToken"] for each in self.sent]
+        return [item["ClientRequestToken"] for item in self.sent]
 
     def puts(self) -> list[int]:
         """How many events each request held."""
-        return [sum("Put" in each for each in request["TransactItems"]) for request in self.sent]
+        return [sum("Put" in item for item in request["TransactItems"]) for request in self.sent]
 
     def close(self) -> None:
         self._session.close()
@@ -332,7 +332,7 @@ class Books:
         self.events: set[Event] = set()
 
     def receipts(self, batch: Sequence[Event]) -> list[Outcome]:
-        right = [DUPLICATE if each in self.events else INSERTED for each in batch]
+        right = [DUPLICATE if item in self.events else INSERTED for item in batch]
         self.events.update(batch)
         return right
 
@@ -343,12 +343,12 @@ def read_all(store: DynamoStore) -> dict[str, object]:
     store.check(patience_seconds=10)
     return {
         "totals": [
-            (each.day, dict(each.hours))
-            for each in store.day_counts("customer-0", "2021-01-01", "2021-12-31", by_type=False)
+            (item.day, dict(item.hours))
+            for item in store.day_counts("customer-0", "2021-01-01", "2021-12-31", by_type=False)
         ],
         "types": [
-            (each.day, each.event_type, dict(each.hours))
-            for each in store.day_counts("customer-0", "2021-01-01", "2021-12-31", by_type=True)
+            (event.day, event.event_type, dict(event.hours))
+            for event in store.day_counts("customer-0", "2021-01-01", "2021-12-31", by_type=True)
         ],
         "events": set(store.counted_events("customer-0")),
         "in the window": set(store.counted_events("customer-0", window)),
@@ -361,10 +361,10 @@ def read_all(store: DynamoStore) -> dict[str, object]:
 
 
 def whole_truth(events: Sequence[Event]) -> dict[str, object]:
-    ours = [each for each in events if each.customer_id == "customer-0"]
-    inside = [each for each in ours if HOUR_ZERO <= each.timestamp < HOUR_ZERO + 5 * HOUR]
+    ours = [event for event in events if event.customer_id == "customer-0"]
+    inside = [event for event in ours if HOUR_ZERO <= event.timestamp < HOUR_ZERO + 5 * HOUR]
     counters = expected_contents(ours).counters
-    names = sorted({each.customer_id for each in events})
+    names = sorted({event.customer_id for event in events})
 
     def hours(key: str) -> dict[int, int]:
         return {int(hour[1:]): number for hour, number in counters["customer-0", key].items()}
@@ -376,7 +376,7 @@ def whole_truth(events: Sequence[Event]) -> dict[str, object]:
         "events": set(ours),
         "in the window": set(inside),
         "count": [len(inside)] * 3,
-        "count by type": [Counter(each.event_type for each in inside)] * 3,
+        "count by type": [Counter(event.event_type for event in inside)] * 3,
         "customers": names,
         "stored": set(names),
         "listed": [True, False],

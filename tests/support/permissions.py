@@ -31,7 +31,7 @@ def policies() -> dict[str, Any]:
 def rights_of(*policies: Any) -> Rights:
     """What some policies allow together."""
     rights: Rights = {}
-    for statement in (each for policy in policies for each in policy["Statement"]):
+    for statement in (item for policy in policies for item in policy["Statement"]):
         resources = statement["Resource"]
         for arn in [resources] if isinstance(resources, str) else resources:
             assert arn.startswith(_ARN), arn

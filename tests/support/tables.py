@@ -201,7 +201,7 @@ def contents_of(rows: Iterable[Row]) -> Contents:
 
 def _key(row: Row) -> str:
     _, event_type, transaction_id, at = row
-    kind = "".join({"%": "%25", "-": "%2D"}.get(each, each) for each in event_type)
+    kind = "".join({"%": "%25", "-": "%2D"}.get(item, item) for item in event_type)
     return f"{at.replace(tzinfo=None).isoformat(timespec='microseconds')}Z-{kind}-{transaction_id}"
 
 

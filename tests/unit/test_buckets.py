@@ -103,13 +103,13 @@ def test_every_window_equals_a_count_by_hand(service: EventService) -> None:
                 expected = by_hand(events, query)
                 page = service.buckets(query)
                 assert page.buckets == expected
-                assert page.total == sum(each.count for each in expected)
+                assert page.total == sum(item.count for item in expected)
 
 
 def test_events_at_the_ends_of_time_are_counted(service: EventService) -> None:
     service.ingest([event("t-1", timestamp=EARLIEST), event("t-2", timestamp=LATEST)])
     page = service.buckets(ask(EARLIEST, LATEST))
-    assert [(each.start, each.count) for each in page.buckets] == [
+    assert [(bucket.start, bucket.count) for bucket in page.buckets] == [
         (EARLIEST, 1),
         (LATEST.replace(minute=0, second=0, microsecond=0), 1),
     ]
@@ -197,8 +197,8 @@ def test_a_busy_partial_hour_is_counted_in_slices(
     _, (_, pieces) = spy.calls[-1]
     assert isinstance(pieces, list)
     assert 1 < len(pieces) <= 8
-    assert [query.window.start, *(each.end for each in pieces)] == [
-        *(each.start for each in pieces),
+    assert [query.window.start, *(item.end for item in pieces)] == [
+        *(item.start for item in pieces),
         query.window.end,
     ]
 

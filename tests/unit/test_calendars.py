@@ -15,10 +15,10 @@ from events.models import Calendar, Unit, Window
 def texts(unit: Unit, zone: str, start: str, end: str) -> list[str]:
     """Where the periods between two UTC dates begin, and where the last one ends."""
     calendar = Calendar(unit, ZoneInfo(zone))
-    window = Window(*(datetime.fromisoformat(each).replace(tzinfo=UTC) for each in (start, end)))
+    window = Window(*(datetime.fromisoformat(item).replace(tzinfo=UTC) for item in (start, end)))
     found = list(periods(calendar, window))
-    bounds = [each.start for each in found] + [each.end for each in found[-1:]]
-    return [local_text(calendar, each).replace(".000000", "") for each in bounds]
+    bounds = [item.start for item in found] + [item.end for item in found[-1:]]
+    return [local_text(calendar, item).replace(".000000", "") for item in bounds]
 
 
 @pytest.mark.parametrize(

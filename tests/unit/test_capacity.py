@@ -24,7 +24,7 @@ def test_the_tables_of_the_page_are_those_that_the_script_prints() -> None:
 
 
 def test_a_figure_says_where_it_is_from() -> None:
-    assert [name for name, each in capacity.FIGURES.items() if not each.source] == []
+    assert [name for name, item in capacity.FIGURES.items() if not item.source] == []
 
 
 def test_a_consumer_is_bound_by_its_processor_or_by_its_round_trips() -> None:

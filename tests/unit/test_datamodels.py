@@ -163,7 +163,7 @@ def test_a_counter_key_is_read_back(event_type: str | None, key: str) -> None:
 def test_bounds_hold_the_counters_of_the_days_and_no_others() -> None:
     days = ["2021-02-28", "2021-03-01", "2021-03-02", "2021-03-03"]
     types = ["a", "a#b", "!", "$", "~", "żółw", "🐢", None]
-    keys = {counter_key(day, each): (day, each) for day in days for each in types} | {
+    keys = {counter_key(day, item): (day, item) for day in days for item in types} | {
         "a customer": ("", None)
     }
 
@@ -174,7 +174,7 @@ def test_bounds_hold_the_counters_of_the_days_and_no_others() -> None:
         }
 
     assert held(by_type=False) == {("2021-03-01", None), ("2021-03-02", None)}
-    assert held(by_type=True) == {(day, each) for day in days[1:3] for each in types[:-1]}
+    assert held(by_type=True) == {(day, item) for day in days[1:3] for item in types[:-1]}
 
 
 def test_a_counter_item_gives_the_hours_above_zero() -> None:

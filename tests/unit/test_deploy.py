@@ -75,11 +75,11 @@ def test_the_template_matches_the_code_and_protects_the_tables() -> None:
     tables = datamodels.Tables.named("customer_events")
     definitions = (*tables.definitions(), keydao.definition("customer_events_api_keys"))
     assert found == {
-        each["TableName"]: {
-            **each,
-            **(CARE_OF_CHANGES if each["TableName"] == tables.changes else CARE),
+        item["TableName"]: {
+            **item,
+            **(CARE_OF_CHANGES if item["TableName"] == tables.changes else CARE),
         }
-        for each in definitions
+        for item in definitions
     }
 
 
@@ -103,7 +103,7 @@ def test_every_policy_names_its_actions_and_tables() -> None:
             assert statement.keys() == {"Effect", "Action", "Resource"}
             assert statement["Effect"] == "Allow"
             assert statement["Action"] == sorted(statement["Action"])
-            assert not [each for each in statement["Action"] if "*" in each]
+            assert not [action for action in statement["Action"] if "*" in action]
 
 
 def test_the_tables_of_costs_are_those_that_the_script_prints() -> None:

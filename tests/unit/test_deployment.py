@@ -71,10 +71,10 @@ def test_the_image_can_be_built_with_each_list_of_what_runs(name: str) -> None:
     pinned = [
         {
             line
-            for line in (CHECKOUT / f"{each}.txt").read_text("utf-8").splitlines()
+            for line in (CHECKOUT / f"{item}.txt").read_text("utf-8").splitlines()
             if "==" in line
         }
-        for each in ("requirements", name)
+        for item in ("requirements", name)
     ]
     assert pinned[0] <= pinned[1]
 

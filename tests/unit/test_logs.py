@@ -133,7 +133,7 @@ class Terminal(io.StringIO):
 def stream() -> Iterator[io.StringIO]:
     """A stream for logs; all loggers are restored afterwards."""
     loggers = [logging.getLogger(name) for name in NAMES]
-    before = [(each.handlers, each.level, each.propagate) for each in loggers]
+    before = [(logger.handlers, logger.level, logger.propagate) for logger in loggers]
     for each in loggers:
         each.handlers = each.handlers[:]
     yield io.StringIO()

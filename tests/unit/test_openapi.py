@@ -49,7 +49,7 @@ def parts_of(value: object) -> Iterator[Json]:
 
 
 def test_each_route_documents_its_answers_and_errors(document: Json) -> None:
-    assert {name: sorted(each["responses"]) for name, each in operations(document)} == {
+    assert {name: sorted(item["responses"]) for name, item in operations(document)} == {
         f"get {BUCKETS}": ["200", "400", *REFUSALS, "500", "503"],
         f"get {EVENTS}": ["200", "400", *REFUSALS, "500", "503"],
         f"delete {EVENTS}": ["200", "400", *REFUSALS, "500", "503"],
@@ -86,7 +86,7 @@ def test_only_routes_that_need_a_key_document_how_to_send_it(
     document: Json,
 ) -> None:
     for name, operation in operations(document):
-        refuses = [each for each in REFUSALS if each in operation["responses"]]
+        refuses = [item for item in REFUSALS if item in operation["responses"]]
         assert refuses == (REFUSALS if "security" in operation else []), name
         assert operation.get("security", [{"ApiKey": []}]) == [{"ApiKey": []}], name
     (scheme,) = document["components"]["securitySchemes"].values()
@@ -127,7 +127,7 @@ def test_parameters_have_bounds_and_are_never_null(document: Json) -> None:
 
 def test_the_parameters_of_each_route(document: Json) -> None:
     assert {
-        name: [each["name"] for each in operation.get("parameters", [])]
+        name: [item["name"] for item in operation.get("parameters", [])]
         for name, operation in operations(document)
     } == {
         f"get {BUCKETS}": [

@@ -51,12 +51,12 @@ LIKE_THEIR_BASE = {
 
 def test_every_error_class_is_in_the_status_table() -> None:
     ours = {
-        each
-        for _, each in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(each, EventsError)
+        item
+        for _, item in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(item, EventsError)
     }
     assert len(ours) == 11
-    assert {each: STATUS_OF.get(each) for each in ours} == {
+    assert {item: STATUS_OF.get(item) for item in ours} == {
         EventsError: 500,
         InvalidEvent: 400,
         InvalidWindow: 400,
@@ -76,11 +76,11 @@ def test_every_other_error_class_has_its_own_status_or_its_base_s() -> None:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     elsewhere = {
-        each.__name__: each
-        for each in subclasses_of(EventsError)
-        if each.__module__ != errors.__name__ and each.__module__.startswith("events.")
+        item.__name__: item
+        for item in subclasses_of(EventsError)
+        if item.__module__ != errors.__name__ and item.__module__.startswith("events.")
     }
-    assert {name: status_of(each) for name, each in elsewhere.items()} == {
+    assert {name: status_of(item) for name, item in elsewhere.items()} == {
         "InvalidRequest": 400,
         "TooLarge": 413,
         "UnsupportedContent": 415,
@@ -88,14 +88,14 @@ def test_every_other_error_class_has_its_own_status_or_its_base_s() -> None:
         "Busy": 503,
         **LIKE_THEIR_BASE,
     }
-    assert {name for name, each in elsewhere.items() if each in STATUS_OF} == (
+    assert {name for name, item in elsewhere.items() if item in STATUS_OF} == (
         elsewhere.keys() - LIKE_THEIR_BASE.keys()
     )
 
 
 def subclasses_of(base: type[EventsError]) -> set[type[EventsError]]:
     found = set(base.__subclasses__())
-    return found.union(*(subclasses_of(each) for each in found)) if found else found
+    return found.union(*(subclasses_of(item) for item in found)) if found else found
 
 
 def status_of(error: type[EventsError]) -> HTTPStatus:
@@ -225,7 +225,7 @@ def test_a_405_names_the_methods_of_all_routes_with_that_path() -> None:
 def test_the_hidden_reason_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     answer_to(StoreUnavailable("secret place"))
     answer_to(StoreRefused("secret rights"))
-    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("ERROR", "StoreUnavailable: secret place"),
         ("ERROR", "StoreRefused: secret rights"),
     ]

@@ -64,8 +64,8 @@ def test_health_checks_of_a_hanging_store_time_out_and_hold_one_thread(
         return answers
 
     answers = asyncio.run(probe())
-    assert [type(each) for each in answers] == [StoreUnavailable] * 60
-    checking = [each for each in threading.enumerate() if each.name == "readiness"]
+    assert [type(item) for item in answers] == [StoreUnavailable] * 60
+    checking = [thread for thread in threading.enumerate() if thread.name == "readiness"]
     assert (hanging.calls, len(checking)) == (1, 1)
 
 

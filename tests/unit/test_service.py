@@ -69,7 +69,7 @@ def test_pages_return_each_customer_once(service: EventService, limit: int) -> N
         if after is None:
             break
         assert after == page.customers[-1].customer_id
-    totals = Counter(each.customer_id for each in events)
+    totals = Counter(item.customer_id for item in events)
     assert found == [CustomerTotal(name, totals[name]) for name in sorted(totals)]
 
 

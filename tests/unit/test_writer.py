@@ -43,7 +43,7 @@ def test_transactions_of_one_lane_run_one_after_another() -> None:
 
     with writing(write, threads=8) as writer:
         pending = [
-            writer.submit([each]) for each in many_events(600, customers=2, hours=48, event_types=5)
+            writer.submit([item]) for item in many_events(600, customers=2, hours=48, event_types=5)
         ]
         assert [receipts.wait() for receipts in pending] == [[INSERTED]] * 600
     assert most == 1
@@ -87,7 +87,7 @@ def test_events_that_arrive_in_flight_share_the_next_transaction() -> None:
     with writing(recorder) as writer:
         pending = [writer.submit([first])]
         recorder.wait_until_started()
-        pending += [writer.submit([each]) for each in later]
+        pending += [writer.submit([item]) for item in later]
         recorder.release()
         assert [receipts.wait() for receipts in pending] == [[INSERTED]] * 11
     assert recorder.batches == [[first], later]
@@ -121,10 +121,10 @@ def test_a_transaction_is_filled_to_its_limit(event_types: int, sizes: list[int]
     events = [event(f"t-{index}", event_type=f"{index % event_types}") for index in range(250)]
     with writing(recorder) as writer:
         assert writer.submit(events).wait() == [INSERTED] * 250
-    assert [each for batch in recorder.batches for each in batch] == events
+    assert [item for batch in recorder.batches for item in batch] == events
     assert [len(batch) for batch in recorder.batches] == sizes
     for batch in recorder.batches:
-        actions = len(batch) + 1 + len({each.event_type for each in batch})
+        actions = len(batch) + 1 + len({item.event_type for item in batch})
         assert actions <= MAX_ACTIONS
 
 
@@ -148,7 +148,7 @@ def test_a_repeated_event_takes_no_room() -> None:
     recorder = Recorder()
     events = [event(f"t-{index}") for index in range(98)]
     with writing(recorder) as writer:
-        outcomes = writer.submit([each for each in events for _ in range(3)]).wait()
+        outcomes = writer.submit([item for item in events for _ in range(3)]).wait()
     assert recorder.batches == [events]
     assert outcomes == [INSERTED, DUPLICATE, DUPLICATE] * 98
 
@@ -219,11 +219,11 @@ def test_voids_and_writes_keep_their_order_in_separate_batches() -> None:
     done: list[tuple[str, list[str]]] = []
 
     def write(events: Sequence[Event]) -> list[Outcome]:
-        done.append(("write", [each.transaction_id for each in events]))
+        done.append(("write", [item.transaction_id for item in events]))
         return recorder(events)
 
     def void(events: Sequence[Event], reason: str) -> list[Outcome]:
-        done.append((reason, [each.transaction_id for each in events]))
+        done.append((reason, [item.transaction_id for item in events]))
         return [VOIDED] * len(events)
 
     with writing(write, void) as writer:

@@ -77,7 +77,7 @@ def test_a_refused_batch_is_retried_for_each_caller(error: Exception) -> None:
             [INSERTED, INSERTED],
             [INSERTED],
         )
-    assert [[each.transaction_id for each in batch] for batch in recorder.batches] == [
+    assert [[item.transaction_id for item in batch] for batch in recorder.batches] == [
         ["held"],
         ["before", "before too", "beside", "bad", "after"],
         ["before", "before too"],
@@ -227,7 +227,7 @@ def test_waiting_events_of_a_failed_submission_are_not_sent() -> None:
             failed.wait()
         assert neighbour.wait() == [INSERTED]
     assert failed.outcomes == [None, None]
-    assert [[each.transaction_id for each in batch] for batch in recorder.batches] == [
+    assert [[item.transaction_id for item in batch] for batch in recorder.batches] == [
         ["t-1"],
         ["t-3"],
     ]
@@ -318,5 +318,5 @@ def test_events_from_many_threads_are_each_written_once() -> None:
         for thread in threads:
             thread.join(PATIENCE_SECONDS)
     assert len(outcomes) == 400
-    assert sum(each.count(INSERTED) for each in outcomes) == 400
+    assert sum(outcome.count(INSERTED) for outcome in outcomes) == 400
     assert len(store.contents().events) == 400

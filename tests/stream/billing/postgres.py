@@ -26,7 +26,7 @@ def programs() -> Path | None:
     """Where `initdb` and `postgres` are; None where they are not installed."""
     on_path = shutil.which("initdb")
     folders = [*([Path(on_path).parent] if on_path else []), *_debian()]
-    return next((each for each in folders if (each / "postgres").exists()), None)
+    return next((item for item in folders if (item / "postgres").exists()), None)
 
 
 def _debian() -> list[Path]:
