@@ -42,6 +42,8 @@ def pytest_configure() -> None:
     os.environ.setdefault("JAVA_TOOL_OPTIONS", QUICK_JAVA)
     # A job that a shell starts in the background ignores SIGINT, and so would every child.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A terminated run still stops the servers that it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
