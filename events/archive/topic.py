@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 
@@ -15,7 +15,7 @@ from events.archive.tables import Position
 from events.domain.parsing import parse_message
 from events.errors import InvalidEvent, StoreRefused, StoreUnavailable
 from events.kafka.clients import Cluster, error_of, make_admin, make_consumer
-from events.kafka.messages import offset_of, partition_of
+from events.kafka.messages import position_of
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Batch:
 
     def add(self, message: Message) -> None:
         """Keep a message: as an event, or with the reason why it is not one."""
-        partition, offset = partition_of(message), offset_of(message)
+        partition, offset = position_of(message)
         key, value = message.key(), message.value()
         try:
             if value is None:
@@ -108,6 +108,7 @@ class TopicReader:
 
     def __init__(self, cluster: Cluster, topic: str, *, group: str, position: Position) -> None:
         self._topic = topic
+        self._admin = make_admin(cluster)
         self._consumer = make_consumer(
             cluster,
             group=group,
@@ -119,7 +120,7 @@ class TopicReader:
             },
         )
         try:
-            self.topic_id = self._check_topic_id(cluster, position)
+            self.topic_id = self._check_topic_id(position)
             #: Partition → the offset before which every message was returned.
             self.next_offsets = self._begin(position)
         except BaseException:
@@ -132,13 +133,15 @@ class TopicReader:
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
-    def _check_topic_id(self, cluster: Cluster, position: Position) -> str:
-        admin = make_admin(cluster)
-        (future,) = admin.describe_topics(
-            TopicCollection([self._topic]), request_timeout=_TIMEOUT_SECONDS
-        ).values()
+    def _describe(self) -> Any:
+        """The client's `TopicDescription`."""
+        names = TopicCollection([self._topic])
         with self._mapped_errors():
-            topic_id = str(future.result().topic_id or "")
+            topics = self._admin.describe_topics(names, request_timeout=_TIMEOUT_SECONDS)
+            return topics[self._topic].result()
+
+    def _check_topic_id(self, position: Position) -> str:
+        topic_id = str(self._describe().topic_id or "")
         if position.topic_id and topic_id != position.topic_id:
             raise StoreRefused(
                 f"the topic {self._topic} was recreated since it was archived, and its offsets "
@@ -181,12 +184,7 @@ class TopicReader:
 
     def partitions(self) -> list[int]:
         """The partitions that the topic has now."""
-        with self._mapped_errors():
-            metadata = self._consumer.list_topics(self._topic, timeout=_TIMEOUT_SECONDS)
-        topic = metadata.topics[self._topic]
-        if topic.error is not None:
-            raise self._error(topic.error)
-        return sorted(topic.partitions)
+        return sorted(partition.id for partition in self._describe().partitions)
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         topic_partition = TopicPartition(self._topic, partition)
@@ -203,14 +201,14 @@ class TopicReader:
         for message in self._consumer.consume(_MESSAGES_PER_READ, timeout_seconds):
             error = message.error()
             if error is None:
-                partition, offset = partition_of(message), offset_of(message)
+                partition, offset = position_of(message)
                 self.next_offsets[partition] = offset + 1
                 if offset + 1 >= self._ends[partition][1]:
                     self._unfinished.discard(partition)
                 yield message
             elif error.code() == KafkaError._PARTITION_EOF:
                 # The last offsets may belong to transaction markers, which are not messages.
-                partition, offset = partition_of(message), offset_of(message)
+                partition, offset = position_of(message)
                 self.next_offsets[partition] = max(self.next_offsets[partition], offset)
                 self._unfinished.discard(partition)
             else:

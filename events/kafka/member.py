@@ -12,7 +12,7 @@ from events.errors import StoreRefused, StoreUnavailable
 from events.kafka import metrics
 from events.kafka.clients import OF_ONE_BROKER, Cluster, check_topic, make_consumer
 from events.kafka.gaps import Gaps
-from events.kafka.messages import Message, message_of, offset_of, partition_of
+from events.kafka.messages import Message, message_of, position_of
 from events.kafka.offsets import Offsets
 
 log = logging.getLogger(__name__)
@@ -90,8 +90,8 @@ class GroupMember:
             self.gaps.read(value.partition, value.offset)
             return value
         if error.code() == KafkaError._PARTITION_EOF:
-            self.gaps.reach_end(partition_of(message), offset_of(message))
-            self._offsets.reach_end(partition_of(message), offset_of(message))
+            self.gaps.reach_end(*position_of(message))
+            self._offsets.reach_end(*position_of(message))
         else:
             self._handle_error(error)
         return None

@@ -92,8 +92,7 @@ def message_of(message: KafkaMessage) -> Message:
     timestamp_type, timestamp = message.timestamp()
     return Message(
         message.topic() or "",
-        partition_of(message),
-        offset_of(message),
+        *position_of(message),
         timestamp if timestamp_type else None,
         message.key(),
         message.value(),
@@ -101,17 +100,12 @@ def message_of(message: KafkaMessage) -> Message:
     )
 
 
-def partition_of(message: KafkaMessage) -> int:
-    return _set(message.partition())
-
-
-def offset_of(message: KafkaMessage) -> int:
-    return _set(message.offset())
-
-
-def _set(number: int | None) -> int:
-    assert number is not None  # noqa: S101 - only a message that was not read has none
-    return number
+def position_of(message: KafkaMessage) -> tuple[int, int]:
+    """The partition and the offset."""
+    partition, offset = message.partition(), message.offset()
+    # Only a message that was not read has none.
+    assert partition is not None and offset is not None  # noqa: S101, PT018
+    return partition, offset
 
 
 def _headers_of(message: KafkaMessage) -> Headers:

@@ -81,13 +81,12 @@ class Sender:
         max_bytes: int = MAX_BYTES,
         **more: Any,
     ) -> None:
+        # 0 waits forever.
+        milliseconds = 0 if patience_seconds is None else max(round(patience_seconds * 1000), 1)
         properties = {
             "queue.buffering.max.messages": max_messages,
             "queue.buffering.max.kbytes": max(max_bytes // 1024, 1),
-            # 0 waits forever.
-            "message.timeout.ms": 0
-            if patience_seconds is None
-            else max(round(patience_seconds * 1000), 1),
+            "message.timeout.ms": milliseconds,
             **more,
         }
         self._make_producer = partial(make_producer, cluster, **properties)
@@ -156,7 +155,7 @@ class Sender:
 
 class KafkaSink:
     """
-    Sends events to Kafka; a receipt says `ACCEPTED`. Safe to use from many threads.
+    A `Sink` that sends events to Kafka; a receipt says `ACCEPTED`. Any thread may use it.
 
     An event that failed or was not acknowledged in time may be in Kafka. Sending it again is safe:
     `consume` counts it once.
@@ -204,7 +203,6 @@ class KafkaSink:
             thread.start()
 
     def submit(self, events: Sequence[Event]) -> PendingReceipts:
-        """Start to send events; `wait` of the result returns once all are acknowledged."""
         receipts = PendingReceipts(len(events))
         with self._lock:
             has_room = self._in_flight + len(events) <= self._max_messages
@@ -225,24 +223,15 @@ class KafkaSink:
     def ingest(
         self, events: Sequence[Event], *, timeout_seconds: float | None = None
     ) -> list[Outcome]:
-        """
-        Send events; returns when all are acknowledged.
-
-        Raises:
-            StoreUnavailable, StoreRefused: Some may not be in Kafka; the same call again is safe.
-        """
         return self.submit(events).wait(timeout_seconds)
 
     def check(self) -> None:
-        """Raises `StoreUnavailable` or `StoreRefused`; one thread at a time."""
         check_topic(self._admin, self._topic)
 
     def drop_waiting(self) -> None:
-        """Fail the submitted events that are not in flight yet."""
         self._sender.drop_waiting()
 
     def drain(self) -> None:
-        """Return when every submitted event has its receipt; the patience bounds it."""
         with self._is_idle:
             self._is_idle.wait_for(lambda: not self._in_flight)
 
