@@ -160,8 +160,8 @@ def replay(
         run = _Replay(topic, sender)
         try:
             if only:
-                places = sorted(only)
-                messages = (_read_one(reader, letters, *place, bounds) for place in places)
+                positions = sorted(only)
+                messages = (_read_one(reader, letters, *position, bounds) for position in positions)
             else:
                 if not is_again:
                     bounds = _after_committed(reader, letters, bounds)
