@@ -20,7 +20,7 @@ from pyiceberg.catalog import Catalog
 
 from events.archive.catalog import Conflict
 from events.archive.tables import RAW, REJECTED, ArchiveTable, Position
-from events.archive.topic import Batch, MessagesMissing, TopicReader, stamp
+from events.archive.topic import Batch, MessagesMissing, TopicReader
 from events.domain.retries import Backoff
 from events.errors import StoreUnavailable
 from events.kafka.clients import Cluster
@@ -186,7 +186,8 @@ class Archiver:
         self._is_commit_failing = True
         if batch.rejected:
             self._commit_rejected(catalog, batch, after, now)
-        raw.append(stamp(batch.events, now), self.topic, before=before, after=after)
+        rows = [(*row, now) for row in batch.events]
+        raw.append(rows, self.topic, before=before, after=after)
         # From here on these messages are in the archive, whatever happens.
         self.result.archived += len(batch.events)
         self.result.rejected += len(batch.rejected)
@@ -208,7 +209,9 @@ class Archiver:
         before = table.position(self.topic)
         held = before.next_offsets
         rows = [
-            row for partition, offset, row in batch.rejected if offset >= held.get(partition, 0)
+            (*row, now)
+            for partition, offset, row in batch.rejected
+            if offset >= held.get(partition, 0)
         ]
         if rows:
             offsets = {
@@ -216,7 +219,7 @@ class Archiver:
                 for partition, offset in after.next_offsets.items()
             }
             after = Position(after.topic_id, offsets)
-            table.append(stamp(rows, now), self.topic, before=before, after=after)
+            table.append(rows, self.topic, before=before, after=after)
 
     def _skip(self, catalog: Catalog, missing: MessagesMissing) -> None:
         """Move the position past a gap, and note the gap in the table."""

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
@@ -63,11 +62,6 @@ class Batch:
         else:
             self.events.append((*event, partition, offset))
         self._bytes += len(key or b"") + len(value or b"")
-
-
-def stamp(rows: list[Row], archived_at: datetime) -> list[Row]:
-    """The rows with `archived_at`."""
-    return [(*row, archived_at) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

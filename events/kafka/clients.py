@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 PARTITIONS = 12
 _CREATE_TIMEOUT_SECONDS = 30.0
 _CHECK_TIMEOUT_SECONDS = 2.0
-_FETCH_BACKOFF_MILLISECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,42 +56,34 @@ def properties(cluster: Cluster) -> dict[str, Any]:
 
 def make_producer(cluster: Cluster, **more: Any) -> Producer:
     """A producer whose acknowledgement means: on all in-sync replicas, once, in order."""
-    return _make(
-        Producer,
-        {
-            **properties(cluster),
-            "acks": "all",
-            "enable.idempotence": True,
-            "compression.type": "lz4",
-            # The default of Kafka's Java clients: their producers and ours put a key into the
-            # same partition.
-            "partitioner": "murmur2_random",
-            **more,
-        },
-    )
+    configuration = {
+        "acks": "all",
+        "enable.idempotence": True,
+        "compression.type": "lz4",
+        # The default of Kafka's Java clients: their producers and ours put a key into the same
+        # partition.
+        "partitioner": "murmur2_random",
+    }
+    return _make(Producer, cluster, configuration | more)
 
 
 def make_consumer(cluster: Cluster, *, group: str, **more: Any) -> Consumer:
     """A consumer without automatic commits; it starts at the earliest message by default."""
-    return _make(
-        Consumer,
-        {
-            **properties(cluster),
-            "group.id": group,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
-            # A missing topic must be an error, not an empty topic.
-            "allow.auto.create.topics": False,
-            # By default a reader that emptied its queue may wait a second for more messages.
-            "fetch.queue.backoff.ms": _FETCH_BACKOFF_MILLISECONDS,
-            **more,
-        },
-    )
+    configuration = {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        # A missing topic must be an error, not an empty topic.
+        "allow.auto.create.topics": False,
+        # By default a reader that emptied its queue may wait a second for more messages.
+        "fetch.queue.backoff.ms": 10,
+    }
+    return _make(Consumer, cluster, configuration | more)
 
 
 def make_admin(cluster: Cluster) -> AdminClient:
-    return _make(AdminClient, properties(cluster))
+    return _make(AdminClient, cluster, {})
 
 
 _Client = TypeVar("_Client")
@@ -100,9 +91,11 @@ _Client = TypeVar("_Client")
 _INVALID_VALUE = re.compile(r'Invalid value ".*" for', re.DOTALL)
 
 
-def _make(client: Callable[[dict[str, Any]], _Client], configuration: dict[str, Any]) -> _Client:
+def _make(
+    client: Callable[[dict[str, Any]], _Client], cluster: Cluster, more: Mapping[str, Any]
+) -> _Client:
     try:
-        return client(configuration)
+        return client({**properties(cluster), **more})
     except KafkaException as exc:
         message = _INVALID_VALUE.sub("Invalid value for", exc.args[0].str())
     # Not raised from `exc`, whose text has the value.
