@@ -79,9 +79,6 @@ class Pipeline:
     each refusal. If the store accepts nothing at all, no event is at fault: all wait. If there is
     no other event to compare with, one that was accepted within the last minute is sent again,
     which changes nothing. Without one, the suspect waits for the next message, and blocks none.
-
-    Args:
-        send_dead_letter: Calls back when the dead letter is acknowledged.
     """
 
     def __init__(
