@@ -18,7 +18,7 @@ from confluent_kafka import (
 from events.domain.parsing import parse_message
 from events.errors import EventsError, InvalidEvent, StoreRefused
 from events.kafka.clients import Cluster, error_of, make_consumer
-from events.kafka.messages import offset_of, partition_of
+from events.kafka.messages import position_of
 from events.models import Event
 from examples.billing.invoices import shown
 from examples.billing.ledger import BadMessage, Batch, Ledger
@@ -123,7 +123,7 @@ class Biller:
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 raise self._error(error)
-            partition, offset = partition_of(message), offset_of(message)
+            partition, offset = position_of(message)
             if error is not None:
                 finished.add(partition)
                 # Skip transaction markers, which are not messages and may be deleted.
