@@ -15,8 +15,7 @@ from events.datamodels import Tables, counter_item_key
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
 from events.dynamodb.changefeed import ChangeFeed
-from events.dynamodb.changeitems import EXPIRES_AT
-from events.dynamodb.changelog import ChangeLog
+from events.dynamodb.changelog import EXPIRES_AT, ChangeLog
 from events.dynamodb.customers import REGISTERED_FOR_SECONDS, Registry
 from events.dynamodb.erasure import Eraser
 from events.dynamodb.expressions import repair_expressions, was_repaired_at

@@ -18,8 +18,7 @@ from events.datamodels import (
 )
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp, utc_now
-from events.dynamodb.changeitems import EXPIRES_AT
-from events.dynamodb.changelog import ChangeLog
+from events.dynamodb.changelog import EXPIRES_AT, ChangeLog
 from events.dynamodb.expressions import set_hours_expressions
 from events.dynamodb.minutes import Minutes
 from events.dynamodb.requests import ConditionFailed, Requests

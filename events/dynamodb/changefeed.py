@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from events.dynamodb.changeitems import (
+from events.dynamodb.changelog import (
     CHANGE_GAP_KEY,
     CHANGE_SHARDS,
     change_bounds,

@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped] # comes without types
 from benchmarks import cost
 from events import datamodels
 from events.auth import keystore as keydao
-from events.dynamodb.changeitems import EXPIRES_AT
+from events.dynamodb.changelog import EXPIRES_AT
 from tests.support.permissions import DOCUMENT, policies, rights_of
 
 CHECKOUT = Path(__file__).parents[2]
