@@ -38,9 +38,7 @@ def command(
     """
     Turn a function that returns an exit code into a command that reports its own errors.
 
-    Args:
-        exit_when_stopped: The exit code after Ctrl-C or SIGTERM. A service runs until it is
-            stopped, so for a service that is `EXIT_OK`.
+    A service runs until Ctrl-C or SIGTERM, so for a service `exit_when_stopped` is `EXIT_OK`.
     """
 
     def decorate(function: Callable[Parameters, int]) -> Callable[Parameters, None]:

@@ -17,6 +17,7 @@ from events import cli
 from events.cli import EXIT_OK, check_at_most_one, command, counted, printable, say
 from events.cli.options import Json
 from events.cli.output import encode, write_pieces, write_result
+from events.domain.timestamps import format_timestamp
 from events.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ def replay(offset: Offset = None, again: Again = False, json: Json = False) -> i
 def _as_line(letter: DeadLetter) -> str:
     origin = letter.origin
     value = "(no value)" if origin.value is None else origin.value.decode("utf-8", "replace")
-    if len(value) > _VALUE_CHARACTERS:
-        value = value[:_VALUE_CHARACTERS] + "…"
+    value = value[:_VALUE_CHARACTERS] + "…" * (len(value) > _VALUE_CHARACTERS)
     reason = f"{letter.field}: {letter.reason}" if letter.field else letter.reason
     return printable(
         f"{letter.partition}:{letter.offset}  {_time(letter.timestamp)}  "
@@ -170,8 +170,6 @@ def _bytes(value: bytes | None) -> str | dict[str, str] | None:
 
 
 def _time(milliseconds: int | None) -> str | None:
-    from events.domain.timestamps import format_timestamp
-
     if milliseconds is None:
         return None
     try:

@@ -86,9 +86,7 @@ def create(
             f"python -m events keys revoke {key.key_id}"
         ) from exc
     scope = "all customers" if key.customer_id is None else f"customer {printable(key.customer_id)}"
-    end = "never expires"
-    if key.expires_at is not None:
-        end = f"expires {format_timestamp(key.expires_at)}"
+    end = f"expires {at}" if (at := _text(key.expires_at)) else "never expires"
     say(
         f"created key {key.key_id} ({key.name}): {_rights(key)}, {scope}, {end}. It is shown only "
         "once: keep it where secrets are kept."
@@ -134,7 +132,7 @@ def revoke(key_id: KeyId) -> int:
     if key.revoked_at == now:
         say(f"revoked key {key.key_id} ({key.name})")
     elif key.revoked_at is not None:
-        at = format_timestamp(key.revoked_at)
+        at = _text(key.revoked_at)
         say(f"key {key.key_id} ({key.name}) was already revoked, at {at}")
     return EXIT_OK
 
@@ -182,14 +180,18 @@ def _to_the_second(at: datetime) -> str:
     return f"{format_timestamp(at)[:19]}Z"
 
 
+def _text(at: datetime | None) -> str | None:
+    return None if at is None else format_timestamp(at)
+
+
 def _as_json(key: ApiKey, now: datetime) -> dict[str, Any]:
     return {
         "key_id": key.key_id,
         "name": key.name,
         "rights": _rights(key).split(),
         "customer_id": key.customer_id,
-        "created_at": format_timestamp(key.created_at),
-        "expires_at": None if key.expires_at is None else format_timestamp(key.expires_at),
-        "revoked_at": None if key.revoked_at is None else format_timestamp(key.revoked_at),
+        "created_at": _text(key.created_at),
+        "expires_at": _text(key.expires_at),
+        "revoked_at": _text(key.revoked_at),
         "state": _state(key, now),
     }

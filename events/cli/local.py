@@ -36,32 +36,17 @@ def local(
     """
     check_at_most_one(data=data, in_memory=in_memory)
     # Imported here, because starting either needs a Java runtime, which other commands do not.
-    if kafka:
-        return _run_kafka(port, data, in_memory=in_memory)
-    return _run_dynamodb(port, data, in_memory=in_memory)
-
-
-def _run_dynamodb(port: int | None, data: Path | None, *, in_memory: bool) -> int:
     from events.local import dynamodb
+    from events.local import kafka as kafka_server
 
-    folder = None if in_memory else data or dynamodb.DATA_FOLDER
-    with dynamodb.start(port=port or dynamodb.DEFAULT_PORT, data_folder=folder) as server:
-        where = "in memory" if folder is None else f"in {folder}"
-        say(f"DynamoDB Local is ready at {server.endpoint_url}, data {where}. Ctrl-C stops it.")
+    program = kafka_server if kafka else dynamodb
+    name, nowhere = ("Kafka", "a temporary folder") if kafka else ("DynamoDB Local", "memory")
+    if program.must_be_fetched():
+        say(f"Downloading {name} {program.VERSION}, once …")
+    folder = None if in_memory else data or program.DATA_FOLDER
+    with program.start(port=port or program.DEFAULT_PORT, data_folder=folder) as server:
+        address = server.bootstrap_servers if kafka else server.endpoint_url
+        say(f"{name} is ready at {address}, data in {folder or nowhere}. Ctrl-C stops it.")
         code = server.wait()
-    say(f"error: DynamoDB Local exited with code {code}")
-    return EXIT_NOT_RUN
-
-
-def _run_kafka(port: int | None, data: Path | None, *, in_memory: bool) -> int:
-    from events.local import kafka
-
-    folder = None if in_memory else data or kafka.DATA_FOLDER
-    if kafka.must_be_fetched():
-        say(f"Downloading Kafka {kafka.VERSION}, once …")
-    with kafka.start(port=port or kafka.DEFAULT_PORT, data_folder=folder) as server:
-        where = "in a temporary folder" if folder is None else f"in {folder}"
-        say(f"Kafka is ready at {server.bootstrap_servers}, data {where}. Ctrl-C stops it.")
-        code = server.wait()
-    say(f"error: Kafka exited with code {code}")
+    say(f"error: {name} exited with code {code}")
     return EXIT_NOT_RUN

@@ -16,12 +16,7 @@ _WIDEST_TABLE = 100_000
 
 
 def write_result(text: str) -> None:
-    """
-    Write lines to standard output; adds the last line end.
-
-    Raises:
-        InvalidInput: See `write_pieces`.
-    """
+    """Like `write_pieces` for lines of text; adds the last line end."""
     write_pieces([encode(f"{text}\n")])
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from events.errors import InvalidEvent, InvalidInput
 from events.models import BucketQuery, Calendar, Unit, Window
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from events.service import EventService
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A query for counts by UTC hour, or by the periods of a calendar."""
 
     query: BucketQuery

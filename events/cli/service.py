@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from events.cli import say
@@ -25,10 +25,10 @@ def open_service(settings: Settings | None = None) -> Iterator[EventService]:
     from events.config import INGEST_PATIENCE_SECONDS
 
     settings = settings or load_settings()
-    service = make_service(
-        settings, patience_seconds=INGEST_PATIENCE_SECONDS, may_make_tables=False
-    )
-    try:
+    patience = INGEST_PATIENCE_SECONDS
+    with closing(
+        make_service(settings, patience_seconds=patience, may_make_tables=False)
+    ) as service:
         service.check(patience_seconds=SECONDS_TO_FIND_THE_STORE)
         if settings.events_counts == "windowed":
             say(
@@ -36,5 +36,3 @@ def open_service(settings: Settings | None = None) -> Iterator[EventService]:
                 f"{settings.events_watermark_seconds:,} s older than the newest one is not counted"
             )
         yield service
-    finally:
-        service.close()

@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 
@@ -17,9 +16,6 @@ class AtomicFile:
     Until then the bytes are in a nameless file in the same folder, so that even `kill -9` leaves
     nothing behind. A pipe or device at `path` is written directly; of a symbolic link, the target
     is written.
-
-    Raises:
-        OSError: The file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,10 +43,5 @@ class AtomicFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stream.close()

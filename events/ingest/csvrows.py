@@ -50,11 +50,7 @@ def read_records(
     Yield an event or a rejection for each line of a CSV file, except blank lines and the header.
 
     A row is one physical line: no valid field contains a line break, so an unclosed quote costs
-    its own line and no other.
-
-    Args:
-        assume_zone: See `parse_timestamp`.
-        is_lenient: See `parse_timestamp`.
+    its own line and no other. For the options see `parse_timestamp`.
 
     Raises:
         InvalidInput: The input is not a CSV file of events (another format, other columns), or

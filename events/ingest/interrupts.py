@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
 
 _EXIT_CODE = 128 + signal.SIGINT
 _SHOW_CURSOR = "\x1b[?25h"
@@ -34,7 +34,8 @@ class Interrupts:
 
     def __init__(self, on_stop: Callable[[], None] = lambda: None) -> None:
         self._on_stop = on_stop
-        self._is_stopping = False
+        #: Whether a signal has arrived.
+        self.is_stopping = False
         self._is_waiting = False
         self._old_handlers: dict[signal.Signals, object] = {}
 
@@ -43,12 +44,7 @@ class Interrupts:
             self._old_handlers[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, old in self._old_handlers.items():
             signal.signal(number, old)  # type: ignore[arg-type] # as signal.signal returned it
 
@@ -62,22 +58,17 @@ class Interrupts:
         finally:
             self._is_waiting = False
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether a signal has arrived."""
-        return self._is_stopping
-
     def check(self) -> None:
         """Raise `Interrupted` if a signal has arrived."""
-        if self._is_stopping:
+        if self.is_stopping:
             raise Interrupted
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_stopping:
+        if self.is_stopping:
             if sys.stderr is not None and sys.stderr.isatty():
                 os.write(sys.stderr.fileno(), _SHOW_CURSOR.encode())  # the progress bar hides it
             os._exit(_EXIT_CODE)
-        self._is_stopping = True
+        self.is_stopping = True
         self._on_stop()
         if self._is_waiting:
             raise Interrupted

@@ -43,7 +43,7 @@ class Sink(Protocol):
         """
 
     def submit(self, events: Sequence[Event]) -> PendingReceipts:
-        """Start to write events; `PendingReceipts` gets the outcome of each."""
+        """Start to write events."""
 
     def drop_waiting(self) -> None:
         """Discard events that are submitted but not yet in flight; their receipts fail."""
@@ -88,11 +88,9 @@ def load(
     Write the events of an input.
 
     Args:
-        records: As `read_records` yields them.
         sink: None reads and checks every row, and writes nothing.
         result: Updated during the load, so that it is correct after an error too: it counts only
             outcomes that are known.
-        on_rejection: Called for each rejected row, in order.
         on_progress: Called after each chunk that was read, and after each that was written.
 
     Raises:

@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from events.errors import InvalidInput
 from events.ingest.atomicfile import AtomicFile
@@ -22,15 +21,8 @@ class RejectsFile:
     Rejected rows as CSV: line number, reason, raw row; a context manager.
 
     On exit the file replaces the earlier run's file if a row was rejected; otherwise the earlier
-    file is deleted. It never appears in part.
-
-    Args:
-        path: The file to write, which must not be the source.
-        source: The file that is read.
-        say: Prints a line for the user.
-
-    Raises:
-        InvalidInput: The file cannot be written; at the start, before anything is read.
+    file is deleted. It never appears in part. A file that cannot be written raises `InvalidInput`
+    at the start, before anything is read.
     """
 
     def __init__(self, path: Path, source: str, say: Callable[[str], None]) -> None:
@@ -53,7 +45,6 @@ class RejectsFile:
         self._rows.writerow(("line", "reason", "row"))
 
     def add(self, rejection: Rejection) -> None:
-        """Write a rejection, and print it if it is one of the first."""
         self.count += 1
         rows = self._quoted_rows if "\r" in rejection.row else self._rows
         with self._writing():
@@ -76,12 +67,7 @@ class RejectsFile:
     def __enter__(self) -> RejectsFile:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._writing(), self._file:
             if self.count or self._file.is_special:
                 self._text.flush()

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
 from events.errors import InvalidInput
@@ -37,12 +36,7 @@ _AGAIN = "The rows before it stay stored: fetch the file again and run again, th
 
 
 def open_lines(path: str, *, block_bytes: int = BLOCK_BYTES) -> LineInput:
-    """
-    Open a text file; `-` is standard input. gzip is recognized by its first bytes.
-
-    Raises:
-        InvalidInput: The file does not exist or cannot be read.
-    """
+    """Open a text file; `-` is standard input. gzip is recognized by its first bytes."""
     if path == "-":
         if sys.stdin is None:
             raise InvalidInput("standard input is closed")
@@ -95,12 +89,7 @@ class LineInput:
     def __enter__(self) -> LineInput:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._is_owned:
             self._file.close()
 
@@ -193,7 +182,6 @@ class _Source(io.RawIOBase):
         self.bytes_read = 0
 
     def peek(self, size: int) -> bytes:
-        """Peek at the first `size` bytes, before anything is read."""
         self._ahead = self._file.read(size)
         return self._ahead
 
