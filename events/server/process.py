@@ -11,8 +11,8 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -179,12 +179,8 @@ class _Supervisor(Multiprocess):
         self._on_ready = on_ready
 
     def init_processes(self) -> None:
-        # Ctrl-C reaches the whole process group, but only the supervisor stops a worker.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _sigint_blocked():
             super().init_processes()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self.is_ready = all(
             process.wait_until_ready(WORKER_SECONDS, self.should_exit) for process in self.processes
         )
@@ -196,7 +192,8 @@ class _Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         before = {process.pid for process in self.processes}
-        super().keep_subprocess_alive()
+        with _sigint_blocked():
+            super().keep_subprocess_alive()
         for pid in before - {process.pid for process in self.processes}:
             log.error("worker %s died and was replaced", pid)
             mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call] # has no types
@@ -217,6 +214,20 @@ class _Supervisor(Multiprocess):
         for process in self.processes:
             process.process.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """
+    Block SIGINT here and, for good, in workers started inside this block.
+
+    Ctrl-C reaches the whole process group, but only the supervisor stops a worker.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _make_worker_app(
