@@ -13,9 +13,9 @@ from events.api import middleware, problems
 from events.api.bodies import Bodies
 from events.api.dependencies import check_request
 from events.api.openapi import DescribedAPI
-from events.api.routes import buckets, changes, customers, ingest, ops, summary
+from events.api.routes import buckets, changes, customers, ingest, ops
 from events.api.routes import events as stored
-from events.api.security import make_rate_limits
+from events.api.security import RateLimits
 from events.auth.keyring import KeyRing
 from events.config import Settings
 from events.errors import InvalidInput
@@ -85,7 +85,7 @@ def create_app(
     app.models = (*ingest.BODIES, *buckets.ANSWERS)
     app.state.settings = settings
     app.state.bodies = Bodies(settings.events_max_body_bytes)
-    app.state.rate_limits = make_rate_limits(
+    app.state.rate_limits = RateLimits(
         per_address=settings.events_rate_per_address, per_key=settings.events_rate_per_key
     )
     app.state.is_stopping = False
@@ -93,7 +93,7 @@ def create_app(
         app.include_router(module.router)
     if settings.events_counts == "exact":
         # These routes write, or need the events themselves.
-        for module in (ingest, summary, stored, changes):
+        for module in (ingest, stored, changes):
             app.include_router(module.router)
         page.install(app)
     problems.install(app)

@@ -16,6 +16,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
+from events.api.dependencies import from_state
 from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge, UnsupportedContent
 from events.domain.parsing import parse_array, parse_fields, parse_message, parse_void_reason
 from events.errors import InvalidEvent, InvalidInput
@@ -181,12 +182,7 @@ def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
         raise UnsupportedContent("the only Content-Encoding supported is gzip")
 
 
-async def get_bodies(request: Request) -> Bodies:
-    bodies: Bodies = request.app.state.bodies
-    return bodies
-
-
-BodiesDep = Annotated[Bodies, Depends(get_bodies)]
+BodiesDep = Annotated[Bodies, Depends(from_state("bodies"))]
 
 
 def _receives(*media_types: str) -> Callable[[Request, Bodies], AsyncIterator[bytes]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Request
@@ -17,23 +18,23 @@ from events.service import EventService
 _REPEATABLE = frozenset({"event_type"})
 
 
-# FastAPI runs `def` dependencies in the thread pool, whose threads may all be waiting for the
-# store. These are `async def` so that they never wait for a thread.
+def from_state(name: str) -> Callable[[Request], Awaitable[Any]]:
+    """
+    A dependency on the value `app.state.<name>`.
+
+    It is `async def` so that it never waits for a thread: FastAPI runs `def` dependencies in the
+    thread pool, whose threads may all be waiting for the store.
+    """
+
+    async def get(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return get
 
 
-async def get_service(request: Request) -> EventService:
-    service: EventService = request.app.state.service
-    return service
-
-
-async def get_settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
-
-
-async def get_sink(request: Request) -> Sink:
-    sink: Sink = request.app.state.sink
-    return sink
+ServiceDep = Annotated[EventService, Depends(from_state("service"))]
+SettingsDep = Annotated[Settings, Depends(from_state("settings"))]
+SinkDep = Annotated[Sink, Depends(from_state("sink"))]
 
 
 async def check_request(request: Request) -> None:
@@ -56,6 +57,22 @@ async def check_request(request: Request) -> None:
             raise InvalidRequest(name, f"is given {times} times: give it once")
 
 
-ServiceDep = Annotated[EventService, Depends(get_service)]
-SettingsDep = Annotated[Settings, Depends(get_settings)]
-SinkDep = Annotated[Sink, Depends(get_sink)]
+# --- counts that leave out late events ------------------------------------------------------------
+
+_WINDOWED = "Events-Counts"
+#: The header in the OpenAPI description.
+WINDOWED_HEADER: dict[str, Any] = {
+    _WINDOWED: {
+        "description": "Only if `EVENTS_COUNTS` is `windowed`: events more than this many "
+        "seconds older than the newest event are not counted.",
+        "schema": {"type": "string"},
+        "example": "windowed; watermark=86400",
+    }
+}
+
+
+def windowed_headers(settings: Settings) -> dict[str, str]:
+    """The header that says which late events are not counted; empty if counts are exact."""
+    if settings.events_counts == "exact":
+        return {}
+    return {_WINDOWED: f"windowed; watermark={settings.events_watermark_seconds}"}

@@ -48,7 +48,6 @@ SECURITY_HEADERS = {
 def install(app: FastAPI, settings: Settings) -> None:
     """Add all middleware to `app`; the last one added is the outermost."""
     origins = settings.events_cors_origins.split()
-    app.add_middleware(HeadAsGet)
     app.add_middleware(ConcurrencyLimit, max_requests=MAX_REQUESTS)
     if not settings.are_api_keys_on:
         app.add_middleware(LocalOnly, origins=origins)
@@ -61,9 +60,7 @@ def install(app: FastAPI, settings: Settings) -> None:
             allow_headers=("Authorization", "Content-Type", "Content-Encoding", _REQUEST_ID_HEADER),
             expose_headers=(_REQUEST_ID_HEADER, "Retry-After", "Link"),
         )
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(AccessLog)
-    app.add_middleware(RequestId)
+    app.add_middleware(Envelope)
 
 
 class _Middleware:
@@ -79,66 +76,57 @@ class _Middleware:
         raise NotImplementedError
 
 
-class RequestId(_Middleware):
-    """Gives each request an id: the caller's if it is valid, otherwise a new one."""
-
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = Headers(scope=scope).get(_REQUEST_ID_HEADER, "")
-        request_id = given if _VALID_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[_REQUEST_ID_HEADER] = request_id
-            await send(message)
-
-        token = REQUEST_ID.set(request_id)
-        try:
-            await self._app(scope, receive, send_with_id)
-        finally:
-            REQUEST_ID.reset(token)
-
-
-class AccessLog(_Middleware):
+class Envelope(_Middleware):
     """
-    Logs and measures each request, also one that fails.
+    Gives a request its id, an answer its headers, and both a line in the access log and metrics.
 
-    The application passes two values through the scope: `route`, and in `state` the `key_id` of
-    the caller's API key.
+    The id is the caller's if it is valid. The application passes two values for the log through
+    the scope: `route`, and in `state` the `key_id` of the caller's API key.
     """
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin = time.perf_counter()
-        # Copies of the scope share this dictionary.
-        scope.setdefault("state", {})
+        given = Headers(scope=scope).get(_REQUEST_ID_HEADER, "")
+        request_id = given if _VALID_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        is_head = scope["method"] == "HEAD"
+        # Answer HEAD as GET; the server drops the body (RFC 9110, section 9.3.2). A copy, because
+        # the server must still know that the request was HEAD.
+        inner = {"state": {}, **scope, "method": "GET" if is_head else scope["method"]}
         status, bytes_out = 500, 0
 
         async def send_noted(message: Message) -> None:
             nonlocal status, bytes_out
             if message["type"] == "http.response.start":
                 status = message["status"]
-            elif message["type"] == "http.response.body" and scope["method"] != "HEAD":
+                headers = MutableHeaders(scope=message)
+                headers[_REQUEST_ID_HEADER] = request_id
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)  # a route may have set its own
+            elif message["type"] == "http.response.body" and not is_head:
                 bytes_out += len(message.get("body", b""))
             await send(message)
 
+        token = REQUEST_ID.set(request_id)
         REQUESTS_UNDER_WAY.inc()
         try:
-            await self._app(scope, receive, send_noted)
+            await self._app(inner, receive, send_noted)
         finally:
             REQUESTS_UNDER_WAY.dec()
-            _log(scope, status, bytes_out, time.perf_counter() - begin)
+            _log(scope["method"], inner, status, bytes_out, time.perf_counter() - begin)
+            REQUEST_ID.reset(token)
 
 
-def _log(scope: Scope, status: int, bytes_out: int, seconds: float) -> None:
-    method = scope["method"] if scope["method"] in _METHODS else "other"
+def _log(method: str, scope: Scope, status: int, bytes_out: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path_format", "unmatched")
-    REQUESTS.labels(method, route, str(status)).inc()
-    REQUEST_SECONDS.labels(method, route).observe(seconds)
+    label = method if method in _METHODS else "other"
+    REQUESTS.labels(label, route, str(status)).inc()
+    REQUEST_SECONDS.labels(label, route).observe(seconds)
     path = scope.get("raw_path", b"").decode("ascii", "backslashreplace")
     if len(path) > _MAX_PATH_CHARACTERS:
         path = f"{path[:_MAX_PATH_CHARACTERS]}…"
     client = scope.get("client")
     fields = {
-        "method": scope["method"][:32],
+        "method": method[:32],
         "route": route,
         "path": path,
         "status": status,
@@ -153,20 +141,6 @@ def _log(scope: Scope, status: int, bytes_out: int, seconds: float) -> None:
         {name: "-" if value is None else value for name, value in fields.items()},
         extra=fields,
     )
-
-
-class SecurityHeaders(_Middleware):
-    """Adds `SECURITY_HEADERS` that a route has not set itself."""
-
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
 
 
 class InternalErrors(_Middleware):
@@ -282,18 +256,3 @@ class ConcurrencyLimit(_Middleware):
             await self._app(scope, receive, send)
         finally:
             self._free += 1
-
-
-class HeadAsGet(_Middleware):
-    """Answers HEAD as GET; the server drops the body (RFC 9110, section 9.3.2)."""
-
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
-            return
-        # A copy: the server must still know that the request was HEAD.
-        inner = {**scope, "method": "GET"}
-        try:
-            await self._app(inner, receive, send)
-        finally:
-            scope["route"] = inner.get("route")

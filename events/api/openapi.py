@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from events.api.problems import MEDIA_TYPE, TITLE_OF, FieldProblem, Problem, make_problem
+from events.api.problems import MEDIA_TYPE, TITLE_OF, FieldProblem, Problem, problem
 
 _EXAMPLE_FIELD = FieldProblem(field="start", detail="is missing")
 
@@ -47,13 +48,13 @@ def route_errors(*more: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 
 def _description(status: HTTPStatus) -> dict[str, Any]:
-    example = make_problem(status)
+    example = problem(status)
     if status is HTTPStatus.BAD_REQUEST:
-        example = make_problem(status, "start: is missing", errors=[_EXAMPLE_FIELD])
+        example = problem(status, "start: is missing", errors=[_EXAMPLE_FIELD])
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         "description": TITLE_OF[status],
-        "content": {MEDIA_TYPE: {"schema": schema, "example": example.model_dump()}},
+        "content": {MEDIA_TYPE: {"schema": schema, "example": json.loads(bytes(example.body))}},
     }
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -15,30 +15,25 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from events.domain.parsing import check_customer_id, check_event_type
 from events.domain.timestamps import format_timestamp, parse_instant, zone_named
+from events.domain.windows import EARLIEST, LATEST, window_between
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
-from events.models import BucketPage, ChangeCursor, PeriodPage, RangeTotals
+from events.models import BucketPage, ChangeCursor, PeriodPage, RangeTotals, Window
 from events.queries.buckets import INVALID_CURSOR
 
-MAX_BUCKETS, DEFAULT_BUCKETS = 10_000, 1_000
-MAX_CUSTOMERS, DEFAULT_CUSTOMERS = 1_000, 100
-MAX_EVENTS, DEFAULT_EVENTS = 1_000, 100
-_ZONE_NAME = re.compile("[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
+Format: TypeAlias = Literal["json", "csv", "jsonl", "parquet"]
 
 
-def _instant(text: object) -> datetime:
-    try:
-        return parse_instant(str(text), "")
-    except InvalidWindow as exc:
-        raise ValueError(exc.reason) from exc
+@dataclass(frozen=True, slots=True)
+class BucketCursor:
+    """Start of a page's first bucket, and the totals of the range that the first page counted."""
+
+    # Not a tuple: FastAPI takes a tuple for a repeated parameter.
+    start: datetime
+    totals: RangeTotals | None  # None in cursors of versions before 0.2
 
 
-def _zone(text: object) -> tzinfo:
-    if not _ZONE_NAME.fullmatch(str(text)):
-        raise ValueError("is not an IANA time zone such as Europe/Berlin or UTC")
-    try:
-        return zone_named(str(text))
-    except InvalidInput as exc:
-        raise ValueError(str(exc)) from exc
+def _instant(text: str) -> datetime:
+    return parse_instant(text, "")
 
 
 def encode_cursor(text: str) -> str:
@@ -53,14 +48,6 @@ def _cursor(text: str) -> str:
     except ValueError:  # not base64, or not UTF-8
         pass
     raise ValueError(INVALID_CURSOR)
-
-
-@dataclass(frozen=True, slots=True)
-class BucketCursor:
-    """Start of a page's first bucket, and the totals of the range that the first page counted."""
-
-    start: datetime
-    totals: RangeTotals | None  # None in cursors of versions before 0.2
 
 
 def encode_bucket_cursor(page: BucketPage | PeriodPage) -> str | None:
@@ -81,7 +68,7 @@ def _bucket_cursor(text: str) -> BucketCursor:
             raise ValueError(INVALID_CURSOR)
         totals = RangeTotals(int(total), _instant(at) if at else None)
         return BucketCursor(_instant(start), totals)
-    except ValueError as exc:
+    except (ValueError, InvalidWindow) as exc:
         raise ValueError(INVALID_CURSOR) from exc
 
 
@@ -92,20 +79,18 @@ def encode_change_cursor(cursor: ChangeCursor) -> str:
     return encode_cursor(text)
 
 
-def _since(text: object) -> ChangeCursor | datetime:
+def _since(text: str) -> ChangeCursor | datetime:
     # A cursor starts with a year too, but in base64.
-    if re.match("[0-9]{4}-", str(text)):
+    if re.match("[0-9]{4}-", text):
         return _instant(text)
-    at, *rest = _cursor(str(text)).split("#", 2)
-    try:
-        slot = _instant(at)
-    except ValueError as exc:
-        raise ValueError(INVALID_CURSOR) from exc
-    if not rest:
-        return ChangeCursor(slot)
-    if len(rest) != 2 or not re.fullmatch("[0-9]", rest[0]):
+    match = re.fullmatch("([^#]*)(?:#([0-9])#(.*))?", _cursor(text), re.DOTALL)
+    if match is None:
         raise ValueError(INVALID_CURSOR)
-    return ChangeCursor(slot, int(rest[0]), rest[1] or None)
+    minute, shard, after_key = match.groups()
+    try:
+        return ChangeCursor(_instant(minute), int(shard or 0), after_key or None)
+    except InvalidWindow as exc:
+        raise ValueError(INVALID_CURSOR) from exc
 
 
 def _whole_number(text: object) -> object:
@@ -115,26 +100,27 @@ def _whole_number(text: object) -> object:
     return text
 
 
-def _checked(check: Callable[[str], str]) -> BeforeValidator:
-    """Validate with a function that raises `InvalidEvent`."""
+def _read_with(read: Callable[[str], object]) -> BeforeValidator:
+    """Read a text; in the OpenAPI description it is a string."""
 
-    def validate(text: str) -> str:
+    def validate(text: object) -> object:
         try:
-            return check(text)
-        except InvalidEvent as exc:
+            return read(str(text))
+        except (InvalidEvent, InvalidWindow) as exc:
             raise ValueError(exc.reason) from exc
+        except InvalidInput as exc:
+            raise ValueError(str(exc)) from exc
 
     return BeforeValidator(validate, json_schema_input_type=str)
 
 
-# In the OpenAPI description all of these are strings; these functions check them.
-Instant = Annotated[datetime, BeforeValidator(_instant, json_schema_input_type=str)]
-EventType = Annotated[str, _checked(check_event_type)]
-Cursor = Annotated[str, BeforeValidator(_cursor, json_schema_input_type=str)]
-PageCursor = Annotated[BucketCursor, BeforeValidator(_bucket_cursor, json_schema_input_type=str)]
-Since = Annotated[ChangeCursor | datetime, BeforeValidator(_since, json_schema_input_type=str)]
-Zone = Annotated[tzinfo, BeforeValidator(_zone, json_schema_input_type=str)]
-WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+Instant = Annotated[datetime, _read_with(_instant)]
+EventType = Annotated[str, _read_with(check_event_type)]
+Cursor = Annotated[str, _read_with(_cursor)]
+PageCursor = Annotated[BucketCursor, _read_with(_bucket_cursor)]
+Since = Annotated[ChangeCursor | datetime, _read_with(_since)]
+Zone = Annotated[tzinfo, _read_with(zone_named)]
+_WHOLE = BeforeValidator(_whole_number)
 
 
 class _AnyText(StringConvertor):
@@ -147,7 +133,7 @@ register_url_convertor("id", _AnyText())
 
 CustomerId = Annotated[
     str,
-    _checked(check_customer_id),
+    _read_with(check_customer_id),
     Path(
         description="Customer id, percent-encoded (`/` is `%2F`). Case-sensitive.",
         examples=["9d698ace49b14eaed7cc1ac64afef255"],
@@ -155,10 +141,32 @@ CustomerId = Annotated[
 ]
 
 
-class BucketParameters(BaseModel):
-    """Query parameters of the buckets route."""
+def _limit(noun: str, *, most: int) -> Any:
+    return Field(ge=1, le=most, description=f"Maximum {noun} per page.", examples=[100])
+
+
+def _cursor_like(example: str) -> Any:
+    text = "The previous page's `next`, with all other parameters unchanged."
+    return Field(description=text, examples=[example])
+
+
+_EventTypes = Annotated[
+    list[EventType],
+    Field(
+        description="Only this event type; repeat it for several types.",
+        examples=[["page_view", "sign-in"]],
+    ),
+]
+
+
+class Parameters(BaseModel):
+    """The query parameters of a route; others are refused."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+class BucketParameters(Parameters):
+    """Query parameters of the buckets route."""
 
     start: Instant = Field(
         description="Start of the range, included: an ISO 8601 date, or date and time with any "
@@ -181,11 +189,7 @@ class BucketParameters(BaseModel):
         "`window=hour`.",
         examples=["Europe/Berlin"],
     )
-    event_type: list[EventType] = Field(
-        default=[],
-        description="Count only this event type; repeat it for several types.",
-        examples=[["page_view", "sign-in"]],
-    )
+    event_type: _EventTypes = []
     group_by: Literal["event_type"] | None = Field(
         default=None,
         description="`event_type` adds the count of each event type to each bucket.",
@@ -196,19 +200,11 @@ class BucketParameters(BaseModel):
         description="`zero` includes buckets without events; by default they are omitted.",
         examples=["zero"],
     )
-    limit: WholeNumber = Field(
-        default=DEFAULT_BUCKETS,
-        ge=1,
-        le=MAX_BUCKETS,
-        description="Maximum buckets per page.",
-        examples=[744],
+    limit: Annotated[int, _limit("buckets", most=10_000), _WHOLE] = 1_000
+    cursor: Annotated[PageCursor | None, _cursor_like("MjAyMS0wMy0wMVQyMzowMDowMC4wMDAwMDBa")] = (
+        None
     )
-    cursor: PageCursor | None = Field(
-        default=None,
-        description="The previous page's `next`, with all other parameters unchanged.",
-        examples=["MjAyMS0wMy0wMVQyMzowMDowMC4wMDAwMDBa"],
-    )
-    format: Literal["json", "csv", "jsonl", "parquet"] | None = Field(
+    format: Format | None = Field(
         default=None,
         description="Format of the answer; overrides the `Accept` header. `jsonl` and `parquet` "
         "give the whole range at once, without `limit` and `cursor`.",
@@ -216,10 +212,8 @@ class BucketParameters(BaseModel):
     )
 
 
-class RangeParameters(BaseModel):
+class RangeParameters(Parameters):
     """A range that may be open at either end."""
-
-    model_config = ConfigDict(extra="forbid")
 
     start: Instant | None = Field(
         default=None,
@@ -232,15 +226,14 @@ class RangeParameters(BaseModel):
         examples=["2021-04-01T00:00:00Z"],
     )
 
+    def window(self) -> Window:
+        return window_between(self.start or EARLIEST, self.end or LATEST)
+
 
 class EventParameters(RangeParameters):
     """Query parameters of the stored events route."""
 
-    event_type: list[EventType] = Field(
-        default=[],
-        description="Return only this event type; repeat it for several types.",
-        examples=[["page_view", "sign-in"]],
-    )
+    event_type: _EventTypes = []
     transaction_id: str | None = Field(
         default=None,
         min_length=1,
@@ -250,18 +243,10 @@ class EventParameters(RangeParameters):
     order: Literal["oldest", "newest"] = Field(
         default="oldest", description="Which events come first.", examples=["newest"]
     )
-    limit: WholeNumber = Field(
-        default=DEFAULT_EVENTS,
-        ge=1,
-        le=MAX_EVENTS,
-        description="Maximum events per page.",
-        examples=[100],
-    )
-    cursor: Cursor | None = Field(
-        default=None,
-        description="The previous page's `next`, with all other parameters unchanged.",
-        examples=["MjAyMS0wMy0wMVQwMDoxMDowNS42NTcwMDBaLXBhZ2Vfdmlldy10LTE"],
-    )
+    limit: Annotated[int, _limit("events", most=1_000), _WHOLE] = 100
+    cursor: Annotated[
+        Cursor | None, _cursor_like("MjAyMS0wMy0wMVQwMDoxMDowNS42NTcwMDBaLXBhZ2Vfdmlldy10LTE")
+    ] = None
 
 
 class CustomerParameters(RangeParameters):
@@ -270,15 +255,19 @@ class CustomerParameters(RangeParameters):
     prefix: str = Field(
         default="", description="Return only customers whose id has this prefix.", examples=["9d69"]
     )
-    limit: WholeNumber = Field(
-        default=DEFAULT_CUSTOMERS,
-        ge=1,
-        le=MAX_CUSTOMERS,
-        description="Maximum customers per page.",
-        examples=[100],
-    )
-    cursor: Cursor | None = Field(
+    limit: Annotated[int, _limit("customers", most=1_000), _WHOLE] = 100
+    cursor: Annotated[
+        Cursor | None, _cursor_like("OWQ2OThhY2U0OWIxNGVhZWQ3Y2MxYWM2NGFmZWYyNTU")
+    ] = None
+
+
+class ChangeParameters(Parameters):
+    """Query parameters of the changes route."""
+
+    since: Since | None = Field(
         default=None,
-        description="The previous page's `next`, with all other parameters unchanged.",
-        examples=["OWQ2OThhY2U0OWIxNGVhZWQ3Y2MxYWM2NGFmZWYyNTU"],
+        description="The previous page's `next`, or an instant such as 2026-11-25T00:00:00Z in the "
+        "last 35 days. By default all logged changes.",
+        examples=["MjAyNi0xMS0yNVQwMDowMDowMC4wMDAwMDBa"],
     )
+    limit: Annotated[int, _limit("changes", most=1_000), _WHOLE] = 1_000

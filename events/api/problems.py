@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -32,7 +33,6 @@ from events.errors import (
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_SECONDS = 1
 TITLE_OF = {
     HTTPStatus.BAD_REQUEST: "Invalid request",
     HTTPStatus.UNAUTHORIZED: "API key required",
@@ -54,6 +54,10 @@ _HIDDEN_DETAIL = {
         "the store did not answer in time: send the same request again, that is safe"
     ),
 }
+_CLOCK_SKEW = (
+    "this server's clock differs too much from the store's: synchronize it (NTP), then send the "
+    "same request again, that is safe"
+)
 
 
 class FieldProblem(BaseModel):
@@ -78,7 +82,8 @@ class InvalidRequest(EventsError):
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
-        self.problem = FieldProblem(field=field, detail=reason)
+        self.field = field
+        self.reason = reason
 
 
 class TooLarge(EventsError):
@@ -120,39 +125,21 @@ STATUS_OF: dict[type[EventsError], HTTPStatus] = {
 }
 
 
-def make_problem(
+def problem(
     status: HTTPStatus,
     detail: str = "",
     *,
-    errors: list[FieldProblem] | None = None,
-    title: str | None = None,
-) -> Problem:
+    errors: Sequence[FieldProblem] = (),
+    title: str = "",
+    retry_after_seconds: int = 1,
+) -> Response:
     """
-    The body of an error answer.
+    An error answer with the headers that its status asks for.
 
     Args:
         detail: Without one, the fixed text for the status.
         title: For a problem other than the usual one with this status; also names its type.
     """
-    name = (title or status.phrase).lower().replace(" ", "-")
-    return Problem(
-        type=f"urn:events:problem:{name}",
-        title=title or TITLE_OF.get(status, status.phrase),
-        status=status,
-        detail=detail or _HIDDEN_DETAIL.get(status) or TITLE_OF[status],
-        errors=errors or [],
-    )
-
-
-def problem(
-    status: HTTPStatus,
-    detail: str = "",
-    *,
-    errors: list[FieldProblem] | None = None,
-    title: str | None = None,
-    retry_after_seconds: int = RETRY_AFTER_SECONDS,
-) -> Response:
-    """An error answer with the headers that its status asks for; see `make_problem`."""
     headers = {}
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         headers["Retry-After"] = str(retry_after_seconds)
@@ -160,7 +147,13 @@ def problem(
         headers["WWW-Authenticate"] = "Bearer"
     elif status is HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"
-    body = make_problem(status, detail, errors=errors, title=title)
+    body = Problem(
+        type=f"urn:events:problem:{(title or status.phrase).lower().replace(' ', '-')}",
+        title=title or TITLE_OF.get(status, status.phrase),
+        status=status,
+        detail=detail or _HIDDEN_DETAIL.get(status) or TITLE_OF[status],
+        errors=list(errors),
+    )
     return Response(body.model_dump_json(), status, headers, MEDIA_TYPE)
 
 
@@ -180,15 +173,15 @@ def _on_events_error(_: Request, exc: Exception) -> Response:
         return problem(status, str(exc), retry_after_seconds=exc.retry_after_seconds)
     if status in _HIDDEN_DETAIL:
         log.error("%s: %s", type(exc).__name__, exc)
-        return problem(status)
-    errors = []
-    if isinstance(exc, InvalidRequest):
-        errors = [exc.problem]
-    elif isinstance(exc, InvalidWindow) and exc.parameter:
-        errors = [FieldProblem(field=exc.parameter, detail=exc.reason)]
-    elif isinstance(exc, InvalidEvent) and exc.field:
-        errors = [FieldProblem(field=exc.field, detail=exc.reason)]
-    return problem(status, str(exc), errors=errors)
+        return problem(status, _CLOCK_SKEW if isinstance(exc, ClockSkew) else "")
+    match exc:
+        case (
+            InvalidRequest(field=str(field), reason=reason)
+            | InvalidEvent(field=str(field), reason=reason)
+            | InvalidWindow(parameter=str(field), reason=reason)
+        ):
+            return problem(status, str(exc), errors=[FieldProblem(field=field, detail=reason)])
+    return problem(status, str(exc))
 
 
 def _on_invalid_parameters(_: Request, exc: Exception) -> Response:

@@ -1,15 +1,25 @@
-"""Bodies of requests and answers."""
+"""Bodies of requests and answers. Most answers are written as dictionaries, which is quicker."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from events.domain.parsing import MAX_REASON_CHARACTERS
+from events.domain.timestamps import format_timestamp
 
-_Count = Annotated[int, Field(ge=0, examples=[2499])]
+Timestamp = Annotated[datetime, PlainSerializer(format_timestamp, return_type=str)]
+CustomerIdOut = Annotated[str, Field(examples=["9d698ace49b14eaed7cc1ac64afef255"])]
+_Start = Annotated[str, Field(examples=["2021-03-01T00:00:00.000000Z"])]
+_End = Annotated[str, Field(examples=["2021-04-01T00:00:00.000000Z"])]
+Count = Annotated[int, Field(ge=0, examples=[2499])]
+_IsPartial = Annotated[
+    bool,
+    Field(description="The range contains only a part of this bucket; `count` is of that part."),
+]
 _ByType = Annotated[
     dict[str, int],
     Field(
@@ -17,57 +27,59 @@ _ByType = Annotated[
         examples=[{"page_view": 1499, "sign-in": 1000}],
     ),
 ]
-_LastIngestedAt = Annotated[
+Next = Annotated[
     str | None,
-    Field(
-        description="When a count in the range's days last changed; null without events.",
-        examples=["2026-01-02T03:04:05.678901Z"],
-    ),
+    Field(description="Pass this as `cursor` to get the next page; null on the last page."),
 ]
-_IsPartial = Annotated[
-    bool,
-    Field(
-        description="The range contains only a part of this bucket; `count` is of that part.",
-        examples=[False],
-    ),
-]
-_Start = Annotated[str, Field(examples=["2021-03-01T00:00:00.000000Z"])]
-_End = Annotated[str, Field(examples=["2021-04-01T00:00:00.000000Z"])]
-_Total = Annotated[
-    int,
-    Field(
-        ge=0,
-        description="Events in the whole range, as counted for the first page.",
-        examples=[3419],
-    ),
-]
-_CustomerId = Annotated[str, Field(examples=["9d698ace49b14eaed7cc1ac64afef255"])]
+_LastIngestedAt = Field(
+    description="When a count in the range's days last changed; null without events.",
+    examples=["2026-01-02T03:04:05.678901Z"],
+)
+
+
+# --- counts ---------------------------------------------------------------------------------------
 
 
 class Bucket(TypedDict):
     """The count of one UTC hour."""
 
-    # A dictionary, not a model: an answer may have hundreds, and dictionaries take a tenth of the
-    # time.
-    ts_start_of_hour: Annotated[str, Field(examples=["2021-03-01T00:00:00.000000Z"])]
-    count: _Count
+    ts_start_of_hour: _Start
+    count: Count
     partial: _IsPartial
     counts: NotRequired[_ByType]
 
 
-class Buckets(BaseModel):
-    """One page of the buckets of a range, ascending."""
+class CalendarBucket(TypedDict):
+    """The count of one day, week or month of a time zone."""
 
-    customer_id: _CustomerId
+    start: Annotated[
+        str,
+        Field(
+            description="Local time with its offset; historic offsets may have seconds.",
+            examples=["2021-03-28T00:00:00.000000+01:00"],
+        ),
+    ]
+    end: Annotated[
+        str, Field(description="Excluded.", examples=["2021-03-29T00:00:00.000000+02:00"])
+    ]
+    count: Count
+    partial: _IsPartial
+    counts: NotRequired[_ByType]
+
+
+class _Range(BaseModel):
+    customer_id: CustomerIdOut
     start: _Start
     end: _End
-    total: _Total
-    last_ingested_at: _LastIngestedAt
+    total: int = Field(ge=0, description="Events in the whole range, as of the first page.")
+    last_ingested_at: str | None = _LastIngestedAt
+
+
+class Buckets(_Range):
+    """One page of the buckets of a range, ascending."""
+
     buckets: list[Bucket]
-    next: str | None = Field(
-        description="Pass this as `cursor` to get the next page; null on the last page.",
-        examples=[None],
-    )
+    next: Next
 
 
 class Windowed(BaseModel):
@@ -85,67 +97,42 @@ class WindowedBuckets(Buckets):
     windowed: Windowed
 
 
-class CalendarBucket(TypedDict):
-    """The count of one day, week or month of a time zone."""
-
-    start: Annotated[
-        str,
-        Field(
-            description="Local time with its offset; historic offsets may have seconds.",
-            examples=["2021-03-28T00:00:00.000000+01:00"],
-        ),
-    ]
-    end: Annotated[
-        str,
-        Field(description="Excluded.", examples=["2021-03-29T00:00:00.000000+02:00"]),
-    ]
-    count: _Count
-    partial: _IsPartial
-    counts: NotRequired[_ByType]
-
-
-class CalendarBuckets(BaseModel):
+class CalendarBuckets(_Range):
     """One page of the days, weeks or months of a range, ascending."""
 
-    customer_id: _CustomerId
-    start: _Start
-    end: _End
     window: str = Field(description="`day`, `week` or `month`.", examples=["day"])
     timezone: str = Field(examples=["Europe/Berlin"])
-    total: _Total
-    last_ingested_at: _LastIngestedAt
     buckets: list[CalendarBucket]
     next: str | None = Field(
         description="Pass this as `cursor` to get the next page; null on the last page. In zones "
-        "whose days start inside a UTC hour, a page may be short without being the last.",
-        examples=[None],
+        "whose days start inside a UTC hour, a page may be short without being the last."
     )
 
 
 class CustomerSummary(BaseModel):
     """A customer's events at a glance."""
 
-    customer_id: _CustomerId
-    start: str | None = Field(description="Start of the range; null if not given.", examples=[None])
-    end: str | None = Field(description="End of the range; null if not given.", examples=[None])
-    total: int = Field(ge=0, examples=[3419])
+    customer_id: CustomerIdOut
+    start: Timestamp | None = Field(description="Start of the range; null if not given.")
+    end: Timestamp | None = Field(description="End of the range; null if not given.")
+    total: Count
     by_type: dict[str, int] = Field(
         description="Counts by event type; they sum to `total`.",
         examples=[{"page_view": 2419, "sign-in": 1000}],
     )
-    first_event_at: str | None = Field(
+    first_event_at: Timestamp | None = Field(
         description="Timestamp of the first event that is not voided; null without events, or if "
         "its hour has more than 10,000 voided events before it.",
         examples=["2021-03-01T00:10:05.657000Z"],
     )
-    last_event_at: str | None = Field(
+    last_event_at: Timestamp | None = Field(
         description="Timestamp of the last event that is not voided.",
         examples=["2021-03-31T23:59:58.000001Z"],
     )
     busiest_hour: Bucket | None = Field(
         description="The hour with the most events (the first of equal hours); null without events."
     )
-    last_ingested_at: _LastIngestedAt
+    last_ingested_at: Timestamp | None = _LastIngestedAt
 
 
 # --- events sent, and their receipts --------------------------------------------------------------
@@ -161,28 +148,21 @@ EXAMPLE_EVENT = {
 class EventIn(BaseModel):
     """One usage event. Two events are the same when all four fields are equal."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{**EXAMPLE_EVENT}]})
 
     customer_id: str = Field(
         min_length=1,
         description="No control characters, no white space at either end, at most 2,048 bytes of "
         "UTF-8. Case-sensitive.",
-        examples=[EXAMPLE_EVENT["customer_id"]],
     )
     event_type: str = Field(
         min_length=1,
         description="Same characters as `customer_id`. `event_type` and `transaction_id` together "
         "have at most 995 bytes of UTF-8; `%` and `-` in `event_type` count as three bytes.",
-        examples=[EXAMPLE_EVENT["event_type"]],
     )
-    transaction_id: str = Field(
-        min_length=1,
-        description="Same characters as `customer_id`.",
-        examples=[EXAMPLE_EVENT["transaction_id"]],
-    )
+    transaction_id: str = Field(min_length=1, description="Same characters as `customer_id`.")
     timestamp: str = Field(
-        description="When the event happened: RFC 3339 with an offset, kept to the microsecond.",
-        examples=[EXAMPLE_EVENT["timestamp"]],
+        description="When the event happened: RFC 3339 with an offset, kept to the microsecond."
     )
 
 
@@ -194,10 +174,8 @@ class EventsIn(BaseModel):
     events: list[EventIn] = Field(min_length=1, description="At most 1,000 by default.")
 
 
-class VoidIn(BaseModel):
+class VoidIn(EventsIn):
     """Events to void, and the reason."""
-
-    model_config = ConfigDict(extra="forbid")
 
     reason: str = Field(
         min_length=1,
@@ -205,7 +183,6 @@ class VoidIn(BaseModel):
         description="Stored with each event.",
         examples=["sent by a test"],
     )
-    events: list[EventIn] = Field(min_length=1, description="At most 1,000 by default.")
 
 
 _Index = Annotated[int, Field(ge=0, description="Position of the event in the request, from 0.")]
@@ -224,8 +201,6 @@ _Error = Annotated[
 class Receipt(TypedDict):
     """The result for one event."""
 
-    # A dictionary, not a model: an answer may have a thousand, and dictionaries take a tenth of
-    # the time.
     index: _Index
     line: NotRequired[_Line]
     status: Annotated[
@@ -241,10 +216,10 @@ class Receipt(TypedDict):
 class Receipts(BaseModel):
     """One receipt for each event of the request, in the same order."""
 
-    inserted: int = Field(ge=0, examples=[2])
-    duplicates: int = Field(ge=0, examples=[1])
-    voided: int = Field(ge=0, examples=[0])
-    rejected: int = Field(ge=0, examples=[0])
+    inserted: Count
+    duplicates: Count
+    voided: Count
+    rejected: Count
     results: list[Receipt]
 
 
@@ -266,8 +241,8 @@ class AcceptedReceipt(TypedDict):
 class AcceptedReceipts(BaseModel):
     """One receipt for each event that was sent to Kafka, in the order of the request."""
 
-    accepted: int = Field(ge=0, examples=[3])
-    rejected: int = Field(ge=0, examples=[0])
+    accepted: Count
+    rejected: Count
     results: list[AcceptedReceipt]
 
 
@@ -288,8 +263,8 @@ class VoidReceipt(TypedDict):
 class VoidReceipts(BaseModel):
     """One receipt for each event of the correction, in the same order."""
 
-    voided: int = Field(ge=0, examples=[2])
-    already_voided: int = Field(ge=0, examples=[0])
-    not_found: int = Field(ge=0, examples=[0])
-    rejected: int = Field(ge=0, examples=[0])
+    voided: Count
+    already_voided: Count
+    not_found: Count
+    rejected: Count
     results: list[VoidReceipt]

@@ -6,7 +6,6 @@ import ipaddress
 import math
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request, Security
@@ -16,12 +15,11 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 
+from events.api.dependencies import from_state
 from events.auth.keyring import ANYONE, Caller, KeyRing
 from events.auth.keys import Right
 from events.errors import NotAuthenticated, TooManyRequests
 
-#: Requests without a valid API key, per address.
-WRONG_KEYS_RATE = "60/minute"
 #: An IPv6 subscriber usually has a network of this size, and may use any address in it.
 _IPV6_PREFIX = 64
 _BEARER = HTTPBearer(
@@ -33,13 +31,8 @@ _BEARER = HTTPBearer(
 )
 
 
-async def get_key_ring(request: Request) -> KeyRing | None:
-    """The API keys; None if they are off."""
-    key_ring: KeyRing | None = request.app.state.key_ring
-    return key_ring
-
-
-KeyRingDep = Annotated[KeyRing | None, Depends(get_key_ring)]
+#: The API keys; None if they are off.
+KeyRingDep = Annotated[KeyRing | None, Depends(from_state("key_ring"))]
 
 
 async def get_caller(
@@ -137,23 +130,13 @@ class RateLimit:
         return TooManyRequests(self._message, max(1, math.ceil(wait)))
 
 
-@dataclass(frozen=True, slots=True)
 class RateLimits:
     """The limits of one process."""
 
-    per_address: RateLimit
-    per_key: RateLimit
-    wrong_keys: RateLimit
-
-
-def make_rate_limits(
-    *, per_address: str, per_key: str, wrong_keys: str = WRONG_KEYS_RATE
-) -> RateLimits:
-    return RateLimits(
-        RateLimit(per_address, "per address"),
-        RateLimit(per_key, "per API key"),
-        RateLimit(wrong_keys, "without a valid API key per address"),
-    )
+    def __init__(self, *, per_address: str, per_key: str, wrong_keys: str = "60/minute") -> None:
+        self.per_address = RateLimit(per_address, "per address")
+        self.per_key = RateLimit(per_key, "per API key")
+        self.wrong_keys = RateLimit(wrong_keys, "without a valid API key per address")
 
 
 def address_of(client: tuple[str, int] | None) -> str:
@@ -164,8 +147,8 @@ def address_of(client: tuple[str, int] | None) -> str:
         address = ipaddress.ip_address(client[0])
     except ValueError:
         return client[0]
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(address), _IPV6_PREFIX), strict=False))
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.IPv6Network((int(address), _IPV6_PREFIX), strict=False))
+        address = address.ipv4_mapped
+    return str(address)

@@ -6,19 +6,17 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
-from json import dumps
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from events.cli import EXIT_OK, command, counted
 from events.cli.options import Json, UntilEnd
-from events.cli.output import write_result
+from events.cli.output import write_json, write_result
 from events.errors import InvalidInput
 
 if TYPE_CHECKING:
     from events.archive.archiver import Archived
-
 
 AcceptGap = Annotated[
     bool, Option("--accept-gap", help="Continue after deleted messages; the table records which.")
@@ -48,11 +46,10 @@ def archive(
     # Arrow reads this at import. With its own allocator a process that commits forever takes a
     # fifth more memory (benchmarks/README.md, "Does it run for long?").
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    from events.bootstrap import load_settings
+    from events.cli.service import start_logging
     from events.config import INGEST_PATIENCE_SECONDS
     from events.ingest.interrupts import Interrupts
     from events.server.status import served
-    from events.telemetry import logs
     from events.telemetry.health import Health
 
     try:
@@ -64,8 +61,7 @@ def archive(
             f"{exc.name} is not installed: python -m pip install -r requirements-stream.txt"
         ) from exc
 
-    settings = load_settings()
-    logs.configure(settings.events_log_format, settings.events_log_level)
+    settings = start_logging()
     archiver = Archiver(
         Cluster.of(settings),
         settings.events_kafka_topic,
@@ -96,8 +92,7 @@ def archive(
 def _print(result: Archived, seconds: float, *, is_json: bool) -> None:
     if is_json:
         offsets = {str(partition): at for partition, at in sorted(result.next_offsets.items())}
-        answer = asdict(result) | {"next_offsets": offsets, "seconds": round(seconds, 3)}
-        write_result(dumps(answer))
+        write_json(asdict(result) | {"next_offsets": offsets, "seconds": round(seconds, 3)})
         return
     write_result(
         f"{counted(result.archived, 'event')} archived, "

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
-from json import dumps
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted
 from events.cli.options import Host, Json, Port, UntilEnd
-from events.cli.output import write_result
+from events.cli.output import write_json, write_result
 
 if TYPE_CHECKING:
     from events.kafka.consume import Consumed
-    from events.telemetry.health import Health
-
-log = logging.getLogger(__name__)
-
 
 FromBeginning = Annotated[
     bool,
@@ -48,36 +42,31 @@ def consume(
     before they were counted; 2 could not run; 130 ended by a second signal. Running it again is
     always safe.
     """
-    from events.bootstrap import load_settings, make_service
+    from events.bootstrap import make_service
+    from events.cli.service import start_logging
+    from events.config import INGEST_PATIENCE_SECONDS
     from events.ingest.interrupts import Interrupts
     from events.kafka import check_installed
-    from events.telemetry import logs
 
     check_installed()
-    from events.config import INGEST_PATIENCE_SECONDS
     from events.kafka import consume as kafka_consume
     from events.server.status import served
 
-    @contextmanager
-    def serve(health: Health) -> Iterator[None]:
-        with served(host, port, health) as actual_port:
-            log.info("probes are at http://%s:%s/readyz", host, actual_port)
-            yield
-
-    settings = load_settings()
-    logs.configure(settings.events_log_format, settings.events_log_level)
-    log.setLevel(logging.INFO)  # always log the address: a supervisor may wait for this line
+    settings = start_logging()
     with Interrupts() as interrupts, closing(make_service(settings)) as service:
         consumed = kafka_consume.consume(
             settings,
             service,
             is_stopping=lambda: interrupts.is_stopping,
-            serve=serve,
+            serve=partial(served, host, port),
             patience_seconds=INGEST_PATIENCE_SECONDS,
             is_until_end=until_end,
             is_from_beginning=from_beginning,
         )
-    write_result(dumps(asdict(consumed)) if json else _summary(consumed))
+    if json:
+        write_json(asdict(consumed))
+    else:
+        write_result(_summary(consumed))
     code = EXIT_DIFFERENT if consumed.missing else EXIT_OK
     if not consumed.has_left:
         # Everything is printed and closed except the Kafka client, which would wait for its broker.

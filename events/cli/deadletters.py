@@ -16,7 +16,7 @@ from typer import Option
 from events import cli
 from events.cli import EXIT_OK, check_at_most_one, command, counted, printable, say
 from events.cli.options import Json
-from events.cli.output import encode, write_pieces, write_result
+from events.cli.output import encode, write_json, write_pieces, write_result
 from events.domain.timestamps import format_timestamp
 from events.errors import InvalidInput
 
@@ -117,7 +117,7 @@ def replay(offset: Offset = None, again: Again = False, json: Json = False) -> i
             is_stopping=lambda: interrupts.is_stopping,
         )
     if json:
-        write_result(dumps(asdict(replayed)))
+        write_json(asdict(replayed))
     else:
         write_result(f"{counted(replayed.sent, 'message')} sent back")
         if replayed.unsendable:

@@ -12,6 +12,7 @@ from typer import Option
 from events.cli import EXIT_OK, command, counted, say
 from events.cli.options import Customer
 from events.cli.output import write_result
+from events.domain.parsing import check_customer_id
 from events.errors import InvalidInput
 
 _EVENTS_PER_STEP = 10_000
@@ -33,7 +34,6 @@ def erase(customer: Customer, yes: Yes = False) -> int:
     from events.bootstrap import load_settings, make_key_store
     from events.cli.service import open_service
     from events.config import INGEST_PATIENCE_SECONDS
-    from events.domain.parsing import check_customer_id
 
     customer_id = check_customer_id(customer)
     if not yes:

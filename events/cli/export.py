@@ -12,6 +12,7 @@ from events.cli import EXIT_OK, command, options, say
 from events.cli.output import write_file, write_pieces
 from events.cli.questions import make_question
 from events.errors import InvalidInput
+from events.queries.formats import encoded
 
 Format = Annotated[
     Literal["csv", "jsonl", "parquet"],
@@ -37,7 +38,6 @@ def export(
     Exit code: 0 the export is complete; 2 it is not, and an earlier file is unchanged.
     """
     from events.cli.service import open_service
-    from events.queries.formats import encoded
 
     question = make_question(
         customer, start=start, end=end, window=window, timezone=timezone, types=types,

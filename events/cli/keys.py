@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
-from json import dumps
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -13,7 +12,8 @@ from typer import Argument, Option
 from events.auth.keys import ApiKey, Right, is_key_id, new_key
 from events.cli import EXIT_OK, check_at_most_one, command, make_app, printable, say
 from events.cli.options import Json, OneCustomer
-from events.cli.output import table_text, write_result
+from events.cli.output import table_text, write_json, write_result
+from events.domain.parsing import check_customer_id
 from events.domain.timestamps import format_timestamp, parse_instant
 from events.errors import InvalidInput
 
@@ -61,8 +61,6 @@ def create(
     expires_in_days: ExpiresInDays = None,
 ) -> int:  # fmt: skip
     """Create a key and print it on standard output. It cannot be shown again."""
-    from events.domain.parsing import check_customer_id
-
     check_at_most_one(expires=expires is not None, expires_in_days=expires_in_days is not None)
     if customer is not None:
         check_customer_id(customer)
@@ -86,10 +84,10 @@ def create(
             f"python -m events keys revoke {key.key_id}"
         ) from exc
     scope = "all customers" if key.customer_id is None else f"customer {printable(key.customer_id)}"
-    end = f"expires {at}" if (at := _text(key.expires_at)) else "never expires"
+    end = f"expires {format_timestamp(expires_at)}" if expires_at else "never expires"
     say(
-        f"created key {key.key_id} ({key.name}): {_rights(key)}, {scope}, {end}. It is shown only "
-        "once: keep it where secrets are kept."
+        f"created key {key.key_id} ({key.name}): {' '.join(_rights(key))}, {scope}, {end}. It is "
+        "shown only once: keep it where secrets are kept."
     )
     return EXIT_OK
 
@@ -102,7 +100,7 @@ def list_keys(json: Json = False) -> int:
         keys = store.keys()
     now = datetime.now(UTC)
     if json:
-        write_result(dumps([_as_json(key, now) for key in keys]))
+        write_json([_as_json(key, now) for key in keys])
     elif keys:
         write_result(table_text([_COLUMNS, *(_row(key, now) for key in keys)]))
     else:
@@ -129,11 +127,11 @@ def revoke(key_id: KeyId) -> int:
         key = store.revoke(key_id, now)
     if key is None:
         raise InvalidInput(f"key {key_id} not found")
-    if key.revoked_at == now:
-        say(f"revoked key {key.key_id} ({key.name})")
-    elif key.revoked_at is not None:
-        at = _text(key.revoked_at)
-        say(f"key {key.key_id} ({key.name}) was already revoked, at {at}")
+    if key.revoked_at is None or key.revoked_at == now:
+        say(f"revoked key {key_id} ({key.name})")
+    else:
+        at = format_timestamp(key.revoked_at)
+        say(f"key {key_id} ({key.name}) was already revoked, at {at}")
     return EXIT_OK
 
 
@@ -153,9 +151,9 @@ def _open_store(*, may_make_tables: bool = False) -> Iterator[KeyStore]:
 # --- how keys are shown ---------------------------------------------------------------------------
 
 
-def _rights(key: ApiKey) -> str:
+def _rights(key: ApiKey) -> list[str]:
     """The rights of a key, always in the same order."""
-    return " ".join(right.value for right in Right if right in key.rights)
+    return [right.value for right in Right if right in key.rights]
 
 
 def _state(key: ApiKey, now: datetime) -> str:
@@ -168,7 +166,7 @@ def _row(key: ApiKey, now: datetime) -> tuple[str, ...]:
     return (
         key.key_id,
         key.name,
-        _rights(key),
+        " ".join(_rights(key)),
         "all" if key.customer_id is None else printable(key.customer_id),
         _to_the_second(key.created_at),
         "never" if key.expires_at is None else _to_the_second(key.expires_at),
@@ -180,18 +178,14 @@ def _to_the_second(at: datetime) -> str:
     return f"{format_timestamp(at)[:19]}Z"
 
 
-def _text(at: datetime | None) -> str | None:
-    return None if at is None else format_timestamp(at)
-
-
 def _as_json(key: ApiKey, now: datetime) -> dict[str, Any]:
     return {
         "key_id": key.key_id,
         "name": key.name,
-        "rights": _rights(key).split(),
+        "rights": _rights(key),
         "customer_id": key.customer_id,
-        "created_at": _text(key.created_at),
-        "expires_at": _text(key.expires_at),
-        "revoked_at": _text(key.revoked_at),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
         "state": _state(key, now),
     }

@@ -6,8 +6,10 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from json import dumps
 from pathlib import Path
 
+from events.domain.timestamps import format_timestamp
 from events.errors import InvalidInput
 from events.ingest.atomicfile import AtomicFile
 
@@ -18,6 +20,11 @@ _WIDEST_TABLE = 100_000
 def write_result(text: str) -> None:
     """Like `write_pieces` for lines of text; adds the last line end."""
     write_pieces([encode(f"{text}\n")])
+
+
+def write_json(value: object) -> None:
+    """One line of JSON; times are written as in the API."""
+    write_result(dumps(value, default=format_timestamp))
 
 
 def write_pieces(pieces: Iterable[bytes]) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple
 
+from events.domain.parsing import check_customer_id, check_event_type
+from events.domain.timestamps import parse_instant, zone_named
+from events.domain.windows import EARLIEST, LATEST, window_between
 from events.errors import InvalidEvent, InvalidInput
 from events.models import BucketQuery, Calendar, Unit, Window
+from events.queries.formats import Counts
 
 if TYPE_CHECKING:
-    from events.queries.formats import Counts
     from events.service import EventService
 
 
@@ -37,10 +40,6 @@ def make_question(
     group_by: str | None,
     fill: str | None,
 ) -> Question:
-    from events.domain.parsing import check_customer_id, check_event_type
-    from events.domain.timestamps import zone_named
-
-    customer_id = check_customer_id(customer)
     try:
         event_types = frozenset(check_event_type(event_type) for event_type in types or ())
     except InvalidEvent as exc:
@@ -50,19 +49,18 @@ def make_question(
         calendar = Calendar(Unit(window), UTC if timezone is None else zone_named(timezone))
     elif timezone is not None:
         raise InvalidInput("--timezone needs --window day, week or month: hours are UTC hours")
-    range_ = parse_window(start, end)
-    is_grouped, is_filled = group_by is not None, fill is not None
     query = BucketQuery(
-        customer_id, range_, event_types, is_grouped=is_grouped, is_filled=is_filled
+        check_customer_id(customer),
+        parse_window(start, end),
+        event_types,
+        is_grouped=group_by is not None,
+        is_filled=fill is not None,
     )
     return Question(query, calendar)
 
 
 def parse_window(start: str | None, end: str | None) -> Window:
     """The range of `--start` and `--end`; without them, all of time."""
-    from events.domain.timestamps import parse_instant
-    from events.domain.windows import EARLIEST, LATEST, window_between
-
     return window_between(
         EARLIEST if start is None else parse_instant(start, "--start"),
         LATEST if end is None else parse_instant(end, "--end"),

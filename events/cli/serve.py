@@ -13,7 +13,6 @@ from events.cli.options import Host, Port
 
 log = logging.getLogger(__name__)
 
-
 Workers = Annotated[int, Option(min=1, max=64, help="Processes.")]
 Drain = Annotated[
     float,
@@ -39,23 +38,21 @@ def serve(
     Exit code: 0 stopped; 2 could not run; 130 or 143 ended by a second signal.
     """
     from events.app import create_app
-    from events.bootstrap import load_settings, make_client
+    from events.bootstrap import make_client
+    from events.cli.service import start_logging
     from events.server import binding, process
-    from events.telemetry import logs
 
-    settings = load_settings()
+    settings = start_logging()
     binding.check_host(host, has_keys=settings.are_api_keys_on)
     # Report a wrong AWS configuration now and once, not from each process.
     make_client(settings).close()
-    logs.configure(settings.events_log_format, settings.events_log_level)
     log.setLevel(logging.INFO)  # always log the address: a supervisor may wait for this line
     sockets = binding.bind(host, port)
     on_ready = partial(log.info, process.welcome(sockets))
     if workers > 1:
         is_started = process.serve_with_workers(
-            create_app, settings, sockets,
-            workers=workers, drain_seconds=drain, on_ready=on_ready,
-        )  # fmt: skip
+            create_app, settings, sockets, workers=workers, drain_seconds=drain, on_ready=on_ready
+        )
     else:
         app = process.Drained(create_app(settings), drain_seconds=drain, on_ready=on_ready)
         is_started = process.serve(app, sockets)

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from events.service import EventService
 
 
+def start_logging() -> Settings:
+    """Send the logs of a process that serves to standard error; returns the settings."""
+    from events.bootstrap import load_settings
+    from events.telemetry import logs
+
+    settings = load_settings()
+    logs.configure(settings.events_log_format, settings.events_log_level)
+    return settings
+
+
 @contextmanager
 def open_service(settings: Settings | None = None) -> Iterator[EventService]:
     """
@@ -25,10 +35,10 @@ def open_service(settings: Settings | None = None) -> Iterator[EventService]:
     from events.config import INGEST_PATIENCE_SECONDS
 
     settings = settings or load_settings()
-    patience = INGEST_PATIENCE_SECONDS
-    with closing(
-        make_service(settings, patience_seconds=patience, may_make_tables=False)
-    ) as service:
+    service = make_service(
+        settings, patience_seconds=INGEST_PATIENCE_SECONDS, may_make_tables=False
+    )
+    with closing(service):
         service.check(patience_seconds=SECONDS_TO_FIND_THE_STORE)
         if settings.events_counts == "windowed":
             say(

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from json import dumps
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
 from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, counted
 from events.cli.options import End, Json, OneCustomer, Start
-from events.cli.output import write_result
+from events.cli.output import write_json, write_result
 from events.cli.questions import parse_window
+from events.domain.parsing import check_customer_id
 from events.domain.timestamps import format_timestamp
-
-if TYPE_CHECKING:
-    from events.models import Difference, Verification
-
+from events.models import Difference, Verification
 
 Repair = Annotated[
     bool, Option("--repair", help="Write the recount over each counter that differs.")
@@ -34,14 +31,13 @@ def verify(
 
     The recount is strongly consistent and compares the counters of all types together and of
     each type. It is safe while events arrive: an hour is compared only if its counters did not
-    change during the recount, and --repair only writes a counter that did
-    not change since it was read.
+    change during the recount, and --repair only writes a counter that did not change since it
+    was read.
 
     Exit code: 0 all equal; 1 something differed, even if it was repaired; 2 the recount could
     not run, or the counters of an hour kept changing.
     """
     from events.cli.service import open_service
-    from events.domain.parsing import check_customer_id
 
     if customer is not None:
         check_customer_id(customer)
@@ -72,7 +68,6 @@ def _print_difference(difference: Difference) -> None:
 
 
 def _print_summary(result: Verification, seconds: float) -> None:
-
     lines = [
         f"customer {customer_id}, day {day}: the counters of some hours kept changing, so these "
         "hours were not judged; run again when fewer events arrive"
@@ -107,15 +102,9 @@ def _print_summary(result: Verification, seconds: float) -> None:
 def _print_json(result: Verification, seconds: float) -> None:
     answer = {"is_equal": result.is_equal, **asdict(result), "seconds": round(seconds, 3)}
     answer["differences"] = [
-        {
-            "customer_id": difference.customer_id,
-            "ts_start_of_hour": format_timestamp(difference.hour),
-            "event_type": difference.event_type,
-            "counter": difference.counter,
-            "recount": difference.recount,
-        }
-        for difference in result.differences
+        {"ts_start_of_hour" if name == "hour" else name: value for name, value in item.items()}
+        for item in answer["differences"]
     ]
     answer["unsettled"] = [{"customer_id": id_, "day": day} for id_, day in result.unsettled]
     answer["foreign"] = [{"customer_id": id_, "event_key": key} for id_, key in result.foreign]
-    write_result(dumps(answer))
+    write_json(answer)

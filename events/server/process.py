@@ -249,9 +249,10 @@ def _stop_with_supervisor() -> None:
 
 def welcome(sockets: Sequence[socket.socket]) -> str:
     """One line that says where the API answers."""
-    urls = ", ".join(_url(*listening.getsockname()[:2]) for listening in sockets)
-    return f"The API answers at {urls}; /openapi.json describes it. SIGTERM or Ctrl-C stops it."
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    urls = []
+    for host, port, *_ in (listening.getsockname() for listening in sockets):
+        urls.append(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    return (
+        f"The API is ready at {', '.join(urls)}; /openapi.json describes it. "
+        "SIGTERM or Ctrl-C stops it."
+    )

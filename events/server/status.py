@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from events.errors import EventsError, InvalidInput
 from events.telemetry.health import Health, Readiness
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -40,8 +43,11 @@ def served(host: str, port: int, health: Health) -> Iterator[int]:
     server = uvicorn.Server(config)
     thread = Thread(target=server.run, args=([listener],), name="status", daemon=True)
     thread.start()
+    actual_port = listener.getsockname()[1]
+    log.setLevel(logging.INFO)  # always log the address: a supervisor may wait for this line
+    log.info("probes are at http://%s:%s/readyz", host, actual_port)
     try:
-        yield listener.getsockname()[1]
+        yield actual_port
     finally:
         server.should_exit = server.force_exit = True
         thread.join()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from events.errors import StoreUnavailable
@@ -46,26 +46,19 @@ class Readiness:
         self._running.result()
 
     def _start(self) -> asyncio.Future[None]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        # If all callers are gone when the check fails, nobody reads its error: do not warn.
-        future.add_done_callback(lambda done: done.exception())
-
-        def settle(error: BaseException | None) -> None:
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
+        checked: Future[None] = Future()
 
         def run() -> None:
-            error = None
             try:
                 self._check()
             except Exception as exc:  # noqa: BLE001 - raised in `wait`
-                error = exc
-            with contextlib.suppress(RuntimeError):  # the loop may be closed already
-                loop.call_soon_threadsafe(settle, error)
+                checked.set_exception(exc)
+            else:
+                checked.set_result(None)
 
+        future = asyncio.wrap_future(checked)
+        # If all callers are gone when the check fails, nobody reads its error: do not warn.
+        future.add_done_callback(lambda done: done.exception())
         # A daemon thread, so that a store that hangs does not keep the process from exiting.
         threading.Thread(target=run, name="readiness", daemon=True).start()
         return future

@@ -26,7 +26,6 @@ _NEVER_EXTRA = frozenset(
 )  # fmt: skip
 #: Debug lines of other libraries contain whole requests, including signatures.
 _MIN_LEVEL_OF_OTHERS = logging.WARNING
-_UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.asgi")
 
 
 def escape(text: str) -> str:
@@ -38,7 +37,6 @@ class JsonLines(logging.Formatter):
     """One JSON object per line, in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = {name: value for name, value in record.__dict__.items() if name not in _NEVER_EXTRA}
         line: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname.lower(),
@@ -47,8 +45,9 @@ class JsonLines(logging.Formatter):
         }
         if request_id := REQUEST_ID.get():
             line["request_id"] = request_id
-        # Extra fields cannot replace the fields above.
-        line = {**line, **{name: value for name, value in extra.items() if name not in line}}
+        for name, value in record.__dict__.items():
+            if name not in _NEVER_EXTRA:
+                line.setdefault(name, value)  # extra fields cannot replace the fields above
         if exception := _exception(self, record):
             line["exception"] = exception
         # JSON escapes every other control character and everything outside ASCII.
@@ -101,15 +100,9 @@ def configure(line_format: str, level: str, *, stream: TextIO | None = None) -> 
     root.addHandler(handler)
     root.setLevel(max(minimum, _MIN_LEVEL_OF_OTHERS))
     logging.getLogger("events").setLevel(minimum)
-    for name in _UVICORN:
-        _use_root_handler(name, max(minimum, logging.INFO))
-    # The API's own access log has a line per request.
-    access = logging.getLogger("uvicorn.access")
-    access.handlers, access.propagate = [], False
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.setLevel(max(minimum, logging.INFO))
+        # The API's own access log has a line per request.
+        logger.handlers, logger.propagate = [], name != "uvicorn.access"
     logging.captureWarnings(capture=True)
-
-
-def _use_root_handler(name: str, level: int) -> None:
-    logger = logging.getLogger(name)
-    logger.handlers, logger.propagate = [], True
-    logger.setLevel(level)

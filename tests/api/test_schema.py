@@ -16,7 +16,7 @@ from schemathesis.checks import CheckFunction
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from events.api.security import make_rate_limits
+from events.api.security import RateLimits
 from events.app import create_app
 from events.auth.keyring import KeyRing
 from events.auth.keys import Right, new_key
@@ -75,7 +75,7 @@ def served() -> Iterator[Served]:
         make_key_ring=lambda _: KeyRing(MemoryKeyStore(key)),
     )
     # All requests come from one client, some of them without a valid key.
-    app.state.rate_limits = make_rate_limits(per_address="", per_key="", wrong_keys="")
+    app.state.rate_limits = RateLimits(per_address="", per_key="", wrong_keys="")
     with listening(app) as base_url:
         yield Served(base_url, {"Authorization": f"Bearer {token}"})
 

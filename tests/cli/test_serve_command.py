@@ -50,7 +50,7 @@ def started(shell: Shell, port: int, *arguments: str, **settings: str) -> Comman
     command = shell.start(
         "-m", "events", "serve", "--port", str(port), *arguments, settings=settings
     )
-    until(lambda: "The API answers at" in command.err or not command.is_running())
+    until(lambda: "The API is ready at" in command.err or not command.is_running())
     assert command.is_running(), command.err
     return command
 
@@ -139,8 +139,8 @@ def test_serve_answers_and_stops_with_exit_code_0(shell: Shell, number: signal.S
     assert [answer.status for answer in answers] == [200, 200]
     assert answers[1].body["total"] == 0
     assert (ran.code, ran.out, is_open(port)) == (0, "", False)
-    assert [record["message"] for record in lines if "answers at" in record["message"]] == [
-        f"The API answers at http://127.0.0.1:{port}; /openapi.json describes it. SIGTERM or "
+    assert [record["message"] for record in lines if "is ready at" in record["message"]] == [
+        f"The API is ready at http://127.0.0.1:{port}; /openapi.json describes it. SIGTERM or "
         "Ctrl-C stops it."
     ]
     asked = [record for record in lines if record["logger"] == "events.api.accesslog"]
@@ -307,7 +307,7 @@ def test_workers_share_port_and_metrics_and_a_dead_one_is_replaced(
     assert (ran.code, ran.out, is_open(port)) == (0, "", False)
     messages = [record["message"] for record in records(command)]
     assert messages.count(f"worker {killed} died and was replaced") == 1
-    assert len([message for message in messages if "answers at" in message]) == 1
+    assert len([message for message in messages if "is ready at" in message]) == 1
     # The folder of shared metrics is deleted.
     assert list(shell.folder.iterdir()) == []
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fastapi.testclient import TestClient
 
-from events.api.security import make_rate_limits
+from events.api.security import RateLimits
 from events.app import create_app
 from events.auth.keyring import KeyRing
 from events.auth.keys import Right
@@ -91,7 +91,7 @@ def serving(
         make_service=lambda _: EventService(MemoryStore(), write_threads=4),
         make_key_ring=make_key_ring,
     )
-    app.state.rate_limits = make_rate_limits(
+    app.state.rate_limits = RateLimits(
         per_address=per_address, per_key=per_key, wrong_keys=wrong_keys
     )
     with client_of(app) as client:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.cli.chart import chart
+from events.cli.buckets import chart
 from events.domain.calendars import period_at
 from events.models import BucketCount, Calendar, PeriodCount, Unit
 from tests.support.factories import DAY, HOUR, HOUR_ZERO

@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.testclient import TestClient
 
 from events.api import problems
-from events.api.security import CallerDep, allowed, make_rate_limits
+from events.api.security import CallerDep, RateLimits, allowed
 from events.auth.keyring import KeyRing
 from events.auth.keys import ApiKey, Right
 from tests.support.factories import HOUR_ZERO
@@ -50,7 +50,7 @@ def subject_with(*, per_key: str = "", is_on: bool = True) -> Subject:
     store, bodies = _WatchedStore(), list[bytes]()
     app = FastAPI()
     app.state.key_ring = KeyRing(store, now=lambda: HOUR_ZERO) if is_on else None
-    app.state.rate_limits = make_rate_limits(per_address="", per_key=per_key)
+    app.state.rate_limits = RateLimits(per_address="", per_key=per_key)
     problems.install(app)
 
     @app.post("/each", dependencies=[Depends(allowed(Right.INGEST, about="each"))])

@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import logging
+from collections.abc import Sequence
+from datetime import UTC
 from itertools import chain
-from typing import Annotated, cast
+from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Send
 
-from events.api.dependencies import ServiceDep, SettingsDep
-from events.api.openapi import route_errors
-from events.api.parameters import BucketParameters, CustomerId, encode_bucket_cursor
-from events.api.problems import InvalidRequest
-from events.api.responses import (
-    MEDIA_TYPES,
+from events.api.dependencies import (
     WINDOWED_HEADER,
-    Streamed,
-    preferred,
+    ServiceDep,
+    SettingsDep,
     windowed_headers,
 )
-from events.api.schemas import (
-    Bucket,
-    Buckets,
-    CalendarBucket,
-    CalendarBuckets,
-    Windowed,
-    WindowedBuckets,
-)
+from events.api.openapi import route_errors
+from events.api.parameters import BucketParameters, CustomerId, Format, encode_bucket_cursor
+from events.api.problems import InvalidRequest
+from events.api.schemas import Buckets, CalendarBuckets, WindowedBuckets
 from events.api.security import allowed
 from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import floor_hour, window_between
-from events.models import BucketPage, BucketQuery, Calendar, PeriodPage, Unit
-from events.queries.formats import Counts, Format, count_object, csv_pieces, encoded
-from events.service import EventService
+from events.errors import EventsError
+from events.models import (
+    BucketCount,
+    BucketPage,
+    BucketQuery,
+    Calendar,
+    PeriodCount,
+    PeriodPage,
+    Unit,
+)
+from events.queries.formats import count_object, csv_pieces, encoded
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["counts"])
 
-#: Answers that this route writes itself: with a union of models FastAPI would try each of them,
-#: which takes as long again as writing one.
+MEDIA_TYPES: dict[Format, str] = {
+    "json": "application/json",
+    "csv": "text/csv",
+    "jsonl": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+}
+#: By media type in an `Accept` header, the format of the answer.
+_FORMAT_OF: dict[str, Format] = {
+    "*/*": "json",
+    "application/jsonl": "jsonl",
+    **{media_type: name for name, media_type in MEDIA_TYPES.items()},
+}
+#: Answers that this route writes itself: FastAPI would validate each bucket first.
 ANSWERS = (Buckets, WindowedBuckets, CalendarBuckets)
 
 
@@ -53,7 +69,7 @@ ANSWERS = (Buckets, WindowedBuckets, CalendarBuckets)
             "description": "The counts. An unknown customer has no buckets.",
             "headers": WINDOWED_HEADER,
             "content": {
-                "application/json": {
+                MEDIA_TYPES["json"]: {
                     "schema": {
                         "anyOf": [
                             {"$ref": f"#/components/schemas/{model.__name__}"} for model in ANSWERS
@@ -106,23 +122,34 @@ def get_buckets(
     headers = {"Vary": "Accept", **windowed_headers(settings)}
     if settings.events_counts == "windowed":
         _check_windowed(query, calendar)
-    name = parameters.format or preferred(accept)
+    name = parameters.format or _preferred(accept)
     if name != "json":
         headers["Content-Disposition"] = f'attachment; filename="buckets.{name}"'
     if name == "jsonl" or name == "parquet":
         for parameter in ("limit", "cursor"):
             if parameter in parameters.model_fields_set:
                 raise InvalidRequest(parameter, f"omit it: {name} gives the whole range")
-        return _export(service, query, calendar, name, headers)
-    page = service.buckets(query) if calendar is None else service.periods(query, calendar)
+        counts = service.all_periods(query, calendar) if calendar else service.all_buckets(query)
+        pieces = encoded(name, counts, calendar, is_grouped=query.is_grouped)
+        # Wait for the first piece, so that a store that is down is a 503 and not a cut-off 200.
+        first = next(pieces, b"")
+        return Streamed(chain([first], pieces), media_type=MEDIA_TYPES[name], headers=headers)
+    page = service.periods(query, calendar) if calendar else service.buckets(query)
     if name == "csv":
-        return _csv_answer(request, page, headers, is_grouped=query.is_grouped)
-    answer: Buckets | CalendarBuckets
-    answer = _answer(page) if isinstance(page, BucketPage) else _calendar_answer(page)
+        return _csv_answer(request, page, calendar, headers, is_grouped=query.is_grouped)
+    answer = _answer(page, calendar)
     if settings.events_counts == "windowed":
-        windowed = Windowed(watermark_seconds=settings.events_watermark_seconds)
-        answer = WindowedBuckets(**answer.model_dump(), windowed=windowed)
-    return Response(answer.model_dump_json(), headers=headers, media_type="application/json")
+        answer["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
+    return Response(msgspec.json.encode(answer), headers=headers, media_type=MEDIA_TYPES["json"])
+
+
+def _preferred(accept: str) -> Format:
+    """The first media type of an `Accept` header that this route writes; weights are ignored."""
+    for media_range in accept.lower().split(","):
+        media_type = media_range.partition(";")[0].strip()
+        if media_type in _FORMAT_OF:
+            return _FORMAT_OF[media_type]
+    return "json"
 
 
 def _check_windowed(query: BucketQuery, calendar: Calendar | None) -> None:
@@ -142,66 +169,51 @@ def _calendar(parameters: BucketParameters) -> Calendar | None:
     return None
 
 
-def _answer(page: BucketPage) -> Buckets:
-    return Buckets(
-        customer_id=page.customer_id,
-        start=format_timestamp(page.window.start),
-        end=format_timestamp(page.window.end),
-        total=page.total,
-        last_ingested_at=_at(page.last_ingested_at),
-        buckets=cast("list[Bucket]", [count_object(bucket) for bucket in page.buckets]),
-        next=encode_bucket_cursor(page),
-    )
+def _counts(page: BucketPage | PeriodPage) -> Sequence[BucketCount | PeriodCount]:
+    return page.buckets if isinstance(page, BucketPage) else page.periods
 
 
-def _calendar_answer(page: PeriodPage) -> CalendarBuckets:
-    buckets = [count_object(period, page.calendar) for period in page.periods]
-    return CalendarBuckets(
-        customer_id=page.customer_id,
-        start=format_timestamp(page.window.start),
-        end=format_timestamp(page.window.end),
-        window=page.calendar.unit.value,
-        timezone=str(page.calendar.zone),
-        total=page.total,
-        last_ingested_at=_at(page.last_ingested_at),
-        buckets=cast("list[CalendarBucket]", buckets),
-        next=encode_bucket_cursor(page),
-    )
-
-
-def _at(at: datetime | None) -> str | None:
-    return None if at is None else format_timestamp(at)
+def _answer(page: BucketPage | PeriodPage, calendar: Calendar | None) -> dict[str, Any]:
+    at = page.last_ingested_at
+    periods = {}
+    if calendar is not None:
+        periods = {"window": calendar.unit.value, "timezone": str(calendar.zone)}
+    return {
+        "customer_id": page.customer_id,
+        "start": format_timestamp(page.window.start),
+        "end": format_timestamp(page.window.end),
+        **periods,
+        "total": page.total,
+        "last_ingested_at": None if at is None else format_timestamp(at),
+        "buckets": [count_object(count, calendar) for count in _counts(page)],
+        "next": encode_bucket_cursor(page),
+    }
 
 
 def _csv_answer(
-    request: Request, page: BucketPage | PeriodPage, headers: dict[str, str], *, is_grouped: bool
+    request: Request,
+    page: BucketPage | PeriodPage,
+    calendar: Calendar | None,
+    headers: dict[str, str],
+    *,
+    is_grouped: bool,
 ) -> Response:
     """The page as CSV; with counts by type, one line for each type of a bucket."""
-    if isinstance(page, BucketPage):
-        pieces = csv_pieces(page.buckets, None, is_grouped=is_grouped)
-    else:
-        pieces = csv_pieces(page.periods, page.calendar, is_grouped=is_grouped)
     cursor = encode_bucket_cursor(page)
     if cursor is not None:
         query = request.url.include_query_params(cursor=cursor).query
         headers["Link"] = f'<?{query}>; rel="next"'
-    return Response(b"".join(pieces), media_type="text/csv", headers=headers)
+    body = b"".join(csv_pieces(_counts(page), calendar, is_grouped=is_grouped))
+    return Response(body, headers=headers, media_type=MEDIA_TYPES["csv"])
 
 
-def _export(
-    service: EventService,
-    query: BucketQuery,
-    calendar: Calendar | None,
-    name: Format,
-    headers: dict[str, str],
-) -> Response:
-    """The whole range, sent while it is read; if the store fails, the answer is cut off."""
-    counts: Counts
-    if calendar is None:
-        counts = service.all_buckets(query)
-    else:
-        counts = service.all_periods(query, calendar)
-    pieces = encoded(name, counts, calendar, is_grouped=query.is_grouped)
-    # Wait for the first piece, so that a store that is down is a 503 and not a cut-off 200.
-    first = next(pieces, b"")
-    return Streamed(chain([first], pieces), media_type=MEDIA_TYPES[name], headers=headers)
+class Streamed(StreamingResponse):
+    """An answer that is cut off, without its end, if the store fails while it is sent."""
+
+    async def stream_response(self, send: Send) -> None:
+        try:
+            await super().stream_response(send)
+        except EventsError as exc:
+            # The status 200 is sent already. The server closes the connection without the end of
+            # the body, so the caller knows that the answer is incomplete.
+            log.error("answer cut off: %s: %s", type(exc).__name__, exc)

@@ -6,39 +6,17 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from events.api.dependencies import ServiceDep
 from events.api.openapi import route_errors
-from events.api.parameters import Since, WholeNumber, encode_change_cursor
+from events.api.parameters import ChangeParameters, encode_change_cursor
+from events.api.schemas import Timestamp
 from events.api.security import allowed
 from events.auth.keys import Right
-from events.domain.timestamps import format_timestamp
 
 router = APIRouter(tags=["counts"])
-
-MAX_CHANGES, DEFAULT_CHANGES = 1_000, 1_000
-
-
-class ChangeParameters(BaseModel):
-    """Query parameters of the changes route."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    since: Since | None = Field(
-        default=None,
-        description="The previous page's `next`, or an instant such as 2026-11-25T00:00:00Z in the "
-        "last 35 days. By default all logged changes.",
-        examples=["MjAyNi0xMS0yNVQwMDowMDowMC4wMDAwMDBa"],
-    )
-    limit: WholeNumber = Field(
-        default=DEFAULT_CHANGES,
-        ge=1,
-        le=MAX_CHANGES,
-        description="Maximum changes per page.",
-        examples=[1000],
-    )
 
 
 class ChangedDay(TypedDict):
@@ -47,7 +25,7 @@ class ChangedDay(TypedDict):
     customer_id: str
     day: Annotated[str, Field(description="The UTC day of the events.", examples=["2021-03-01"])]
     changed_in: Annotated[
-        str, Field(description="Start of the minute in which the counts changed.")
+        Timestamp, Field(description="Start of the minute in which the counts changed.")
     ]
 
 
@@ -55,7 +33,7 @@ class Changes(BaseModel):
     """One page of changes, ordered by the minute of the change."""
 
     changes: list[ChangedDay]
-    complete_until: str = Field(
+    complete_until: Timestamp = Field(
         description="All changes before this time are on this page or on earlier pages."
     )
     has_more: bool = Field(description="If true, ask for the next page at once; else in a minute.")
@@ -66,7 +44,6 @@ class Changes(BaseModel):
     "/events/changes",
     summary="Days whose counts may have changed",
     dependencies=[Depends(allowed(Right.READ, about="all"))],
-    response_model=Changes,
     responses=route_errors(HTTPStatus.GONE),
 )
 def get_changes(service: ServiceDep, parameters: Annotated[ChangeParameters, Query()]) -> Changes:
@@ -83,14 +60,10 @@ def get_changes(service: ServiceDep, parameters: Annotated[ChangeParameters, Que
     page = service.changes(parameters.since, limit=parameters.limit)
     return Changes(
         changes=[
-            {
-                "customer_id": change.customer_id,
-                "day": change.day,
-                "changed_in": format_timestamp(change.minute),
-            }
+            {"customer_id": change.customer_id, "day": change.day, "changed_in": change.minute}
             for change in page.changes
         ],
-        complete_until=format_timestamp(page.next_cursor.minute),
+        complete_until=page.next_cursor.minute,
         has_more=page.has_more,
         next=encode_change_cursor(page.next_cursor),
     )

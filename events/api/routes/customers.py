@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from events.api.dependencies import ServiceDep, SettingsDep
+from events.api.dependencies import (
+    WINDOWED_HEADER,
+    ServiceDep,
+    SettingsDep,
+    windowed_headers,
+)
 from events.api.openapi import route_errors
 from events.api.parameters import CustomerParameters, encode_cursor
-from events.api.responses import WINDOWED_HEADER, windowed_headers
+from events.api.schemas import Count, CustomerIdOut, Next
 from events.api.security import allowed
 from events.auth.keys import Right
-from events.domain.windows import EARLIEST, LATEST, window_between
 
 router = APIRouter(tags=["counts"])
 
@@ -21,18 +25,15 @@ router = APIRouter(tags=["counts"])
 class Customer(BaseModel):
     """A customer and its number of events in the range."""
 
-    customer_id: str = Field(examples=["9d698ace49b14eaed7cc1ac64afef255"])
-    total: int = Field(ge=0, examples=[3419])
+    customer_id: CustomerIdOut
+    total: Count
 
 
 class Customers(BaseModel):
     """One page of customers, ordered by the bytes of their ids."""
 
     customers: list[Customer]
-    next: str | None = Field(
-        description="Pass this as `cursor` to get the next page; null on the last page.",
-        examples=[None],
-    )
+    next: Next
 
 
 @router.get(
@@ -56,7 +57,7 @@ def list_customers(
     A customer without events in the range has the total 0.
     """
     page = service.customers(
-        window=window_between(parameters.start or EARLIEST, parameters.end or LATEST),
+        window=parameters.window(),
         prefix=parameters.prefix,
         after=parameters.cursor,
         limit=parameters.limit,

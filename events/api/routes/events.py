@@ -1,8 +1,8 @@
-"""One customer's stored events: look them up, and erase the customer."""
+"""One customer's stored events: at a glance, one by one, and erased."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
@@ -10,19 +10,14 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from events.api.dependencies import ServiceDep
 from events.api.openapi import route_errors
-from events.api.parameters import (
-    CustomerId,
-    EventParameters,
-    encode_cursor,
-)
+from events.api.parameters import CustomerId, EventParameters, RangeParameters, encode_cursor
+from events.api.schemas import Bucket, CustomerSummary, Timestamp
 from events.api.security import KeyRingDep, allowed
 from events.auth.keys import Right
-from events.domain.timestamps import format_timestamp
-from events.domain.windows import EARLIEST, LATEST, window_between
-from events.models import StoredEvent
+from events.queries.formats import count_object
 from events.queries.lookup import EventQuery
 
-router = APIRouter(tags=["events"])
+router = APIRouter()
 
 #: Events that one request erases: about a second's work.
 _EVENTS_PER_STEP = 5_000
@@ -34,10 +29,11 @@ class EventOut(TypedDict):
     customer_id: str
     event_type: str
     transaction_id: str
-    timestamp: str
-    ingested_at: str
+    timestamp: Timestamp
+    ingested_at: Timestamp
     voided_at: Annotated[
-        str | None, Field(description="Since when the event is not counted; null if it is counted.")
+        Timestamp | None,
+        Field(description="Since when the event is not counted; null if it is counted."),
     ]
     void_reason: str | None
 
@@ -48,29 +44,55 @@ class Events(BaseModel):
     events: list[EventOut]
     next: str | None = Field(
         description="Pass this as `cursor` to get the next page; null on the last page. If a "
-        "filter matches few events, a page may be short or empty without being the last.",
-        examples=[None],
+        "filter matches few events, a page may be short or empty without being the last."
     )
 
 
 class Erased(BaseModel):
     """The result of one step of an erasure."""
 
-    events: int = Field(ge=0, description="Events that this request erased.", examples=[5000])
+    events: int = Field(ge=0, description="Events that this request erased.")
     is_complete: bool = Field(
-        description="Nothing of the customer is left. If false, send the request again.",
-        examples=[False],
+        description="Nothing of the customer is left. If false, send the request again."
     )
-    wait_seconds: float = Field(
-        ge=0, description="How long to wait before the next request.", examples=[0.0]
+    wait_seconds: float = Field(ge=0, description="How long to wait before the next request.")
+
+
+@router.get(
+    "/events/customers/{customer_id:id}/summary",
+    summary="One customer at a glance",
+    tags=["counts"],
+    dependencies=[Depends(allowed(Right.READ, about="customer"))],
+    responses=route_errors(),
+)
+def get_summary(
+    service: ServiceDep, customer_id: CustomerId, parameters: Annotated[RangeParameters, Query()]
+) -> CustomerSummary:
+    """
+    Total, counts by event type, first and last event, and busiest hour of a customer.
+
+    The cost follows the days with events, not the number of events.
+    """
+    summary = service.summary(customer_id, parameters.window())
+    busiest = None if summary.busiest is None else count_object(summary.busiest)
+    return CustomerSummary(
+        customer_id=customer_id,
+        start=parameters.start,
+        end=parameters.end,
+        total=summary.total,
+        by_type=dict(summary.by_type),
+        first_event_at=summary.first_event_at,
+        last_event_at=summary.last_event_at,
+        busiest_hour=cast("Bucket | None", busiest),
+        last_ingested_at=summary.last_ingested_at,
     )
 
 
 @router.get(
     "/events/customers/{customer_id:id}/events",
     summary="Stored events",
+    tags=["events"],
     dependencies=[Depends(allowed(Right.READ, about="customer"))],
-    response_model=Events,
     responses=route_errors(),
 )
 def get_events(
@@ -84,7 +106,7 @@ def get_events(
     page = service.events(
         EventQuery(
             customer_id=customer_id,
-            window=window_between(parameters.start or EARLIEST, parameters.end or LATEST),
+            window=parameters.window(),
             event_types=frozenset(parameters.event_type),
             transaction_id=parameters.transaction_id,
             is_newest_first=parameters.order == "newest",
@@ -93,29 +115,27 @@ def get_events(
         )
     )
     return Events(
-        events=[_event(stored) for stored in page.events],
+        events=[
+            {
+                "customer_id": stored.event.customer_id,
+                "event_type": stored.event.event_type,
+                "transaction_id": stored.event.transaction_id,
+                "timestamp": stored.event.timestamp,
+                "ingested_at": stored.ingested_at,
+                "voided_at": stored.voided_at,
+                "void_reason": stored.void_reason,
+            }
+            for stored in page.events
+        ],
         next=None if page.next_after is None else encode_cursor(page.next_after),
     )
-
-
-def _event(stored: StoredEvent) -> EventOut:
-    event = stored.event
-    return {
-        "customer_id": event.customer_id,
-        "event_type": event.event_type,
-        "transaction_id": event.transaction_id,
-        "timestamp": format_timestamp(event.timestamp),
-        "ingested_at": format_timestamp(stored.ingested_at),
-        "voided_at": format_timestamp(stored.voided_at) if stored.voided_at else None,
-        "void_reason": stored.void_reason,
-    }
 
 
 @router.delete(
     "/events/customers/{customer_id:id}/events",
     summary="Erase a customer",
+    tags=["events"],
     dependencies=[Depends(allowed(Right.ADMIN, about="customer"))],
-    response_model=Erased,
     responses=route_errors(),
 )
 def erase_customer(service: ServiceDep, key_ring: KeyRingDep, customer_id: CustomerId) -> Erased:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
@@ -48,19 +49,17 @@ MAX_EVENTS = 1_000
 #: Added to the store's own patience, because a request may wait for others before it.
 _QUEUE_SECONDS = 15.0
 _REJECTED = "rejected"
-#: Which outcomes each number of an answer counts.
-_OUTCOMES: dict[type[BaseModel], dict[str, Outcome]] = {
-    Receipts: {
-        "inserted": Outcome.INSERTED,
-        "duplicates": Outcome.DUPLICATE,
-        "voided": Outcome.VOIDED,
-    },
-    AcceptedReceipts: {"accepted": Outcome.ACCEPTED},
-    VoidReceipts: {
-        "voided": Outcome.VOIDED,
-        "already_voided": Outcome.ALREADY_VOIDED,
-        "not_found": Outcome.NOT_FOUND,
-    },
+#: Which outcomes an answer counts, by the name of the number.
+_INGESTED = {
+    "inserted": Outcome.INSERTED,
+    "duplicates": Outcome.DUPLICATE,
+    "voided": Outcome.VOIDED,
+}
+_ACCEPTED = {"accepted": Outcome.ACCEPTED}
+_VOIDED = {
+    "voided": Outcome.VOIDED,
+    "already_voided": Outcome.ALREADY_VOIDED,
+    "not_found": Outcome.NOT_FOUND,
 }
 _ERRORS = route_errors(
     HTTPStatus.REQUEST_TIMEOUT,
@@ -143,7 +142,7 @@ async def post_events(
         return _answer(
             parsed,
             lambda events: sink.ingest(events, timeout_seconds=seconds),
-            AcceptedReceipts if is_kafka else Receipts,
+            _ACCEPTED if is_kafka else _INGESTED,
             HTTPStatus.ACCEPTED if is_kafka else HTTPStatus.OK,
         )
 
@@ -186,7 +185,7 @@ async def void_events(
         return _answer(
             parsed,
             lambda events: service.void(events, reason=reason, timeout_seconds=seconds),
-            VoidReceipts,
+            _VOIDED,
         )
 
     return await bodies.in_thread(work, patience_seconds=_patience(settings))
@@ -202,7 +201,7 @@ def _patience(settings: Settings) -> float:
 def _answer(
     parsed: Parsed,
     act: Callable[[list[Event]], Sequence[Outcome]],
-    model: type[BaseModel],
+    names: Mapping[str, Outcome],
     status: HTTPStatus = HTTPStatus.OK,
 ) -> Response:
     """
@@ -210,35 +209,19 @@ def _answer(
 
     Args:
         act: Returns the outcome of each event.
-        model: The body of the answer.
+        names: The outcomes that the answer counts, by the name of the number.
         status: The status of the answer if no event is rejected.
     """
-    if not parsed.events:
-        metrics.EVENTS.labels(_REJECTED).inc(len(parsed.rejections))
+    rejected = len(parsed.rejections)
+    outcomes = act([event for _, event in parsed.events]) if parsed.events else []
+    metrics.EVENTS.labels(_REJECTED).inc(rejected)
+    if not outcomes:
         return _all_rejected(parsed)
-    outcomes = act([event for _, event in parsed.events])
-    metrics.EVENTS.labels(_REJECTED).inc(len(parsed.rejections))
-    numbers = Counter(outcomes)
-    answer = model(
-        **{name: numbers[outcome] for name, outcome in _OUTCOMES[model].items()},
-        rejected=len(parsed.rejections),
-        results=_receipts(parsed, outcomes),
-    )
-    # Written here, in the thread of this request: FastAPI would do it in the event loop.
-    return Response(
-        answer.model_dump_json(),
-        HTTPStatus.MULTI_STATUS if parsed.rejections else status,
-        media_type="application/json",
-    )
-
-
-def _receipts(parsed: Parsed, outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """A receipt for each event, in the order of the request."""
     receipts: list[dict[str, Any]] = [
         {"index": index, "status": outcome.value}
         for (index, _), outcome in zip(parsed.events, outcomes, strict=True)
     ]
-    if parsed.rejections:
+    if rejected:
         receipts += [
             {"index": index, "status": _REJECTED, "error": str(exc)}
             for index, exc in parsed.rejections
@@ -246,25 +229,22 @@ def _receipts(parsed: Parsed, outcomes: Sequence[Outcome]) -> list[dict[str, Any
         receipts.sort(key=lambda receipt: receipt["index"])
     for receipt, line in zip(receipts, parsed.lines, strict=False):  # JSON has no lines
         receipt["line"] = line
-    return receipts
-
-
-def _all_rejected(parsed: Parsed) -> Response:
-    number = len(parsed.rejections)
-    return problem(
-        HTTPStatus.BAD_REQUEST,
-        "the event is rejected: see errors"
-        if number == 1
-        else f"all {number:,} events are rejected: see errors",
-        errors=[
-            FieldProblem(field=_place(parsed, index, exc.field), detail=exc.reason)
-            for index, exc in parsed.rejections
-        ],
+    numbers = Counter(outcomes)
+    answer = {name: numbers[outcome] for name, outcome in names.items()}
+    # Written here, in the thread of this request: FastAPI would do it in the event loop.
+    return Response(
+        msgspec.json.encode({**answer, "rejected": rejected, "results": receipts}),
+        HTTPStatus.MULTI_STATUS if rejected else status,
+        media_type="application/json",
     )
 
 
-def _place(parsed: Parsed, index: int, field: str | None) -> str:
-    """Where a rejected event is in the request."""
-    if parsed.lines:
-        return f"line {parsed.lines[index]}"
-    return f"events.{index}.{field}" if field else f"events.{index}"
+def _all_rejected(parsed: Parsed) -> Response:
+    errors = []
+    for index, exc in parsed.rejections:
+        place = f"line {parsed.lines[index]}" if parsed.lines else f"events.{index}"
+        if exc.field and not parsed.lines:
+            place += f".{exc.field}"
+        errors.append(FieldProblem(field=place, detail=exc.reason))
+    subject = "the event is" if len(errors) == 1 else f"all {len(errors):,} events are"
+    return problem(HTTPStatus.BAD_REQUEST, f"{subject} rejected: see errors", errors=errors)
