@@ -169,6 +169,14 @@ def answer_to(error: Exception) -> Any:
             id="unavailable",
         ),
         pytest.param(
+            ClockSkew("secret"),
+            DOWN,
+            "this server's clock differs too much from the store's: synchronize it (NTP), then "
+            "send the same request again, that is safe",
+            [],
+            id="a wrong clock",
+        ),
+        pytest.param(
             HTTPException(404, "secret"),
             ("urn:events:problem:not-found", "Not found", 404),
             "no such path: /openapi.json lists all paths",
