@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
 from events.auth.keys import ApiKey, Right, is_valid, key_id_of
 from events.errors import NotAllowed, NotAuthenticated
 
-#: Seconds for which a valid key is not looked up again, and a revoked one may still work.
-CACHE_SECONDS = 5.0
 #: One message for every cause: naming the cause would help only someone who guesses keys.
 INVALID_KEY = "missing or invalid API key: send the header Authorization: Bearer events_…"
 
@@ -86,42 +84,35 @@ class Caller:
 ANYONE = Caller(key_id=None, rights=frozenset(Right), customer_id=None)
 
 
+@dataclass(kw_only=True, eq=False)
 class KeyRing:
     """
     Authenticates callers by API key. Safe to use from many threads.
 
     Args:
         store: Closed with the key ring.
-        cache_seconds: How long a valid key is not looked up again; 0 means every time.
+        cache_seconds: How long a valid key is not looked up again, and a revoked one may still
+            work; 0 means that every request looks it up.
         max_cached: Keys in the cache; beyond that the oldest entry is dropped.
         now: For the expiry of keys, which is exact also for cached keys.
         clock: For the cache; never goes back.
     """
 
-    def __init__(
-        self,
-        store: KeyStore,
-        *,
-        cache_seconds: float = CACHE_SECONDS,
-        max_cached: int = 10_000,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._store = store
-        self._cache_seconds = cache_seconds
-        self._max_cached = max_cached
-        self._now = now
-        self._clock = clock
-        #: By id, a valid key and until when it is not looked up again.
-        self._cache: dict[str, tuple[ApiKey, float]] = {}
-        self._lock = threading.Lock()
+    store: KeyStore = field(kw_only=False)
+    cache_seconds: float = 5.0
+    max_cached: int = 10_000
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], float] = time.monotonic
+    #: By id, a valid key and until when it is not looked up again.
+    _cache: dict[str, tuple[ApiKey, float]] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def close(self) -> None:
-        self._store.close()
+        self.store.close()
 
     def forget(self, customer_id: str) -> None:
         """Delete every key for a customer, who is being erased."""
-        self._store.forget(customer_id)
+        self.store.forget(customer_id)
         with self._lock:
             self._cache = {
                 key_id: (key, until)
@@ -141,7 +132,7 @@ class KeyRing:
             key, until = self._cache.get(key_id, (None, 0.0))
             if key is None:
                 return None
-            if until <= self._clock():
+            if until <= self.clock():
                 del self._cache[key_id]
                 return None
         return self._caller(key, token)
@@ -156,20 +147,20 @@ class KeyRing:
         """
         key_id = _key_id(token)
         # Counted from before the read: the key may be revoked while the answer is on its way.
-        until = self._clock() + self._cache_seconds
-        key = self._store.get(key_id)
+        until = self.clock() + self.cache_seconds
+        key = self.store.get(key_id)
         caller = self._caller(key, token)
         # Only valid keys: otherwise anyone could fill the cache with keys that do not exist.
-        if key is not None and self._cache_seconds > 0:
+        if key is not None and self.cache_seconds > 0:
             with self._lock:
                 self._cache.pop(key_id, None)
-                while len(self._cache) >= self._max_cached:
+                while len(self._cache) >= self.max_cached:
                     del self._cache[next(iter(self._cache))]
                 self._cache[key_id] = (key, until)
         return caller
 
     def _caller(self, key: ApiKey | None, token: str | None) -> Caller:
-        if key is None or token is None or not is_valid(key, token, self._now()):
+        if key is None or token is None or not is_valid(key, token, self.now()):
             raise NotAuthenticated(INVALID_KEY)
         return Caller(key.key_id, key.rights, key.customer_id)
 

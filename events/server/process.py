@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -50,6 +51,7 @@ def exit_now(number: int) -> None:
     os._exit(_EXIT_BY_SIGNAL + number)
 
 
+@dataclass
 class Drained:
     """
     An app that drains before its server stops.
@@ -63,31 +65,23 @@ class Drained:
         on_second_signal: Called with the number of a signal that arrives while the server stops.
     """
 
-    def __init__(
-        self,
-        app: FastAPI,
-        *,
-        drain_seconds: float = 0,
-        on_ready: Callable[[], None] = lambda: None,
-        on_second_signal: Callable[[int], None] = exit_now,
-    ) -> None:
-        self._app = app
-        self._drain_seconds = drain_seconds
-        self._on_ready = on_ready
-        self._on_second_signal = on_second_signal
+    app: FastAPI
+    drain_seconds: float = 0
+    on_ready: Callable[[], None] = lambda: None
+    on_second_signal: Callable[[int], None] = exit_now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
 
         async def send_ready(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 self._handle_signals()
-                self._on_ready()
+                self.on_ready()
             await send(message)
 
-        await self._app(scope, receive, send_ready)
+        await self.app(scope, receive, send_ready)
 
     def _handle_signals(self) -> None:
         """Stand in front of the handlers that uvicorn has installed."""
@@ -96,15 +90,14 @@ class Drained:
             stop = signal.getsignal(number)
 
             def handle(number: int, frame: FrameType | None, stop: Any = stop) -> None:
-                if self._app.state.is_stopping:
-                    self._on_second_signal(number)
-                    return
-                self._app.state.is_stopping = True
-                if self._drain_seconds:
-                    later = partial(loop.call_later, self._drain_seconds, stop, number, frame)
+                if self.app.state.is_stopping:
+                    self.on_second_signal(number)
+                elif self.drain_seconds:
+                    later = partial(loop.call_later, self.drain_seconds, stop, number, frame)
                     loop.call_soon_threadsafe(later)
                 else:
                     stop(number, frame)
+                self.app.state.is_stopping = True
 
             signal.signal(number, handle)
 
