@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from events.auth.keys import ApiKey, Right
@@ -15,10 +16,7 @@ from events.dynamodb.tables import MissingTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import (
-        AttributeValueTypeDef,
-        CreateTableInputTypeDef,
-    )
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, CreateTableInputTypeDef
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +44,10 @@ class DynamoKeyStore:
         self._client = client
         self._table = f"{events_table}_api_keys"
         # Separate from the event tables: if this table is missing, those need not be.
-        definitions = (definition(self._table),)
-        self._requests = Requests(
-            client, definitions, retry, on_tables_made=_nothing, may_make_tables=False
-        )
-        self._creating_requests = Requests(
-            client, definitions, retry, on_tables_made=_nothing, may_make_tables=may_make_tables
-        )
+        tables = (definition(self._table),)
+        requests = partial(Requests, client, tables, retry, on_tables_made=lambda: None)
+        self._requests = requests(may_make_tables=False)
+        self._creating_requests = requests(may_make_tables=may_make_tables)
 
     def close(self) -> None:
         self._client.close()
@@ -129,10 +124,6 @@ class DynamoKeyStore:
                     TableName=self._table,
                     Key={"key_id": {"S": key.key_id}},
                 )
-
-
-def _nothing() -> None:
-    """There is no cache to clear when the table was created."""
 
 
 def definition(table: str) -> CreateTableInputTypeDef:

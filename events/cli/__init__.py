@@ -23,8 +23,10 @@ Parameters = ParamSpec("Parameters")
 _NO_LOG = logging.NullHandler()
 
 
-def make_app() -> typer.Typer:
+def make_app(text: str | None = None) -> typer.Typer:
+    """Make a program; `text` describes one that has several commands."""
     return typer.Typer(
+        help=text,
         add_completion=False,
         pretty_exceptions_enable=False,
         # Boxes and colors are for people: help and usage errors in a pipe or a log are plain text.

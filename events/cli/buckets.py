@@ -10,14 +10,19 @@ from typing import Annotated, Any
 from typer import Option
 
 from events.cli import EXIT_OK, check_at_most_one, command, counted, options, printable
-from events.cli.output import encode, output_encoding, table_text, write_json, write_pieces
+from events.cli.output import encode, table_text, write_json, write_pieces
 from events.cli.questions import Question, make_question
 from events.domain.calendars import local_text
 from events.models import BucketCount, Calendar, PeriodCount, Unit
-from events.queries.formats import Counts, count_object, csv_pieces, hour_text
+from events.queries.formats import Counts, count_object, hour_text
 
 #: The width of the chart when standard output is not a terminal and COLUMNS is not set.
 _COLUMNS = 80
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_FULL = "█"
+#: A shorter bar shows too little.
+_SHORTEST_BAR = 8
+_PARTIAL = "~"
 Csv = Annotated[bool, Option("--csv", help="Print CSV.")]
 
 
@@ -43,28 +48,20 @@ def buckets(
     )  # fmt: skip
     settings = load_settings()
     with open_service(settings) as service:
-        counts = question.counts(service)
         if csv:
-            is_grouped = question.query.is_grouped
-            write_pieces(csv_pieces(counts, question.calendar, is_grouped=is_grouped))
+            write_pieces(question.encoded(service, "csv"))
         elif json:
-            answer = _as_json(question, counts)
+            answer = _as_json(question, question.counts(service))
             if settings.events_counts == "windowed":
                 answer["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
             write_json(answer)
         else:
-            write_pieces([encode(_chart(question, counts))])
+            columns = shutil.get_terminal_size((_COLUMNS, 24)).columns
+            can_draw = b"\\u" not in encode(_EIGHTHS)
+            counts = list(question.counts(service))
+            text = chart(counts, question.calendar, columns=columns, can_draw=can_draw)
+            write_pieces([encode(text)])
     return EXIT_OK
-
-
-def _chart(question: Question, counts: Counts) -> str:
-    try:
-        "█▏".encode(output_encoding())
-        can_draw = True
-    except UnicodeEncodeError:
-        can_draw = False
-    columns = shutil.get_terminal_size((_COLUMNS, 24)).columns
-    return chart(list(counts), question.calendar, columns=columns, can_draw=can_draw)
 
 
 def _as_json(question: Question, counts: Counts) -> dict[str, Any]:
@@ -84,12 +81,6 @@ def _as_json(question: Question, counts: Counts) -> dict[str, Any]:
 
 
 # --- the chart ------------------------------------------------------------------------------------
-
-_EIGHTHS = " ▏▎▍▌▋▊▉"
-_FULL = "█"
-#: A shorter bar shows too little.
-_SHORTEST_BAR = 8
-_PARTIAL = "~"
 
 
 def chart(

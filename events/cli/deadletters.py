@@ -39,18 +39,13 @@ Offset = Annotated[
 ]
 Again = Annotated[bool, Option("--again", help="Also dead letters that were sent before.")]
 
-app = cli.make_app()
-
-
-@app.callback()
-def _description() -> None:
-    """
+app = cli.make_app("""
     List dead letters, or send them back.
 
     A dead letter is a Kafka message that could not be counted, because it is invalid or the store
     refuses it. `consume` writes it to the topic EVENTS_KAFKA_TOPIC.dead-letter, unchanged, with
     the reason.
-    """
+    """)
 
 
 @app.command("list")

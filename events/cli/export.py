@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from typer import Option
 
@@ -12,10 +12,10 @@ from events.cli import EXIT_OK, command, options, say
 from events.cli.output import write_file, write_pieces
 from events.cli.questions import make_question
 from events.errors import InvalidInput
-from events.queries.formats import encoded
+from events.queries import formats
 
 Format = Annotated[
-    Literal["csv", "jsonl", "parquet"],
+    formats.Format,
     Option("--format", help="The file format; parquet needs requirements-export.txt."),
 ]
 Output = Annotated[
@@ -46,9 +46,7 @@ def export(
     if file_format == "parquet" and output is None and sys.stdout.isatty():
         raise InvalidInput("a terminal cannot show Parquet: name a file with --output")
     with open_service() as service:
-        counts = question.counts(service)
-        is_grouped = question.query.is_grouped
-        pieces = encoded(file_format, counts, question.calendar, is_grouped=is_grouped)
+        pieces = question.encoded(service, file_format)
         if output is None:
             write_pieces(pieces)
         else:

@@ -38,12 +38,7 @@ ExpiresInDays = Annotated[
 ]
 KeyId = Annotated[str, Argument(metavar="KEY_ID", help="As `keys list` shows it.")]
 
-app = make_app()
-
-
-@app.callback()
-def _description() -> None:
-    """
+app = make_app("""
     Create, list and revoke API keys.
 
     With EVENTS_API_KEYS=on every request to the service needs a key. Keys are stored in a table
@@ -51,7 +46,7 @@ def _description() -> None:
     stored.
 
     Exit code: 0 done; 2 not done.
-    """
+    """)
 
 
 @app.command()

@@ -23,28 +23,24 @@ from events.cli import (
     void,
 )
 
-app = make_app()
-
-
-@app.callback()
-def _description() -> None:
-    """Exact counts of usage events per customer and UTC hour."""
-
-
-app.command()(run.run)
-app.command()(local.local)
-app.command()(serve.serve)
-app.command()(consume.consume)
-app.command()(produce.produce)
+app = make_app("Exact counts of usage events per customer and UTC hour.")
+for command in (
+    run.run,
+    local.local,
+    serve.serve,
+    consume.consume,
+    produce.produce,
+    buckets.buckets,
+    export.export,
+    verify.verify,
+    void.void,
+    erase.erase,
+    archive.archive,
+    settings.settings,
+):
+    app.command()(command)
 app.add_typer(deadletters.app, name="dead-letter")
-app.command()(buckets.buckets)
-app.command()(export.export)
-app.command()(verify.verify)
-app.command()(void.void)
-app.command()(erase.erase)
 app.add_typer(keys.app, name="keys")
-app.command()(archive.archive)
-app.command()(settings.settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -57,11 +57,8 @@ def _discard_buffer() -> None:
 
 def encode(text: str) -> bytes:
     """Text in the encoding of standard output; characters that it lacks are escaped."""
-    return text.encode(output_encoding(), "backslashreplace")
-
-
-def output_encoding() -> str:
-    return getattr(sys.stdout, "encoding", None) or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace")
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> int:

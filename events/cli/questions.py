@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ from events.domain.timestamps import parse_instant, zone_named
 from events.domain.windows import EARLIEST, LATEST, window_between
 from events.errors import InvalidEvent, InvalidInput
 from events.models import BucketQuery, Calendar, Unit, Window
-from events.queries.formats import Counts
+from events.queries.formats import Counts, Format, encoded
 
 if TYPE_CHECKING:
     from events.service import EventService
@@ -27,6 +28,10 @@ class Question(NamedTuple):
         if self.calendar is None:
             return service.all_buckets(self.query)
         return service.all_periods(self.query, self.calendar)
+
+    def encoded(self, service: EventService, file_format: Format) -> Iterator[bytes]:
+        counts, is_grouped = self.counts(service), self.query.is_grouped
+        return encoded(file_format, counts, self.calendar, is_grouped=is_grouped)
 
 
 def make_question(

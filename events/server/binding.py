@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 from events.api.middleware import is_loopback
@@ -57,26 +58,17 @@ def bind(host: str, port: int) -> list[socket.socket]:
                 f"port {port} is already in use: stop the other program, or choose another port "
                 "with --port"
             ) from exc
-        raise InvalidInput(f"cannot listen at {host}, port {port}: {exc.strerror}") from exc
+        reason = os.strerror(exc.errno or 0)
+        raise InvalidInput(f"cannot listen at {host}, port {port}: {reason}") from exc
     return sockets
 
 
 def _listen(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    server = socket.create_server((address, port), family=family, backlog=_BACKLOG)
     # asyncio sets TCP_NODELAY only on sockets that name TCP. Without it, each answer on a kept
     # connection waits 40 ms for the client's delayed acknowledgement.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        # Allows a port that was closed a moment ago, but not one that is open.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.bind((address, port))
-        listening.listen(_BACKLOG)
-    except OSError:
-        listening.close()
-        raise
-    return listening
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=server.detach())
 
 
 def _addresses(host: str) -> list[str]:
