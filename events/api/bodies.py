@@ -20,7 +20,8 @@ from events.api.dependencies import from_state
 from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge, UnsupportedContent
 from events.domain.parsing import parse_array, parse_fields, parse_message, parse_void_reason
 from events.errors import InvalidEvent, InvalidInput
-from events.ingest.csvrows import Rejection, read_records
+from events.ingest.reading import Rejection
+from events.ingest.records import read_records
 from events.ingest.source import BLOCK_BYTES, LineInput
 from events.models import MAX_PARTITION_KEY_BYTES, Event
 
@@ -38,6 +39,7 @@ _GZIP = 31  # zlib's "window bits" for a gzip header and trailer
 #: A 4 MB body has room for 200,000 empty gzip members, each of which copies the rest of the body.
 _MAX_MEMBERS = 100
 
+_KINDS = {"jsonl": "JSON", "parquet": "Parquet"}
 JSON, CSV = "application/json", "text/csv"
 T = TypeVar("T")
 
@@ -272,8 +274,12 @@ def parse_csv(text: bytes, max_events: int) -> Parsed:
     if text.startswith(_GZIP_MAGIC):  # the reader of files would unzip it, without a limit
         raise InvalidRequest("body", "is gzip: send the header Content-Encoding: gzip")
     parsed = Parsed([], [], [], set())
-    source = LineInput("the CSV", io.BytesIO(text), is_owned=True, block_bytes=BLOCK_BYTES)
+    source = LineInput(
+        "the CSV", io.BytesIO(text), is_owned=True, block_bytes=BLOCK_BYTES, is_plain=True
+    )
     try:
+        if source.kind != "csv":
+            raise InvalidRequest("body", f"is {_KINDS[source.kind]}, not CSV")
         for index, record in enumerate(read_records(source)):
             if index == max_events:
                 raise TooLarge(f"a request may have {max_events:,} rows, and this one has more")

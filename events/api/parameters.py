@@ -14,8 +14,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from events.domain.parsing import check_customer_id, check_event_type
-from events.domain.timestamps import format_timestamp, parse_instant, zone_named
+from events.domain.timestamps import format_timestamp, parse_instant
 from events.domain.windows import EARLIEST, LATEST, window_between
+from events.domain.zones import zone_named
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
 from events.models import BucketPage, ChangeCursor, PeriodPage, RangeTotals, Window
 from events.queries.buckets import INVALID_CURSOR

@@ -1,24 +1,28 @@
-"""`python ingest_events_from_file.py FILE`, and what `produce` and `void` share with it."""
+"""`python ingest_events_from_file.py FILE…`, and what `produce` shares with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from events import cli
 from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, say
+from events.cli.inputs import expand, opened, reading_of, rejects_path
 from events.cli.options import (
+    AmbiguousHour,
     AssumeTimezone,
+    Columns,
+    Delimiter,
     DryRun,
-    File,
+    Files,
     Json,
-    LenientTimestamps,
     Patience,
     Rejects,
+    TimestampFormat,
     Workers,
 )
 from events.errors import EventsError, InvalidInput, StoreUnavailable
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from events.config import Settings
     from events.ingest.interrupts import Interrupts
     from events.ingest.load import LoadResult, Sink
+    from events.ingest.reading import Reading
 
 
 class Destination(NamedTuple):
@@ -45,27 +50,27 @@ class Destination(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A file of events, how to read it, and where its events go."""
+    """Files of events, how to read them, and where their events go."""
 
-    file: str
+    files: Sequence[str]
     is_dry_run: bool
     is_json: bool
     rejects: Path | None
-    assume_timezone: str | None
-    is_lenient: bool
+    reading: Reading
     destination: Destination
 
-    @property
-    def rejects_path(self) -> Path:
-        return self.rejects or rejects_path(self.file)
+    def rejects_path(self, file: str) -> Path:
+        return self.rejects or rejects_path(file)
 
 
-def title(file: str) -> str:
-    return "standard input" if file == "-" else file
+@dataclass(slots=True)
+class FileResult:
+    """The receipts of one file; `problem` is why it was not read to its end."""
 
-
-def rejects_path(file: str) -> Path:
-    return Path(f"{'stdin' if file == '-' else file}.rejects.csv")
+    file: str
+    counts: LoadResult
+    ignored: list[str] = field(default_factory=list)
+    problem: str = ""
 
 
 # --- the ingest command ---------------------------------------------------------------------------
@@ -82,23 +87,23 @@ app = cli.make_app()
 @app.command()
 @command()
 def ingest(
-    file: File, dry_run: DryRun = False, json: Json = False, rejects: Rejects = None,
-    assume_timezone: AssumeTimezone = None, lenient_timestamps: LenientTimestamps = False,
-    workers: Workers = None, patience: Patience = 60.0,
+    files: Files, dry_run: DryRun = False, json: Json = False, rejects: Rejects = None,
+    columns: Columns = None, delimiter: Delimiter = None,
+    timestamp_format: TimestampFormat = "iso", assume_timezone: AssumeTimezone = None,
+    ambiguous_hour: AmbiguousHour = None, workers: Workers = None, patience: Patience = 60.0,
 ) -> int:  # fmt: skip
     """
-    Store and count the events of a CSV file, each exactly once.
+    Store and count the events of files, each exactly once.
 
-    Running the same file again is always safe: it only finds duplicates.
+    Running the same files again is always safe: it only finds duplicates.
 
     Exit code: 0 all rows are stored and counted; 1 the same, but some rows were rejected; 2 the
     run could not start or could not finish; 130 interrupted. After 2 and 130 run it again.
     """
     open_store = partial(_open_store, workers=workers, patience_seconds=patience)
     destination = Destination("stored", _LABELS, open_store, _how_to_start)
-    return load_file(
-        Load(file, dry_run, json, rejects, assume_timezone, lenient_timestamps, destination)
-    )
+    reading = reading_of(columns, delimiter, timestamp_format, assume_timezone, ambiguous_hour)
+    return load_files(Load(files, dry_run, json, rejects, reading, destination))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,63 +135,87 @@ def _how_to_start(settings: Settings) -> str:
     return f". To start one on this machine: python -m events local{option}"
 
 
-# --- one load -------------------------------------------------------------------------------------
+# --- loads ----------------------------------------------------------------------------------------
 
 
-def load_file(options: Load) -> int:
-    """Load a file, print the summary; returns the exit code."""
+def load_files(options: Load) -> int:
+    """Load files, print a summary of each and of all; returns the exit code."""
     from events.bootstrap import load_settings
     from events.cli.summary import print_json, print_summary
     from events.ingest.interrupts import Interrupted
-    from events.ingest.load import LoadResult
 
-    result, problem = LoadResult(), ""
+    results: list[FileResult] = []
+    problem = ""
     counted_below = f"Everything counted below is {options.destination.done}"
+    code = EXIT_OK
     try:
-        _load(options, load_settings(), result)
-        code = EXIT_DIFFERENT if result.rejected else EXIT_OK
+        options = replace(options, files=expand(options.files))
+        _load_all(options, load_settings(), results)
+        if any(result.counts.rejected for result in results):
+            code = EXIT_DIFFERENT
+        if any(result.problem for result in results):
+            code = EXIT_NOT_RUN
     except Interrupted:
         code = cli.EXIT_INTERRUPTED
         problem = f"stopped before the end. {counted_below}; run again to continue"
     except EventsError as exc:
         code, problem = EXIT_NOT_RUN, str(exc)
-        if result.read and not isinstance(exc, InvalidInput):
+        if any(result.counts.read for result in results):
             problem += f". {counted_below}; run again to continue, which is safe"
         elif isinstance(exc, StoreUnavailable):
             problem += options.destination.hint(load_settings())
     if problem:
         say(f"error: {problem}")
+        for result in results[-1:]:
+            result.problem = result.problem or problem
     try:
         if options.is_json:
-            print_json(options, result, is_complete=not problem)
-        elif result.read or not problem:
-            print_summary(options, result)
+            print_json(options, results)
+        else:
+            print_summary(options, results)
     except InvalidInput as exc:
         say(f"error: {exc}. Run again to see the summary, which is safe")
         return EXIT_NOT_RUN
     return code
 
 
-def _load(options: Load, settings: Settings, result: LoadResult) -> None:
-    from events.cli.summary import progress
-    from events.domain.timestamps import zone_named
-    from events.ingest.csvrows import read_records
+def _load_all(options: Load, settings: Settings, results: list[FileResult]) -> None:
     from events.ingest.interrupts import Interrupts
-    from events.ingest.load import load
-    from events.ingest.rejects import RejectsFile
-    from events.ingest.source import open_lines
+    from events.ingest.load import LoadResult
 
-    zone = zone_named(options.assume_timezone) if options.assume_timezone else None
+    if options.rejects and len(options.files) > 1:
+        raise InvalidInput("--rejects names the rejected rows of one file: leave it out")
     with ExitStack() as stack:
-        source = stack.enter_context(open_lines(options.file))
         interrupts = stack.enter_context(Interrupts())
         sink = None
         if not options.is_dry_run:
             sink = stack.enter_context(options.destination.open(settings, interrupts))
-        rejects = stack.enter_context(RejectsFile(options.rejects_path, options.file, say))
+        for file in options.files:
+            result = FileResult(file, LoadResult())
+            results.append(result)
+            try:
+                _load(options, result, sink, interrupts)
+            except InvalidInput as exc:  # the other files can still be read
+                result.problem = str(exc)
+                say(f"error: {exc}")
+
+
+def _load(options: Load, result: FileResult, sink: Sink | None, interrupts: Interrupts) -> None:
+    from events.cli.summary import progress
+    from events.ingest.load import load
+    from events.ingest.records import read_records
+    from events.ingest.rejects import RejectsFile
+
+    with ExitStack() as stack:
+        with interrupts.waiting():
+            source, reading = stack.enter_context(opened(result.file, options.reading))
+        path = options.rejects_path(result.file)
+        rejects = stack.enter_context(RejectsFile(path, result.file, say))
         show = stack.enter_context(progress(options, source))
-        records = read_records(source, assume_zone=zone, is_lenient=options.is_lenient)
-        load(
-            records, sink, result,
-            interrupts=interrupts, on_rejection=rejects.add, on_progress=show,
-        )  # fmt: skip
+        try:
+            load(
+                read_records(source, reading), sink, result.counts,
+                interrupts=interrupts, on_rejection=rejects.add, on_progress=show,
+            )  # fmt: skip
+        finally:
+            result.ignored = source.ignored

@@ -32,12 +32,38 @@ Fill = Annotated[Literal["zero"] | None, Option(help="Include hours (days, …) 
 
 # --- files of events ------------------------------------------------------------------------------
 
-File = Annotated[
-    str,
+Files = Annotated[
+    list[str],
     Argument(
         metavar="FILE",
-        help="CSV with the columns customer_id,event_type,transaction_id,timestamp. A header may "
-        "name them in any order. UTF-8, plain or gzip; - reads standard input.",
+        help="CSV (or TSV), JSON Lines or Parquet, plain or compressed (gzip, zstd, bzip2, xz), "
+        "found from the content. Patterns such as 'logs/*.csv' too; - reads standard input.",
+    ),
+]
+Columns = Annotated[
+    str | None,
+    Option(
+        metavar="FIELD=COLUMN,...",
+        help="Columns with other names, such as customer_id=user_id,timestamp=created_at.",
+    ),
+]
+Delimiter = Annotated[
+    str | None,
+    Option(metavar="CHAR", help="Delimiter of a CSV file (default: found in its first line)."),
+]
+TimestampFormat = Annotated[
+    str,
+    Option(
+        metavar="FORMAT",
+        help="iso, epoch-s, epoch-ms, epoch-us, epoch-ns, a strptime pattern such as "
+        "'%d.%m.%Y %H:%M', or auto: found from all timestamps of the file.",
+    ),
+]
+AmbiguousHour = Annotated[
+    Literal["first", "second"] | None,
+    Option(
+        help="Which instant a local time means that occurs twice because clocks are set back. "
+        "Without this option such times are rejected.",
     ),
 ]
 DryRun = Annotated[bool, Option("--dry-run", help="Check every row and write nothing.")]
@@ -50,13 +76,6 @@ AssumeTimezone = Annotated[
         metavar="ZONE",
         help="IANA time zone of timestamps without an offset, such as Europe/Berlin. Without "
         "this option they are rejected.",
-    ),
-]
-LenientTimestamps = Annotated[
-    bool,
-    Option(
-        "--lenient-timestamps",
-        help='Also accept timestamps in free form, such as "March 1 2021 10:00 UTC" (slow).',
     ),
 ]
 Patience = Annotated[

@@ -1,4 +1,4 @@
-"""`python -m events produce`: send the events of a CSV file to Kafka."""
+"""`python -m events produce`: send the events of files to Kafka."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from events.cli import command, options
-from events.cli.load import Destination, Load, load_file
+from events.cli.inputs import reading_of
+from events.cli.load import Destination, Load, load_files
 from events.models import Outcome
 
 if TYPE_CHECKING:
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
 @command()
 def produce(
-    file: options.File, dry_run: options.DryRun = False, json: options.Json = False,
-    rejects: options.Rejects = None, assume_timezone: options.AssumeTimezone = None,
-    lenient_timestamps: options.LenientTimestamps = False, patience: options.Patience = 60.0,
+    files: options.Files, dry_run: options.DryRun = False, json: options.Json = False,
+    rejects: options.Rejects = None, columns: options.Columns = None,
+    delimiter: options.Delimiter = None, timestamp_format: options.TimestampFormat = "iso",
+    assume_timezone: options.AssumeTimezone = None, ambiguous_hour: options.AmbiguousHour = None,
+    patience: options.Patience = 60.0,
 ) -> int:  # fmt: skip
     """
-    Send the events of a CSV file to Kafka.
+    Send the events of files to Kafka.
 
     Events go to the topic EVENTS_KAFKA_TOPIC. An event is accepted once all in-sync replicas have
     it; `consume` counts it.
@@ -40,9 +43,8 @@ def produce(
     labels = {Outcome.ACCEPTED: "accepted"}
     open_kafka = partial(_open_kafka, patience_seconds=patience)
     destination = Destination("in Kafka", labels, open_kafka, _how_to_start)
-    return load_file(
-        Load(file, dry_run, json, rejects, assume_timezone, lenient_timestamps, destination)
-    )
+    reading = reading_of(columns, delimiter, timestamp_format, assume_timezone, ambiguous_hour)
+    return load_files(Load(files, dry_run, json, rejects, reading, destination))
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple
 
 from events.domain.parsing import check_customer_id, check_event_type
-from events.domain.timestamps import parse_instant, zone_named
+from events.domain.timestamps import parse_instant
 from events.domain.windows import EARLIEST, LATEST, window_between
+from events.domain.zones import zone_named
 from events.errors import InvalidEvent, InvalidInput
 from events.models import BucketQuery, Calendar, Unit, Window
 from events.queries.formats import Counts, Format, encoded

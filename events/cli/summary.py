@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from json import dumps
 from typing import TYPE_CHECKING
 
-from events.cli import counted
-from events.cli.load import Load, title
+from events.cli import counted, printable
+from events.cli.inputs import title
+from events.cli.load import FileResult, Load
 from events.cli.output import write_result
 from events.models import Outcome
 
@@ -40,35 +41,82 @@ def progress(options: Load, source: LineInput) -> Iterator[Callable[[LoadResult]
         yield show
 
 
-def print_json(options: Load, result: LoadResult, *, is_complete: bool) -> None:
+def print_json(options: Load, results: Sequence[FileResult]) -> None:
+    """One object for one file; for several, an object with `files` and their `total`."""
     labels = options.destination.labels
-    answer = {
-        "file": options.file,
-        "is_dry_run": options.is_dry_run,
-        "is_complete": is_complete,
-        "read": result.read,
-        **{label: result.outcomes[outcome] for outcome, label in labels.items()},
-        "rejected": result.rejected,
-        "seconds": round(result.seconds, 3),
-        "rows_per_second": _rate(result),
-        "rejects_file": str(options.rejects_path) if result.rejected else None,
-    }
-    write_result(dumps(answer))
+
+    def numbers(counts: LoadResult) -> dict[str, object]:
+        return {
+            "read": counts.read,
+            **{label: counts.outcomes[outcome] for outcome, label in labels.items()},
+            "rejected": counts.rejected,
+            "seconds": round(counts.seconds, 3),
+            "rows_per_second": _rate(counts),
+        }
+
+    if not results:  # the run ended before its first file
+        from events.ingest.load import LoadResult
+
+        results = [FileResult(file, LoadResult(), [], "not read") for file in options.files]
+    answers = [
+        {
+            "file": result.file,
+            "is_dry_run": options.is_dry_run,
+            "is_complete": not result.problem,
+            **numbers(result.counts),
+            "rejects_file": str(options.rejects_path(result.file))
+            if result.counts.rejected
+            else None,
+            "ignored_columns": result.ignored,
+        }
+        for result in results
+    ]
+    total = {"files": answers, "total": numbers(_total(results))}
+    write_result(dumps(answers[0] if len(options.files) == 1 else total))
 
 
-def print_summary(options: Load, result: LoadResult) -> None:
+def print_summary(options: Load, results: Sequence[FileResult]) -> None:
+    """The counts of each file that was read or read without a problem, and their total."""
+    blocks = []
+    for result in results:
+        if not result.counts.read and result.problem:
+            continue
+        lines = _summary(options, title(result.file), result.counts)
+        if result.ignored:
+            lines.append(f"  ignored columns: {', '.join(map(printable, result.ignored))}")
+        if result.counts.rejected:
+            path = options.rejects_path(result.file)
+            lines.append(f"  rejected rows with line number and reason: {path}")
+        blocks += lines
+    if len(results) > 1:
+        blocks += _summary(options, f"total of {len(results):,} files", _total(results))
+    if blocks:
+        write_result("\n".join(blocks))
+
+
+def _summary(options: Load, name: str, counts: LoadResult) -> list[str]:
     done = options.destination.done
     dry = f", nothing {done} (dry run)" if options.is_dry_run else ""
     lines = [
-        f"{title(options.file)}: {counted(result.read, 'row')} read in {result.seconds:.1f} s "
-        f"({_rate(result):,} rows/s){dry}"
+        f"{name}: {counted(counts.read, 'row')} read in {counts.seconds:.1f} s "
+        f"({_rate(counts):,} rows/s){dry}"
     ]
-    lines += [f"  {label:<11}{count:>13,}" for label, count in _counts(options, result)]
-    if result.unknown and not options.is_dry_run:
-        lines.append(f"  {'unknown':<11}{result.unknown:>13,}  read, and perhaps not {done}")
-    if result.rejected:
-        lines.append(f"  rejected rows with line number and reason: {options.rejects_path}")
-    write_result("\n".join(lines))
+    lines += [f"  {label:<11}{count:>13,}" for label, count in _counts(options, counts)]
+    if counts.unknown and not options.is_dry_run:
+        lines.append(f"  {'unknown':<11}{counts.unknown:>13,}  read, and perhaps not {done}")
+    return lines
+
+
+def _total(results: Sequence[FileResult]) -> LoadResult:
+    from events.ingest.load import LoadResult
+
+    total = LoadResult()
+    for result in results:
+        total.read += result.counts.read
+        total.rejected += result.counts.rejected
+        total.outcomes += result.counts.outcomes
+        total.seconds += result.counts.seconds
+    return total
 
 
 def _counts(options: Load, result: LoadResult) -> list[tuple[str, int]]:

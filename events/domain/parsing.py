@@ -1,18 +1,17 @@
-"""Parse events from CSV rows and JSON objects, and validate their fields."""
+"""Parse events from JSON objects, and validate their fields."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import tzinfo
-from functools import lru_cache, partial
-from operator import itemgetter
+from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
 
 from events.domain.timestamps import parse_timestamp
-from events.errors import InvalidEvent, InvalidInput
+from events.errors import InvalidEvent
 from events.models import MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, Event
 
 T = TypeVar("T")
@@ -32,15 +31,14 @@ def parse_event(
     transaction_id: str,
     timestamp: str,
     *,
-    assume_zone: tzinfo | None = None,
-    is_lenient: bool = False,
+    parse_time: Callable[[str], datetime] = parse_timestamp,
 ) -> Event:
     """
     Make an event of four texts. Files, HTTP and Kafka all use this function.
 
     Ids must be non-empty, without control characters and without white space at either end; they
     are kept byte for byte. Their length is limited by `MAX_PARTITION_KEY_BYTES` and
-    `MAX_SORT_KEY_BYTES`. `parse_timestamp` reads the timestamp.
+    `MAX_SORT_KEY_BYTES`. `parse_time` reads the timestamp.
 
     Raises:
         InvalidEvent: Names the first invalid field and the reason.
@@ -61,12 +59,7 @@ def parse_event(
                 f"has {size:,} bytes of UTF-8, but only {room:,} are left in the "
                 f"{MAX_SORT_KEY_BYTES:,}-byte key beside this event_type",
             )
-    return Event(
-        customer_id,
-        event_type,
-        transaction_id,
-        parse_timestamp(timestamp, assume_zone=assume_zone, is_lenient=is_lenient),
-    )
+    return Event(customer_id, event_type, transaction_id, parse_time(timestamp))
 
 
 # The same customers and types occur many times: each is checked once, and all its events share
@@ -116,66 +109,6 @@ def check_event_type(text: str) -> str:
     return _checked_event_type(text)[0]
 
 
-RowParser = Callable[[Sequence[str]], Event]
-
-
-def is_header(row: Sequence[str]) -> bool:
-    """Whether a row has the name of at least one column, in any case and spacing."""
-    return any(cell.strip().lower() in COLUMNS for cell in row)
-
-
-def row_parser(
-    header: Sequence[str] | None = None,
-    *,
-    assume_zone: tzinfo | None = None,
-    is_lenient: bool = False,
-) -> RowParser:
-    """
-    Make a parser of CSV rows. `assume_zone` and `is_lenient` are as for `parse_timestamp`.
-
-    `header` has the columns' names in any order; None means the order of `COLUMNS`. Raises
-    `InvalidInput` if a column is missing, repeated or unknown.
-    """
-    parse = parse_event
-    if assume_zone is not None or is_lenient:
-        parse = partial(parse_event, assume_zone=assume_zone, is_lenient=is_lenient)
-    names = COLUMNS if header is None else tuple(cell.strip().lower() for cell in header)
-    if sorted(names) != sorted(COLUMNS):
-        raise InvalidInput(_why_no_header(names))
-    in_order = itemgetter(*(names.index(column) for column in COLUMNS))
-    is_in_order = names == COLUMNS
-
-    def parse_row(row: Sequence[str]) -> Event:
-        if len(row) != 4:
-            raise InvalidEvent(None, _why_not_four(row))
-        if is_in_order:
-            customer_id, event_type, transaction_id, timestamp = row
-        else:
-            customer_id, event_type, transaction_id, timestamp = in_order(row)
-        return parse(customer_id, event_type, transaction_id, timestamp)
-
-    return parse_row
-
-
-def _why_not_four(row: Sequence[str]) -> str:
-    reason = f"has {len(row)} column{'' if len(row) == 1 else 's'}, not 4"
-    if len(row) == 1 and (row[0].count(";") == 3 or row[0].count("\t") == 3):
-        reason += ": separate them by commas"
-    return reason
-
-
-def _why_no_header(names: Sequence[str]) -> str:
-    missing = [column for column in COLUMNS if column not in names]
-    unknown = [name for name in names if name not in COLUMNS]
-    twice = sorted({name for name in names if name in COLUMNS and names.count(name) > 1})
-    parts = [
-        f"{problem} {', '.join(map(repr, names))}"
-        for problem, names in (("lacks", missing), ("does not know", unknown), ("repeats", twice))
-        if names
-    ]
-    return f"the header {' and '.join(parts)}; the columns are {','.join(COLUMNS)}"
-
-
 # --- JSON -----------------------------------------------------------------------------------------
 
 
@@ -215,7 +148,7 @@ def parse_message(text: bytes) -> Event:
 
 def _texts(text: bytes) -> list[str]:
     fields = parse_fields(text, COLUMNS)
-    return [_string(name, fields[name]) for name in COLUMNS]
+    return [string_of(name, fields[name]) for name in COLUMNS]
 
 
 def parse_fields(text: bytes, names: Sequence[str]) -> dict[str, bytes]:
@@ -224,7 +157,7 @@ def parse_fields(text: bytes, names: Sequence[str]) -> dict[str, bytes]:
 
     Raises `InvalidEvent`.
     """
-    fields = {name: bytes(value) for name, value in _decode(_object_decoder, text).items()}
+    fields = {name: bytes(value) for name, value in decode_object(text).items()}
     for name in names:
         if name not in fields:
             raise InvalidEvent(name, "is missing")
@@ -242,12 +175,17 @@ def parse_array(text: bytes) -> list[bytes]:
     return [bytes(element) for element in _decode(_array_decoder, text)]
 
 
+def decode_object(text: bytes) -> dict[str, msgspec.Raw]:
+    """Split a JSON object into the JSON of its values; raises `InvalidEvent`."""
+    return _decode(_object_decoder, text)
+
+
 def _decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
     try:
         return decoder.decode(text)
     except msgspec.ValidationError as exc:
         expected = "an object" if decoder is _object_decoder else "an array"
-        raise InvalidEvent(None, f"is {_json_type(text)}, not {expected}") from exc
+        raise InvalidEvent(None, f"is {json_type(text)}, not {expected}") from exc
     except msgspec.DecodeError as exc:
         # Half of a surrogate pair (an id cut inside an emoji) makes msgspec refuse the whole text.
         # Only the event with that id is to be rejected.
@@ -262,22 +200,24 @@ def _decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
         raise InvalidEvent(None, "is nested too deeply") from exc
 
 
-def _string(field: str, text: bytes) -> str:
+def string_of(field: str, text: bytes) -> str:
+    """The text of a JSON string; raises `InvalidEvent`."""
     try:
         return msgspec.json.decode(text, type=str)
     except msgspec.ValidationError as exc:
-        raise InvalidEvent(field, f"is {_json_type(text)}, not a string") from exc
+        raise InvalidEvent(field, f"is {json_type(text)}, not a string") from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise InvalidEvent(field, "is not valid UTF-8") from exc
 
 
-def _json_type(text: bytes) -> str:
+def json_type(text: bytes) -> str:
+    """What a JSON value is, such as "a number"."""
     return _JSON_TYPES.get(text.lstrip(b" \t\r\n")[:1].decode("latin-1"), "a number")
 
 
 def parse_void_reason(text: bytes) -> str:
     """The reason of a correction from its JSON; raises `InvalidEvent`."""
-    return check_void_reason(_string("reason", text))
+    return check_void_reason(string_of("reason", text))
 
 
 def check_void_reason(text: str) -> str:

@@ -5,125 +5,186 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, tzinfo
+from functools import cache
 from itertools import repeat
-from typing import NamedTuple
 
-from events.domain.parsing import RowParser, is_header, row_parser
+from events.domain.columns import NO_HEADER, find_columns, names_known, row_parser
+from events.domain.parsing import COLUMNS
+from events.domain.timeformats import TimestampParser
 from events.errors import InvalidEvent, InvalidInput
-from events.ingest.source import LONGEST_LINE_BYTES, START_BYTES, LineInput, LongLine, why_too_long
-from events.models import Event
+from events.ingest.reading import Numbered, Reading, Rejection, shown
+from events.ingest.source import (
+    LONG_LINE_START_BYTES,
+    LONGEST_LINE_BYTES,
+    LineInput,
+    LongLine,
+    why_too_long,
+)
 
-#: Characters of a rejected row that are kept.
-LONGEST_ROW_SHOWN = 1_000
-
-_WELL_QUOTED = re.compile(r'(?:"(?:[^"]|"")*"|[^",]*)(?:,(?:"(?:[^"]|"")*"|[^",]*))*')
-_BLANK_LINES = re.compile(rb"(?:\r?\n)*")
-_CSV_ERRORS = {
-    "unexpected end of data": "opens a quote that does not close on the same line",
-    "',' expected after '\"'": "has text after a closing quote: double a quote inside quotes",
-}
+_DELIMITERS = (",", ";", "\t", "|")
+#: Spreadsheets write the delimiter into the first line.
+_SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE)
+#: A cell with so many digits is a time, though perhaps an invalid one, and not a column's name.
+_DIGITS_OF_A_TIME = 6
 
 
-class Rejection(NamedTuple):
+def read_csv(source: LineInput, reading: Reading) -> Iterator[Numbered | Rejection]:
     """
-    A line that is not a valid event.
-
-    `line` counts physical lines from 1, including the header and blank lines. `row` is the raw
-    line without its line end, at most 1,000 characters; bytes that are not UTF-8 are escaped as
-    `\\xff`.
-    """
-
-    line: int
-    reason: str
-    row: str
-
-
-#: The number of a physical line, from 1, and its event.
-Numbered = tuple[int, Event]
-
-
-def read_records(
-    source: LineInput, *, assume_zone: tzinfo | None = None, is_lenient: bool = False
-) -> Iterator[Numbered | Rejection]:
-    """
-    Yield an event or a rejection for each line of a CSV file, except blank lines and the header.
+    Yield an event or a rejection for each row of a CSV file.
 
     A row is one physical line: no valid field contains a line break, so an unclosed quote costs
-    its own line and no other. For the options see `parse_timestamp`.
+    its own line and no other. Rows without any text are left out. The header may occur again, as
+    in files that were joined.
 
     Raises:
-        InvalidInput: The input is not a CSV file of events (another format, other columns), or
+        InvalidInput: The input is not a CSV file of events (no columns for the fields), or
             reading stopped before its end; by then all complete lines have been yielded.
     """
-    parse: RowParser | None = None
+    rows: _Rows | None = None
+    delimiter = reading.delimiter
     for line, part in source.parts():
         if isinstance(part, LongLine):
-            parse = parse or row_parser(assume_zone=assume_zone, is_lenient=is_lenient)
-            yield Rejection(line, part.reason, _shown(part.start))
+            if rows is None:
+                raise InvalidInput(f"{source.name}, line {line}: {part.reason}")
+            yield Rejection(line, part.reason, shown(part.start))
             continue
-        if parse is not None:
-            yield from _records(line, part, parse)
-            continue
-        start = _BLANK_LINES.match(part).end()  # type: ignore[union-attr] # matches anything
-        line += part.count(b"\n", 0, start)
-        if start == len(part):
-            continue
-        end = part.index(b"\n", start) + 1
-        header = _header(source.name, line, part[start:end])
+        while rows is None and part:
+            end = part.index(b"\n") + 1
+            raw = part[:end].rstrip(b"\r\n")
+            sep = _SEP_LINE.fullmatch(raw.decode("utf-8", "replace"))
+            if sep:
+                delimiter = delimiter or sep[1]
+            elif raw.strip():
+                rows = _first_row(source, line, raw, reading, delimiter)
+                if rows.header is None:
+                    break
+            part = part[end:]
+            line += 1
+        if rows is not None and part:
+            yield from rows.records(line, part)
+
+
+def _first_row(
+    source: LineInput, line: int, raw: bytes, reading: Reading, delimiter: str | None
+) -> _Rows:
+    """Find the delimiter and the columns in the first row."""
+    where = f"{source.name}, line {line}"
+    parse_time = reading.time_parser()
+    rows: dict[str, list[str]] = {}
+    problem = ""
+    for candidate in [delimiter] if delimiter else _DELIMITERS:
         try:
-            parse = row_parser(header, assume_zone=assume_zone, is_lenient=is_lenient)
-        except InvalidInput as exc:
-            raise InvalidInput(f"{source.name}, line {line}: {exc}") from exc
-        if header is None:
-            yield from _records(line, part[start:], parse)
-        elif end < len(part):
-            yield from _records(line + 1, part[end:], parse)
-
-
-def _header(name: str, line: int, first: bytes) -> list[str] | None:
-    """The first row if it is a header; otherwise None."""
-    raw = first.rstrip(b"\r\n")
-    try:
-        row = _row(raw)
-    except InvalidEvent:  # `_records` will reject the line
-        if len(raw) > LONGEST_LINE_BYTES:
-            return None
-        row = []
-    if is_header(row):
-        # The ids of an event may be names of columns; but a header has no timestamp.
-        return None if _is_event(row) else row
-    if len(row) < 2:
-        text = _shown(raw).replace('"', "")
-        for separator in ";\t|":
-            if separator in text and is_header(text.split(separator)):
-                raise InvalidInput(
-                    f"{name}, line {line}: the columns are separated by {separator!r}: "
-                    "separate them by commas"
-                )
-    return None
-
-
-def _records(line: int, block: bytes, parse: RowParser) -> Iterator[Numbered | Rejection]:
-    """Records of a block of whole lines; `line` is the number of the first."""
-    ordinary = _ordinary_rows(block)
-    if ordinary is None:
-        yield from _records_by_line(line, block, parse)
-        return
-    lines, rows = ordinary
-    for number, row in enumerate(rows, line):
-        try:
-            event = parse(row)
+            row = rows[candidate] = _row(raw, candidate)
         except InvalidEvent as exc:
-            text = lines[number - line]
-            if text:
-                raw = text.encode("utf-8", "surrogateescape")
-                yield Rejection(number, str(exc), _shown(raw))
-        else:
-            yield number, event
+            problem = problem or str(exc)
+            continue
+        is_event = len(row) >= 4 and not any(row[4:]) and _is_time(row[3], parse_time)
+        if is_event and not reading.columns:
+            return _Rows(where, candidate, None, reading)
+    if not rows:
+        raise InvalidInput(f"{where}: {problem}")
+    # The header's delimiter is the one that gives most names of fields.
+    known, _, delimiter = max(
+        (names_known(row, reading.columns), len(row), candidate) for candidate, row in rows.items()
+    )
+    if not known and not reading.columns:
+        raise InvalidInput(
+            f"{where}: neither an event nor a header with known names: {shown(raw)[:200]!r}. "
+            f"The columns are {','.join(COLUMNS)}; if they have other names, add --columns "
+            "customer_id=COLUMN,event_type=COLUMN,transaction_id=COLUMN,timestamp=COLUMN"
+        )
+    header = _Rows(where, delimiter, rows[delimiter], reading)
+    source.ignored = list(header.ignored)
+    return header
 
 
-def _ordinary_rows(block: bytes) -> tuple[list[str], Iterable[list[str]]] | None:
+def _is_time(text: str, parse_time: TimestampParser) -> bool:
+    try:
+        parse_time(text)
+    except InvalidEvent:
+        return sum(map(str.isdigit, text)) >= _DIGITS_OF_A_TIME
+    return True
+
+
+class _Rows:
+    """The rows of one file; `header` is None if the file has none."""
+
+    def __init__(
+        self, where: str, delimiter: str, header: list[str] | None, reading: Reading
+    ) -> None:
+        self.header = header
+        self._name = where.rpartition(", line ")[0]
+        self._delimiter = delimiter
+        self._names = _bare(header or list(COLUMNS))
+        self._columns = reading.columns
+        try:
+            layout = NO_HEADER if header is None else find_columns(header, reading.columns)
+        except InvalidInput as exc:
+            raise InvalidInput(f"{where}: the header {exc}") from exc
+        self.ignored = layout.ignored
+        self._parse = row_parser(layout, reading.time_parser())
+
+    def records(self, line: int, block: bytes) -> Iterator[Numbered | Rejection]:
+        """Records of a block of whole lines; `line` is the number of the first."""
+        ordinary = _ordinary_rows(block, self._delimiter)
+        if ordinary is None:
+            yield from self._records_by_line(line, block)
+            return
+        lines, rows = ordinary
+        parse = self._parse
+        for number, row in enumerate(rows, line):
+            try:
+                event = parse(row)
+            except InvalidEvent as exc:
+                if self._is_row(number, row):
+                    raw = lines[number - line].encode("utf-8", "surrogateescape")
+                    yield Rejection(number, str(exc), shown(raw))
+            else:
+                yield number, event
+
+    def _records_by_line(self, line: int, block: bytes) -> Iterator[Numbered | Rejection]:
+        for number, ended in enumerate(block.split(b"\n")[:-1], line):
+            raw = ended.removesuffix(b"\r")
+            row = None
+            try:
+                row = _row(raw, self._delimiter)
+                event = self._parse(row)
+            except InvalidEvent as exc:
+                if row is None or self._is_row(number, row):
+                    yield Rejection(number, str(exc), shown(raw))
+            else:
+                yield number, event
+
+    def _is_row(self, line: int, row: Sequence[str]) -> bool:
+        """
+        Whether a row that is not an event was meant as one: not if it is blank, or the header.
+
+        Raises:
+            InvalidInput: The row is another header, so the rows after it have other columns.
+        """
+        if not any(map(str.strip, row)):
+            return False
+        names = _bare(row)
+        if names == self._names or _SEP_LINE.fullmatch(self._delimiter.join(row)):
+            return False
+        is_header = len(names) >= 4 and not any(map(str.isdigit, "".join(names)))
+        if is_header and names_known(row, self._columns):
+            raise InvalidInput(
+                f"{self._name}, line {line}: another header, {self._delimiter.join(row)[:200]!r}: "
+                "split the file here, or delete this line. The rows before it stay stored"
+            )
+        return True
+
+
+def _bare(row: Sequence[str]) -> list[str]:
+    """The cells without case, outer white space and empty cells at the end."""
+    names = [cell.strip().casefold() for cell in row]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+def _ordinary_rows(block: bytes, delimiter: str) -> tuple[list[str], Iterable[list[str]]] | None:
     """The lines of a block and their rows, fast; None if a line must be examined alone."""
     text = block.decode("utf-8", "surrogateescape")
     if "\r" in text:
@@ -135,66 +196,56 @@ def _ordinary_rows(block: bytes) -> tuple[list[str], Iterable[list[str]]] | None
     if max(map(len, lines)) > LONGEST_LINE_BYTES // 4:  # characters, of at most four bytes
         return None
     if '"' not in text:
-        return lines, map(str.split, lines, repeat(","))  # same as csv, three times as fast
+        return lines, map(str.split, lines, repeat(delimiter))  # as csv, three times as fast
     try:
-        rows = list(csv.reader(lines, strict=True))
+        rows = list(csv.reader(lines, strict=True, delimiter=delimiter))
     except csv.Error:  # line by line, only the bad line is rejected
         return None
     # A row has one line or more, so as many rows as lines means one line each.
-    is_ordinary = len(rows) == len(lines) and all(map(_is_well_quoted, lines))
+    is_ordinary = len(rows) == len(lines) and all(map(_is_well_quoted, lines, repeat(delimiter)))
     return (lines, rows) if is_ordinary else None
 
 
-def _records_by_line(line: int, block: bytes, parse: RowParser) -> Iterator[Numbered | Rejection]:
-    for number, ended in enumerate(block.split(b"\n")[:-1], line):
-        raw = ended.removesuffix(b"\r")
-        if not raw:
-            continue
-        try:
-            event = parse(_row(raw))
-        except InvalidEvent as exc:
-            yield Rejection(number, str(exc), _shown(raw))
-        else:
-            yield number, event
-
-
-def _row(raw: bytes) -> list[str]:
+def _row(raw: bytes, delimiter: str) -> list[str]:
     """The cells of one line without its end; raises `InvalidEvent`."""
     if len(raw) > LONGEST_LINE_BYTES:
-        raise InvalidEvent(None, why_too_long(len(raw), raw[:START_BYTES]))
+        raise InvalidEvent(None, why_too_long(len(raw), raw[:LONG_LINE_START_BYTES]))
     if b"\r" in raw:
         raise InvalidEvent(None, "has a carriage return (\\r) inside: end lines with \\n or \\r\\n")
     text = raw.decode("utf-8", "surrogateescape")
+    if not text:
+        return []
     try:
-        (row,) = csv.reader([text], strict=True)
+        (row,) = csv.reader([text], strict=True, delimiter=delimiter)
     except csv.Error as exc:
-        raise InvalidEvent(None, _CSV_ERRORS.get(str(exc), f"invalid CSV: {exc}")) from exc
-    if not _is_well_quoted(text):
+        raise InvalidEvent(None, _why_no_row(str(exc))) from exc
+    if not _is_well_quoted(text, delimiter):
         raise InvalidEvent(
             None, "has a quote in a cell that is not quoted: quote the cell and double the quote"
         )
     return row
 
 
-def _is_well_quoted(line: str) -> bool:
+def _why_no_row(problem: str) -> str:
+    if problem == "unexpected end of data":
+        return "opens a quote that does not close on the same line"
+    if problem.endswith("expected after '\"'"):
+        return "has text after a closing quote: double a quote inside quotes"
+    return f"invalid CSV: {problem}"
+
+
+@cache
+def _well_quoted(delimiter: str) -> re.Pattern[str]:
+    end = re.escape(delimiter)
+    cell = rf'(?:"(?:[^"]|"")*"|[^"{end}]*)'
+    return re.compile(rf"{cell}(?:{end}{cell})*")
+
+
+def _is_well_quoted(line: str, delimiter: str) -> bool:
     """
     Whether quotes are only around cells, or doubled inside them (RFC 4180, section 2, rule 5).
 
     The csv module accepts other quotes. The second half of a field that contains a line break
     ends with such a quote, and would become a row that nobody sent.
     """
-    return '"' not in line or _WELL_QUOTED.fullmatch(line) is not None
-
-
-def _is_event(row: Sequence[str]) -> bool:
-    try:
-        row_parser(assume_zone=UTC)(row)
-    except InvalidEvent:
-        return False
-    return True
-
-
-def _shown(raw: bytes) -> str:
-    # UTF-8 has at most four bytes per character.
-    text = raw[: 4 * LONGEST_ROW_SHOWN].decode("utf-8", "backslashreplace")
-    return text[:LONGEST_ROW_SHOWN]
+    return '"' not in line or _well_quoted(delimiter).fullmatch(line) is not None

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Protocol
 
 from events.errors import InvalidInput
-from events.ingest.csvrows import Numbered, Rejection
 from events.ingest.interrupts import Interrupted, Interrupts
+from events.ingest.reading import Numbered, Rejection
 from events.ingest.writer import PendingReceipts
 from events.models import Event, Outcome
 

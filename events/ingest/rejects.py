@@ -10,7 +10,7 @@ from pathlib import Path
 
 from events.errors import InvalidInput
 from events.ingest.atomicfile import AtomicFile
-from events.ingest.csvrows import Rejection
+from events.ingest.reading import Rejection
 
 #: Rejections printed on the terminal; the file has all of them.
 _PRINTED = 5

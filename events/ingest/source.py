@@ -1,19 +1,36 @@
-"""Read a file or a stream, plain or gzip, as numbered lines."""
+"""Read a file or a stream, plain or compressed, as numbered lines."""
 
 from __future__ import annotations
 
-import gzip
 import io
+import lzma
 import os
+import re
+import shutil
 import stat
 import sys
+import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import zstandard
+
 from events.errors import InvalidInput
+from events.ingest.streams import (
+    START_BYTES,
+    SUFFIXES,
+    Kind,
+    OtherFormat,
+    Utf16,
+    compression_of,
+    decompressed,
+    encoding_of,
+    kind_of,
+)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -23,20 +40,16 @@ BLOCK_BYTES = 1 << 18
 #: The longest line, without its line end. A valid row has at most about 3 KB of ids.
 LONGEST_LINE_BYTES = 65_536
 #: How much of a longer line is kept.
-START_BYTES = 4_000
+LONG_LINE_START_BYTES = 4_000
 
-_GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_OTHER_FORMATS = (
-    (b"\xff\xfe", "UTF-16 text: save it as UTF-8"),
-    (b"\xfe\xff", "UTF-16 text: save it as UTF-8"),
-    (b"PK\x03\x04", "a zip archive or a spreadsheet (.xlsx): save it as CSV"),
-)
+#: At the start of any line: of each of several files that were joined.
+_MARKS = re.compile(rb"(?m)^(?:\xef\xbb\xbf)+")
 _AGAIN = "The rows before it stay stored: fetch the file again and run again, that is safe."
 
 
 def open_lines(path: str, *, block_bytes: int = BLOCK_BYTES) -> LineInput:
-    """Open a text file; `-` is standard input. gzip is recognized by its first bytes."""
+    """Open a file of events; `-` is standard input."""
     if path == "-":
         if sys.stdin is None:
             raise InvalidInput("standard input is closed")
@@ -48,6 +61,23 @@ def open_lines(path: str, *, block_bytes: int = BLOCK_BYTES) -> LineInput:
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
         raise InvalidInput(f"{path}: {_why_not_open(exc)}") from exc
     return LineInput(path, file, is_owned=True, block_bytes=block_bytes)
+
+
+@contextmanager
+def reopenable(path: str) -> Iterator[Callable[[], LineInput]]:
+    """What opens the same input each time it is called; a stream is copied to a temporary file."""
+    if path != "-" and (Path(path).is_file() or not Path(path).exists()):
+        yield partial(open_lines, path)
+        return
+    with open_lines(path) as stream, tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(stream.file, copy)
+
+        def open_copy() -> LineInput:
+            copy.seek(0)
+            file = cast(io.BufferedIOBase, copy)
+            return LineInput(stream.name, file, is_owned=False, block_bytes=BLOCK_BYTES)
+
+        yield open_copy
 
 
 def _why_not_open(exc: OSError | ValueError) -> str:
@@ -72,15 +102,28 @@ class LineInput:
     """
 
     def __init__(
-        self, name: str, file: io.BufferedIOBase, *, is_owned: bool, block_bytes: int
+        self,
+        name: str,
+        file: io.BufferedIOBase,
+        *,
+        is_owned: bool,
+        block_bytes: int,
+        is_plain: bool = False,
     ) -> None:
+        """`is_plain`: compressed data is an error, because its size would be without a limit."""
         self.name = name
+        self.file = file
         self.size_bytes = _size_of(file)
-        self._file = file
+        #: Columns that the reader found and did not need.
+        self.ignored: list[str] = []
         self._is_owned = is_owned
+        self._is_plain = is_plain
         self._block_bytes = block_bytes
         self._source = _Source(file)
         self._stream: io.BufferedIOBase = io.BufferedReader(self._source)
+        self._compression: str | None = None
+        self._kind: Kind | None = None
+        self._start = b""
 
     @property
     def bytes_read(self) -> int:
@@ -91,24 +134,60 @@ class LineInput:
 
     def __exit__(self, *_: object) -> None:
         if self._is_owned:
-            self._file.close()
+            self.file.close()
+
+    @property
+    def kind(self) -> Kind:
+        """What the input is, by its first bytes; raises `InvalidInput` if it cannot be read."""
+        if self._kind is None:
+            with self._reading(1):
+                self._kind = self._find_kind()
+        return self._kind
+
+    def _find_kind(self) -> Kind:
+        start = self._source.peek(START_BYTES)
+        compression = compression_of(start)
+        suffix = Path(self.name).suffix.lower()
+        if start and SUFFIXES.get(suffix, compression) != compression:
+            raise InvalidInput(
+                f"{self.name}: not {SUFFIXES[suffix]} data, although the name ends in {suffix}"
+            )
+        if compression and self._is_plain:
+            raise InvalidInput(f"{self.name}: {compression} data, which is not accepted here")
+        self._compression = compression
+        if compression:
+            self._stream = decompressed(self._stream, compression)
+        self._start = self._stream.read(START_BYTES)
+        encoding = encoding_of(self._start)
+        try:
+            if encoding:
+                self._stream = io.BufferedReader(
+                    Utf16(_joined(self._start, self._stream), encoding)
+                )
+                self._start = self._stream.read(START_BYTES)
+            return kind_of(self._start.removeprefix(_BYTE_ORDER_MARK))
+        except OtherFormat as exc:
+            raise InvalidInput(f"{self.name}: this is {exc}") from exc
 
     def parts(self) -> Iterator[tuple[int, bytes | LongLine]]:
         """
         The input in blocks of whole lines. Memory does not grow with the input or its lines.
+
+        A byte order mark at the start of any line is left out.
 
         Yields:
             The number of the first line, and either whole lines, each with its line end, or one
             line that is too long.
 
         Raises:
-            InvalidInput: The input is not UTF-8 text, or reading stopped before its end; by then
-                all complete lines have been yielded.
+            InvalidInput: The input is not text, or reading stopped before its end; by then all
+                complete lines have been yielded.
         """
         line = 1
         rest = b""  # the start of a line whose end has not been read yet
         long: LongLine | None = None
-        block = self._start()
+        _ = self.kind
+        block = self._start
         while block:
             if long is not None:
                 piece, end, block = block.partition(b"\n")
@@ -121,7 +200,7 @@ class LineInput:
             if cut:
                 whole = rest + block[:cut]
                 rest = b""
-                yield line, whole
+                yield line, _without_marks(whole)
                 line += whole.count(b"\n")
             rest += block[cut:]
             # One more byte is allowed: it may be the \r of the line end.
@@ -135,22 +214,21 @@ class LineInput:
         if long is not None:
             yield line, long
         elif rest:
-            yield line, rest + b"\n"
+            yield line, _without_marks(rest + b"\n")
 
-    def _start(self) -> bytes:
-        """The first bytes without the byte order mark; refuses other formats."""
-        with self._reading(1):
-            ahead = self._source.peek(len(_GZIP))
-            if ahead == _GZIP:
-                self._stream = gzip.GzipFile(fileobj=self._stream, mode="rb")
-            elif ahead and self.name.lower().endswith(".gz"):
-                raise InvalidInput(f"{self.name}: not gzip data, although the name ends in .gz")
-            start = self._stream.read(4)
-        for magic, problem in _OTHER_FORMATS:
-            if start.startswith(magic):
-                raise InvalidInput(f"{self.name}: {problem}")
-        # Four bytes, so that the result is only empty if the input is.
-        return start.removeprefix(_BYTE_ORDER_MARK)
+    @contextmanager
+    def seekable(self) -> Iterator[io.BufferedIOBase]:
+        """The plain bytes from their start, as a file in which a reader can seek."""
+        if self._compression is None and self.size_bytes is not None:
+            self.file.seek(0)
+            yield self.file
+            return
+        with tempfile.TemporaryFile() as copy:
+            copy.write(self._start)
+            with self._reading(1):
+                shutil.copyfileobj(self._stream, copy)
+            copy.seek(0)
+            yield cast(io.BufferedIOBase, copy)
 
     @contextmanager
     def _reading(self, line: int) -> Iterator[None]:
@@ -159,17 +237,33 @@ class LineInput:
         try:
             yield
         except EOFError as exc:
-            raise InvalidInput(f"{self.name}: the gzip data is cut off {where}. {_AGAIN}") from exc
-        except (gzip.BadGzipFile, zlib.error) as exc:
+            raise InvalidInput(
+                f"{self.name}: the {self._compression} data is cut off {where}. {_AGAIN}"
+            ) from exc
+        except UnicodeError as exc:
+            raise InvalidInput(
+                f"{self.name}: the UTF-16 text is cut off {where}. {_AGAIN}"
+            ) from exc
+        except (OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as exc:
+            if isinstance(exc, OSError) and exc.errno is not None:
+                raise InvalidInput(
+                    f"{self.name}: cannot be read {where}: {exc.strerror or exc}. {_AGAIN}"
+                ) from exc
             # The checksum comes last: rows already yielded may be wrong.
             raise InvalidInput(
-                f"{self.name}: the gzip data is damaged {where}, and rows before it may be wrong: "
-                f"{exc}. {_AGAIN}"
+                f"{self.name}: the {self._compression} data is damaged {where}, and rows before it "
+                f"may be wrong: {exc}. {_AGAIN}"
             ) from exc
-        except OSError as exc:
-            raise InvalidInput(
-                f"{self.name}: cannot be read {where}: {exc.strerror or exc}. {_AGAIN}"
-            ) from exc
+
+
+def _without_marks(lines: bytes) -> bytes:
+    return _MARKS.sub(b"", lines) if _BYTE_ORDER_MARK in lines else lines
+
+
+def _joined(start: bytes, rest: io.BufferedIOBase) -> io.BufferedIOBase:
+    source = _Source(rest)
+    source.push(start)
+    return io.BufferedReader(source)
 
 
 class _Source(io.RawIOBase):
@@ -184,6 +278,10 @@ class _Source(io.RawIOBase):
     def peek(self, size: int) -> bytes:
         self._ahead = self._file.read(size)
         return self._ahead
+
+    def push(self, start: bytes) -> None:
+        """Read these bytes first."""
+        self._ahead = start
 
     def readable(self) -> bool:
         return True
@@ -209,7 +307,7 @@ class LongLine:
     """A line over the limit: only its start and its size are kept."""
 
     def __init__(self, start: bytes) -> None:
-        self.start = start[:START_BYTES]
+        self.start = start[:LONG_LINE_START_BYTES]
         self._size = len(start)
         self._last = start[-1:]
 

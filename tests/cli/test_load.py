@@ -13,9 +13,9 @@ from events.bootstrap import make_client
 from events.config import Settings
 from events.dao import DynamoStore
 from events.errors import InvalidInput, StoreUnavailable
-from events.ingest.csvrows import Numbered, Rejection
 from events.ingest.interrupts import Interrupted, Interrupts
 from events.ingest.load import LoadResult, Records, load
+from events.ingest.reading import Numbered, Rejection
 from events.ingest.writer import PendingReceipts
 from events.models import Event, Outcome
 from events.service import EventService

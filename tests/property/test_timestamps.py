@@ -8,12 +8,15 @@ from zoneinfo import ZoneInfo
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from events.domain.epochs import EPOCH, UNITS
+from events.domain.timeformats import Survey, timestamp_parser
 from events.domain.timestamps import (
     convert_to_iso_8601_utc,
     format_timestamp,
     parse_instant,
     parse_timestamp,
 )
+from events.domain.zones import NO_ZONE, LocalTimes
 from events.errors import InvalidEvent, InvalidWindow
 from tests.property.strategies import instants
 
@@ -48,7 +51,7 @@ def spellings(draw: st.DrawFn) -> tuple[datetime, str]:
     return at, text
 
 
-#: What dateutil has a meaning for, so that a text of such pieces gets far into it.
+#: What formats have a meaning for, so that a text of such pieces gets far into them.
 PIECES = (
     st.sampled_from(["2021", "03", "1", "10", "31", "0", "00", "60", "9999", "0001", "1" * 30])
     | st.sampled_from(
@@ -85,8 +88,8 @@ def test_every_way_to_write_an_instant_is_equal(spelling: tuple[datetime, str]) 
     at, text = spelling
 
     assert PATTERN.fullmatch(text)
-    assert parse_timestamp(text) == parse_timestamp(text, is_lenient=True) == at
-    assert parse_timestamp(text, assume_zone=ZONES[0]) == at
+    assert parse_timestamp(text) == Survey().decide(NO_ZONE)(text) == at
+    assert parse_timestamp(text, LocalTimes(ZONES[0])) == at
     assert parse_timestamp(text).tzinfo is UTC
     assert parse_instant(text, "start") == at
 
@@ -113,37 +116,77 @@ def outcome(parse: Callable[[], datetime]) -> datetime | InvalidEvent | InvalidW
         return refused
 
 
-@given(free_texts | near_misses)
-@example("2021-03-01T10:00:00Z\0")
-@example("2021-03-01T10:00:00Z\n")
-@example("٢٠٢١-٠٣-٠١T١٠:٠٠:٠٠Z")
-def test_accepted_timestamps_match_an_ascii_pattern(text: str) -> None:
-    result = outcome(lambda: parse_timestamp(text))
+def local_times(start: str, end: str) -> st.SearchStrategy[datetime]:
+    return st.datetimes(datetime.fromisoformat(start), datetime.fromisoformat(end))
+
+
+FORMATS = ["iso", "auto", *UNITS, "%d.%m.%Y %H:%M", "%Y-%m-%d %I %p", "%Y-%m-%dT%H:%M:%S%z"]
+
+
+@given(free_texts | near_misses, st.sampled_from([None, *ZONES]), st.sampled_from(FORMATS))
+@example("2021-03-01T10:00:00Z\0", None, "iso")
+@example("2021-03-01T10:00:00Z\n", None, "%Y-%m-%dT%H:%M:%S%z")
+@example("٢٠٢١-٠٣-٠١T١٠:٠٠:٠٠Z", None, "iso")
+@example("٢٠٢١-٠٣-٠١T١٠:٠٠:٠٠Z", None, "%Y-%m-%dT%H:%M:%S%z")
+@example("2021-03-01 10:00 +9999", None, "auto")
+@example("1" * 30, None, "auto")
+def test_any_text_is_an_instant_in_utc_or_rejected(
+    text: str, zone: ZoneInfo | None, name: str
+) -> None:
+    local = LocalTimes(zone)
+    parse = Survey().decide(local) if name == "auto" else timestamp_parser(name, local)
+    result = outcome(lambda: parse(text))
 
     if isinstance(result, datetime):
-        assert PATTERN.fullmatch(text)
-        assert text.isascii()
         assert result.tzinfo is UTC
-    else:
-        assert isinstance(result, InvalidEvent)
-        assert result.field == "timestamp"
-        assert result.reason.isprintable()
-
-
-@given(free_texts | near_misses, st.sampled_from([None, *ZONES]))
-@example("2021-03-01 10:00 +9999", None)
-@example("1" * 30, None)
-@example("2021-03-01 " + "1" * 30 + "h", None)
-def test_lenient_returns_utc_or_raises_invalid_event(text: str, zone: ZoneInfo | None) -> None:
-    result = outcome(lambda: parse_timestamp(text, assume_zone=zone, is_lenient=True))
-
-    if isinstance(result, datetime):
-        assert result.utcoffset() == timedelta(0)
         assert result == parse_timestamp(format_timestamp(result))
+        if name != "iso" or zone is not None:
+            return
+        # The rule of the design, or a text that names an offset, UTC, GMT or a zone.
+        assert text.isascii()
+        assert PATTERN.fullmatch(text) or re.search(r"[+-]\d\d|z|Z|UTC|GMT|/", text)
     else:
         assert isinstance(result, InvalidEvent)
         assert result.field == "timestamp"
         assert result.reason.isprintable()
+
+
+#: How systems print an instant, by hand; each has the instant to the microsecond.
+PRINTS: list[Callable[[datetime], str]] = [
+    lambda at: f"{at:%Y-%m-%d %H:%M:%S.%f} UTC",
+    lambda at: f"{at:%Y-%m-%dt%H:%M:%S.%f}z",
+    lambda at: f"{at:%Y-%m-%d %H:%M:%S.%f} +0000 UTC m=+1.5",
+    lambda at: f"{at:%a, %d %b %Y %H:%M:%S.%f} GMT",
+    lambda at: f"{at:%a %b %d %H:%M:%S.%f UTC %Y}",
+    lambda at: f"{at:%a %b %d %Y %H:%M:%S.%f} GMT+0000 (Coordinated Universal Time)",
+    lambda at: f"{at:%d-%b-%Y %H:%M:%S.%f} +00:00",
+    lambda at: f"{at.astimezone(ZONES[2]):%Y-%m-%d %H:%M:%S.%f} Asia/Kolkata",
+    lambda at: f"{at.astimezone(ZONES[0]):%Y-%m-%dT%H:%M:%S.%f%z}[Europe/Berlin]",
+    lambda at: f"{at.astimezone(ZONES[1]):%Y-%m-%d %H:%M:%S.%f %z %Z}",
+]
+
+
+@given(local_times("1980-01-01", "2099-01-01").map(lambda at: at.replace(tzinfo=UTC)))
+def test_every_format_gives_the_same_instant(at: datetime) -> None:
+    auto = Survey().decide(NO_ZONE)
+    micros = (at - EPOCH) // timedelta(microseconds=1)
+    seconds = f"{micros // 10**6}.{micros % 10**6:06}"
+    milliseconds = f"{micros // 1_000}.{micros % 1_000:03}9"
+
+    for text in [print_(at) for print_ in PRINTS]:
+        assert parse_timestamp(text) == auto(text) == at
+    for name, text in [
+        ("epoch-s", seconds),
+        ("epoch-ms", milliseconds),
+        ("epoch-us", str(micros)),
+        ("epoch-ns", f"{micros}999"),
+        ("%d/%m/%Y %I:%M:%S.%f %p %z", f"{at:%d/%m/%Y %I:%M:%S.%f %p} Z"),
+    ]:
+        assert timestamp_parser(name, NO_ZONE)(text) == at
+        if name in UNITS:
+            survey = Survey()
+            survey(text)
+            assert survey.decide(NO_ZONE)(text) == at
 
 
 @given(free_texts | near_misses)
@@ -160,10 +203,6 @@ def test_a_range_end_is_in_utc_or_raises_invalid_window(text: str) -> None:
         assert result.reason.isprintable()
 
 
-def local_times(start: str, end: str) -> st.SearchStrategy[datetime]:
-    return st.datetimes(datetime.fromisoformat(start), datetime.fromisoformat(end))
-
-
 @given(
     # On these nights clocks were set forward and back, in Europe and in America.
     local_times("2021-03-28T01:00", "2021-03-28T04:00")
@@ -173,7 +212,7 @@ def local_times(start: str, end: str) -> st.SearchStrategy[datetime]:
     | local_times("1950-01-01", "2050-01-01"),
     st.sampled_from(ZONES),
 )
-def test_a_local_time_is_its_first_instant_or_rejected(local: datetime, zone: ZoneInfo) -> None:
+def test_a_local_time_is_its_only_instant_or_a_choice(local: datetime, zone: ZoneInfo) -> None:
     # Offsets are whole half hours in these zones and years.
     offsets = [timedelta(minutes=minutes) for minutes in range(-12 * 60, 12 * 60 + 1, 30)]
     having_it = [
@@ -181,11 +220,16 @@ def test_a_local_time_is_its_first_instant_or_rejected(local: datetime, zone: Zo
         for at in (local.replace(tzinfo=UTC) - offset for offset in offsets)
         if at.astimezone(zone).replace(tzinfo=None) == local
     ]
+    local_times = LocalTimes(zone)
 
-    result = outcome(lambda: parse_timestamp(local.isoformat(), assume_zone=zone))
+    result = outcome(lambda: parse_timestamp(local.isoformat(), local_times))
 
     if isinstance(result, datetime):
-        assert result == min(having_it)
+        assert [result] == having_it
+    elif having_it:
+        assert f"occurs twice in {zone}, at " in result.reason
+        first = parse_timestamp(local.isoformat(), local_times._replace(ambiguous_hour="first"))
+        second = parse_timestamp(local.isoformat(), local_times._replace(ambiguous_hour="second"))
+        assert [first, second] == sorted(having_it)
     else:
         assert result.reason.endswith(f"does not exist in {zone}: the clocks were set forward")
-        assert having_it == []

@@ -22,7 +22,7 @@ from events.bootstrap import make_client, make_service
 from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables
-from events.domain.parsing import row_parser
+from events.domain.columns import row_parser
 from events.domain.retries import RetryPolicy
 from events.models import Difference, Event, Outcome, Verification
 from events.service import EventService

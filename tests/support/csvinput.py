@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Iterator
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 
 import pytest
 
 from events.errors import InvalidInput
-from events.ingest.csvrows import Numbered, Rejection, read_records
+from events.ingest.reading import DEFAULT, Numbered, Reading, Rejection
+from events.ingest.records import read_records
 from events.ingest.source import BLOCK_BYTES, LineInput
 from events.models import Event
 
@@ -30,15 +31,11 @@ def source(
 
 def read(
     content: bytes,
+    reading: Reading = DEFAULT,
     *,
     block_bytes: int = BLOCK_BYTES,
-    assume_zone: tzinfo | None = None,
-    is_lenient: bool = False,
 ) -> list[Record]:
-    records = read_records(
-        source(content, block_bytes=block_bytes), assume_zone=assume_zone, is_lenient=is_lenient
-    )
-    return list(records)
+    return list(read_records(source(content, block_bytes=block_bytes), reading))
 
 
 def read_until_refused(records: Iterator[Record]) -> tuple[list[Record], str]:

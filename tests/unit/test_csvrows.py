@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import tracemalloc
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.ingest.csvrows import Rejection
+from events.ingest.reading import Rejection
 from events.ingest.source import BLOCK_BYTES, LONGEST_LINE_BYTES
 from events.models import Event
-from tests.support.csvinput import EVENT, HEADER, ROW, TEN, gzipped, numbered_rows, read
+from tests.support.csvinput import (
+    EVENT,
+    HEADER,
+    ROW,
+    TEN,
+    Record,
+    gzipped,
+    numbered_rows,
+    read,
+)
 
 OPEN_QUOTE = "opens a quote that does not close on the same line"
 BARE_QUOTE = "has a quote in a cell that is not quoted: quote the cell and double the quote"
 TEXT_AFTER_QUOTE = "has text after a closing quote: double a quote inside quotes"
 LONE_RETURN = r"has a carriage return (\r) inside: end lines with \n or \r\n"
 OTHER_CHARACTERS = "has invalid characters; write it like 2021-03-01T00:10:05.657Z"
-LATE_HEADER = Rejection(
-    2,
-    "timestamp: 'timestamp' is not a date and time; write it like 2021-03-01T00:10:05.657Z",
-    HEADER.decode().rstrip(),
-)
 
 
 # --- whole inputs ----------------------------------------------------------------------
@@ -90,42 +93,8 @@ def test_any_number_of_blank_lines_may_come_first() -> None:
     assert read(b"\r\n" * 7 + HEADER + ROW) == [(9, EVENT)]
 
 
-def test_a_bad_first_row_does_not_stop_the_rest() -> None:
-    assert read(b"c;e;t;x\n" + ROW) == [
-        Rejection(1, "has 1 column, not 4: separate them by commas", "c;e;t;x"),
-        (2, EVENT),
-    ]
-    assert read(b'"c,e,t,x\n' + ROW) == [Rejection(1, OPEN_QUOTE, '"c,e,t,x'), (2, EVENT)]
-
-
 def test_equal_rows_are_all_yielded() -> None:
     assert read(ROW * 3) == [(1, EVENT), (2, EVENT), (3, EVENT)]
-
-
-def test_only_the_first_line_may_be_a_header() -> None:
-    assert read(ROW + HEADER + ROW) == [(1, EVENT), LATE_HEADER, (3, EVENT)]
-
-
-def test_zone_and_leniency_apply_to_every_row() -> None:
-    local = b"c,e,t,2021-03-01 11:00:00\n"
-    free = b'c,e,t,"March 1, 2021 10:00 UTC"\n'
-    berlin = ZoneInfo("Europe/Berlin")
-
-    assert read(HEADER + local * 2, assume_zone=berlin) == [(2, EVENT), (3, EVENT)]
-    assert read(local + free, assume_zone=berlin, is_lenient=True) == [(1, EVENT), (2, EVENT)]
-    assert read(local + free) == [
-        Rejection(
-            1,
-            "timestamp: has no offset: add Z or +00:00, or name the zone to assume",
-            "c,e,t,2021-03-01 11:00:00",
-        ),
-        Rejection(
-            2,
-            "timestamp: 'March 1, 2021 10:00 UTC' is not a date and time; "
-            "write it like 2021-03-01T00:10:05.657Z",
-            'c,e,t,"March 1, 2021 10:00 UTC"',
-        ),
-    ]
 
 
 @pytest.mark.parametrize("block_bytes", [1, 7, 1_000, BLOCK_BYTES])
@@ -144,11 +113,8 @@ def test_an_input_longer_than_a_block_is_read_in_order(block_bytes: int) -> None
     ("line", "reason", "row"),
     [
         (b"c,e,t", "has 3 columns, not 4", "c,e,t"),
-        (b"c,e,t,2021-03-01T10:00:00Z,", "has 5 columns, not 4", None),
-        (b" ", "has 1 column, not 4", " "),
-        (b'""', "has 1 column, not 4", '""'),
-        (b"c;e;t;x", "has 1 column, not 4: separate them by commas", "c;e;t;x"),
-        (b"c\te\tt\tx", "has 1 column, not 4: separate them by commas", "c\te\tt\tx"),
+        (b"c,e,t,2021-03-01T10:00:00Z,x", "has 5 columns, not 4", None),
+        (b"c;e;t;x", "has 1 column, not 4", "c;e;t;x"),
         (b",e,t,2021-03-01T10:00:00Z", "customer_id: is empty", None),
         (b'"",e,t,2021-03-01T10:00:00Z', "customer_id: is empty", None),
         (b"c,e,t,", "timestamp: is empty", "c,e,t,"),
@@ -231,9 +197,9 @@ def test_a_quote_in_an_unquoted_cell_is_rejected(cell: str) -> None:
 
 
 def test_the_rest_of_a_broken_field_is_not_an_event() -> None:
-    assert read(b'"c\n1",e,t,2021-03-01T10:00:00Z\n') == [
-        Rejection(1, OPEN_QUOTE, '"c'),
-        Rejection(2, BARE_QUOTE, '1",e,t,2021-03-01T10:00:00Z'),
+    assert read(HEADER + b'"c\n1",e,t,2021-03-01T10:00:00Z\n') == [
+        Rejection(2, OPEN_QUOTE, '"c'),
+        Rejection(3, BARE_QUOTE, '1",e,t,2021-03-01T10:00:00Z'),
     ]
 
 
@@ -249,23 +215,6 @@ def test_a_quoted_line_break_is_two_lines() -> None:
         Rejection(2, OPEN_QUOTE, 'c,e,"t'),
         Rejection(3, BARE_QUOTE, '1",2021-03-01T10:00:00Z'),
         (4, EVENT),
-    ]
-
-
-def test_lines_ended_by_carriage_returns_are_one_rejection() -> None:
-    content = (HEADER + ROW * 2).replace(b"\n", b"\r")
-
-    assert read(content) == [Rejection(1, LONE_RETURN, content.decode()[:-1])]
-
-
-def test_utf_16_without_a_byte_order_mark_is_rejected_by_line() -> None:
-    row = ROW.decode().rstrip().encode("utf-16-le").decode()
-    reason = "customer_id: has the control character U+0000 at position"
-
-    assert read((ROW * 2).decode().encode("utf-16-le")) == [
-        Rejection(1, f"{reason} 2", row),
-        Rejection(2, f"{reason} 1", f"\0{row}"),
-        Rejection(3, "has 1 column, not 4", "\0"),
     ]
 
 
@@ -292,13 +241,16 @@ def test_bytes_that_are_not_text_are_shown_escaped() -> None:
 def test_a_line_has_at_most_65536_bytes(end: bytes, block_bytes: int) -> None:
     longest = ROW.rstrip()[:-1] + b"." + b"0" * (LONGEST_LINE_BYTES - 27) + b"Z"
     too_long = longest.replace(b"Z", b"0Z")
-    rejected = Rejection(1, "has 65,537 bytes, more than 65,536", too_long.decode()[:1_000])
+    rejected = Rejection(2, "has 65,537 bytes, more than 65,536", too_long.decode()[:1_000])
     assert len(longest) == LONGEST_LINE_BYTES
 
-    assert read(longest, block_bytes=block_bytes) == [(1, EVENT)]
-    assert read(longest + end + ROW, block_bytes=block_bytes) == [(1, EVENT), (2, EVENT)]
-    assert read(too_long, block_bytes=block_bytes) == [rejected]
-    assert read(too_long + end + ROW, block_bytes=block_bytes) == [rejected, (2, EVENT)]
+    def records(content: bytes) -> list[Record]:
+        return read(HEADER + content, block_bytes=block_bytes)
+
+    assert records(longest) == [(2, EVENT)]
+    assert records(longest + end + ROW) == [(2, EVENT), (3, EVENT)]
+    assert records(too_long) == [rejected]
+    assert records(too_long + end + ROW) == [rejected, (3, EVENT)]
 
 
 def test_a_line_of_ten_megabytes_needs_little_memory() -> None:
@@ -319,29 +271,19 @@ def test_a_line_of_ten_megabytes_needs_little_memory() -> None:
     assert peak_bytes < 3_000_000
 
 
-def test_a_long_first_line_is_a_rejection_like_any_other() -> None:
-    content = b"x" * 100_000 + b"\n" + HEADER + ROW
-
-    assert read(content, block_bytes=1_000) == read(content)
-    assert read(content) == [
-        Rejection(1, "has 100,000 bytes, more than 65,536", "x" * 1_000),
-        LATE_HEADER,
-        (3, EVENT),
-    ]
-
-
 def test_a_long_line_of_carriage_returns_says_so() -> None:
-    content = (HEADER + ROW * 3_000).replace(b"\n", b"\r") + b"\n" + ROW
+    long = (HEADER + ROW * 3_000).replace(b"\n", b"\r") + b"\n"
+    content = HEADER + long + ROW
 
     assert read(content, block_bytes=10_000) == read(content)
     assert read(content) == [
         Rejection(
-            1,
+            2,
             r"has 81,047 bytes, more than 65,536; it contains carriage returns (\r) alone: "
             r"end lines with \n or \r\n",
-            content.decode()[:1_000],
+            long.decode()[:1_000],
         ),
-        (2, EVENT),
+        (3, EVENT),
     ]
 
 
@@ -354,9 +296,9 @@ def test_a_long_line_of_carriage_returns_says_so() -> None:
     ],
 )
 def test_the_block_size_does_not_change_a_long_line(line: bytes) -> None:
-    content = line + b"\n" + ROW
+    content = ROW + line + b"\n" + ROW
 
     in_one_block, in_many = read(content), read(content, block_bytes=1_000)
 
     assert in_one_block == in_many
-    assert in_one_block[1:] == [(2, EVENT)]
+    assert [in_one_block[0], *in_one_block[2:]] == [(1, EVENT), (3, EVENT)]

@@ -5,10 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.domain.timestamps import (
-    parse_instant,
-    zone_named,
-)
+from events.domain.timestamps import parse_instant
+from events.domain.zones import zone_named
 from events.errors import InvalidInput, InvalidWindow
 
 AT = datetime(2021, 3, 1, 0, 10, 5, 657_000, tzinfo=UTC)

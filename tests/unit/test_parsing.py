@@ -1,4 +1,4 @@
-"""Parsing CSV rows and JSON objects, and the reason of each refusal."""
+"""Parsing JSON objects and their fields, and the reason of each refusal."""
 
 import json
 import sys
@@ -6,7 +6,6 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -15,10 +14,8 @@ from events.domain.parsing import (
     COLUMNS,
     check_customer_id,
     check_event_type,
-    is_header,
     parse_event,
     parse_message,
-    row_parser,
 )
 from events.errors import (
     EventsError,
@@ -32,8 +29,6 @@ from events.models import Event
 
 TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)
 TEXT = "2021-03-01T10:00:00Z"
-BERLIN = ZoneInfo("Europe/Berlin")
-COLUMNS_ARE = "the columns are customer_id,event_type,transaction_id,timestamp"
 IDS = ("customer_id", "event_type", "transaction_id")
 
 
@@ -196,98 +191,6 @@ def test_an_event_type_leaves_a_byte_for_the_transaction(event_type: str, size: 
 
     assert refusal(lambda: parsed("c", event_type, "t")) == ("event_type", reason)
     assert refusal(lambda: check_event_type(event_type)) == ("event_type", reason)
-
-
-# Rows
-
-
-@pytest.mark.parametrize(
-    ("header", "row"),
-    [
-        (None, ["c", "e", "t", TEXT]),
-        (COLUMNS, ["c", "e", "t", TEXT]),
-        (["timestamp", "transaction_id", "event_type", "customer_id"], [TEXT, "t", "e", "c"]),
-        (["Event_Type", " TIMESTAMP", "Customer_ID ", "transaction_id"], ["e", TEXT, "c", "t"]),
-    ],
-)
-def test_a_row_is_read_by_its_header_in_any_order_and_case(
-    header: Sequence[str] | None, row: list[str]
-) -> None:
-    assert row_parser(header)(row) == Event("c", "e", "t", TEN)
-
-
-def test_a_row_parser_hands_zone_and_leniency_on() -> None:
-    local = row_parser(assume_zone=BERLIN)
-    lenient = row_parser(is_lenient=True)
-
-    assert local(["c", "e", "t", "2021-03-01 11:00:00"]) == Event("c", "e", "t", TEN)
-    assert lenient(["c", "e", "t", "March 1 2021 10:00 UTC"]) == Event("c", "e", "t", TEN)
-
-
-def test_a_row_parser_is_strict_unless_told_otherwise() -> None:
-    assert refusal(lambda: row_parser()(["c", "e", "t", "2021-03-01 11:00:00"])) == (
-        "timestamp",
-        "has no offset: add Z or +00:00, or name the zone to assume",
-    )
-    assert refusal(lambda: row_parser()(["c", "e", "t", "March 1 2021 10:00 UTC"])) == (
-        "timestamp",
-        "'March 1 2021 10:00 UTC' is not a date and time; write it like 2021-03-01T00:10:05.657Z",
-    )
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ([], "has 0 columns, not 4"),
-        (["c"], "has 1 column, not 4"),
-        (["c", "e", "t"], "has 3 columns, not 4"),
-        (["c", "e", "t", TEXT, ""], "has 5 columns, not 4"),
-        ([f"c;e;t;{TEXT}"], "has 1 column, not 4: separate them by commas"),
-        ([f"c\te\tt\t{TEXT}"], "has 1 column, not 4: separate them by commas"),
-        (["c;e;t"], "has 1 column, not 4"),
-    ],
-)
-def test_a_row_without_four_columns_is_refused(row: list[str], reason: str) -> None:
-    assert refusal(lambda: row_parser()(row)) == (None, reason)
-    assert refusal(lambda: row_parser(COLUMNS[::-1])(row)) == (None, reason)
-
-
-@pytest.mark.parametrize(
-    ("row", "is_one"),
-    [
-        (list(COLUMNS), True),
-        (["Customer_ID", "x"], True),
-        (["x", " timestamp\t"], True),
-        (["c", "e", "t", TEXT], False),
-        (["customer", "type", "transaction", "time"], False),
-        (["customer_id;event_type"], False),
-        ([], False),
-    ],
-)
-def test_a_header_holds_one_of_the_names(row: list[str], is_one: bool) -> None:
-    assert is_header(row) is is_one
-
-
-@pytest.mark.parametrize(
-    ("header", "problem"),
-    [
-        (["customer_id", "event_type", "timestamp"], "lacks 'transaction_id'"),
-        (["timestamp"], "lacks 'customer_id', 'event_type', 'transaction_id'"),
-        ([*COLUMNS, "Amount", ""], "does not know 'amount', ''"),
-        ([*COLUMNS, "TIMESTAMP"], "repeats 'timestamp'"),
-        (
-            ["customer_id", "customer_id", "type", "transaction_id"],
-            "lacks 'event_type', 'timestamp' and does not know 'type' and repeats 'customer_id'",
-        ),
-        ([*COLUMNS[:3], "time\udcff"], r"lacks 'timestamp' and does not know 'time\udcff'"),
-    ],
-    ids=ascii,
-)
-def test_a_header_with_other_columns_is_refused(header: list[str], problem: str) -> None:
-    with pytest.raises(InvalidInput) as refused:
-        row_parser(header)
-
-    assert str(refused.value) == f"the header {problem}; {COLUMNS_ARE}"
 
 
 # JSON objects

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from events.errors import InvalidInput
-from events.ingest.csvrows import Rejection
+from events.ingest.reading import Rejection
 from events.ingest.rejects import RejectsFile
 
 REJECTION = Rejection(3, "is bad", "row")

@@ -1,19 +1,25 @@
-"""Inputs: gzip, files, pipes, and where reading stops."""
+"""Inputs: compressions, encodings, files, pipes, and where reading stops."""
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import os
+import re
 import sys
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+import zstandard
 
 from events.errors import InvalidInput
-from events.ingest.csvrows import read_records
+from events.ingest.reading import Rejection
+from events.ingest.records import read_records
 from events.ingest.source import BLOCK_BYTES, LineInput, open_lines
 from events.models import Event
 from tests.support.csvinput import (
@@ -23,12 +29,12 @@ from tests.support.csvinput import (
     TEN,
     gzipped,
     numbered_rows,
+    read,
     read_until_refused,
     source,
 )
 
 AGAIN = "The rows before it stay stored: fetch the file again and run again, that is safe."
-COLUMNS_ARE = "the columns are customer_id,event_type,transaction_id,timestamp"
 
 
 # --- inputs that cannot be used ------------------------------------------------------------
@@ -37,47 +43,87 @@ COLUMNS_ARE = "the columns are customer_id,event_type,transaction_id,timestamp"
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (
-            b"customer_id,event_type,timestamp\n" + ROW,
-            f", line 1: the header lacks 'transaction_id'; {COLUMNS_ARE}",
-        ),
-        (
-            b"\n\n" + HEADER[:-1] + b",Amount\n" + ROW,
-            f", line 3: the header does not know 'amount'; {COLUMNS_ARE}",
-        ),
-        (
-            b"customer_id,event_type,transaction_id,timestamp,timestamp\n",
-            f", line 1: the header repeats 'timestamp'; {COLUMNS_ARE}",
-        ),
-        (
-            HEADER.replace(b",", b";") + ROW,
-            ", line 1: the columns are separated by ';': separate them by commas",
-        ),
-        (
-            b"\r\n" + HEADER.replace(b",", b"\t"),
-            r", line 2: the columns are separated by '\t': separate them by commas",
-        ),
-        (
-            b'"Customer_ID"|"Event_Type"|"x"|"y"\n',
-            ", line 1: the columns are separated by '|': separate them by commas",
-        ),
-        ((HEADER + ROW).decode().encode("utf-16"), ": UTF-16 text: save it as UTF-8"),
-        (b"\xfe\xff" + HEADER.decode().encode("utf-16-be"), ": UTF-16 text: save it as UTF-8"),
-        (gzipped(HEADER.decode().encode("utf-16")), ": UTF-16 text: save it as UTF-8"),
-        (
-            b"PK\x03\x04\x14\0\x06\0",
-            ": a zip archive or a spreadsheet (.xlsx): save it as CSV",
-        ),
+        (b"PK\x03\x04\x14\0\x06\0", "an Excel workbook (.xlsx): unpack it, or save it as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls): save it as CSV"),
+        (b"%PDF-1.7\n", "a PDF document: save it as CSV"),
+        (b"SQLite format 3\0\x10\0", "a SQLite database: export the table as CSV"),
+        (b"Obj\x01\x04\x16avro.schema", "an Avro file: convert it to Parquet, JSON Lines or CSV"),
+        (b"ORC\x11\0\0\n", "an ORC file: convert it to Parquet, JSON Lines or CSV"),
+        (b"ARROW1\0\0\xff\xff", "an Arrow file: convert it to Parquet, JSON Lines or CSV"),
+        (b"\n<!DOCTYPE html>\n<html>", "an HTML or XML document: save it as CSV"),
+        (b"<?xml version='1.0'?>", "an HTML or XML document: save it as CSV"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive: unpack it"),
+        (b"{\\rtf1\\ansi", "a text document (.rtf): save it as CSV"),
+        (b"\x04\x22\x4d\x18\x64", "lz4 data: decompress it, or use gzip, zstd, bzip2 or xz"),
+        ("a,b".encode("utf-32"), "UTF-32 text: save it as UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary data: save it as CSV, JSON Lines or Parquet"),
+        (gzipped(gzipped(ROW)), "gzip data inside compressed data: decompress it once"),
     ],
     ids=ascii,
 )
 @pytest.mark.parametrize("block_bytes", [1, BLOCK_BYTES])
-def test_an_input_that_is_not_a_csv_of_events_is_refused(
+def test_another_format_is_named_in_one_sentence(
     content: bytes, problem: str, block_bytes: int
 ) -> None:
-    records = read_records(source(content, block_bytes=block_bytes))
+    for whole in (content, gzipped(content)):
+        records, reason = read_until_refused(read_records(source(whole, block_bytes=block_bytes)))
 
-    assert read_until_refused(records) == ([], f"events.csv{problem}")
+        assert records == []
+        assert reason.startswith("events.csv: this is ")
+        assert reason.endswith(problem)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("block_bytes", [1, 7, BLOCK_BYTES])
+def test_utf_16_is_read_with_and_without_a_mark(encoding: str, block_bytes: int) -> None:
+    text = (HEADER + "c\u00e9\U0001f422,e,t,2021-03-01T10:00:00Z\r\n".encode() + ROW).decode()
+    expected = [(2, EVENT._replace(customer_id="c\u00e9\U0001f422")), (3, EVENT)]
+
+    for content in (text.encode(encoding), gzipped(text.encode(encoding))):
+        assert read(content, block_bytes=block_bytes) == expected
+    assert read(text.encode("utf-16-be")) == read(("\ufeff" + text).encode("utf-16-be"))
+
+
+def test_invalid_utf_16_costs_its_row_or_stops_at_the_end() -> None:
+    content = (HEADER + ROW).decode().encode("utf-16") + b"\x00\xd8,\x00\n\x00c"
+
+    records, reason = read_until_refused(read_records(source(content, block_bytes=10)))
+
+    assert records == [(2, EVENT), Rejection(3, "has 2 columns, not 4", r"\xed\xa0\x80,")]
+    assert reason == f"events.csv: the UTF-16 text is cut off after line 3. {AGAIN}"
+
+
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzipped,
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+@pytest.mark.parametrize("block_bytes", [1, BLOCK_BYTES])
+def test_a_compressed_input_may_have_several_members(name: str, block_bytes: int) -> None:
+    compress = COMPRESSIONS[name]
+    content = compress(HEADER) + compress(b"") + compress(ROW[:5]) + compress(ROW[5:] + ROW)
+
+    assert read(content, block_bytes=block_bytes) == [(2, EVENT), (3, EVENT)]
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_compressed_data_that_is_cut_off_or_damaged_says_where(name: str) -> None:
+    rows = COMPRESSIONS[name](HEADER + numbered_rows(3_000))
+    for content, problem in (
+        (rows[:-5], "is cut off"),
+        (rows[: len(rows) // 2] + bytes(20) + rows[len(rows) // 2 + 20 :], "is damaged"),
+        (COMPRESSIONS[name](ROW) + rows[:-9], "is cut off"),
+    ):
+        got, reason = read_until_refused(read_records(source(content)))
+
+        assert reason.startswith(f"events.csv: the {name} data {problem} ")
+        assert reason.endswith(f" {AGAIN}")
+        lines = re.findall(r"after line ([0-9,]+)", reason)
+        assert len(got) in (int((lines or ["1"])[0].replace(",", "")) - 1, 1)
 
 
 def test_a_name_in_gz_needs_gzip_data() -> None:

@@ -11,21 +11,21 @@ from events.domain.timestamps import (
     parse_instant,
     parse_timestamp,
 )
+from events.domain.zones import LocalTimes
 from events.errors import InvalidEvent, InvalidWindow
 
 AT = datetime(2021, 3, 1, 0, 10, 5, 657_000, tzinfo=UTC)
 TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
-KOLKATA = ZoneInfo("Asia/Kolkata")
 NEW_YORK = ZoneInfo("America/New_York")
 LIKE = "write it like 2021-03-01T00:10:05.657Z"
 NO_OFFSET = "has no offset: add Z or +00:00, or name the zone to assume"
 OUTSIDE = "is outside the years 0001 to 9999"
 
 
-def refusal(text: str, *, assume_zone: tzinfo | None = None, is_lenient: bool = False) -> str:
+def refusal(text: str) -> str:
     with pytest.raises(InvalidEvent) as refused:
-        parse_timestamp(text, assume_zone=assume_zone, is_lenient=is_lenient)
+        parse_timestamp(text)
     assert refused.value.field == "timestamp"
     return refused.value.reason
 
@@ -58,12 +58,9 @@ def window_refusal(text: str) -> str:
         "2021-03-01T00:10:05.65700000000000000000Z",
     ],
 )
-@pytest.mark.parametrize("is_lenient", [False, True])
-@pytest.mark.parametrize("assume_zone", [None, BERLIN])
-def test_one_instant_can_be_written_in_many_ways(
-    text: str, is_lenient: bool, assume_zone: tzinfo | None
-) -> None:
-    at = parse_timestamp(text, assume_zone=assume_zone, is_lenient=is_lenient)
+@pytest.mark.parametrize("zone", [None, BERLIN])
+def test_one_instant_can_be_written_in_many_ways(text: str, zone: tzinfo | None) -> None:
+    at = parse_timestamp(text, LocalTimes(zone))
 
     assert at == AT
     assert at.tzinfo is UTC
@@ -152,7 +149,6 @@ def test_an_offset_of_a_day_or_more_is_rejected(offset: str) -> None:
     event, window = f"2021-03-01T00:00:00{offset}", f"2021-03-01T00:00{offset}"
 
     assert refusal(event) == f"{event!r} has an offset of 24 hours or more"
-    assert refusal(event, is_lenient=True) == refusal(event)
     assert window_refusal(event) == refusal(event)
     assert window_refusal(window) == f"{window!r} has an offset of 24 hours or more"
 
@@ -161,11 +157,7 @@ def test_an_offset_of_a_day_or_more_is_rejected(offset: str) -> None:
     "text",
     [
         "2021-03-01  00:10:05Z",
-        "2021-03-01t00:10:05Z",
-        "2021-03-01T00:10:05z",
         "2021-03-01_00:10:05Z",
-        "2021-03-01T00:10:05 Z",
-        "2021-03-01T00:10:05 +00:00",
         " 2021-03-01T00:10:05Z",
         "2021-03-01T00:10:05Z ",
         "2021-03-01T00:10Z",
@@ -183,12 +175,8 @@ def test_an_offset_of_a_day_or_more_is_rejected(offset: str) -> None:
         "20210301T001005Z",
         "2021-W09-1T00:10:05Z",
         "2021-060T00:10:05Z",
-        "2021-03-01T00:10:05 GMT+3",
-        "2021-03-01T00:10:05 UTC",
         "2021-03-01T00:10:05ZZ",
         "10",
-        "GMT+3",
-        "1614557405",
         "March 1 2021 10:00 UTC",
         "timestamp",
     ],
@@ -230,7 +218,6 @@ def test_invalid_characters_are_shown_escaped(text: str, shown: str) -> None:
 )
 def test_the_reason_is_short_for_a_long_text(text: str) -> None:
     assert len(refusal(text)) < 400
-    assert len(refusal(text, is_lenient=True)) < 400
     assert len(window_refusal(text)) < 400
 
 

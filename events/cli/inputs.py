@@ -1,0 +1,109 @@
+"""The files of a command: which they are, and how they are read."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from events.cli import say
+from events.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from events.ingest.reading import Reading
+    from events.ingest.source import LineInput
+
+_REJECTS = ".rejects.csv"
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", r"\t": "\t", "pipe": "|", "space": " "}
+
+
+def title(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
+def rejects_path(file: str) -> Path:
+    return Path(f"{'stdin' if file == '-' else file}{_REJECTS}")
+
+
+def expand(arguments: Sequence[str]) -> list[str]:
+    """
+    The files that the arguments name: paths, and patterns such as `2024-*.csv`.
+
+    The rejected rows of an earlier run are left out if there are several files. Raises
+    `InvalidInput` if a pattern matches nothing or a file cannot be opened.
+    """
+    from events.ingest.source import open_lines
+
+    files: list[str] = []
+    for argument in arguments:
+        if argument == "-" or Path(argument).exists() or not glob.has_magic(argument):
+            files.append(argument)
+            continue
+        matches = sorted(
+            match
+            for match in glob.glob(argument, recursive=True)  # noqa: PTH207 - any path, also absolute
+            if Path(match).is_file()
+        )
+        if not matches:
+            raise InvalidInput(f"{argument}: no file matches this pattern")
+        files += matches
+    if len(arguments) > 1 or len(files) > 1:
+        skipped = [file for file in files if file.endswith(_REJECTS)]
+        files = [file for file in files if file not in skipped]
+        for file in skipped:
+            say(f"{file}: not read, because it has the rejected rows of an earlier run")
+    for file in files:
+        if file != "-" and not Path(file).is_fifo():
+            open_lines(file).__exit__()
+    return files
+
+
+def reading_of(
+    columns: str | None,
+    delimiter: str | None,
+    timestamp_format: str,
+    assume_timezone: str | None,
+    ambiguous_hour: str | None,
+) -> Reading:
+    """The options of the command line; raises `InvalidInput`."""
+    from events.domain.columns import parse_mapping
+    from events.domain.timeformats import AUTO, timestamp_parser
+    from events.domain.zones import LocalTimes, zone_named
+    from events.ingest.reading import Reading
+
+    if delimiter is not None:
+        delimiter = _DELIMITERS.get(delimiter, delimiter)
+        if len(delimiter) != 1 or delimiter.isalnum() or delimiter in "\"'\r\n_":
+            raise InvalidInput(
+                f"--delimiter {delimiter!r}: give one character, or {', '.join(_DELIMITERS)}"
+            )
+    local = LocalTimes(
+        zone_named(assume_timezone) if assume_timezone else None,
+        ambiguous_hour,  # type: ignore[arg-type] # typer checked it
+    )
+    if timestamp_format != AUTO:
+        timestamp_parser(timestamp_format, local)
+    return Reading(parse_mapping(columns) if columns else {}, delimiter, timestamp_format, local)
+
+
+@contextmanager
+def opened(file: str, reading: Reading) -> Iterator[tuple[LineInput, Reading]]:
+    """A file to read; with the format `auto` it is read once before, to find the format."""
+    from events.domain.timeformats import AUTO
+    from events.ingest.records import with_format_found
+    from events.ingest.source import open_lines, reopenable
+
+    if reading.timestamp_format != AUTO:
+        with open_lines(file) as source:
+            yield source, reading
+        return
+    with reopenable(file) as reopen:
+        with reopen() as source:
+            try:
+                reading = with_format_found(source, reading)
+            except InvalidInput as exc:
+                raise InvalidInput(f"{exc}. Nothing of this file is stored") from exc
+        with reopen() as source:
+            yield source, reading

@@ -1,0 +1,164 @@
+"""Formats of timestamps in files: ISO 8601, numbers since 1970, patterns, or found by survey."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from events.domain.epochs import EPOCH, UNITS, parse_epoch, unit_of
+from events.domain.timeprints import (
+    TWO_WAY_DATE,
+    instant_of,
+    parse_print,
+    pattern_of,
+    why_two_ways,
+)
+from events.domain.timestamps import parse_timestamp, why_unreadable
+from events.domain.zones import NO_ZONE, LocalTimes, in_utc
+from events.errors import InvalidEvent, InvalidInput
+
+TimestampParser = Callable[[str], datetime]
+
+AUTO = "auto"
+#: Directives that depend on the machine, or that strptime reads without an effect.
+_INSTEAD = {
+    "Z": "%z, or the zone's text and --assume-timezone",
+    "c": "single directives",
+    "x": "%Y-%m-%d",
+    "X": "%H:%M:%S",
+}
+_DIRECTIVE = re.compile(r"%(.)")
+_DIGITS_OF_A_TIME = 4
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+
+
+def timestamp_parser(name: str, local: LocalTimes) -> TimestampParser:
+    """
+    What reads timestamps in a format; it raises `InvalidEvent`.
+
+    Args:
+        name: `iso`, `epoch-s`, `epoch-ms`, `epoch-us`, `epoch-ns`, or a strptime pattern.
+        local: How to read timestamps without an offset.
+
+    Raises:
+        InvalidInput: The format is unknown, or a pattern leaves a part of the instant open.
+    """
+    if name == "iso":
+        return parse_timestamp if local == NO_ZONE else partial(parse_timestamp, local=local)
+    if name in UNITS:
+        return partial(parse_epoch, unit=name)
+    if "%" not in name:
+        raise InvalidInput(
+            f"--timestamp-format {name!r} is unknown: use iso, {', '.join(UNITS)}, auto, or a "
+            "strptime pattern such as '%d.%m.%Y %H:%M'"
+        )
+    problem = _why_incomplete(set(_DIRECTIVE.findall(name.replace("%%", ""))))
+    if problem:
+        raise InvalidInput(f"--timestamp-format {name!r} {problem}")
+    try:  # strptime compiles a pattern at its first use
+        datetime.strptime("", name)  # noqa: DTZ007 - fails
+    except ValueError as exc:
+        if "does not match" not in str(exc):
+            raise InvalidInput(f"--timestamp-format {name!r}: {exc}") from exc
+    return partial(_parse_pattern, pattern=name, local=local)
+
+
+def _why_incomplete(directives: set[str]) -> str | None:
+    for directive, instead in _INSTEAD.items():
+        if directive in directives:
+            return f"has %{directive}, which is not the same everywhere: use {instead}"
+    has_date = directives & set("Yy") and (
+        "j" in directives or ("d" in directives and directives & set("mbB"))
+    )
+    if not has_date and not {"G", "V"} <= directives:
+        return "lacks a part of the date: name year, month and day"
+    if ("p" in directives) != ("I" in directives):
+        return "needs %I and %p together (1 to 12 with AM or PM), or %H"
+    return None
+
+
+def _parse_pattern(text: str, pattern: str, local: LocalTimes) -> datetime:
+    reason = why_unreadable(text)
+    # A pattern may name a month or a unit in any script.
+    if reason and (text.isascii() or not text.isprintable() or _OTHER_DIGIT.search(text)):
+        raise InvalidEvent("timestamp", reason)
+    try:
+        at = datetime.strptime(text, pattern)  # noqa: DTZ007 - in_utc names the zone
+    except ValueError as exc:
+        raise InvalidEvent("timestamp", f"{text!r} does not match {pattern!r}: {exc}") from exc
+    return in_utc(at, local)
+
+
+class Survey:
+    """
+    Finds the format of a file's timestamps: call it with each of them, then `decide`.
+
+    Called, it returns any instant, or raises `InvalidEvent` if the text cannot be one. Memory does
+    not grow with the number of timestamps.
+    """
+
+    def __init__(self) -> None:
+        #: An example of each unit.
+        self._numbers: dict[str, str] = {}
+        #: By separator: an example of a date with the "day" first, the "month", "day or month",
+        #: or both in the "same" place.
+        self._dates: dict[str, dict[str, str]] = {}
+
+    def __call__(self, text: str) -> datetime:
+        if sum(map(str.isdigit, text)) < _DIGITS_OF_A_TIME:
+            raise InvalidEvent("timestamp", f"{text[:128]!a} is not a date and time")
+        unit = unit_of(text)
+        if unit:
+            self._numbers.setdefault(unit, text)
+        elif match := TWO_WAY_DATE.fullmatch(text):
+            one, other = int(match["one"]), int(match["other"])
+            orders = ["day"] * (other <= 12) + ["month"] * (one <= 12)
+            order = "same" if one == other else " or ".join(orders)
+            self._dates.setdefault(match["dash"], {}).setdefault(order, text)
+        return EPOCH
+
+    def decide(self, local: LocalTimes) -> TimestampParser:
+        """What reads all timestamps of the file; raises `InvalidInput` if they are ambiguous."""
+        if len(self._numbers) > 1:
+            numbers = " and ".join(
+                f"{text} ({UNITS[unit].name})" for unit, text in self._numbers.items()
+            )
+            raise InvalidInput(
+                f"the timestamps are numbers of different units, such as {numbers}: split the file "
+                "and name the unit of each with --timestamp-format"
+            )
+        orders: dict[str, str] = {}
+        for dash, examples in self._dates.items():
+            day, month = examples.get("day"), examples.get("month")
+            if day and month:
+                raise InvalidInput(
+                    f"the timestamps have the day first ({day}) and the month first ({month}): "
+                    "split the file and name the order of each with --timestamp-format"
+                )
+            if not day and not month and "day or month" in examples:
+                raise InvalidInput(f"the timestamp {why_two_ways(examples['day or month'])}")
+            orders[dash] = "month" if month else "day"
+        unit = next(iter(self._numbers), None)
+        return partial(_parse_auto, local=local, unit=unit, orders=orders)
+
+
+def _parse_auto(text: str, local: LocalTimes, unit: str | None, orders: dict[str, str]) -> datetime:
+    reason = why_unreadable(text)
+    if reason:
+        raise InvalidEvent("timestamp", reason)
+    if unit and unit_of(text):
+        return parse_epoch(text, unit)
+    match = TWO_WAY_DATE.fullmatch(text)
+    if match and match["dash"] in orders:
+        if not match["hour"]:
+            raise InvalidEvent(
+                "timestamp",
+                f"{text!r} has no time of day; if midnight is meant, use --timestamp-format "
+                f"'{pattern_of(match, orders[match['dash']])}'",
+            )
+        names = ("day", "month") if orders[match["dash"]] == "day" else ("month", "day")
+        parts = dict(zip(names, (match["one"], match["other"]), strict=True))
+        return instant_of(match, local, **parts)
+    return parse_print(text, local, is_free=True) or parse_timestamp(text, local)

@@ -1,0 +1,117 @@
+"""Parse JSON Lines into events and rejections, each with its line number."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from events.domain.columns import find_columns
+from events.domain.parsing import COLUMNS, decode_object, json_type, parse_event, string_of
+from events.errors import InvalidEvent, InvalidInput
+from events.ingest.reading import Numbered, Reading, Rejection, shown
+from events.ingest.source import LineInput, LongLine
+from events.models import Event
+
+_WHOLE_NUMBER = re.compile(rb"-?[0-9]+")
+#: Names that were ignored and are reported; rows may have any number of them.
+_MAX_IGNORED = 100
+
+
+def read_json_lines(source: LineInput, reading: Reading) -> Iterator[Numbered | Rejection]:
+    """
+    Yield an event or a rejection for each line of a JSON Lines file, except blank ones.
+
+    Raises:
+        InvalidInput: The input is another JSON document, its first object has no name for a
+            field, or reading stopped before its end; by then all complete lines have been yielded.
+    """
+    objects = _Objects(source, reading)
+    for line, part in source.parts():
+        if isinstance(part, LongLine):
+            yield Rejection(line, part.reason, shown(part.start))
+            continue
+        for number, ended in enumerate(part.split(b"\n")[:-1], line):
+            text = ended.strip()
+            if not text:
+                continue
+            try:
+                event = objects.parse(number, text)
+            except InvalidEvent as exc:
+                yield Rejection(number, str(exc), shown(ended.rstrip(b"\r")))
+            else:
+                yield number, event
+
+
+class _Objects:
+    """Parses the objects of one input."""
+
+    def __init__(self, source: LineInput, reading: Reading) -> None:
+        self._source = source
+        self._columns = reading.columns
+        self._parse_time = reading.time_parser()
+        self._is_first = True
+        #: The name of each field, by all the names of an object.
+        self._names: dict[tuple[str, ...], list[str]] = {}
+
+    def parse(self, line: int, text: bytes) -> Event:
+        try:
+            values = decode_object(text)
+        except InvalidEvent as exc:
+            if self._is_first:
+                what = "a JSON array" if text.startswith(b"[") else f"not JSON Lines: {exc}"
+                raise InvalidInput(
+                    f"{self._source.name}, line {line}: {what}. Write one object a line, as with "
+                    "jq -c '.[]'"
+                ) from exc
+            raise
+        names = self._names_in(line, tuple(values))
+        self._is_first = False
+        if text.count(b'"') != sum(2 + bytes(value).count(b'"') for value in values.values()):
+            _check_repeated(text, names)
+        customer_id, event_type, transaction_id, timestamp = (
+            _text_of(field, bytes(values[name]), is_time=field == "timestamp")
+            for field, name in zip(COLUMNS, names, strict=True)
+        )
+        return parse_event(
+            customer_id, event_type, transaction_id, timestamp, parse_time=self._parse_time
+        )
+
+    def _names_in(self, line: int, keys: tuple[str, ...]) -> list[str]:
+        names = self._names.get(keys)
+        if names is None:
+            try:
+                layout = find_columns(keys, self._columns)
+            except InvalidInput as exc:
+                if self._is_first:
+                    raise InvalidInput(
+                        f"{self._source.name}, line {line}: the object {exc}"
+                    ) from exc
+                raise InvalidEvent(None, str(exc)) from exc
+            names = [keys[index] for index in layout.indexes]
+            ignored = self._source.ignored
+            ignored += [name for name in layout.ignored if name not in ignored]
+            del ignored[_MAX_IGNORED:]
+            if len(self._names) < _MAX_IGNORED:
+                self._names[keys] = names
+        return names
+
+
+def _check_repeated(text: bytes, names: list[str]) -> None:
+    """msgspec keeps the last value of a repeated name without an error."""
+    try:
+        keys = json.loads(text, object_pairs_hook=lambda pairs: [key for key, _ in pairs])
+    except (ValueError, RecursionError) as exc:
+        raise InvalidEvent(None, "is not valid JSON") from exc
+    for name in names:
+        if keys.count(name) > 1:
+            raise InvalidEvent(None, f"has {name[:100]!r} twice")
+
+
+def _text_of(field: str, value: bytes, *, is_time: bool) -> str:
+    """A string, or a number as it is written: ids are whole numbers, times any."""
+    if value[:1] in b"-0123456789" and (is_time or _WHOLE_NUMBER.fullmatch(value)):
+        return value.decode()
+    if value[:1] != b'"':
+        raise InvalidEvent(field, f"is {json_type(value)}, not a string")
+    return string_of(field, value)

@@ -1,0 +1,113 @@
+"""Parse the rows of a Parquet file into events and rejections, each with its row number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from json import dumps
+from typing import Any
+
+from events.domain.columns import find_columns
+from events.domain.epochs import parse_epoch
+from events.domain.parsing import COLUMNS, parse_event
+from events.domain.zones import in_utc
+from events.errors import InvalidEvent, InvalidInput
+from events.ingest.reading import Numbered, Reading, Rejection, shown
+from events.ingest.source import LineInput
+
+_ROWS_AT_A_TIME = 10_000
+
+
+def read_parquet(source: LineInput, reading: Reading) -> Iterator[Numbered | Rejection]:
+    """
+    Yield an event or a rejection for each row of a Parquet file, numbered from 1.
+
+    Raises:
+        InvalidInput: The file is damaged, its columns have no suitable types, or pyarrow is not
+            installed.
+    """
+    try:
+        import pyarrow as pa  # larger than all requirements of the service together
+        from pyarrow import parquet
+    except ImportError as exc:
+        raise InvalidInput(
+            f"{source.name}: this is Parquet, which needs pyarrow: "
+            "pip install -r requirements-export.txt"
+        ) from exc
+
+    with source.seekable() as file:
+        try:
+            table = parquet.ParquetFile(file)
+            names = _names(source, table.schema_arrow.names, reading)
+            types = [table.schema_arrow.field(name).type for name in names]
+            texts = [
+                _text_reader(source, pa, field, name, arrow_type)
+                for field, name, arrow_type in zip(COLUMNS, names, types, strict=True)
+            ]
+            parse_time = _time_parser(pa, types[3], reading)
+            number = 0
+            for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=names):
+                columns = [
+                    read(batch.column(name)) for read, name in zip(texts, names, strict=True)
+                ]
+                for number, row in enumerate(zip(*columns, strict=True), number + 1):  # noqa: B020
+                    try:
+                        event = parse_event(*row, parse_time=parse_time)
+                    except InvalidEvent as exc:
+                        yield Rejection(number, str(exc), shown(dumps(row).encode()))
+                    else:
+                        yield number, event
+        except (pa.ArrowException, OSError) as exc:
+            problem = str(exc).partition("\n")[0]
+            raise InvalidInput(f"{source.name}: the Parquet data is damaged: {problem}") from exc
+
+
+def _names(source: LineInput, columns: Sequence[str], reading: Reading) -> list[str]:
+    """The column of each field."""
+    try:
+        layout = find_columns(columns, reading.columns)
+    except InvalidInput as exc:
+        raise InvalidInput(f"{source.name}: the table {exc}") from exc
+    source.ignored = list(layout.ignored)
+    return [columns[index] for index in layout.indexes]
+
+
+def _text_reader(
+    source: LineInput, pa: Any, field: str, name: str, arrow_type: Any
+) -> Callable[[Any], list[str]]:
+    """What turns an array of a column into texts; a null is an empty text."""
+    if pa.types.is_dictionary(arrow_type):
+        read = _text_reader(source, pa, field, name, arrow_type.value_type)
+        return lambda array: read(array.dictionary_decode())
+    if pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type):
+        return lambda array: [text or "" for text in array.to_pylist()]
+    if pa.types.is_binary(arrow_type) or pa.types.is_large_binary(arrow_type):
+        return lambda array: [
+            (text or b"").decode("utf-8", "surrogateescape") for text in array.to_pylist()
+        ]
+    is_time = field == "timestamp" and pa.types.is_timestamp(arrow_type)
+    if pa.types.is_integer(arrow_type) or is_time:
+        return lambda array: [
+            "" if number is None else str(number)
+            for number in (array.cast(pa.int64()) if is_time else array).to_pylist()
+        ]
+    suitable = (
+        "a timestamp, text, or whole numbers" if field == "timestamp" else "text or whole numbers"
+    )
+    raise InvalidInput(
+        f"{source.name}: the column {name!r} for {field} has the type {arrow_type}, not {suitable}"
+    )
+
+
+def _time_parser(pa: Any, arrow_type: Any, reading: Reading) -> Callable[[str], datetime]:
+    if not pa.types.is_timestamp(arrow_type):
+        return reading.time_parser()
+    unit = f"epoch-{arrow_type.unit}"
+
+    def parse(text: str) -> datetime:
+        if not text:
+            raise InvalidEvent("timestamp", "is empty")
+        at = parse_epoch(text, unit)
+        return at if arrow_type.tz else in_utc(at.replace(tzinfo=None), reading.local)
+
+    return parse

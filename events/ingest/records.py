@@ -1,0 +1,34 @@
+"""Read an input of events, whatever its format."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+
+from events.domain.timeformats import Survey
+from events.ingest.csvrows import read_csv
+from events.ingest.jsonrows import read_json_lines
+from events.ingest.parquetrows import read_parquet
+from events.ingest.reading import DEFAULT, Numbered, Reading, Rejection
+from events.ingest.source import LineInput
+
+_READERS = {"csv": read_csv, "jsonl": read_json_lines, "parquet": read_parquet}
+
+
+def read_records(source: LineInput, reading: Reading = DEFAULT) -> Iterator[Numbered | Rejection]:
+    """
+    Yield an event or a rejection for each row of an input, with its line.
+
+    Raises:
+        InvalidInput: The input has no known format or no columns for the fields, or reading
+            stopped before its end; by then all complete rows have been yielded.
+    """
+    yield from _READERS[source.kind](source, reading)
+
+
+def with_format_found(source: LineInput, reading: Reading) -> Reading:
+    """Read the input once to find the format of its timestamps; raises `InvalidInput`."""
+    survey = Survey()
+    deque(read_records(source, replace(reading, parse_time=survey)), maxlen=0)
+    return replace(reading, parse_time=survey.decide(reading.local))
