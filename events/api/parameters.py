@@ -142,90 +142,62 @@ CustomerId = Annotated[
 ]
 
 
-def _limit(noun: str, *, most: int) -> Any:
-    return Field(ge=1, le=most, description=f"Maximum {noun} per page.", examples=[100])
-
-
 def _cursor_like(example: str) -> Any:
     text = "The previous page's `next`, with all other parameters unchanged."
     return Field(description=text, examples=[example])
 
 
-_EventTypes = Annotated[
-    list[EventType],
-    Field(
-        description="Only this event type; repeat it for several types.",
-        examples=[["page_view", "sign-in"]],
-    ),
-]
+_EventTypes = Annotated[list[EventType], Field(examples=[["page_view", "sign-in"]])]
 
 
 class Parameters(BaseModel):
     """The query parameters of a route; others are refused."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    # The text below a field describes it in the OpenAPI document.
+    model_config = ConfigDict(
+        extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
 
 
 class BucketParameters(Parameters):
     """Query parameters of the buckets route."""
 
-    start: Instant = Field(
-        description="Start of the range, included: an ISO 8601 date, or date and time with any "
-        "offset; UTC if it has no offset. In a URL write `+` as `%2B`.",
-        examples=["2021-03-01T00:00:00Z"],
-    )
-    end: Instant = Field(
-        description="End of the range, excluded. Same format as `start`.",
-        examples=["2021-04-01T00:00:00Z"],
-    )
-    window: Literal["hour", "day", "week", "month"] = Field(
-        default="hour",
-        description="Length of a bucket: a UTC hour, or a day, week (from Monday) or month of "
-        "`timezone`.",
-        examples=["day"],
-    )
-    timezone: Zone | None = Field(
-        default=None,
-        description="IANA time zone of days, weeks and months; UTC by default. Not allowed with "
-        "`window=hour`.",
-        examples=["Europe/Berlin"],
-    )
+    start: Instant = Field(examples=["2021-03-01T00:00:00Z"])
+    """
+    Start of the range, included: an ISO 8601 date, or date and time with any offset; UTC if it has
+    no offset. In a URL write `+` as `%2B`.
+    """
+    end: Instant = Field(examples=["2021-04-01T00:00:00Z"])
+    """End of the range, excluded. Same format as `start`."""
+    window: Literal["hour", "day", "week", "month"] = Field("hour", examples=["day"])
+    """Length of a bucket: a UTC hour, or a day, week (from Monday) or month of `timezone`."""
+    timezone: Zone | None = Field(None, examples=["Europe/Berlin"])
+    """IANA zone of days, weeks and months; UTC by default. Not allowed with `window=hour`."""
     event_type: _EventTypes = []
-    group_by: Literal["event_type"] | None = Field(
-        default=None,
-        description="`event_type` adds the count of each event type to each bucket.",
-        examples=["event_type"],
-    )
-    fill: Literal["zero"] | None = Field(
-        default=None,
-        description="`zero` includes buckets without events; by default they are omitted.",
-        examples=["zero"],
-    )
-    limit: Annotated[int, _limit("buckets", most=10_000), _WHOLE] = 1_000
+    """Count only this event type; repeat it for several types."""
+    group_by: Literal["event_type"] | None = Field(None, examples=["event_type"])
+    """`event_type` adds the count of each event type to each bucket."""
+    fill: Literal["zero"] | None = Field(None, examples=["zero"])
+    """`zero` includes buckets without events; by default they are omitted."""
+    limit: Annotated[int, Field(ge=1, le=10_000, examples=[744]), _WHOLE] = 1_000
+    """Maximum buckets per page."""
     cursor: Annotated[PageCursor | None, _cursor_like("MjAyMS0wMy0wMVQyMzowMDowMC4wMDAwMDBa")] = (
         None
     )
-    format: Format | None = Field(
-        default=None,
-        description="Format of the answer; overrides the `Accept` header. `jsonl` and `parquet` "
-        "give the whole range at once, without `limit` and `cursor`.",
-        examples=["json"],
-    )
+    format: Format | None = Field(None, examples=["json"])
+    """
+    Format of the answer; overrides the `Accept` header. `jsonl` and `parquet` give the whole range
+    at once, without `limit` and `cursor`.
+    """
 
 
 class RangeParameters(Parameters):
     """A range that may be open at either end."""
 
-    start: Instant | None = Field(
-        default=None,
-        description="Start of the range, included; the first event by default.",
-        examples=["2021-03-01T00:00:00Z"],
-    )
-    end: Instant | None = Field(
-        default=None,
-        description="End of the range, excluded; the last event by default.",
-        examples=["2021-04-01T00:00:00Z"],
-    )
+    start: Instant | None = Field(None, examples=["2021-03-01T00:00:00Z"])
+    """Start of the range, included; the first event by default."""
+    end: Instant | None = Field(None, examples=["2021-04-01T00:00:00Z"])
+    """End of the range, excluded; the last event by default."""
 
     def window(self) -> Window:
         return window_between(self.start or EARLIEST, self.end or LATEST)
@@ -235,16 +207,15 @@ class EventParameters(RangeParameters):
     """Query parameters of the stored events route."""
 
     event_type: _EventTypes = []
+    """Return only this event type; repeat it for several types."""
     transaction_id: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Return only events with this transaction id.",
-        examples=["0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c"],
+        None, min_length=1, examples=["0a1ddc54-9a2f-4d9c-8f0e-6d1a4e1f2b3c"]
     )
-    order: Literal["oldest", "newest"] = Field(
-        default="oldest", description="Which events come first.", examples=["newest"]
-    )
-    limit: Annotated[int, _limit("events", most=1_000), _WHOLE] = 100
+    """Return only events with this transaction id."""
+    order: Literal["oldest", "newest"] = Field("oldest", examples=["newest"])
+    """Which events come first."""
+    limit: Annotated[int, Field(ge=1, le=1_000, examples=[100]), _WHOLE] = 100
+    """Maximum events per page."""
     cursor: Annotated[
         Cursor | None, _cursor_like("MjAyMS0wMy0wMVQwMDoxMDowNS42NTcwMDBaLXBhZ2Vfdmlldy10LTE")
     ] = None
@@ -253,10 +224,10 @@ class EventParameters(RangeParameters):
 class CustomerParameters(RangeParameters):
     """Query parameters of the customers route: totals are of the range."""
 
-    prefix: str = Field(
-        default="", description="Return only customers whose id has this prefix.", examples=["9d69"]
-    )
-    limit: Annotated[int, _limit("customers", most=1_000), _WHOLE] = 100
+    prefix: str = Field("", examples=["9d69"])
+    """Return only customers whose id has this prefix."""
+    limit: Annotated[int, Field(ge=1, le=1_000, examples=[100]), _WHOLE] = 100
+    """Maximum customers per page."""
     cursor: Annotated[
         Cursor | None, _cursor_like("OWQ2OThhY2U0OWIxNGVhZWQ3Y2MxYWM2NGFmZWYyNTU")
     ] = None
@@ -265,10 +236,10 @@ class CustomerParameters(RangeParameters):
 class ChangeParameters(Parameters):
     """Query parameters of the changes route."""
 
-    since: Since | None = Field(
-        default=None,
-        description="The previous page's `next`, or an instant such as 2026-11-25T00:00:00Z in the "
-        "last 35 days. By default all logged changes.",
-        examples=["MjAyNi0xMS0yNVQwMDowMDowMC4wMDAwMDBa"],
-    )
-    limit: Annotated[int, _limit("changes", most=1_000), _WHOLE] = 1_000
+    since: Since | None = Field(None, examples=["MjAyNi0xMS0yNVQwMDowMDowMC4wMDAwMDBa"])
+    """
+    The previous page's `next`, or an instant such as 2026-11-25T00:00:00Z in the last 35 days. By
+    default all logged changes.
+    """
+    limit: Annotated[int, Field(ge=1, le=1_000, examples=[1_000]), _WHOLE] = 1_000
+    """Maximum changes per page."""

@@ -6,38 +6,40 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field
+from pydantic import Field, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from events.api.dependencies import ServiceDep
 from events.api.openapi import route_errors
 from events.api.parameters import ChangeParameters, encode_change_cursor
-from events.api.schemas import Timestamp
+from events.api.schemas import DOCUMENTED, Body, Timestamp
 from events.api.security import allowed
 from events.auth.keys import Right
 
 router = APIRouter(tags=["counts"])
 
 
+@with_config(DOCUMENTED)
 class ChangedDay(TypedDict):
     """A customer's UTC day whose counts may have changed."""
 
     customer_id: str
-    day: Annotated[str, Field(description="The UTC day of the events.", examples=["2021-03-01"])]
-    changed_in: Annotated[
-        Timestamp, Field(description="Start of the minute in which the counts changed.")
-    ]
+    day: Annotated[str, Field(examples=["2021-03-01"])]
+    """The UTC day of the events."""
+    changed_in: Timestamp
+    """Start of the minute in which the counts changed."""
 
 
-class Changes(BaseModel):
+class Changes(Body):
     """One page of changes, ordered by the minute of the change."""
 
     changes: list[ChangedDay]
-    complete_until: Timestamp = Field(
-        description="All changes before this time are on this page or on earlier pages."
-    )
-    has_more: bool = Field(description="If true, ask for the next page at once; else in a minute.")
-    next: str = Field(description="Pass this as `since` to get later changes.")
+    complete_until: Timestamp
+    """All changes before this time are on this page or on earlier pages."""
+    has_more: bool
+    """If true, ask for the next page at once; else in a minute."""
+    next: str
+    """Pass this as `since` to get later changes."""
 
 
 @router.get(

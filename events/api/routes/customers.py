@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel
 
 from events.api.dependencies import (
     WINDOWED_HEADER,
@@ -15,21 +14,21 @@ from events.api.dependencies import (
 )
 from events.api.openapi import route_errors
 from events.api.parameters import CustomerParameters, encode_cursor
-from events.api.schemas import Count, CustomerIdOut, Next
+from events.api.schemas import Body, Count, CustomerIdOut, Next
 from events.api.security import allowed
 from events.auth.keys import Right
 
 router = APIRouter(tags=["counts"])
 
 
-class Customer(BaseModel):
+class Customer(Body):
     """A customer and its number of events in the range."""
 
     customer_id: CustomerIdOut
     total: Count
 
 
-class Customers(BaseModel):
+class Customers(Body):
     """One page of customers, ordered by the bytes of their ids."""
 
     customers: list[Customer]

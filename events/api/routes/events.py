@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field
+from pydantic import Field, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from events.api.dependencies import ServiceDep
 from events.api.openapi import route_errors
 from events.api.parameters import CustomerId, EventParameters, RangeParameters, encode_cursor
-from events.api.schemas import Bucket, CustomerSummary, Timestamp
+from events.api.schemas import DOCUMENTED, Body, Bucket, Count, CustomerSummary, Timestamp
 from events.api.security import KeyRingDep, allowed
 from events.auth.keys import Right
 from events.queries.formats import count_object
@@ -23,6 +23,7 @@ router = APIRouter()
 _EVENTS_PER_STEP = 5_000
 
 
+@with_config(DOCUMENTED)
 class EventOut(TypedDict):
     """A stored event."""
 
@@ -31,31 +32,31 @@ class EventOut(TypedDict):
     transaction_id: str
     timestamp: Timestamp
     ingested_at: Timestamp
-    voided_at: Annotated[
-        Timestamp | None,
-        Field(description="Since when the event is not counted; null if it is counted."),
-    ]
+    voided_at: Timestamp | None
+    """Since when the event is not counted; null if it is counted."""
     void_reason: str | None
 
 
-class Events(BaseModel):
+class Events(Body):
     """One page of stored events, ordered by time."""
 
     events: list[EventOut]
-    next: str | None = Field(
-        description="Pass this as `cursor` to get the next page; null on the last page. If a "
-        "filter matches few events, a page may be short or empty without being the last."
-    )
+    next: str | None
+    """
+    Pass this as `cursor` to get the next page; null on the last page. If a filter matches few
+    events, a page may be short or empty without being the last.
+    """
 
 
-class Erased(BaseModel):
+class Erased(Body):
     """The result of one step of an erasure."""
 
-    events: int = Field(ge=0, description="Events that this request erased.")
-    is_complete: bool = Field(
-        description="Nothing of the customer is left. If false, send the request again."
-    )
-    wait_seconds: float = Field(ge=0, description="How long to wait before the next request.")
+    events: Count
+    """Events that this request erased."""
+    is_complete: bool
+    """Nothing of the customer is left. If false, send the request again."""
+    wait_seconds: float = Field(ge=0)
+    """How long to wait before the next request."""
 
 
 @router.get(
