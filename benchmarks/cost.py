@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from events.datamodels import Tables, keys_of
+from events.datamodels import Tables
 from events.dynamodb.expressions import put_actions
 from events.models import MAX_ACTIONS, Event
 
@@ -124,7 +124,7 @@ def _actions(events: int) -> list[Any]:
         Event("9d698ace49b14eaed7cc1ac64afef255", "page_view", "t" * 36, _START + hour)
         for hour in (timedelta(hours=number) for number in range(events))
     ]
-    return list(put_actions(_TABLES, events_of_day, keys_of(events_of_day), _START))
+    return list(put_actions(_TABLES, events_of_day, _START))
 
 
 def _bytes_of(item: Mapping[str, Any]) -> int:

@@ -15,11 +15,10 @@ from events.datamodels import Tables, counter_item_key
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
 from events.dynamodb.changefeed import ChangeFeed
-from events.dynamodb.changelog import EXPIRES_AT, ChangeLog
+from events.dynamodb.changelog import EXPIRES_AT, GRACE, MINUTE, ChangeLog, Minutes
 from events.dynamodb.customers import REGISTERED_FOR_SECONDS, Registry
 from events.dynamodb.erasure import Eraser
 from events.dynamodb.expressions import repair_expressions, was_repaired_at
-from events.dynamodb.minutes import GRACE, MINUTE, Minutes
 from events.dynamodb.reader import Reader
 from events.dynamodb.requests import MAX_REQUEST_SECONDS, ConditionFailed, Requests
 from events.dynamodb.transactions import EventTransactions
@@ -81,26 +80,20 @@ class DynamoStore:
         requests = self._requests
         self._registry = Registry(
             requests,
-            tables,
-            now=now,
-            registered_for_seconds=timing.registered_for_seconds,
-            request_seconds=timing.request_seconds,
-            clock=clock,
+            tables.counts,
+            now,
+            clock,
+            timing.registered_for_seconds,
+            timing.request_seconds,
         )
         minutes = Minutes(now, length=timing.minute, grace=timing.grace)
         self._changes = ChangeLog(requests, tables.changes, minutes)
         self.changes = ChangeFeed(requests, tables.changes, self._readers, minutes)
         transactions = EventTransactions(
-            requests, tables, self._registry, self._changes, retry, now=now, new_token=new_token
+            requests, tables, self._registry, self._changes, retry, now, new_token
         )
         reader = Reader(requests, tables, self._readers)
-        eraser = Eraser(
-            requests,
-            tables,
-            registry=self._registry,
-            changes=self.changes,
-            transactions=transactions,
-        )
+        eraser = Eraser(requests, tables, self._registry, self.changes, transactions)
         # The store's methods that its parts implement; `service.Store` documents them.
         self.write = transactions.write
         self.void = transactions.void
@@ -134,7 +127,7 @@ class DynamoStore:
                 self._client.update_item,
                 before_attempt=partial(self._changes.ensure_logged, seen.customer_id, seen.day),
                 TableName=self._tables.counts,
-                Key=counter_item_key(seen),
+                Key=counter_item_key(seen.customer_id, seen.day, seen.event_type),
                 UpdateExpression=update,
                 ConditionExpression=condition,
                 ExpressionAttributeValues=values,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -75,10 +75,6 @@ def event_key(event: Event) -> str:
     return f"{format_timestamp(event.timestamp)}-{event_type}-{event.transaction_id}"
 
 
-def keys_of(events: Iterable[Event]) -> list[str]:
-    return [event_key(event) for event in events]
-
-
 def event_of(customer_id: str, key: str) -> Event:
     """The event with this sort key; raises `ValueError` if no event can have it."""
     if key[26:28] != "Z-":
@@ -92,14 +88,13 @@ def event_of(customer_id: str, key: str) -> Event:
     return event
 
 
-def event_item_key(customer_id: str, key: str) -> dict[str, AttributeValueTypeDef]:
-    """The whole primary key of an event's item."""
-    return {"customer_id": {"S": customer_id}, "event_key": {"S": key}}
+def event_item_key(event: Event) -> dict[str, AttributeValueTypeDef]:
+    """The whole primary key of an event's item; it holds all fields of the event."""
+    return {"customer_id": {"S": event.customer_id}, "event_key": {"S": event_key(event)}}
 
 
-def event_item(customer_id: str, key: str, now: datetime) -> dict[str, AttributeValueTypeDef]:
-    """The item of a new event. The key holds the event's other fields."""
-    return {**event_item_key(customer_id, key), "ingested_at": {"S": format_timestamp(now)}}
+def event_item(event: Event, now: datetime) -> dict[str, AttributeValueTypeDef]:
+    return {**event_item_key(event), "ingested_at": {"S": format_timestamp(now)}}
 
 
 def stored_event_of(item: Item) -> StoredEvent:
@@ -149,11 +144,13 @@ def counter_key(day: str, event_type: str | None) -> str:
     return f"total#{day}" if event_type is None else f"type#{day}#{event_type}"
 
 
-def counter_item_key(counts: DayCounts) -> dict[str, AttributeValueTypeDef]:
+def counter_item_key(
+    customer_id: str, day: str, event_type: str | None
+) -> dict[str, AttributeValueTypeDef]:
     """The whole primary key of a counter item."""
     return {
-        "customer_id": {"S": counts.customer_id},
-        "counter_key": {"S": counter_key(counts.day, counts.event_type)},
+        "customer_id": {"S": customer_id},
+        "counter_key": {"S": counter_key(day, event_type)},
     }
 
 
@@ -200,7 +197,8 @@ def counter_item(counts: DayCounts, now: datetime) -> dict[str, AttributeValueTy
     hours: dict[str, AttributeValueTypeDef] = {
         HOURS[hour]: {"N": str(count)} for hour, count in counts.hours.items()
     }
-    return {**counter_item_key(counts), "updated_at": {"S": format_timestamp(now)}, **hours}
+    key = counter_item_key(counts.customer_id, counts.day, counts.event_type)
+    return {**key, "updated_at": {"S": format_timestamp(now)}, **hours}
 
 
 # --- the customer registry ------------------------------------------------------------------------

@@ -75,57 +75,6 @@ class RangeTotals(NamedTuple):
     last_ingested_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class BucketQuery:
-    """A question about one customer's buckets."""
-
-    customer_id: str
-    window: Window
-    #: Count only these; empty means all.
-    event_types: frozenset[str] = frozenset()
-    #: Also return counts per event type.
-    is_grouped: bool = False
-    #: Also return hours without events.
-    is_filled: bool = False
-    #: Buckets per page, at least 1.
-    limit: int = 1_000
-    #: Start of the first bucket of this page; None is the first page.
-    from_start: datetime | None = None
-    #: Totals of the range from the first page; None counts them.
-    totals: RangeTotals | None = None
-
-
-class BucketCount(NamedTuple):
-    """
-    The events of one UTC hour that lie in the window.
-
-    A named tuple for the same reason as `Event`: one answer holds hundreds. `is_partial`: the
-    window covers only part of the hour. `counts`, if requested, has the count per event type; it
-    sums to `count`.
-    """
-
-    start: datetime
-    count: int  # type: ignore[assignment] # hides tuple.count, which a bucket does not need
-    is_partial: bool = False
-    counts: Mapping[str, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BucketPage:
-    """
-    One page of a window's buckets, ascending; the next one starts at `next_start`, if not None.
-
-    `total` and `last_ingested_at` describe the whole window on every page.
-    """
-
-    customer_id: str
-    window: Window
-    total: int
-    last_ingested_at: datetime | None
-    buckets: tuple[BucketCount, ...]
-    next_start: datetime | None = None
-
-
 class Unit(Enum):
     """Length of a calendar period. Weeks begin on Monday."""
 
@@ -142,33 +91,58 @@ class Calendar:
     zone: tzinfo
 
 
-class PeriodCount(NamedTuple):
-    """
-    The events of one day, week or month that lie in the window.
+@dataclass(frozen=True, slots=True)
+class BucketQuery:
+    """A question about one customer's buckets."""
 
-    `period` is the whole period in UTC; the other fields are as in `BucketCount`.
+    customer_id: str
+    window: Window
+    #: Count only these; empty means all.
+    event_types: frozenset[str] = frozenset()
+    #: Also return counts per event type.
+    is_grouped: bool = False
+    #: Also return buckets without events.
+    is_filled: bool = False
+    #: Buckets per page, at least 1.
+    limit: int = 1_000
+    #: Start of the first bucket of this page; None is the first page.
+    from_start: datetime | None = None
+    #: Totals of the range from the first page; None counts them.
+    totals: RangeTotals | None = None
+    #: The periods that the buckets are; None are UTC hours.
+    calendar: Calendar | None = None
+
+
+class BucketCount(NamedTuple):
+    """
+    The events of one UTC hour, or of one period of a calendar, that lie in the window.
+
+    A named tuple for the same reason as `Event`: one answer holds hundreds. `is_partial`: the
+    window covers only part of the bucket. `counts`, if requested, has the count per event type; it
+    sums to `count`. `end` is the end of a period in UTC; None for an hour.
     """
 
-    period: Window
-    count: int  # type: ignore[assignment] # as for `BucketCount`
+    start: datetime
+    count: int  # type: ignore[assignment] # hides tuple.count, which a bucket does not need
     is_partial: bool = False
     counts: Mapping[str, int] | None = None
+    end: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodPage:
+class BucketPage:
     """
-    One page of a window's periods, ascending; other fields are as in `BucketPage`.
+    One page of a window's buckets, ascending; the next one starts at `next_start`, if not None.
 
-    A page may be short or empty without being the last.
+    `total` and `last_ingested_at` describe the whole window on every page. A page of periods may be
+    short or empty without being the last.
     """
 
     customer_id: str
     window: Window
-    calendar: Calendar
     total: int
     last_ingested_at: datetime | None
-    periods: tuple[PeriodCount, ...]
+    buckets: tuple[BucketCount, ...]
     next_start: datetime | None = None
 
 

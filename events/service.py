@@ -14,7 +14,6 @@ from events.models import (
     BucketCount,
     BucketPage,
     BucketQuery,
-    Calendar,
     ChangeCursor,
     ChangePage,
     CustomerPage,
@@ -23,13 +22,11 @@ from events.models import (
     Erasure,
     Event,
     Outcome,
-    PeriodCount,
-    PeriodPage,
     Verification,
     Window,
 )
 from events.queries import buckets as counting
-from events.queries import changes, hours, lookup, periods
+from events.queries import changes, hours, lookup
 from events.queries import summary as summaries
 from events.queries.lookup import EventPage, EventQuery
 from events.queries.summary import Summary
@@ -176,14 +173,8 @@ class EventService:
     def buckets(self, query: BucketQuery) -> BucketPage:
         return counting.buckets(self._store, query)
 
-    def periods(self, query: BucketQuery, calendar: Calendar) -> PeriodPage:
-        return periods.periods(self._store, query, calendar)
-
     def all_buckets(self, query: BucketQuery) -> Iterator[BucketCount]:
         return counting.all_buckets(self._store, query)
-
-    def all_periods(self, query: BucketQuery, calendar: Calendar) -> Iterator[PeriodCount]:
-        return periods.all_periods(self._store, query, calendar)
 
     def summary(self, customer_id: str, window: Window) -> Summary:
         return summaries.summary(self._store, customer_id, window)

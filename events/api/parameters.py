@@ -18,7 +18,7 @@ from events.domain.timestamps import format_timestamp, parse_instant
 from events.domain.windows import EARLIEST, LATEST, window_between
 from events.domain.zones import zone_named
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
-from events.models import BucketPage, ChangeCursor, PeriodPage, RangeTotals, Window
+from events.models import BucketPage, ChangeCursor, RangeTotals, Window
 from events.queries.buckets import INVALID_CURSOR
 
 Format: TypeAlias = Literal["json", "csv", "jsonl", "parquet"]
@@ -51,7 +51,7 @@ def _cursor(text: str) -> str:
     raise ValueError(INVALID_CURSOR)
 
 
-def encode_bucket_cursor(page: BucketPage | PeriodPage) -> str | None:
+def encode_bucket_cursor(page: BucketPage) -> str | None:
     """The `next` of a page, which carries the totals so that only the first page counts them."""
     if page.next_start is None:
         return None

@@ -11,10 +11,10 @@ from typer import Option
 
 from events.cli import EXIT_OK, check_at_most_one, command, counted, options, printable
 from events.cli.output import encode, table_text, write_json, write_pieces
-from events.cli.questions import Question, make_question
+from events.cli.questions import make_question
 from events.domain.calendars import local_text
-from events.models import BucketCount, Calendar, PeriodCount, Unit
-from events.queries.formats import Counts, count_object, hour_text
+from events.models import BucketCount, BucketQuery, Calendar, Unit
+from events.queries.formats import Counts, count_object, csv_pieces, hour_text
 
 #: The width of the chart when standard output is not a terminal and COLUMNS is not set.
 _COLUMNS = 80
@@ -42,36 +42,36 @@ def buckets(
     from events.cli.service import open_service
 
     check_at_most_one(json=json, csv=csv)
-    question = make_question(
+    query = make_question(
         customer, start=start, end=end, window=window, timezone=timezone, types=types,
         group_by=group_by, fill=fill,
     )  # fmt: skip
     settings = load_settings()
     with open_service(settings) as service:
         if csv:
-            write_pieces(question.encoded(service, "csv"))
+            write_pieces(csv_pieces(query, service.all_buckets(query)))
         elif json:
-            answer = _as_json(question, question.counts(service))
+            answer = _as_json(query, service.all_buckets(query))
             if settings.events_counts == "windowed":
                 answer["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
             write_json(answer)
         else:
             columns = shutil.get_terminal_size((_COLUMNS, 24)).columns
             can_draw = b"\\u" not in encode(_EIGHTHS)
-            counts = list(question.counts(service))
-            text = chart(counts, question.calendar, columns=columns, can_draw=can_draw)
+            counts = list(service.all_buckets(query))
+            text = chart(counts, query.calendar, columns=columns, can_draw=can_draw)
             write_pieces([encode(text)])
     return EXIT_OK
 
 
-def _as_json(question: Question, counts: Counts) -> dict[str, Any]:
-    calendar, window = question.calendar, question.query.window
+def _as_json(query: BucketQuery, counts: Counts) -> dict[str, Any]:
+    calendar, window = query.calendar, query.window
     rows = [count_object(count, calendar) for count in counts]
     periods = {}
     if calendar is not None:
         periods = {"window": calendar.unit.value, "timezone": str(calendar.zone)}
     return {
-        "customer_id": question.query.customer_id,
+        "customer_id": query.customer_id,
         "start": window.start,
         "end": window.end,
         **periods,
@@ -84,7 +84,7 @@ def _as_json(question: Question, counts: Counts) -> dict[str, Any]:
 
 
 def chart(
-    counts: Sequence[BucketCount | PeriodCount],
+    counts: Sequence[BucketCount],
     calendar: Calendar | None,
     *,
     columns: int,
@@ -116,12 +116,9 @@ def chart(
     return "\n".join(lines) + "\n"
 
 
-def _rows(
-    calendar: Calendar | None, count: BucketCount | PeriodCount
-) -> Iterator[tuple[str, str, int]]:
+def _rows(calendar: Calendar | None, count: BucketCount) -> Iterator[tuple[str, str, int]]:
     """Label, event type, number."""
-    start = count.start if isinstance(count, BucketCount) else count.period.start
-    label = _label(calendar, start) + (_PARTIAL if count.is_partial else "")
+    label = _label(calendar, count.start) + (_PARTIAL if count.is_partial else "")
     if count.counts is None:
         yield label, "", count.count
         return

@@ -39,14 +39,14 @@ def export(
     """
     from events.cli.service import open_service
 
-    question = make_question(
+    query = make_question(
         customer, start=start, end=end, window=window, timezone=timezone, types=types,
         group_by=group_by, fill=fill,
     )  # fmt: skip
     if file_format == "parquet" and output is None and sys.stdout.isatty():
         raise InvalidInput("a terminal cannot show Parquet: name a file with --output")
     with open_service() as service:
-        pieces = question.encoded(service, file_format)
+        pieces = encoded(file_format, query, service.all_buckets(query))
         if output is None:
             write_pieces(pieces)
         else:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC
-from typing import TYPE_CHECKING, NamedTuple
 
 from events.domain.parsing import check_customer_id, check_event_type
 from events.domain.timestamps import parse_instant
@@ -12,27 +10,6 @@ from events.domain.windows import EARLIEST, LATEST, window_between
 from events.domain.zones import zone_named
 from events.errors import InvalidEvent, InvalidInput
 from events.models import BucketQuery, Calendar, Unit, Window
-from events.queries.formats import Counts, Format, encoded
-
-if TYPE_CHECKING:
-    from events.service import EventService
-
-
-class Question(NamedTuple):
-    """A query for counts by UTC hour, or by the periods of a calendar."""
-
-    query: BucketQuery
-    calendar: Calendar | None
-
-    def counts(self, service: EventService) -> Counts:
-        """The counts, read from the store while they are iterated."""
-        if self.calendar is None:
-            return service.all_buckets(self.query)
-        return service.all_periods(self.query, self.calendar)
-
-    def encoded(self, service: EventService, file_format: Format) -> Iterator[bytes]:
-        counts, is_grouped = self.counts(service), self.query.is_grouped
-        return encoded(file_format, counts, self.calendar, is_grouped=is_grouped)
 
 
 def make_question(
@@ -45,7 +22,7 @@ def make_question(
     types: list[str] | None,
     group_by: str | None,
     fill: str | None,
-) -> Question:
+) -> BucketQuery:
     try:
         event_types = frozenset(check_event_type(event_type) for event_type in types or ())
     except InvalidEvent as exc:
@@ -55,14 +32,14 @@ def make_question(
         calendar = Calendar(Unit(window), UTC if timezone is None else zone_named(timezone))
     elif timezone is not None:
         raise InvalidInput("--timezone needs --window day, week or month: hours are UTC hours")
-    query = BucketQuery(
+    return BucketQuery(
         check_customer_id(customer),
         parse_window(start, end),
         event_types,
         is_grouped=group_by is not None,
         is_filled=fill is not None,
+        calendar=calendar,
     )
-    return Question(query, calendar)
 
 
 def parse_window(start: str | None, end: str | None) -> Window:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, cast
-
-from botocore.exceptions import ClientError
+from typing import Any
 
 _CONDITION_FAILED = "ConditionalCheckFailed"
 _BUSY_REASONS = frozenset(
@@ -53,12 +51,12 @@ class Answer(Enum):
     REFUSED = "refused"
 
 
-def judge(exc: ClientError) -> Answer:
+def judge(response: Mapping[str, Any]) -> Answer:
     """Decide what to do after an error answer."""
-    status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    answer = judge_error(exc.response["Error"]["Code"], status)
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    answer = judge_error(response["Error"]["Code"], status)
     if answer is Answer.CANCELLED:
-        why = {reason for reason in reasons(exc) if reason not in (None, "None")}
+        why = set(reasons(response)) - {None, "None"}
         if why and why <= _BUSY_REASONS:
             return Answer.RETRY
     return answer
@@ -122,26 +120,6 @@ def judge_cancellation(
     return Cancellation(tuple(failed), is_busy, tuple(refused), is_day_missing)
 
 
-def reasons(exc: ClientError) -> list[str | None]:
+def reasons(response: Mapping[str, Any]) -> list[str | None]:
     """The reason codes of a cancelled transaction: one per action, in order."""
-    return [reason.get("Code") for reason in _fields(exc).get("CancellationReasons", [])]
-
-
-def old_items(exc: ClientError) -> list[Mapping[str, Any]]:
-    """
-    The items that made a transaction's conditions fail: one per action, in order.
-
-    Empty for an action whose condition held, and for an item that does not exist.
-    """
-    return [reason.get("Item", {}) for reason in _fields(exc).get("CancellationReasons", [])]
-
-
-def old_item(exc: ClientError) -> Mapping[str, Any]:
-    """The item that made the condition of a single write fail, if the write asked for it."""
-    item: Mapping[str, Any] = _fields(exc).get("Item", {})
-    return item
-
-
-def _fields(exc: ClientError) -> dict[str, Any]:
-    # botocore's type has only the fields that all errors share.
-    return cast("dict[str, Any]", exc.response)
+    return [reason.get("Code") for reason in response.get("CancellationReasons", [])]

@@ -13,14 +13,12 @@ from events.datamodels import (
     counter_item,
     counter_item_key,
     event_item,
-    event_key,
     registry_item,
 )
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp, utc_now
-from events.dynamodb.changelog import EXPIRES_AT, ChangeLog
+from events.dynamodb.changelog import EXPIRES_AT, ChangeLog, Minutes
 from events.dynamodb.expressions import set_hours_expressions
-from events.dynamodb.minutes import Minutes
 from events.dynamodb.requests import ConditionFailed, Requests
 from events.errors import StoreRefused
 from events.models import DayCounts, Event
@@ -120,7 +118,7 @@ class BulkLoader:
         """Store distinct events without counting them."""
         self._put(
             self._tables.events,
-            (event_item(event.customer_id, event_key(event), at) for event in events),
+            (event_item(event, at) for event in events),
         )
 
     def put_counts(self, counts: Iterable[DayCounts], at: datetime) -> None:
@@ -134,7 +132,7 @@ class BulkLoader:
             self._requests.send(
                 self._client.update_item,
                 TableName=self._tables.counts,
-                Key=counter_item_key(day),
+                Key=counter_item_key(day.customer_id, day.day, day.event_type),
                 UpdateExpression=update,
                 ExpressionAttributeValues=values,
             )

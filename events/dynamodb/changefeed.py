@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -13,12 +13,12 @@ from typing import Any
 from events.dynamodb.changelog import (
     CHANGE_GAP_KEY,
     CHANGE_SHARDS,
+    Minutes,
     change_bounds,
     change_gap_of,
     change_partition,
     change_shard,
 )
-from events.dynamodb.minutes import Minutes
 from events.dynamodb.requests import Requests
 from events.errors import InvalidWindow
 from events.models import MAX_SORT_KEY_BYTES, Change, ChangeCursor
@@ -33,21 +33,21 @@ _MAX_MINUTES = 240
 _MAX_AT_A_TIME = 64
 
 
+@dataclass(eq=False)
 class ChangeFeed:
-    """
-    A `queries.changes.Log` of what `ChangeLog` has logged; safe to use from many threads.
+    """A `queries.changes.Log` of what `ChangeLog` has logged; safe to use from many threads."""
 
-    Args:
-        readers: Runs several reads at a time.
-    """
+    requests: Requests
+    table: str
+    #: Runs several reads at a time.
+    readers: Executor
+    minutes: Minutes
 
-    def __init__(self, requests: Requests, table: str, readers: Executor, minutes: Minutes) -> None:
-        self._requests = requests
-        self._table = table
-        self._readers = readers
-        self._minutes = minutes
-        self.settled_until = minutes.settled_until
-        self.first_minute_for = minutes.first_for
+    def settled_until(self) -> datetime:
+        return self.minutes.settled_until()
+
+    def first_minute_for(self, at: datetime) -> datetime:
+        return self.minutes.first_for(at)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -58,9 +58,9 @@ class ChangeFeed:
         Raises:
             ClockSkew: This machine's clock cannot tell which minutes are settled.
         """
-        first = self._minutes.first_of_table(self._created_at())
-        known_from = self._minutes.oldest()
-        complete_from = change_gap_of(self._requests.get(self._table, CHANGE_GAP_KEY))
+        first = self.minutes.first_of_table(self._created_at())
+        known_from = self.minutes.oldest()
+        complete_from = change_gap_of(self.requests.get(self.table, CHANGE_GAP_KEY))
         if complete_from is not None:
             known_from = max(known_from, complete_from)
         if known_from > first:
@@ -70,8 +70,8 @@ class ChangeFeed:
         return ChangeCursor(first, 0, _BEFORE_ALL_KEYS)
 
     def _created_at(self) -> datetime:
-        answer = self._requests.send(self._requests.client.describe_table, TableName=self._table)
-        self._minutes.check_clock(answer)
+        answer = self.requests.send(self.requests.client.describe_table, TableName=self.table)
+        self.minutes.check_clock(answer)
         created_at: datetime = answer["Table"]["CreationDateTime"].astimezone(UTC)
         return created_at
 
@@ -87,7 +87,7 @@ class ChangeFeed:
             InvalidWindow: The position does not exist.
         """
         self._check(cursor)
-        until = min(until, cursor.minute + _MAX_MINUTES * self._minutes.length)
+        until = min(until, cursor.minute + _MAX_MINUTES * self.minutes.length)
         partitions = self._partitions(cursor, until)
         changes: list[Change] = []
         position, at_a_time = cursor, CHANGE_SHARDS
@@ -95,7 +95,7 @@ class ChangeFeed:
             batch = list(islice(partitions, at_a_time))
             if not batch:
                 break
-            pages = self._readers.map(partial(self._read, limit=room), batch)
+            pages = self.readers.map(partial(self._read, limit=room), batch)
             for partition, page in zip(batch, pages, strict=True):
                 for key, change in page:
                     if len(changes) == limit:
@@ -114,7 +114,7 @@ class ChangeFeed:
         is_key = key is None or (
             _FIRST_KEY < key < _LAST_KEY and len(key.encode()) <= MAX_SORT_KEY_BYTES
         )
-        is_minute = self._minutes.holding(cursor.minute) == cursor.minute
+        is_minute = self.minutes.holding(cursor.minute) == cursor.minute
         if not (is_key and is_minute and cursor.shard < CHANGE_SHARDS):
             raise InvalidWindow(
                 "invalid cursor: pass the previous page's `next` unchanged", "since"
@@ -128,7 +128,7 @@ class ChangeFeed:
     def _next_partition(self, cursor: ChangeCursor) -> ChangeCursor:
         if cursor.shard + 1 < CHANGE_SHARDS:
             return ChangeCursor(cursor.minute, cursor.shard + 1)
-        return ChangeCursor(cursor.minute + self._minutes.length)
+        return ChangeCursor(cursor.minute + self.minutes.length)
 
     def _read(self, cursor: ChangeCursor, *, limit: int) -> list[tuple[str, Change]]:
         """Changes of one partition with their sort keys; at most `limit` + 1."""
@@ -149,8 +149,8 @@ class ChangeFeed:
         ]
 
     def _items(self, partition: str, low: str, high: str, **request: Any) -> Iterator[Any]:
-        return self._requests.items(
-            self._table, "change_key", partition, low, high, partition_key="change_slot", **request
+        return self.requests.items(
+            self.table, "change_key", partition, low, high, partition_key="change_slot", **request
         )
 
     # --- erasing ----------------------------------------------------------------------------------
@@ -168,22 +168,22 @@ class ChangeFeed:
             Where the next step continues; None if nothing is left.
         """
         first = self.known_from().minute if since is None else since
-        end = self._minutes.current() + self._minutes.length
-        number = min(max_minutes, -((first - end) // self._minutes.length))
-        minutes = (first + index * self._minutes.length for index in range(number))
+        end = self.minutes.current() + self.minutes.length
+        number = min(max_minutes, -((first - end) // self.minutes.length))
+        minutes = (first + index * self.minutes.length for index in range(number))
         # A few at a time, so that other reads do not wait for all of them.
         while batch := list(islice(minutes, _MAX_AT_A_TIME)):
-            for _ in self._readers.map(partial(self._forget_in, customer_id), batch):
+            for _ in self.readers.map(partial(self._forget_in, customer_id), batch):
                 pass
-        reached = first + number * self._minutes.length
+        reached = first + number * self.minutes.length
         return reached if reached < end else None
 
     def _forget_in(self, customer_id: str, minute: datetime) -> None:
         partition = change_partition(minute, change_shard(customer_id))
         for item in self._items(partition, *change_bounds(customer_id)):
             if item["customer_id"]["S"] == customer_id:
-                self._requests.send(
-                    self._requests.client.delete_item,
-                    TableName=self._table,
+                self.requests.send(
+                    self.requests.client.delete_item,
+                    TableName=self.table,
                     Key={name: item[name] for name in ("change_slot", "change_key")},
                 )

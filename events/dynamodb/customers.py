@@ -6,10 +6,11 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from events.datamodels import REGISTRY, Tables, registry_item, registry_key, registry_prefix
+from events.datamodels import REGISTRY, registry_item, registry_key, registry_prefix
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp
 from events.dynamodb.requests import ConditionFailed, Requests
@@ -23,34 +24,21 @@ _MAX_REMEMBERED = 50_000
 _ONCE = RetryPolicy(patience_seconds=0)
 
 
+@dataclass(eq=False)
 class Registry:
-    """
-    The registry of customers; safe to use from many threads.
+    """The registry of customers; safe to use from many threads."""
 
-    Args:
-        registered_for_seconds: See `REGISTERED_FOR_SECONDS`.
-        request_seconds: The longest that one request can take.
-    """
-
-    def __init__(
-        self,
-        requests: Requests,
-        tables: Tables,
-        *,
-        now: Callable[[], datetime],
-        registered_for_seconds: float,
-        request_seconds: float,
-        clock: Callable[[], float],
-    ) -> None:
-        self._requests = requests
-        self._table = tables.counts
-        self._now = now
-        self._clock = clock
-        self._registered_for_seconds = registered_for_seconds
-        self._wait = timedelta(seconds=registered_for_seconds + request_seconds)
-        self._lock = threading.Lock()
-        #: Until when each customer's registration is not repeated.
-        self._registered_until: dict[str, float] = {}
+    requests: Requests
+    table: str
+    now: Callable[[], datetime]
+    clock: Callable[[], float]
+    #: See `REGISTERED_FOR_SECONDS`.
+    registered_for_seconds: float
+    #: The longest that one request can take.
+    request_seconds: float
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    #: Until when each customer's registration is not repeated.
+    _registered_until: dict[str, float] = field(default_factory=dict, init=False)
 
     def register_if_needed(self, customer_id: str) -> bool:
         """
@@ -60,25 +48,25 @@ class Registry:
         customer is registered before it has events. One request, not retried: the caller's attempt
         has failed, and the next one calls this again.
         """
-        if self._registered_until.get(customer_id, -math.inf) >= self._clock():
+        if self._registered_until.get(customer_id, -math.inf) >= self.clock():
             return False
         self.register(customer_id, retry=_ONCE)
         return True
 
     def register(self, customer_id: str, retry: RetryPolicy | None = None) -> None:
         """Register a customer, also if it is registered already."""
-        sent_at = self._clock()
+        sent_at = self.clock()
         # Replaces the item, so that the mark of an erasure goes away.
-        self._requests.send(
-            self._requests.client.put_item,
-            TableName=self._table,
-            Item=registry_item(customer_id, self._now()),
+        self.requests.send(
+            self.requests.client.put_item,
+            TableName=self.table,
+            Item=registry_item(customer_id, self.now()),
             retry=retry,
         )
         with self._lock:
             if len(self._registered_until) >= _MAX_REMEMBERED:
                 self._registered_until.clear()
-            self._registered_until[customer_id] = sent_at + self._registered_for_seconds
+            self._registered_until[customer_id] = sent_at + self.registered_for_seconds
 
     def forget(self, customer_id: str) -> None:
         """Register this customer again before its next new day."""
@@ -91,7 +79,7 @@ class Registry:
             self._registered_until.clear()
 
     def is_listed(self, customer_id: str) -> bool:
-        return bool(self._requests.get(self._table, self._key(customer_id)))
+        return bool(self.requests.get(self.table, self._key(customer_id)))
 
     def _key(self, customer_id: str) -> dict[str, Any]:
         return {"customer_id": {"S": REGISTRY}, "counter_key": {"S": registry_key(customer_id)}}
@@ -107,8 +95,8 @@ class Registry:
         names: list[str] = []
         start = registry_prefix(prefix)
         low = max(start or " ", registry_key(after) if after else "")
-        for item in self._requests.items(
-            self._table, "counter_key", REGISTRY, low, LAST_KEY, Limit=limit + 1
+        for item in self.requests.items(
+            self.table, "counter_key", REGISTRY, low, LAST_KEY, Limit=limit + 1
         ):
             name = item["registered_id"]["S"]
             if not item["counter_key"]["S"].startswith(start):
@@ -136,16 +124,16 @@ class Registry:
             condition["ConditionExpression"] = "attribute_exists(customer_id)"
         self.forget(customer_id)
         try:
-            answer = self._requests.send(
-                self._requests.client.update_item,
-                TableName=self._table,
+            answer = self.requests.send(
+                self.requests.client.update_item,
+                TableName=self.table,
                 Key=self._key(customer_id),
                 UpdateExpression=(
                     "SET erasing_since = if_not_exists(erasing_since, :now), "
                     "registered_id = :id, registered_at = if_not_exists(registered_at, :now)"
                 ),
                 ExpressionAttributeValues={
-                    ":now": {"S": format_timestamp(self._now())},
+                    ":now": {"S": format_timestamp(self.now())},
                     ":id": {"S": customer_id},
                 },
                 ReturnValues="ALL_NEW",
@@ -157,7 +145,8 @@ class Registry:
 
     def seconds_to_wait(self, since: datetime) -> float:
         """Seconds until `finish_erasure` may be called for a customer marked at `since`."""
-        return max(0.0, (since + self._wait - self._now()).total_seconds())
+        wait = timedelta(seconds=self.registered_for_seconds + self.request_seconds)
+        return max(0.0, (since + wait - self.now()).total_seconds())
 
     def finish_erasure(self, customer_id: str, since: datetime) -> bool:
         """
@@ -173,9 +162,9 @@ class Registry:
             False if the mark is gone: look for what was written, and start again.
         """
         try:
-            self._requests.send(
-                self._requests.client.delete_item,
-                TableName=self._table,
+            self.requests.send(
+                self.requests.client.delete_item,
+                TableName=self.table,
                 Key=self._key(customer_id),
                 ConditionExpression="erasing_since = :since",
                 ExpressionAttributeValues={":since": {"S": format_timestamp(since)}},
@@ -187,7 +176,7 @@ class Registry:
 
     def changes_forgotten_until(self, customer_id: str, since: datetime) -> datetime | None:
         """How far the erasure marked at `since` has cleared the change log."""
-        item = self._requests.get(self._table, self._key(customer_id))
+        item = self.requests.get(self.table, self._key(customer_id))
         if item.get("erasing_since") != {"S": format_timestamp(since)}:
             return None
         until = item.get("changes_forgotten_until")
@@ -196,9 +185,9 @@ class Registry:
     def note_changes_forgotten(self, customer_id: str, since: datetime, until: datetime) -> None:
         """Note how far this step got. If the mark is gone, the next step starts again."""
         with suppress(ConditionFailed):
-            self._requests.send(
-                self._requests.client.update_item,
-                TableName=self._table,
+            self.requests.send(
+                self.requests.client.update_item,
+                TableName=self.table,
                 Key=self._key(customer_id),
                 UpdateExpression="SET changes_forgotten_until = :until",
                 ConditionExpression="erasing_since = :since",

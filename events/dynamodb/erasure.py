@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby, islice
 from typing import Any
@@ -24,23 +25,15 @@ _EVENTS_PER_READ = 1_000
 _CHANGE_MINUTES_PER_STEP = 4_000
 
 
+@dataclass(eq=False)
 class Eraser:
     """Deletes a customer from all tables; safe to use from many threads."""
 
-    def __init__(
-        self,
-        requests: Requests,
-        tables: Tables,
-        *,
-        registry: Registry,
-        changes: ChangeFeed,
-        transactions: EventTransactions,
-    ) -> None:
-        self._requests = requests
-        self._tables = tables
-        self._registry = registry
-        self._changes = changes
-        self._transactions = transactions
+    requests: Requests
+    tables: Tables
+    registry: Registry
+    changes: ChangeFeed
+    transactions: EventTransactions
 
     def erase(self, customer_id: str, *, max_events: int) -> Erasure:
         """
@@ -49,10 +42,10 @@ class Eraser:
         No state is kept between steps except the mark on the customer's registry item.
         """
         is_empty = self._is_empty(customer_id)
-        if is_empty and not self._registry.is_listed(customer_id):
+        if is_empty and not self.registry.is_listed(customer_id):
             return Erasure(0, is_complete=True)
         # If nothing is left, another process may be removing the registry item at this moment.
-        since = self._registry.begin_erasure(customer_id, is_listed=is_empty)
+        since = self.registry.begin_erasure(customer_id, is_listed=is_empty)
         if since is None:
             return Erasure(0, is_complete=self._is_empty(customer_id))
         erased = 0
@@ -70,13 +63,13 @@ class Eraser:
             return Erasure(erased, is_complete=False)
         for counter in counters:
             self._delete_counter(counter)
-        wait_seconds = self._registry.seconds_to_wait(since)
+        wait_seconds = self.registry.seconds_to_wait(since)
         if wait_seconds:
             return Erasure(erased, is_complete=False, wait_seconds=wait_seconds)
         is_complete = (
             self._is_empty(customer_id)
             and self._forget_changes(customer_id, since)
-            and self._registry.finish_erasure(customer_id, since)
+            and self.registry.finish_erasure(customer_id, since)
         )
         return Erasure(erased, is_complete)
 
@@ -86,13 +79,13 @@ class Eraser:
 
     def _events(self, customer_id: str, limit: int) -> Sequence[Item]:
         """The customer's first items, including voided events and items that are not events."""
-        items = self._requests.items(
-            self._tables.events, "event_key", customer_id, "\0", LAST_KEY, Limit=limit
+        items = self.requests.items(
+            self.tables.events, "event_key", customer_id, "\0", LAST_KEY, Limit=limit
         )
         return list(islice(items, limit))
 
     def _counters(self, customer_id: str) -> Iterator[Item]:
-        return self._requests.items(self._tables.counts, "counter_key", customer_id, "\0", LAST_KEY)
+        return self.requests.items(self.tables.counts, "counter_key", customer_id, "\0", LAST_KEY)
 
     def _delete_events(self, items: Sequence[Item]) -> int:
         """Delete items of one customer, in key order; returns how many."""
@@ -111,9 +104,9 @@ class Eraser:
                 # If the answer to a first attempt was lost, the event may be stored again by now.
                 condition = {"ConditionExpression": "attribute_exists(voided_at)"}
             with suppress(ConditionFailed):
-                self._requests.send(
-                    self._requests.client.delete_item,
-                    TableName=self._tables.events,
+                self.requests.send(
+                    self.requests.client.delete_item,
+                    TableName=self.tables.events,
                     Key={name: item[name] for name in ("customer_id", "event_key")},
                     **condition,
                 )
@@ -122,7 +115,7 @@ class Eraser:
             day = list(group)
             while day:
                 batch = day[: fitting(day)]
-                erased += self._transactions.delete(batch)
+                erased += self.transactions.delete(batch)
                 day = day[len(batch) :]
         return erased
 
@@ -136,9 +129,9 @@ class Eraser:
             for alias, name in names.items()
         )
         with suppress(ConditionFailed):
-            self._requests.send(
-                self._requests.client.delete_item,
-                TableName=self._tables.counts,
+            self.requests.send(
+                self.requests.client.delete_item,
+                TableName=self.tables.counts,
                 Key={name: item[name] for name in ("customer_id", "counter_key")},
                 # A repeated delete whose first answer was lost finds no item.
                 ConditionExpression=f"attribute_not_exists(customer_id) OR ({condition})",
@@ -152,11 +145,11 @@ class Eraser:
 
     def _forget_changes(self, customer_id: str, since: datetime) -> bool:
         """Delete some of the customer's change log; returns whether none is left."""
-        reached = self._changes.forget_customer(
+        reached = self.changes.forget_customer(
             customer_id,
-            self._registry.changes_forgotten_until(customer_id, since),
+            self.registry.changes_forgotten_until(customer_id, since),
             max_minutes=_CHANGE_MINUTES_PER_STEP,
         )
         if reached is not None:
-            self._registry.note_changes_forgotten(customer_id, since, reached)
+            self.registry.note_changes_forgotten(customer_id, since, reached)
         return reached is None

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from events.datamodels import HOURS, Tables, counter_key, event_item, event_item_key
+from events.datamodels import HOURS, Tables, counter_item_key, event_item, event_item_key
 from events.domain.rollups import day_increments
 from events.domain.timestamps import day_of, format_timestamp
 from events.models import DayCounts, Event
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
     from events.datamodels import Item
+
+#: One of a transaction's `TransactItems`.
+Action = dict[str, Any]
 
 # --- transactions ---------------------------------------------------------------------------------
 #
@@ -28,26 +31,11 @@ _COUNTS = "attribute_exists(customer_id) AND attribute_not_exists(voided_at)"
 
 
 def put_actions(
-    tables: Tables,
-    events: Sequence[Event],
-    keys: Sequence[str],
-    now: datetime,
-    *,
-    is_day_expected: bool = False,
-) -> list[TransactWriteItemTypeDef]:
+    tables: Tables, events: Sequence[Event], now: datetime, *, is_day_expected: bool = False
+) -> list[Action]:
     """Store events and count them; if `is_day_expected`, only if the day has a total counter."""
-    customer_id = events[0].customer_id
-    puts: list[TransactWriteItemTypeDef] = [
-        {
-            "Put": {
-                "TableName": tables.events,
-                "Item": event_item(customer_id, key, now),
-                "ConditionExpression": "attribute_not_exists(customer_id)",
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-        for key in keys
-    ]
+    items = [{"Item": event_item(event, now)} for event in events]
+    puts = _event_actions("Put", tables, items, "attribute_not_exists(customer_id)")
     counters = _counter_actions(tables, events, 1, now)
     if is_day_expected:
         counters[0]["Update"]["ConditionExpression"] = "attribute_exists(customer_id)"
@@ -55,58 +43,48 @@ def put_actions(
 
 
 def void_actions(
-    tables: Tables, events: Sequence[Event], keys: Sequence[str], now: datetime, *, reason: str
-) -> list[TransactWriteItemTypeDef]:
+    tables: Tables, events: Sequence[Event], now: datetime, *, reason: str
+) -> list[Action]:
     """Mark stored events as voided and subtract them from the counters."""
-    marks: list[TransactWriteItemTypeDef] = [
-        {
-            "Update": {
-                "TableName": tables.events,
-                "Key": event_item_key(events[0].customer_id, key),
-                "UpdateExpression": "SET voided_at = :now, void_reason = :reason",
-                "ConditionExpression": _COUNTS,
-                "ExpressionAttributeValues": {
-                    ":now": {"S": format_timestamp(now)},
-                    ":reason": {"S": reason},
-                },
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-        for key in keys
-    ]
+    change = {
+        "UpdateExpression": "SET voided_at = :now, void_reason = :reason",
+        "ExpressionAttributeValues": {
+            ":now": {"S": format_timestamp(now)},
+            ":reason": {"S": reason},
+        },
+    }
+    keys = [{"Key": event_item_key(event), **change} for event in events]
+    marks = _event_actions("Update", tables, keys, _COUNTS)
     return marks + _counter_actions(tables, events, -1, now)
 
 
-def delete_actions(
-    tables: Tables, events: Sequence[Event], keys: Sequence[str], now: datetime
-) -> list[TransactWriteItemTypeDef]:
+def delete_actions(tables: Tables, events: Sequence[Event], now: datetime) -> list[Action]:
     """Delete events that are not voided and subtract them from the counters."""
-    deletes: list[TransactWriteItemTypeDef] = [
-        {
-            "Delete": {
-                "TableName": tables.events,
-                "Key": event_item_key(events[0].customer_id, key),
-                "ConditionExpression": _COUNTS,
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-        for key in keys
-    ]
+    keys = [{"Key": event_item_key(event)} for event in events]
+    deletes = _event_actions("Delete", tables, keys, _COUNTS)
     return deletes + _counter_actions(tables, events, -1, now)
+
+
+def _event_actions(
+    name: str, tables: Tables, fields: Iterable[Mapping[str, Any]], condition: str
+) -> list[Action]:
+    shared = {
+        "TableName": tables.events,
+        "ConditionExpression": condition,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    return [{name: {**shared, **of_event}} for of_event in fields]
 
 
 def _counter_actions(
     tables: Tables, events: Sequence[Event], sign: int, now: datetime
-) -> list[TransactWriteItemTypeDef]:
-    day = day_of(events[0].timestamp)
+) -> list[Action]:
+    customer_id, day = events[0].customer_id, day_of(events[0].timestamp)
     return [
         {
             "Update": {
                 "TableName": tables.counts,
-                "Key": {
-                    "customer_id": {"S": events[0].customer_id},
-                    "counter_key": {"S": counter_key(day, event_type)},
-                },
+                "Key": counter_item_key(customer_id, day, event_type),
                 "UpdateExpression": (
                     f"ADD {', '.join(f'{HOURS[hour]} :{HOURS[hour]}' for hour in hours)} "
                     "SET updated_at = :now"

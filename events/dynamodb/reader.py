@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,18 +31,14 @@ log = logging.getLogger(__name__)
 _NOT_VOIDED = "attribute_not_exists(voided_at)"
 
 
+@dataclass(eq=False)
 class Reader:
-    """
-    Reads of one store; safe to use from many threads.
+    """Reads of one store; safe to use from many threads."""
 
-    Args:
-        threads: Runs the raw counts of one question at the same time.
-    """
-
-    def __init__(self, requests: Requests, tables: Tables, threads: Executor) -> None:
-        self._requests = requests
-        self._tables = tables
-        self._threads = threads
+    requests: Requests
+    tables: Tables
+    #: Runs the raw counts of one question at the same time.
+    threads: Executor
 
     def day_counts(
         self,
@@ -54,8 +51,8 @@ class Reader:
     ) -> Iterator[DayCounts]:
         bounds = counter_bounds(first_day, last_day, by_type=by_type)
         limit: dict[str, Any] = {} if page_size is None else {"Limit": page_size}
-        for item in self._requests.items(
-            self._tables.counts, "counter_key", customer_id, *bounds, **limit
+        for item in self.requests.items(
+            self.tables.counts, "counter_key", customer_id, *bounds, **limit
         ):
             try:
                 yield day_counts_of(item)
@@ -63,10 +60,10 @@ class Reader:
                 log.warning("ignored an item of the counts table: %s", exc)
 
     def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
-        return list(self._threads.map(partial(self._count, customer_id), windows))
+        return list(self.threads.map(partial(self._count, customer_id), windows))
 
     def _count(self, customer_id: str, window: Window) -> int:
-        pages = self._requests.pages(
+        pages = self.requests.pages(
             *self._events_in(customer_id, window), FilterExpression=_NOT_VOIDED, Select="COUNT"
         )
         return sum(int(page["Count"]) for page in pages)
@@ -75,7 +72,7 @@ class Reader:
         self, customer_id: str, windows: Sequence[Window]
     ) -> list[Mapping[str | None, int]]:
         # The event type is inside the sort key, which filter expressions cannot use.
-        return list(self._threads.map(partial(self._count_by_type, customer_id), windows))
+        return list(self.threads.map(partial(self._count_by_type, customer_id), windows))
 
     def _count_by_type(self, customer_id: str, window: Window) -> Mapping[str | None, int]:
         return Counter(event.event_type for event in self.counted_events(customer_id, window))
@@ -87,7 +84,7 @@ class Reader:
         *,
         on_foreign: Callable[[str], None] = lambda _: None,
     ) -> Iterator[Event]:
-        for item in self._requests.items(
+        for item in self.requests.items(
             *self._events_in(customer_id, window),
             FilterExpression=_NOT_VOIDED,
             ProjectionExpression="event_key",
@@ -102,7 +99,7 @@ class Reader:
 
     def _events_in(self, customer_id: str, window: Window | None) -> tuple[str, str, str, str, str]:
         low, high = ("\0", LAST_KEY) if window is None else key_bounds(window)
-        return self._tables.events, "event_key", customer_id, low, high
+        return self.tables.events, "event_key", customer_id, low, high
 
     def stored_events(
         self,
@@ -124,7 +121,7 @@ class Reader:
                 "customer_id": {"S": customer_id},
                 "event_key": {"S": after},
             }
-        for item in self._requests.items(*self._events_in(customer_id, window), **request):
+        for item in self.requests.items(*self._events_in(customer_id, window), **request):
             with suppress(ValueError):  # not an event
                 yield item["event_key"]["S"], stored_event_of(item)
 
@@ -134,8 +131,8 @@ class Reader:
 
         Remembers none of them, and reads few items per customer however many events there are.
         """
-        yield from self._partitions(self._tables.events, "event_key")
-        for customer_id in self._partitions(self._tables.counts, "counter_key"):
+        yield from self._partitions(self.tables.events, "event_key")
+        for customer_id in self._partitions(self.tables.counts, "counter_key"):
             if customer_id != REGISTRY and not self._has_events(customer_id):
                 yield customer_id
 
@@ -143,8 +140,8 @@ class Reader:
         """Partition keys of a table. Each read starts after the last key of the one before."""
         request: dict[str, Any] = {}
         while True:
-            page = self._requests.send(
-                self._requests.client.scan,
+            page = self.requests.send(
+                self.requests.client.scan,
                 TableName=table,
                 Limit=1,
                 ConsistentRead=True,
@@ -162,5 +159,5 @@ class Reader:
             }
 
     def _has_events(self, customer_id: str) -> bool:
-        pages = self._requests.pages(*self._events_in(customer_id, None), Limit=1, Select="COUNT")
+        pages = self.requests.pages(*self._events_in(customer_id, None), Limit=1, Select="COUNT")
         return any(page["Count"] for page in pages)

@@ -20,7 +20,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
 from events.domain.retries import RetryPolicy
-from events.dynamodb.answers import Answer, judge, old_item, reasons
+from events.dynamodb.answers import Answer, judge, reasons
 from events.dynamodb.tables import MissingTable, TableExists, TableMaker
 from events.errors import ClockSkew, StoreRefused, StoreUnavailable
 from events.telemetry import metrics
@@ -58,11 +58,11 @@ class ConditionFailed(Exception):
 
 
 class TransactionCancelled(Exception):
-    """A transaction was cancelled, and not only because the store is busy."""
+    """A transaction was cancelled, and not only because the store is busy; `response` says why."""
 
-    def __init__(self, cause: ClientError) -> None:
+    def __init__(self, response: Mapping[str, Any]) -> None:
         super().__init__()
-        self.cause = cause
+        self.response = response
 
 
 class Requests:
@@ -154,14 +154,16 @@ class Requests:
 
     def _raise_if_final(self, exc: ClientError) -> None:
         """Raise the named error for an answer that a retry would not change."""
-        if "TransactionConflict" in reasons(exc):
+        # botocore's type has only the fields that all errors share.
+        response: dict[str, Any] = {**exc.response}
+        if "TransactionConflict" in reasons(response):
             metrics.TRANSACTION_CONFLICTS.inc()
         code = exc.response["Error"]["Code"]
         if code == "ConditionalCheckFailedException":
-            raise ConditionFailed(old_item(exc)) from exc
-        answer = judge(exc)
+            raise ConditionFailed(response.get("Item", {})) from exc
+        answer = judge(response)
         if answer is Answer.CANCELLED:
-            raise TransactionCancelled(exc) from exc
+            raise TransactionCancelled(response) from exc
         if answer is Answer.MISSING_TABLE:
             raise MissingTable(f"table not found: {self._maker.names}") from exc
         if code == "ResourceInUseException":

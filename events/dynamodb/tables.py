@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from events.domain.retries import RetryPolicy
@@ -27,29 +28,22 @@ class TableExists(StoreRefused):
     """A table to be created already exists."""
 
 
+@dataclass(eq=False)
 class TableMaker:
-    """
-    Creates tables; safe to use from many threads.
+    """Creates tables; safe to use from many threads."""
 
-    Args:
-        send: `Requests.retry`.
-        definitions: Tables that belong together: none is created beside one that holds items.
-        expiring: Tables whose items expire, with the attribute that holds the time. They can be
-            created at any time, because an empty one hides nothing.
-    """
+    client: DynamoDBClient
+    #: `Requests.retry`.
+    send: Callable[..., Any]
+    #: Tables that belong together: none is created beside one that holds items.
+    definitions: Sequence[CreateTableInputTypeDef]
+    #: Tables whose items expire, with the attribute that holds the time. They can be created at any
+    #: time, because an empty one hides nothing.
+    expiring: Mapping[str, str]
 
-    def __init__(
-        self,
-        client: DynamoDBClient,
-        send: Callable[..., Any],
-        definitions: Sequence[CreateTableInputTypeDef],
-        expiring: Mapping[str, str],
-    ) -> None:
-        self._client = client
-        self._send = send
-        self._definitions = definitions
-        self._expiring = expiring
-        self._partners = [d["TableName"] for d in definitions if d["TableName"] not in expiring]
+    def __post_init__(self) -> None:
+        names = [definition["TableName"] for definition in self.definitions]
+        self._partners = [name for name in names if name not in self.expiring]
         self.names = " or ".join(self._partners)
 
     def create(self, retry: RetryPolicy, *, only_expiring: bool = False) -> None:
@@ -63,17 +57,17 @@ class TableMaker:
             MissingTable: That is not enough.
             StoreRefused: A table is missing beside one that holds items.
         """
-        tables = {definition["TableName"]: definition for definition in self._definitions}
+        tables = {definition["TableName"]: definition for definition in self.definitions}
         # Ask before creating: a process without the right to create can use existing tables.
         status = {table: self._status(table, retry) for table in tables}
         missing = [table for table in tables if status[table] is None]
-        if only_expiring and not (missing and self._expiring.keys() >= set(missing)):
+        if only_expiring and not (missing and self.expiring.keys() >= set(missing)):
             raise MissingTable(f"table not found: {self.names}")
         for table in missing:
-            if table not in self._expiring:
+            if table not in self.expiring:
                 self._check_partners(table, retry)
             with suppress(TableExists):
-                self._send(self._client.create_table, retry=retry, **tables[table])
+                self.send(self.client.create_table, retry=retry, **tables[table])
         deadline = time.monotonic() + _TABLE_WAIT_SECONDS
         for table in tables:
             while status[table] not in _USABLE:
@@ -81,12 +75,12 @@ class TableMaker:
                     raise StoreUnavailable(f"the table {table} is still being created")
                 time.sleep(0.2 if status[table] else 0)
                 status[table] = self._status(table, retry)
-        for table, attribute in self._expiring.items():
+        for table, attribute in self.expiring.items():
             self._expire_items(table, attribute, retry)
 
     def _status(self, table: str, retry: RetryPolicy) -> str | None:
         try:
-            answer = self._send(self._client.describe_table, retry=retry, TableName=table)
+            answer = self.send(self.client.describe_table, retry=retry, TableName=table)
         except MissingTable:
             return None
         status: str = answer["Table"]["TableStatus"]
@@ -102,8 +96,8 @@ class TableMaker:
             if table == missing:
                 continue
             try:
-                page = self._send(
-                    self._client.scan, retry=retry, TableName=table, Limit=1, ConsistentRead=True
+                page = self.send(
+                    self.client.scan, retry=retry, TableName=table, Limit=1, ConsistentRead=True
                 )
             except MissingTable:
                 continue
@@ -120,8 +114,8 @@ class TableMaker:
         if self._is_expiring(table, retry):
             return
         try:
-            self._send(
-                self._client.update_time_to_live,
+            self.send(
+                self.client.update_time_to_live,
                 retry=retry,
                 TableName=table,
                 TimeToLiveSpecification={"Enabled": True, "AttributeName": attribute},
@@ -131,6 +125,6 @@ class TableMaker:
                 raise
 
     def _is_expiring(self, table: str, retry: RetryPolicy) -> bool:
-        answer = self._send(self._client.describe_time_to_live, retry=retry, TableName=table)
+        answer = self.send(self.client.describe_time_to_live, retry=retry, TableName=table)
         status: str = answer["TimeToLiveDescription"]["TimeToLiveStatus"]
         return status in ("ENABLED", "ENABLING")

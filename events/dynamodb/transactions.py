@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from botocore.exceptions import ClientError
-
-from events.datamodels import Tables, event_item_key, is_voided, keys_of
+from events.datamodels import Tables, event_item_key, is_voided
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import day_of
-from events.dynamodb.answers import judge_cancellation, old_items, reasons
+from events.dynamodb.answers import judge_cancellation, reasons
 from events.dynamodb.changelog import ChangeLog
 from events.dynamodb.customers import Registry
-from events.dynamodb.expressions import delete_actions, put_actions, void_actions
+from events.dynamodb.expressions import Action, delete_actions, put_actions, void_actions
 from events.dynamodb.requests import Requests, TransactionCancelled
 from events.errors import StoreRefused
 from events.models import Event, Outcome
 from events.telemetry import metrics
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
-
 Item = Mapping[str, Any]
-#: Makes the actions of one transaction from events, their keys, and the current time.
-_MakeActions = Callable[
-    [Sequence[Event], Sequence[str], datetime], "list[TransactWriteItemTypeDef]"
-]
+#: Makes the actions of one transaction from events and the current time.
+_MakeActions = Callable[[Sequence[Event], datetime], list[Action]]
 #: Days remembered to have counters. Beyond this, all are forgotten and checked again.
 _MAX_DAYS = 50_000
 
@@ -37,6 +31,7 @@ class _DayMissing(Exception):
     """A transaction required the day's counter, which does not exist. Nothing was written."""
 
 
+@dataclass(eq=False)
 class EventTransactions:
     """
     The three ways to change events and counters; safe to use from many threads.
@@ -48,26 +43,15 @@ class EventTransactions:
     safe), and `StoreRefused` if DynamoDB refuses them.
     """
 
-    def __init__(
-        self,
-        requests: Requests,
-        tables: Tables,
-        registry: Registry,
-        changes: ChangeLog,
-        retry: RetryPolicy,
-        *,
-        now: Callable[[], datetime],
-        new_token: Callable[[], str],
-    ) -> None:
-        self._requests = requests
-        self._registry = registry
-        self._changes = changes
-        self._tables = tables
-        self._retry = retry
-        self._now = now
-        self._new_token = new_token
-        #: Customers and their days (proleptic ordinals) that had counters when last seen.
-        self._days: set[tuple[str, int]] = set()
+    requests: Requests
+    tables: Tables
+    registry: Registry
+    changes: ChangeLog
+    retry: RetryPolicy
+    now: Callable[[], datetime]
+    new_token: Callable[[], str]
+    #: Customers and their days (proleptic ordinals) that had counters when last seen.
+    _days: set[tuple[str, int]] = field(default_factory=set, init=False)
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
         """Store and count events, each at most once forever; return the outcome of each."""
@@ -79,7 +63,7 @@ class EventTransactions:
                 return self._put(events, is_day_expected=True)
             except _DayMissing:
                 self._days.discard(day)
-                self._registry.forget(events[0].customer_id)
+                self.registry.forget(events[0].customer_id)
         outcomes = self._put(events, is_day_expected=False)
         if len(self._days) >= _MAX_DAYS:
             self._days.clear()
@@ -89,7 +73,7 @@ class EventTransactions:
     def _put(self, events: Sequence[Event], *, is_day_expected: bool) -> list[Outcome]:
         stored = self._commit(
             events,
-            partial(put_actions, self._tables, is_day_expected=is_day_expected),
+            partial(put_actions, self.tables, is_day_expected=is_day_expected),
             is_registered=is_day_expected,
             is_day_expected=is_day_expected,
         )
@@ -103,7 +87,7 @@ class EventTransactions:
         if not self._may_be_stored(events):
             # Not even tried, because that would log the id of an erased customer as changed.
             return [Outcome.NOT_FOUND] * len(events)
-        unchanged = self._commit(events, partial(void_actions, self._tables, reason=reason))
+        unchanged = self._commit(events, partial(void_actions, self.tables, reason=reason))
         outcomes = [Outcome.VOIDED] * len(events)
         for index, item in unchanged.items():
             outcomes[index] = Outcome.ALREADY_VOIDED if item else Outcome.NOT_FOUND
@@ -111,10 +95,8 @@ class EventTransactions:
 
     def _may_be_stored(self, events: Sequence[Event]) -> bool:
         """Whether the customer is registered or, if the registry lost it, any event is stored."""
-        customer_id = events[0].customer_id
-        return self._registry.is_listed(customer_id) or any(
-            self._requests.get(self._tables.events, event_item_key(customer_id, key))
-            for key in keys_of(events)
+        return self.registry.is_listed(events[0].customer_id) or any(
+            self.requests.get(self.tables.events, event_item_key(event)) for event in events
         )
 
     def delete(self, events: Sequence[Event]) -> int:
@@ -123,7 +105,7 @@ class EventTransactions:
 
         For erasures, which leave no trace: the change log does not mention it.
         """
-        actions = partial(delete_actions, self._tables)
+        actions = partial(delete_actions, self.tables)
         return len(events) - len(self._commit(events, actions, is_logged=False))
 
     def _commit(
@@ -150,33 +132,28 @@ class EventTransactions:
         customer_id, day = events[0].customer_id, day_of(events[0].timestamp)
 
         def prepare() -> None:
-            if not is_registered and self._registry.register_if_needed(customer_id):
+            if not is_registered and self.registry.register_if_needed(customer_id):
                 # The customer may have been erased, together with the log of this minute.
-                self._changes.forget(customer_id, day)
+                self.changes.forget(customer_id, day)
             if is_logged:
-                self._changes.ensure_logged(customer_id, day)
+                self.changes.ensure_logged(customer_id, day)
 
-        keys = keys_of(events)
         failed: dict[int, Item] = {}
         remaining = list(range(len(events)))
         while remaining:
-            actions = make_actions(
-                [events[index] for index in remaining],
-                [keys[index] for index in remaining],
-                self._now(),
-            )
+            actions = make_actions([events[index] for index in remaining], self.now())
             try:
                 # One token per list of actions: if an answer is lost, the retry gets the outcome of
                 # the first attempt. A new token would meet its own events as duplicates.
-                answer = self._requests.send(
-                    self._requests.client.transact_write_items,
+                answer = self.requests.send(
+                    self.requests.client.transact_write_items,
                     before_attempt=prepare,
                     TransactItems=actions,
-                    ClientRequestToken=self._new_token(),
+                    ClientRequestToken=self.new_token(),
                 )
             except TransactionCancelled as exc:
-                answer = exc.cause.response
-                items = self._failed_items(exc.cause, len(remaining), is_day_expected)
+                answer = exc.response
+                items = self._failed_items(exc, len(remaining), is_day_expected)
                 failed |= {remaining[index]: item for index, item in items.items()}
                 # The next list counts only what it stores.
                 remaining = [i for index, i in enumerate(remaining) if index not in items]
@@ -184,20 +161,22 @@ class EventTransactions:
                 metrics.TRANSACTION_ACTIONS.observe(len(actions))
                 remaining = []
         if is_logged:
-            self._changes.log_again_if_late(customer_id, day, answer)
+            self.changes.log_again_if_late(customer_id, day, answer)
         return failed
 
     def _failed_items(
-        self, exc: ClientError, number_of_events: int, is_day_expected: bool
+        self, exc: TransactionCancelled, number_of_events: int, is_day_expected: bool
     ) -> dict[int, Item]:
         """The events whose condition failed, with the items that exist in their place."""
-        why = judge_cancellation(reasons(exc), number_of_events, is_day_expected=is_day_expected)
+        why = judge_cancellation(
+            reasons(exc.response), number_of_events, is_day_expected=is_day_expected
+        )
         if why.refused:
             codes = ", ".join(sorted(set(why.refused)))
             raise StoreRefused(f"the store cancelled a write: {codes}") from exc
         if why.is_day_missing:
             raise _DayMissing from exc
         if why.is_busy:
-            self._retry.wait_once()
-        items = old_items(exc)
-        return {index: items[index] for index in why.failed}
+            self.retry.wait_once()
+        actions = exc.response["CancellationReasons"]
+        return {index: actions[index].get("Item", {}) for index in why.failed}

@@ -1,4 +1,4 @@
-"""Kafka clients, topic creation, and what Kafka's errors mean."""
+"""Kafka clients, topics and their ends, and what Kafka's errors mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -23,6 +31,7 @@ log = logging.getLogger(__name__)
 PARTITIONS = 12
 _CREATE_TIMEOUT_SECONDS = 30.0
 _CHECK_TIMEOUT_SECONDS = 2.0
+_TOPIC_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +186,56 @@ def check_topic(client: Any, topic: str, timeout_seconds: float = _CHECK_TIMEOUT
         metadata = client.list_topics(topic, timeout=timeout_seconds).topics[topic]
     if metadata.error is not None:
         raise error_of(metadata.error, f"cannot use the topic {topic}")
+
+
+def read_ends(cluster: Cluster, topic: str, *, group: str) -> dict[int, int]:
+    """Partition → the offset after its last message; empty partitions are left out."""
+    bounds = read_bounds(cluster, topic, group=group)
+    return {partition: high for partition, (low, high) in bounds.items() if high > low}
+
+
+def read_bounds(cluster: Cluster, topic: str, *, group: str) -> dict[int, tuple[int, int]]:
+    """Partition → the offset of its first message, and the offset after its last one."""
+    # The consumer does not join the group. Leaving the `with` block closes it.
+    with (
+        make_consumer(cluster, group=group) as consumer,
+        map_errors(f"cannot read the ends of the topic {topic}"),
+    ):
+        metadata = consumer.list_topics(topic, timeout=_TOPIC_TIMEOUT_SECONDS).topics[topic]
+        error = metadata.error
+        if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            # Otherwise a topic that we have no right to see would look empty.
+            raise KafkaException(error)
+        return {
+            partition: consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=_TOPIC_TIMEOUT_SECONDS
+            )
+            for partition in metadata.partitions
+        }
+
+
+def rewind_group(cluster: Cluster, topic: str, *, group: str) -> None:
+    """
+    Reset a group's offsets to the first messages that still exist.
+
+    Raises:
+        InvalidInput: The group has active members, which would continue where they are.
+    """
+    admin = make_admin(cluster)
+    with map_errors(f"cannot reset the consumer group {group}"):
+        descriptions = admin.describe_consumer_groups(
+            [group], request_timeout=_TOPIC_TIMEOUT_SECONDS
+        )
+        if members := descriptions[group].result().members:
+            raise InvalidInput(
+                f"the consumer group {group} has {len(members)} active members: stop "
+                "them before you reset it to the beginning"
+            )
+        bounds = read_bounds(cluster, topic, group=group)
+        starts = [TopicPartition(topic, partition, low) for partition, (low, _) in bounds.items()]
+        request = [ConsumerGroupTopicPartitions(group, starts)]
+        reset = admin.alter_consumer_group_offsets(request, request_timeout=_TOPIC_TIMEOUT_SECONDS)
+        reset[group].result()
 
 
 # --- errors ---------------------------------------------------------------------------------------

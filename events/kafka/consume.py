@@ -12,13 +12,14 @@ from functools import partial
 from events.config import Settings
 from events.domain.retries import Backoff
 from events.errors import StoreUnavailable
-from events.kafka.admin import read_ends, rewind_group
 from events.kafka.clients import (
     Cluster,
     check_topic,
     dead_letter_topic,
     ensure_topics,
     make_admin,
+    read_ends,
+    rewind_group,
 )
 from events.kafka.consumer import CountConsumer
 from events.kafka.pipeline import Limits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
@@ -12,8 +13,14 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from events.domain.retries import Backoff
 from events.errors import EventsError, InvalidEvent, InvalidInput, StoreUnavailable
-from events.kafka.admin import read_bounds
-from events.kafka.clients import Cluster, dead_letter_topic, error_of, make_consumer, map_errors
+from events.kafka.clients import (
+    Cluster,
+    dead_letter_topic,
+    error_of,
+    make_consumer,
+    map_errors,
+    read_bounds,
+)
 from events.kafka.messages import (
     DeadLetter,
     Message,
@@ -24,7 +31,7 @@ from events.kafka.messages import (
     shorten,
 )
 from events.kafka.offsets import Offsets
-from events.kafka.producer import ANY_LENGTH, QueueIsFull, Sender, TooLargeForKafka
+from events.kafka.producer import ANY_LENGTH, Sender, TooLargeForKafka
 
 log = logging.getLogger(__name__)
 
@@ -219,15 +226,10 @@ class _Replay:
             return
         self.sent += 1
         record = Record(origin.topic, origin.key, origin.value, origin.headers)
-        while True:
-            try:
-                self._sender.send(record, on_done)
-            except QueueIsFull:
-                self._sender.poll(0.1)
-                continue
-            except TooLargeForKafka as exc:
-                on_done(exc)
-            break
+        try:
+            self._sender.send(record, on_done, deadline=math.inf)
+        except TooLargeForKafka as exc:
+            on_done(exc)
         self._sender.poll(0)
 
     def commit(self, reader: Consumer, topic: str) -> None:

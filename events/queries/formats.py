@@ -14,10 +14,9 @@ from typing import Any, Literal, TypeAlias
 
 from events.domain.calendars import local_text
 from events.errors import InvalidWindow
-from events.models import BucketCount, Calendar, PeriodCount
+from events.models import BucketCount, BucketQuery, Calendar
 
-#: Counts of UTC hours, or of the periods of a calendar. Below, `calendar` is None for hours.
-Counts: TypeAlias = Iterable[BucketCount | PeriodCount]
+Counts: TypeAlias = Iterable[BucketCount]
 Format: TypeAlias = Literal["csv", "jsonl", "parquet"]
 
 _ROWS_AT_A_TIME = 500
@@ -27,14 +26,16 @@ _ROWS_IN_A_GROUP = 20_000
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def encoded(
-    name: Format, counts: Counts, calendar: Calendar | None, *, is_grouped: bool
-) -> Iterator[bytes]:
-    """Write counts in a format; raises `InvalidWindow` at once for Parquet without pyarrow."""
+def encoded(name: Format, query: BucketQuery, counts: Counts) -> Iterator[bytes]:
+    """
+    Write a query's counts in a format.
+
+    Raises `InvalidWindow` at once for Parquet without pyarrow.
+    """
     if name == "csv":
-        return csv_pieces(counts, calendar, is_grouped=is_grouped)
+        return csv_pieces(query, counts)
     if name == "jsonl":
-        return _json_pieces(counts, calendar)
+        return _json_pieces(counts, query.calendar)
     try:
         # Not a requirement of the service: pyarrow is larger than all its requirements together.
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
@@ -44,24 +45,21 @@ def encoded(
             "install requirements-export.txt",
             "format",
         ) from exc
-    return _parquet_pieces(arrow, parquet, counts, calendar, is_grouped=is_grouped)
+    return _parquet_pieces(arrow, parquet, query, counts)
 
 
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def count_object(
-    bucket: BucketCount | PeriodCount, calendar: Calendar | None = None
-) -> dict[str, Any]:
+def count_object(bucket: BucketCount, calendar: Calendar | None = None) -> dict[str, Any]:
     """An hour, or a day, week or month of `calendar`, as a JSON object of the API."""
     fields: dict[str, Any]
-    if isinstance(bucket, BucketCount):
+    if calendar is None or bucket.end is None:
         fields = {"ts_start_of_hour": hour_text(bucket.start)}
     else:
-        assert calendar is not None  # noqa: S101 - only a calendar has periods
         fields = {
-            "start": local_text(calendar, bucket.period.start),
-            "end": local_text(calendar, bucket.period.end),
+            "start": local_text(calendar, bucket.start),
+            "end": local_text(calendar, bucket.end),
         }
     fields |= {"count": bucket.count, "partial": bucket.is_partial}
     if bucket.counts is not None:
@@ -91,12 +89,12 @@ def _json_pieces(counts: Counts, calendar: Calendar | None) -> Iterator[bytes]:
 # --- lines: CSV and Parquet -----------------------------------------------------------------------
 
 
-def csv_pieces(counts: Counts, calendar: Calendar | None, *, is_grouped: bool) -> Iterator[bytes]:
+def csv_pieces(query: BucketQuery, counts: Counts) -> Iterator[bytes]:
     """A header, and one line per bucket, or per event type of a bucket."""
     piece = io.StringIO()
     rows = csv.writer(piece, lineterminator="\n")
-    rows.writerow(_columns(calendar, is_grouped=is_grouped))
-    text_of = hour_text if calendar is None else partial(local_text, calendar)
+    rows.writerow(_columns(query))
+    text_of = hour_text if query.calendar is None else partial(local_text, query.calendar)
     for batch in _batches(counts, _ROWS_AT_A_TIME):
         rows.writerows(
             (
@@ -120,23 +118,22 @@ def _defused(cell: str) -> str:
 
 
 def _parquet_pieces(
-    arrow: Any, parquet: Any, counts: Counts, calendar: Calendar | None, *, is_grouped: bool
+    arrow: Any, parquet: Any, query: BucketQuery, counts: Counts
 ) -> Iterator[bytes]:
-    zone = "UTC" if calendar is None else str(calendar.zone)
+    zone = "UTC" if query.calendar is None else str(query.calendar.zone)
     time = arrow.timestamp("us", tz=zone)
     types = {"event_type": arrow.string(), "count": arrow.int64(), "partial": arrow.bool_()}
-    columns = _columns(calendar, is_grouped=is_grouped)
-    schema = arrow.schema([(name, types.get(name, time)) for name in columns])
+    schema = arrow.schema([(name, types.get(name, time)) for name in _columns(query)])
     sink = _Sink()
     with parquet.ParquetWriter(sink, schema) as writer:
         for batch in _batches(_lines(counts), _ROWS_IN_A_GROUP):
             rows = [
-                (*times, *([event_type or None] if is_grouped else []), count, is_partial)
+                (*times, *([event_type or None] if query.is_grouped else []), count, is_partial)
                 for times, event_type, count, is_partial in batch
             ]
             arrays = [
-                arrow.array(cells, type=schema.field(name).type)
-                for name, cells in zip(columns, zip(*rows, strict=True), strict=True)
+                arrow.array(cells, type=field.type)
+                for field, cells in zip(schema, zip(*rows, strict=True), strict=True)
             ]
             writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
             yield sink.take()
@@ -168,9 +165,9 @@ class _Sink(io.RawIOBase):
         return taken
 
 
-def _columns(calendar: Calendar | None, *, is_grouped: bool) -> tuple[str, ...]:
-    times = ("ts_start_of_hour",) if calendar is None else ("start", "end")
-    return (*times, *(("event_type",) if is_grouped else ()), "count", "partial")
+def _columns(query: BucketQuery) -> tuple[str, ...]:
+    times = ("ts_start_of_hour",) if query.calendar is None else ("start", "end")
+    return (*times, *(("event_type",) if query.is_grouped else ()), "count", "partial")
 
 
 Line: TypeAlias = tuple[Sequence[datetime], str | None, int, bool]
@@ -179,10 +176,7 @@ Line: TypeAlias = tuple[Sequence[datetime], str | None, int, bool]
 def _lines(counts: Counts) -> Iterator[Line]:
     """One line per bucket, or per event type: times, type, count, whether it is partial."""
     for bucket in counts:
-        if isinstance(bucket, BucketCount):
-            times: tuple[datetime, ...] = (bucket.start,)
-        else:
-            times = (bucket.period.start, bucket.period.end)
+        times = (bucket.start,) if bucket.end is None else (bucket.start, bucket.end)
         if bucket.counts is None:
             yield times, None, bucket.count, bucket.is_partial
             continue

@@ -1,4 +1,4 @@
-"""The counts of a range by hour: every answer about counts is made from `read_hours`."""
+"""The counts of a range by hour: every answer about counts is made from `HourReader`."""
 
 from __future__ import annotations
 
@@ -51,32 +51,17 @@ class Store(Protocol):
 
 
 @dataclass(slots=True)
-class RunningTotals:
-    """The totals of the hours read so far."""
-
-    total: int = 0
-    last_ingested_at: datetime | None = None
-
-    def add(self, hours: Hours) -> None:
-        self.total += sum(hours.counts.values())
-        self.last_ingested_at = _later(self.last_ingested_at, hours.last_ingested_at)
-
-
-@dataclass(slots=True)
 class Hours:
     """
     Counts of some hours, ascending, and by event type if the counters of types were read.
 
-    `last_ingested_at` is when a counter of their days last changed. Hours without events may be
-    absent.
+    Hours without events may be absent.
     """
 
     counts: dict[datetime, int] = field(default_factory=dict)
     by_type: dict[datetime, dict[str, int]] = field(default_factory=dict)
-    last_ingested_at: datetime | None = None
 
     def add(self, day: DayCounts) -> None:
-        self.last_ingested_at = _later(self.last_ingested_at, day.updated_at)
         midnight = hour_of_day(day.day, 0)
         for hour, count in day.hours.items():
             start = midnight + hour * HOUR
@@ -86,10 +71,6 @@ class Hours:
 
     def with_events(self) -> list[datetime]:
         return sorted(hour for hour, count in self.counts.items() if count)
-
-
-def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    return one if other is None or (one is not None and one >= other) else other
 
 
 def rest_of(query: BucketQuery) -> Window:
@@ -103,104 +84,114 @@ def clipped_hours(window: Window) -> set[datetime]:
     return {floor_hour(piece.start) for piece in split(window).clipped}
 
 
-def read_totals(store: Store, query: BucketQuery) -> RangeTotals:
-    """Total and last change of a whole range, whichever page is requested."""
-    running = RunningTotals()
-    whole = replace(query, from_start=None, totals=None)
-    return rest_of_totals(store, whole, read_hours(store, whole, running), running)
-
-
-def rest_of_totals(
-    store: Store, query: BucketQuery, rest: Iterator[object], running: RunningTotals
-) -> RangeTotals:
-    """The totals of the whole range, of which `rest` is not read yet."""
-    if query.totals is not None:
-        return query.totals
-    if query.from_start is not None:
-        return read_totals(store, query)
-    deque(rest, maxlen=0)
-    return RangeTotals(running.total, running.last_ingested_at)
-
-
-def read_hours(store: Store, query: BucketQuery, totals: RunningTotals) -> Iterator[Hours]:
+class HourReader:
     """
-    Read the hours of a range from the page's first bucket on, some days at a time.
+    Reads the hours of a range from the page's first bucket on: iterate over it, or ask for totals.
 
     Whole hours come from the counters. An hour that the range contains only partly is counted from
-    the stored events.
-
-    Args:
-        totals: Each group of hours is added when it is read.
+    the stored events. Each iteration reads the hours of some days, and adds them to the totals.
     """
-    window = rest_of(query)
-    if window.start == window.end:
-        return
-    by_type = query.is_grouped or bool(query.event_types)
-    first, last = day_of(window.start), day_of(window.end - _MICROSECOND)
-    # Three more than the page shows: a zone's day may begin on the UTC day before, and the first
-    # bucket of the next page is only known to be complete at the start of the one after it.
-    most = max(_MIN_ITEMS, min(query.limit + 3, _MAX_ITEMS))
-    # With totals, only one page is needed, not the whole range.
-    page_size = None if query.totals is None else most + 1
-    days = store.day_counts(query.customer_id, first, last, by_type=by_type, page_size=page_size)
-    hours, items, day = Hours(), 0, ""
-    for counts in days:
-        if query.event_types and counts.event_type not in query.event_types:
-            continue
-        if items >= most and counts.day != day:
-            yield _settle(store, query, hours, totals)
-            hours, items = Hours(), 0
-        hours.add(counts)
-        items, day = items + 1, counts.day
-    yield _settle(store, query, hours, totals)
 
+    def __init__(self, store: Store, query: BucketQuery) -> None:
+        self._store = store
+        self._query = query
+        self._groups = self._read()
+        #: Events in the hours read so far, and when a count of their days last changed.
+        self.total = 0
+        self._last_ingested_at: datetime | None = None
 
-def _settle(store: Store, query: BucketQuery, hours: Hours, totals: RunningTotals) -> Hours:
-    """Count clipped hours from the stored events, and forget hours outside the range."""
-    parts = split(rest_of(query))
-    # An hour whose counter is zero has no events: events and counters always agree.
-    clipped = [piece for piece in parts.clipped if hours.counts.get(floor_hour(piece.start))]
-    busy = [hours.counts[floor_hour(piece.start)] for piece in clipped]
-    for hour in list(hours.counts):
-        if not parts.whole.start <= hour < parts.whole.end:
-            del hours.counts[hour]
-            hours.by_type.pop(hour, None)
-    for piece, counts in zip(clipped, count_raw(store, query, clipped, busy), strict=True):
-        hour = floor_hour(piece.start)
-        hours.counts[hour] = sum(counts.values())
-        hours.by_type[hour] = dict(
-            sorted((name, count) for name, count in counts.items() if name is not None)
+    def __iter__(self) -> Iterator[Hours]:
+        return self._groups
+
+    def totals(self) -> RangeTotals:
+        """Totals of the whole range, whichever page is requested; reads the hours that are left."""
+        query = self._query
+        if query.totals is not None:
+            return query.totals
+        if query.from_start is not None:
+            return HourReader(self._store, replace(query, from_start=None)).totals()
+        deque(self._groups, maxlen=0)
+        return RangeTotals(self.total, self._last_ingested_at)
+
+    def _read(self) -> Iterator[Hours]:
+        query = self._query
+        window = rest_of(query)
+        if window.start == window.end:
+            return
+        first, last = day_of(window.start), day_of(window.end - _MICROSECOND)
+        # Three more than the page shows: a zone's day may begin on the UTC day before, and the
+        # first bucket of the next page is only known to be complete at the start of the one after
+        # it.
+        most = max(_MIN_ITEMS, min(query.limit + 3, _MAX_ITEMS))
+        days = self._store.day_counts(
+            query.customer_id,
+            first,
+            last,
+            by_type=query.is_grouped or bool(query.event_types),
+            # With totals, only one page is needed, not the whole range.
+            page_size=None if query.totals is None else most + 1,
         )
-    totals.add(hours)
-    return hours
+        hours, items, day = Hours(), 0, ""
+        for counts in days:
+            if query.event_types and counts.event_type not in query.event_types:
+                continue
+            if items >= most and counts.day != day:
+                yield self._settle(hours)
+                hours, items = Hours(), 0
+            hours.add(counts)
+            items, day = items + 1, counts.day
+            at = counts.updated_at
+            if at is not None and (self._last_ingested_at is None or at > self._last_ingested_at):
+                self._last_ingested_at = at
+        yield self._settle(hours)
 
+    def _settle(self, hours: Hours) -> Hours:
+        """Count clipped hours from the stored events, and forget hours outside the range."""
+        parts = split(rest_of(self._query))
+        # An hour whose counter is zero has no events: events and counters always agree.
+        clipped = [piece for piece in parts.clipped if hours.counts.get(floor_hour(piece.start))]
+        busy = [hours.counts[floor_hour(piece.start)] for piece in clipped]
+        for hour in list(hours.counts):
+            if not parts.whole.start <= hour < parts.whole.end:
+                del hours.counts[hour]
+                hours.by_type.pop(hour, None)
+        for piece, counts in zip(clipped, self.count_raw(clipped, busy), strict=True):
+            hour = floor_hour(piece.start)
+            hours.counts[hour] = sum(counts.values())
+            hours.by_type[hour] = dict(
+                sorted((name, count) for name, count in counts.items() if name is not None)
+            )
+        self.total += sum(hours.counts.values())
+        return hours
 
-def count_raw(
-    store: Store, query: BucketQuery, pieces: Sequence[Window], busy: Sequence[int]
-) -> list[Mapping[str | None, int]]:
-    """
-    Count parts of hours from the stored events, all at the same time.
+    def count_raw(
+        self, pieces: Sequence[Window], busy: Sequence[int]
+    ) -> list[Mapping[str | None, int]]:
+        """
+        Count parts of hours from the stored events, all at the same time.
 
-    Args:
-        busy: About how many events the hour of each part has.
+        Args:
+            busy: About how many events the hour of each part has.
 
-    Returns:
-        Counts by event type if `query` needs types, else under the key None.
-    """
-    cuts: list[Window] = []
-    owners: list[int] = []
-    for index, (piece, count) in enumerate(zip(pieces, busy, strict=True)):
-        parts = slices(piece, min(_MAX_SLICES, 1 + count // _EVENTS_PER_SLICE))
-        cuts += parts
-        owners += [index] * len(parts)
-    totals: list[Counter[str | None]] = [Counter() for _ in pieces]
-    results: Sequence[Mapping[str | None, int]] = []
-    if query.is_grouped or query.event_types:
-        results = store.count_events_by_type(query.customer_id, cuts) if cuts else []
-    elif cuts:
-        results = [{None: number} for number in store.count_events(query.customer_id, cuts)]
-    for owner, counts in zip(owners, results, strict=True):
-        for event_type, count in counts.items():
-            if not query.event_types or event_type in query.event_types:
-                totals[owner][event_type] += count
-    return list(totals)
+        Returns:
+            Counts by event type if the query needs types, else under the key None.
+        """
+        query = self._query
+        cuts: list[Window] = []
+        owners: list[int] = []
+        for index, (piece, count) in enumerate(zip(pieces, busy, strict=True)):
+            parts = slices(piece, min(_MAX_SLICES, 1 + count // _EVENTS_PER_SLICE))
+            cuts += parts
+            owners += [index] * len(parts)
+        totals: list[Counter[str | None]] = [Counter() for _ in pieces]
+        results: Sequence[Mapping[str | None, int]] = []
+        if query.is_grouped or query.event_types:
+            results = self._store.count_events_by_type(query.customer_id, cuts) if cuts else []
+        elif cuts:
+            numbers = self._store.count_events(query.customer_id, cuts)
+            results = [{None: number} for number in numbers]
+        for owner, counts in zip(owners, results, strict=True):
+            for event_type, count in counts.items():
+                if not query.event_types or event_type in query.event_types:
+                    totals[owner][event_type] += count
+        return list(totals)

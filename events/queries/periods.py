@@ -6,24 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from typing import NamedTuple
 
 from events.domain.calendars import period_at
-from events.domain.calendars import periods as periods_of
 from events.domain.windows import HOUR, LATEST
-from events.errors import InvalidWindow
-from events.models import BucketQuery, Calendar, PeriodCount, PeriodPage, Window
-from events.queries.buckets import INVALID_CURSOR, MAX_FILLED_HOURS, fill
-from events.queries.hours import (
-    Hours,
-    RunningTotals,
-    Store,
-    count_raw,
-    read_hours,
-    rest_of,
-    rest_of_totals,
-)
+from events.models import BucketCount, BucketQuery, Calendar, Window
+from events.queries.hours import HourReader, Hours, rest_of
 
 #: In some zones a period begins inside a UTC hour. A page that counts so many of these hours, or
 #: so many events in them, ends early.
@@ -43,8 +31,8 @@ class Part(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Page:
-    """How many stored events a page may still count, and where it ended if it reached the limit."""
+class Budget:
+    """How many stored events a page may still count, and where it ended if it spent that."""
 
     cut_hours: int = field(default_factory=lambda: MOST_CUT_HOURS)
     cut_events: int = field(default_factory=lambda: MOST_CUT_EVENTS)
@@ -54,98 +42,23 @@ class _Page:
         return self.cut_hours <= 0 or self.cut_events <= 0
 
 
-def periods(store: Store, query: BucketQuery, calendar: Calendar) -> PeriodPage:
+def count_periods(
+    reader: HourReader, query: BucketQuery, calendar: Calendar, budget: Budget | None
+) -> Iterator[BucketCount]:
     """
-    One page of a customer's events by day, week or month.
+    The periods with events, ascending, up to where `budget` is spent; None has no end.
 
     Whole hours come from the counters. An hour in which a period begins is counted from the stored
-    events, part by part; a page with many such hours ends early. The reads are as for
-    `buckets.buckets`.
-
-    Raises:
-        InvalidWindow: `fill=zero` asks for too many periods, or the page does not start where a
-            period of the range does.
-        StoreUnavailable: The store did not answer in time.
+    events, part by part.
     """
-    check_filled(query, calendar)
-    if query.from_start is not None and not _begins(calendar, query.window, query.from_start):
-        raise InvalidWindow(INVALID_CURSOR, "cursor")
-    running, page = RunningTotals(), _Page()
-    hours = read_hours(store, query, running)
-    rows: list[PeriodCount] = []
-    for row in _filled(query, calendar, _periods(store, query, calendar, hours, running, page)):
-        if len(rows) == query.limit or row.period.start == page.next_start:
-            page.next_start = row.period.start
-            break
-        rows.append(row)
-    totals = rest_of_totals(store, query, hours, running)
-    return PeriodPage(
-        customer_id=query.customer_id,
-        window=query.window,
-        calendar=calendar,
-        total=totals.total,
-        last_ingested_at=totals.last_ingested_at,
-        periods=tuple(rows),
-        next_start=page.next_start,
-    )
-
-
-def all_periods(store: Store, query: BucketQuery, calendar: Calendar) -> Iterator[PeriodCount]:
-    """All of a customer's events by day, week or month; like `buckets.all_buckets`."""
-    check_filled(query, calendar)
-    running = RunningTotals()
-    hours = read_hours(store, query, running)
-    return _filled(query, calendar, _periods(store, query, calendar, hours, running, None))
-
-
-def check_filled(query: BucketQuery, calendar: Calendar) -> None:
-    """Raises `InvalidWindow` if `fill=zero` asks for too many periods."""
-    if not query.is_filled:
-        return
-    touched = islice(periods_of(calendar, query.window), MAX_FILLED_HOURS + 1)
-    if sum(1 for _ in touched) > MAX_FILLED_HOURS:
-        raise InvalidWindow(
-            f"fill=zero gives at most {MAX_FILLED_HOURS:,} buckets, and this range has more: "
-            "shorten the range, ask for a longer window, or omit fill",
-            "fill",
-        )
-
-
-def _filled(
-    query: BucketQuery, calendar: Calendar, rows: Iterator[PeriodCount]
-) -> Iterator[PeriodCount]:
-    if not query.is_filled:
-        return rows
-    counts: dict[str, int] | None = {} if query.is_grouped else None
-    return fill(
-        periods_of(calendar, rest_of(query)),
-        rows,
-        lambda row: row.period,
-        lambda period: PeriodCount(period, 0, _is_partial(query, period), counts),
-    )
-
-
-def _periods(
-    store: Store,
-    query: BucketQuery,
-    calendar: Calendar,
-    groups: Iterator[Hours],
-    totals: RunningTotals,
-    page: _Page | None,
-) -> Iterator[PeriodCount]:
-    """
-    The periods with events, ascending.
-
-    They end where the limits of `page` are reached; None has no limits.
-    """
-    growing: PeriodCount | None = None  # its last hours may be in the next batch
-    for hours in groups:
+    growing: BucketCount | None = None  # its last hours may be in the next batch
+    for hours in reader:
         for batch in _batches(query, calendar, hours):
-            if page is not None and growing is not None and page.is_spent():
-                page.next_start = growing.period.start
+            if budget is not None and growing is not None and budget.is_spent():
+                budget.next_start = growing.start
                 return
-            for row in _tally(store, query, batch, hours, totals, page):
-                if growing is not None and growing.period == row.period:
+            for row in _tally(reader, query, batch, hours, budget):
+                if growing is not None and growing.start == row.start:
                     growing = _sum(growing, row)
                     continue
                 if growing is not None and growing.count:
@@ -184,23 +97,22 @@ def _batches(query: BucketQuery, calendar: Calendar, hours: Hours) -> Iterator[l
 
 
 def _tally(
-    store: Store,
+    reader: HourReader,
     query: BucketQuery,
     parts: list[Part],
     hours: Hours,
-    totals: RunningTotals,
-    page: _Page | None,
-) -> list[PeriodCount]:
+    budget: Budget | None,
+) -> list[BucketCount]:
     """Sum parts by period. Cut hours are counted from the stored events, all at the same time."""
     cuts = [(part.hour, part.cut) for part in parts if part.cut is not None]
     busy = {hour: hours.counts[hour] for hour, _ in cuts}
-    results = count_raw(store, query, [cut for _, cut in cuts], [busy[hour] for hour, _ in cuts])
+    results = reader.count_raw([cut for _, cut in cuts], [busy[hour] for hour, _ in cuts])
     # In the total, the stored events replace the counters of these hours, so that the periods sum
     # to the total also while events arrive.
-    totals.total += sum(sum(counts.values()) for counts in results) - sum(busy.values())
-    if page is not None:
-        page.cut_hours -= len(busy)
-        page.cut_events -= sum(busy.values())
+    reader.total += sum(sum(counts.values()) for counts in results) - sum(busy.values())
+    if budget is not None:
+        budget.cut_hours -= len(busy)
+        budget.cut_events -= sum(busy.values())
     raw = iter(results)
     # By their starts: hashing a range takes longer than all else here.
     counts: dict[datetime, int] = {}
@@ -222,27 +134,24 @@ def _tally(
                 {name: number for name, number in of_part.items() if name is not None and number}
             )
     return [
-        PeriodCount(
-            spans[start],
+        BucketCount(
+            start,
             count,
-            _is_partial(query, spans[start]),
+            is_partial(query, spans[start]),
             dict(sorted(by_type[start].items())) if query.is_grouped else None,
+            spans[start].end,
         )
         for start, count in counts.items()
     ]
 
 
-def _sum(one: PeriodCount, other: PeriodCount) -> PeriodCount:
+def _sum(one: BucketCount, other: BucketCount) -> BucketCount:
     counts = None
     if one.counts is not None and other.counts is not None:
         counts = dict(sorted((Counter(one.counts) + Counter(other.counts)).items()))
     return one._replace(count=one.count + other.count, counts=counts)
 
 
-def _is_partial(query: BucketQuery, period: Window) -> bool:
+def is_partial(query: BucketQuery, period: Window) -> bool:
+    """Whether the range covers only part of a period."""
     return period.start < query.window.start or query.window.end < period.end
-
-
-def _begins(calendar: Calendar, window: Window, start: datetime) -> bool:
-    period = period_at(calendar, start)
-    return period.start == start and window.start < period.end and start < window.end

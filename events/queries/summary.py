@@ -49,18 +49,19 @@ def summary(store: Store, customer_id: str, window: Window) -> Summary:
     The counters name the first and the last hour with events; only these are looked into. If more
     than `MOST_LOOKED_AT` voided events come before the first event, or after the last, it is None.
     """
-    totals = counting.RunningTotals()
     by_type: Counter[str] = Counter()
     first = last = busiest = None
     partial = counting.clipped_hours(window)
     query = BucketQuery(customer_id, window, is_grouped=True)
-    for hours in counting.read_hours(store, query, totals):
+    reader = counting.HourReader(store, query)
+    for hours in reader:
         for hour in hours.with_events():
             first, last = first or hour, hour
             by_type.update(hours.by_type[hour])
             count = hours.counts[hour]
             if busiest is None or count > busiest.count:  # the first of equal hours
                 busiest = BucketCount(hour, count, hour in partial)
+    totals = reader.totals()
     return Summary(
         customer_id=customer_id,
         window=window,

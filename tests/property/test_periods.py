@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.domain.calendars import period_at
-from events.models import BucketQuery, Calendar, Event, PeriodCount, Unit, Window
+from events.models import BucketCount, BucketQuery, Calendar, Event, Unit, Window
 from events.service import EventService
 from tests.property.test_calendars import calendars, moments
 from tests.support.fakes import MemoryStore
@@ -44,27 +44,31 @@ def test_every_window_equals_a_count_by_hand(
     ]
     window = Window(base + min(ends), base + max(ends))
     inside = [event for event in events if window.start <= event.timestamp < window.end]
-    query = BucketQuery("acme", window, is_grouped=True)
+    query = BucketQuery("acme", window, is_grouped=True, calendar=calendar)
     with closing(EventService(MemoryStore(), write_threads=1)) as service:
         service.ingest(events)
         by_hand: dict[Window, Counter[str]] = {}
         for event in inside:
             period = period_at(calendar, event.timestamp)
             by_hand.setdefault(period, Counter())[event.event_type] += 1
-        page = service.periods(query, calendar)
-        assert {row.period: row.counts for row in page.periods} == by_hand
-        assert list(service.all_periods(query, calendar)) == list(page.periods)
+        page = service.buckets(query)
+        assert {(row.start, row.end): row.counts for row in page.buckets} == {
+            (period.start, period.end): counts for period, counts in by_hand.items()
+        }
+        assert list(service.all_buckets(query)) == list(page.buckets)
 
-        rows: list[PeriodCount] = []
+        rows: list[BucketCount] = []
         totals: set[int] = set()
         start = None
         while start is not None or not totals:
-            part = service.periods(replace(query, limit=limit, from_start=start), calendar)
-            rows += part.periods
+            part = service.buckets(replace(query, limit=limit, from_start=start))
+            rows += part.buckets
             totals.add(part.total)
             start = part.next_start
-        assert tuple(rows) == page.periods
+        assert tuple(rows) == page.buckets
 
         for unit in Unit:
-            totals.add(service.periods(query, replace(calendar, unit=unit)).total)
-        assert totals | {service.buckets(query).total} == {len(inside)}
+            calendar_of_unit = replace(calendar, unit=unit)
+            totals.add(service.buckets(replace(query, calendar=calendar_of_unit)).total)
+        hours = service.buckets(replace(query, calendar=None))
+        assert totals | {hours.total} == {len(inside)}

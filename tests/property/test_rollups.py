@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.datamodels import Tables, counter_key, keys_of
+from events.datamodels import Tables, counter_key, event_key
 from events.domain.rollups import DayIncrements, day_increments
 from events.dynamodb.expressions import put_actions
 from events.models import Event
@@ -51,7 +51,7 @@ def test_increments_of_batches_sum_to_the_whole(events: list[Event], size: int) 
 
 @given(events_of_a_day().filter(bool))
 def test_a_write_changes_no_item_twice_and_counts_its_events(events: list[Event]) -> None:
-    actions: list[Any] = [*put_actions(Tables.named("t"), events, keys_of(events), HOUR_ZERO)]
+    actions: list[Any] = [*put_actions(Tables.named("t"), events, HOUR_ZERO)]
 
     puts = [action["Put"]["Item"]["event_key"]["S"] for action in actions if "Put" in action]
     updates = [action["Update"] for action in actions if "Update" in action]
@@ -62,7 +62,7 @@ def test_a_write_changes_no_item_twice_and_counts_its_events(events: list[Event]
         if name != ":now"
     ]
     touched = [update["Key"]["counter_key"]["S"] for update in updates]
-    assert puts == keys_of(events)
+    assert puts == [event_key(event) for event in events]
     assert len(touched) == len(set(touched)) == len(actions) - len(puts)
     assert sorted(added) == sorted(
         (counter_key("2021-03-01", event_type), hour, count)

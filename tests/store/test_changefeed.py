@@ -13,8 +13,7 @@ from events.bootstrap import make_client
 from events.config import Settings
 from events.domain.retries import RetryPolicy
 from events.dynamodb.changefeed import ChangeFeed
-from events.dynamodb.changelog import CHANGE_SHARDS
-from events.dynamodb.minutes import Minutes
+from events.dynamodb.changelog import CHANGE_SHARDS, Minutes
 from events.dynamodb.requests import Requests
 from events.errors import ChangesForgotten, InvalidWindow
 from events.models import ChangeCursor

@@ -127,7 +127,7 @@ def test_a_customer_is_registered_with_a_new_day_every_20_seconds(scene: Scene) 
     """An erasure counts on it: see `Registry.finish_erasure`."""
     line = scene.strike("PutItem")
     now = [0.0]
-    scene.store._registry._clock = lambda: now[0]
+    scene.store._registry.clock = lambda: now[0]
     for seconds, day, listings in (
         (0.0, 0, 1), (19.0, 1, 1), (21.0, 2, 2), (30.0, 3, 2), (60.0, 3, 2), (99.0, 0, 2),
         (99.0, 4, 3),

@@ -13,7 +13,7 @@ from events.models import (
     BucketPage,
     BucketQuery,
 )
-from events.queries.buckets import MAX_FILLED_HOURS
+from events.queries.buckets import MAX_FILLED
 from events.service import EventService
 from tests.support.factories import (
     HOUR,
@@ -88,8 +88,8 @@ def test_filling_an_empty_window_returns_nothing(service: EventService) -> None:
 
 
 def test_filling_is_allowed_up_to_its_limit(service: EventService) -> None:
-    query = ask(at(0), at(0) + MAX_FILLED_HOURS * HOUR, is_filled=True, limit=20_000)
-    assert len(service.buckets(query).buckets) == MAX_FILLED_HOURS == 10_000
+    query = ask(at(0), at(0) + MAX_FILLED * HOUR, is_filled=True, limit=20_000)
+    assert len(service.buckets(query).buckets) == MAX_FILLED == 10_000
 
 
 @pytest.mark.parametrize(

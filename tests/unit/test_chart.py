@@ -9,7 +9,7 @@ import pytest
 
 from events.cli.buckets import chart
 from events.domain.calendars import period_at
-from events.models import BucketCount, Calendar, PeriodCount, Unit
+from events.models import BucketCount, Calendar, Unit
 from tests.support.factories import DAY, HOUR, HOUR_ZERO
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -76,7 +76,7 @@ def test_columns_are_aligned_in_every_script() -> None:
 )
 def test_a_period_is_named_by_its_first_date_in_the_zone(unit: Unit, label: str, noun: str) -> None:
     calendar = Calendar(unit, BERLIN)
-    count = PeriodCount(period_at(calendar, HOUR_ZERO + timedelta(minutes=1)), 7)
+    count = BucketCount(period_at(calendar, HOUR_ZERO + timedelta(minutes=1)).start, 7)
     width = max(len("total"), len(label))
     assert chart([count], calendar, columns=10) == (
         f"{label:<{width}}  7\n{'total':<{width}}  7  in {noun}, Europe/Berlin\n"

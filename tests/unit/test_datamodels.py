@@ -17,7 +17,6 @@ from events.datamodels import (
     event_key,
     event_of,
     key_bounds,
-    keys_of,
     registry_item,
     registry_key,
     registry_prefix,
@@ -94,13 +93,6 @@ def test_an_event_and_its_key_convert_both_ways(value: Event, key: str) -> None:
     assert event_key(value) == key
     assert event_of("c", key) == value
     assert event_of("c", key).timestamp.tzinfo is UTC
-
-
-def test_keys_keep_the_order_of_the_events() -> None:
-    assert keys_of(iter([event("b", "t"), event("a", "t")])) == [
-        "2021-03-01T00:00:00.000000Z-b-t",
-        "2021-03-01T00:00:00.000000Z-a-t",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +223,7 @@ def test_events_are_put_on_condition_and_counted_once_per_counter() -> None:
         }
 
     both = "ADD h00 :h00, h01 :h01 SET updated_at = :now"
-    assert put_actions(TABLES, events, keys_of(events), NOW) == [
+    assert put_actions(TABLES, events, NOW) == [
         put("2021-03-01T00:05:00.000000Z-view-t1"),
         put("2021-03-01T01:05:00.000000Z-a%2Db-t2"),
         put("2021-03-01T01:10:00.000000Z-view-t3"),

@@ -49,13 +49,7 @@ def operations_called() -> set[str]:
 def actions_in_transactions() -> set[str]:
     """The rights that the parts of transactions need."""
     source = (CHECKOUT / "events" / "dynamodb" / "expressions.py").read_text(encoding="utf-8")
-    kinds = {
-        key.value
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Dict)
-        for key in node.keys
-        if isinstance(key, ast.Constant) and isinstance(key.value, str)
-    }
+    kinds = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
     return {f"{kind}Item" for kind in kinds & {"Put", "Update", "Delete", "ConditionCheck"}}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 from events.kafka import member as module
 from events.kafka.clients import Cluster
@@ -53,6 +53,10 @@ class FakeConsumer:
 
     def poll(self, _timeout: float) -> FakeMessage | None:
         return next(self._messages, None)
+
+    def get_watermark_offsets(self, _: TopicPartition, timeout: float) -> tuple[int, int]:
+        assert timeout
+        return 8, 9
 
 
 @pytest.fixture
@@ -104,3 +108,13 @@ def test_a_message_dropped_while_finishing_is_not_committed(
     member.serve(0)
     entry.settle()
     assert offsets.uncommitted() == {0: 1}
+
+
+def test_a_partition_is_checked_for_deleted_messages_before_it_is_handed_over(
+    monkeypatch: pytest.MonkeyPatch, offsets: Offsets
+) -> None:
+    offsets.assign(0, committed=5)
+    member = member_with(monkeypatch, offsets, [])
+    offsets.read(0, 8)
+    member._lose(member._consumer, [TopicPartition("events", 0)])
+    assert (member.gaps.missing, offsets.partitions) == (3, frozenset())

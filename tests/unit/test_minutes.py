@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from events.dynamodb.minutes import Minutes
+from events.dynamodb.changelog import Minutes
 from events.dynamodb.requests import MAX_REQUEST_SECONDS
 from events.errors import ClockSkew
 from tests.support.factories import HOUR_ZERO, MICROSECOND

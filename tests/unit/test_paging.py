@@ -14,7 +14,6 @@ from events.models import (
     BucketQuery,
     Calendar,
     DayCounts,
-    PeriodPage,
     RangeTotals,
     Unit,
     Window,
@@ -73,17 +72,16 @@ def service(store: CountingStore) -> Iterator[EventService]:
 
 def all_pages(
     service: EventService, query: BucketQuery, calendar: Calendar | None
-) -> list[BucketPage] | list[PeriodPage]:
+) -> list[BucketPage]:
     """Every page, as the API asks for it: with the totals of the page before."""
-    pages: list[BucketPage | PeriodPage] = []
+    query = replace(query, calendar=calendar)
+    pages: list[BucketPage] = []
     while not pages or pages[-1].next_start is not None:
         if pages:
             totals = RangeTotals(pages[-1].total, pages[-1].last_ingested_at)
             query = replace(query, from_start=pages[-1].next_start, totals=totals)
-        pages.append(
-            service.buckets(query) if calendar is None else service.periods(query, calendar)
-        )
-    return pages  # type: ignore[return-value] # all are of one kind
+        pages.append(service.buckets(query))
+    return pages
 
 
 @pytest.mark.parametrize("calendar", [None, CALENDAR], ids=["hours", "days"])
@@ -104,11 +102,8 @@ def test_a_later_page_reads_only_what_it_shows(
     first, *_ = all_pages(service, QUERY, calendar)
     store.items, store.page_sizes = 0, []
     totals = RangeTotals(first.total, first.last_ingested_at)
-    query = replace(QUERY, from_start=first.next_start, totals=totals)
-    if calendar is None:
-        assert len(service.buckets(query).buckets) == 100
-    else:
-        assert len(service.periods(query, calendar).periods) == 100
+    query = replace(QUERY, from_start=first.next_start, totals=totals, calendar=calendar)
+    assert len(service.buckets(query).buckets) == 100
     assert store.items <= 105
     assert store.page_sizes == [104]
 
@@ -119,8 +114,7 @@ def test_a_page_in_a_zone_of_half_hours_counts_few_hours_from_events(
     service.ingest(
         [event(f"h-{day}", timestamp=HOUR_ZERO + (day + 18.6 / 24) * DAY) for day in range(DAYS)]
     )
-    page = service.periods(
-        replace(QUERY, limit=10), replace(CALENDAR, zone=ZoneInfo("Asia/Kolkata"))
-    )
-    assert (len(page.periods), page.total) == (10, 2 * DAYS)
+    calendar = replace(CALENDAR, zone=ZoneInfo("Asia/Kolkata"))
+    page = service.buckets(replace(QUERY, limit=10, calendar=calendar))
+    assert (len(page.buckets), page.total) == (10, 2 * DAYS)
     assert store.ranges <= 4 * 12

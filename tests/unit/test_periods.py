@@ -16,11 +16,10 @@ from events.domain.windows import ALL_TIME, LATEST
 from events.errors import InvalidWindow
 from events.models import (
     BucketCount,
+    BucketPage,
     BucketQuery,
     Calendar,
     Event,
-    PeriodCount,
-    PeriodPage,
     Unit,
     Window,
 )
@@ -34,6 +33,7 @@ MINUTE = timedelta(minutes=1)
 KOLKATA = ZoneInfo("Asia/Kolkata")
 BERLIN = ZoneInfo("Europe/Berlin")
 MARCH = Window(HOUR_ZERO, HOUR_ZERO + 31 * DAY)
+INDIAN_DAYS = Calendar(Unit.DAY, KOLKATA)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def service(spy: SpyStore) -> Iterator[EventService]:
         yield service
 
 
-def by_hand(events: list[Event], query: BucketQuery, calendar: Calendar) -> tuple[PeriodCount, ...]:
+def by_hand(events: list[Event], query: BucketQuery, calendar: Calendar) -> tuple[BucketCount, ...]:
     """All periods of a question, from the raw events."""
     window = query.window
     counts: dict[Window, Counter[str]] = {}
@@ -58,20 +58,21 @@ def by_hand(events: list[Event], query: BucketQuery, calendar: Calendar) -> tupl
         if customer_id == query.customer_id and window.start <= at < window.end and is_asked:
             counts.setdefault(period_at(calendar, at), Counter())[event_type] += 1
     return tuple(
-        PeriodCount(
-            period,
+        BucketCount(
+            period.start,
             counts[period].total(),
             period.start < window.start or window.end < period.end,
             dict(sorted(counts[period].items())) if query.is_grouped else None,
+            period.end,
         )
         for period in sorted(counts, key=lambda period: period.start)
     )
 
 
-def all_pages(service: EventService, query: BucketQuery, calendar: Calendar) -> list[PeriodPage]:
-    pages = [service.periods(query, calendar)]
+def all_pages(service: EventService, query: BucketQuery) -> list[BucketPage]:
+    pages = [service.buckets(query)]
     while pages[-1].next_start is not None:
-        pages.append(service.periods(replace(query, from_start=pages[-1].next_start), calendar))
+        pages.append(service.buckets(replace(query, from_start=pages[-1].next_start)))
     return pages
 
 
@@ -81,16 +82,14 @@ def test_a_day_has_the_events_of_its_local_date(service: EventService) -> None:
     service.ingest(
         [event(f"t-{number}", timestamp=midnight + number * MICROSECOND) for number in range(-2, 3)]
     )
-    calendar = Calendar(Unit.DAY, KOLKATA)
-    assert service.periods(BucketQuery("acme", MARCH), calendar) == PeriodPage(
+    assert service.buckets(BucketQuery("acme", MARCH, calendar=INDIAN_DAYS)) == BucketPage(
         "acme",
         MARCH,
-        calendar,
         total=5,
         last_ingested_at=FIRST_INGESTED_AT,
-        periods=(
-            PeriodCount(Window(midnight - DAY, midnight), 2, is_partial=True),
-            PeriodCount(Window(midnight, midnight + DAY), 3),
+        buckets=(
+            BucketCount(midnight - DAY, 2, is_partial=True, end=midnight),
+            BucketCount(midnight, 3, end=midnight + DAY),
         ),
     )
 
@@ -119,20 +118,18 @@ def test_periods_pages_and_exports_equal_a_count_by_hand(
         (frozenset[str](), True),
         (frozenset({"type-1"}), True),
     ):
-        query = BucketQuery("customer-0", window, types, is_grouped, is_filled)
+        hours = BucketQuery("customer-0", window, types, is_grouped, is_filled, limit=10_000)
+        query = replace(hours, calendar=calendar)
         expected = by_hand(events, query, calendar)
-        page = service.periods(query, calendar)
-        assert (page.periods, page.next_start) == (expected, None)
+        page = service.buckets(query)
+        assert (page.buckets, page.next_start) == (expected, None)
         assert page.total == sum(row.count for row in expected)
-        assert page.total == service.buckets(query).total
-        assert tuple(service.all_periods(query, calendar)) == expected
-        pages = all_pages(service, replace(query, limit=7), calendar)
-        assert tuple(row for page in pages for row in page.periods) == expected
+        assert page.total == service.buckets(hours).total
+        assert tuple(service.all_buckets(query)) == expected
+        pages = all_pages(service, replace(query, limit=7))
+        assert tuple(row for page in pages for row in page.buckets) == expected
         assert {page.total for page in pages} == {page.total}
-        assert (
-            tuple(service.all_buckets(query))
-            == service.buckets(replace(query, limit=10_000)).buckets
-        )
+        assert tuple(service.all_buckets(hours)) == service.buckets(hours).buckets
 
 
 def test_whole_hours_are_never_counted_from_the_raw_events(
@@ -140,8 +137,9 @@ def test_whole_hours_are_never_counted_from_the_raw_events(
 ) -> None:
     service.ingest(many_events(300, hours=31 * 24))
     spy.calls.clear()
-    service.periods(BucketQuery("customer-0", MARCH), Calendar(Unit.DAY, BERLIN))
-    list(service.all_periods(BucketQuery("customer-0", MARCH), Calendar(Unit.DAY, BERLIN)))
+    query = BucketQuery("customer-0", MARCH, calendar=Calendar(Unit.DAY, BERLIN))
+    service.buckets(query)
+    list(service.all_buckets(query))
     assert spy.names() == ["day_counts", "day_counts"]
 
 
@@ -150,7 +148,7 @@ def test_hours_cut_by_midnight_are_counted_in_one_call(
 ) -> None:
     service.ingest([event("t", timestamp=HOUR_ZERO + 18 * HOUR + 40 * MINUTE)])
     spy.calls.clear()
-    service.periods(BucketQuery("acme", MARCH), Calendar(Unit.DAY, KOLKATA))
+    service.buckets(BucketQuery("acme", MARCH, calendar=INDIAN_DAYS))
     assert spy.names() == ["day_counts", "count_events"]
     hour = HOUR_ZERO + 18 * HOUR
     cut = [Window(hour, hour + 30 * MINUTE), Window(hour + 30 * MINUTE, hour + HOUR)]
@@ -170,8 +168,8 @@ def test_an_export_of_many_counters_equals_the_page(service: EventService, unit:
     window = Window(HOUR_ZERO, HOUR_ZERO + 200 * DAY)
     query = BucketQuery("acme", window, is_grouped=True)
     assert tuple(service.all_buckets(query)) == service.buckets(query).buckets
-    calendar = Calendar(unit, KOLKATA)
-    assert tuple(service.all_periods(query, calendar)) == service.periods(query, calendar).periods
+    query = replace(query, calendar=Calendar(unit, KOLKATA))
+    assert tuple(service.all_buckets(query)) == service.buckets(query).buckets
 
 
 def test_a_page_with_many_cut_hours_ends_early(
@@ -182,10 +180,10 @@ def test_a_page_with_many_cut_hours_ends_early(
         event(f"t-{day}", timestamp=HOUR_ZERO + day * DAY + 18.5 * HOUR) for day in range(days)
     ]
     service.ingest(events)
-    query = BucketQuery("acme", Window(HOUR_ZERO, HOUR_ZERO + days * DAY), limit=10_000)
-    pages = all_pages(service, query, Calendar(Unit.DAY, KOLKATA))
+    window = Window(HOUR_ZERO, HOUR_ZERO + days * DAY)
+    pages = all_pages(service, BucketQuery("acme", window, limit=10_000, calendar=INDIAN_DAYS))
     # The hour that a midnight cuts is of two days, the first of which has none of its events.
-    assert [(len(page.periods), page.total) for page in pages] == [(399, days), (51, days)]
+    assert [(len(page.buckets), page.total) for page in pages] == [(399, days), (51, days)]
 
 
 def test_a_page_with_many_events_in_cut_hours_ends_early(
@@ -200,27 +198,28 @@ def test_a_page_with_many_events_in_cut_hours_ends_early(
         for minute in (15, 45)
     ]
     service.ingest(events)
-    query = BucketQuery("acme", Window(HOUR_ZERO, HOUR_ZERO + days * DAY))
-    pages = all_pages(service, query, Calendar(Unit.DAY, KOLKATA))
+    window = Window(HOUR_ZERO, HOUR_ZERO + days * DAY)
+    pages = all_pages(service, BucketQuery("acme", window, calendar=INDIAN_DAYS))
     # A page counts three hours that a midnight cuts, of two events each. The last period of such a
     # page is left to the next page, because its second half may still grow.
-    assert [len(page.periods) for page in pages] == [3, 3, 2]
+    assert [len(page.buckets) for page in pages] == [3, 3, 2]
     assert {page.total for page in pages} == {len(events)}
 
 
 def test_all_of_time_is_a_range(service: EventService) -> None:
     last = LATEST - MICROSECOND
     service.ingest([event("t-0"), event("t-1", timestamp=last), event("t-2", timestamp=LATEST)])
-    page = service.periods(BucketQuery("acme", ALL_TIME), Calendar(Unit.MONTH, KOLKATA))
-    assert [(row.count, row.is_partial) for row in page.periods] == [(1, False), (2, False)]
+    calendar = Calendar(Unit.MONTH, KOLKATA)
+    page = service.buckets(BucketQuery("acme", ALL_TIME, calendar=calendar))
+    assert [(row.count, row.is_partial) for row in page.buckets] == [(1, False), (2, False)]
 
 
 def test_filling_too_many_periods_is_refused(service: EventService) -> None:
     query = BucketQuery("acme", ALL_TIME, is_filled=True)
     message = "fill=zero gives at most 10,000 buckets, and this range has more"
-    for ask in (service.periods, service.all_periods):
+    for ask in (service.buckets, service.all_buckets):
         with pytest.raises(InvalidWindow, match=message):
-            ask(query, Calendar(Unit.DAY, BERLIN))
+            ask(replace(query, calendar=Calendar(Unit.DAY, BERLIN)))
     with pytest.raises(InvalidWindow, match="at most 10,000 hours"):
         service.all_buckets(query)
 
@@ -230,7 +229,7 @@ def test_a_page_starts_where_a_period_of_the_range_starts(
     service: EventService, start: datetime
 ) -> None:
     with pytest.raises(InvalidWindow, match="invalid cursor"):
-        service.periods(BucketQuery("acme", MARCH, from_start=start), Calendar(Unit.DAY, KOLKATA))
+        service.buckets(BucketQuery("acme", MARCH, from_start=start, calendar=INDIAN_DAYS))
 
 
 def test_an_export_reads_the_counters_once(service: EventService, spy: SpyStore) -> None:
@@ -239,9 +238,8 @@ def test_an_export_reads_the_counters_once(service: EventService, spy: SpyStore)
     spy.calls.clear()
     query = BucketQuery("acme", Window(HOUR_ZERO, HOUR_ZERO + 2_000 * DAY))
     assert [row.start for row in service.all_buckets(query)] == [row.timestamp for row in events]
-    assert (
-        sum(row.count for row in service.all_periods(query, Calendar(Unit.MONTH, BERLIN))) == 1_200
-    )
+    months = service.all_buckets(replace(query, calendar=Calendar(Unit.MONTH, BERLIN)))
+    assert sum(row.count for row in months) == 1_200
     assert spy.names() == ["day_counts", "day_counts"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from datetime import UTC
 from itertools import chain
 from typing import Annotated, Any
@@ -28,15 +27,7 @@ from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import floor_hour, window_between
 from events.errors import EventsError
-from events.models import (
-    BucketCount,
-    BucketPage,
-    BucketQuery,
-    Calendar,
-    PeriodCount,
-    PeriodPage,
-    Unit,
-)
+from events.models import BucketPage, BucketQuery, Calendar, Unit
 from events.queries.formats import count_object, csv_pieces, encoded
 
 log = logging.getLogger(__name__)
@@ -117,11 +108,11 @@ def get_buckets(
         limit=parameters.limit,
         from_start=None if cursor is None else cursor.start,
         totals=None if cursor is None else cursor.totals,
+        calendar=_calendar(parameters),
     )
-    calendar = _calendar(parameters)
     headers = {"Vary": "Accept", **windowed_headers(settings)}
     if settings.events_counts == "windowed":
-        _check_windowed(query, calendar)
+        _check_windowed(query)
     name = parameters.format or _preferred(accept)
     if name != "json":
         headers["Content-Disposition"] = f'attachment; filename="buckets.{name}"'
@@ -129,15 +120,14 @@ def get_buckets(
         for parameter in ("limit", "cursor"):
             if parameter in parameters.model_fields_set:
                 raise InvalidRequest(parameter, f"omit it: {name} gives the whole range")
-        counts = service.all_periods(query, calendar) if calendar else service.all_buckets(query)
-        pieces = encoded(name, counts, calendar, is_grouped=query.is_grouped)
+        pieces = encoded(name, query, service.all_buckets(query))
         # Wait for the first piece, so that a store that is down is a 503 and not a cut-off 200.
         first = next(pieces, b"")
         return Streamed(chain([first], pieces), media_type=MEDIA_TYPES[name], headers=headers)
-    page = service.periods(query, calendar) if calendar else service.buckets(query)
+    page = service.buckets(query)
     if name == "csv":
-        return _csv_answer(request, page, calendar, headers, is_grouped=query.is_grouped)
-    answer = _answer(page, calendar)
+        return _csv_answer(request, query, page, headers)
+    answer = _answer(page, query.calendar)
     if settings.events_counts == "windowed":
         answer["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
     return Response(msgspec.json.encode(answer), headers=headers, media_type=MEDIA_TYPES["json"])
@@ -152,9 +142,9 @@ def _preferred(accept: str) -> Format:
     return "json"
 
 
-def _check_windowed(query: BucketQuery, calendar: Calendar | None) -> None:
+def _check_windowed(query: BucketQuery) -> None:
     """Windowed counts are of whole UTC hours; no events are stored to count parts of hours from."""
-    if calendar is not None:
+    if query.calendar is not None:
         raise InvalidRequest("window", "windowed counts are by hour: use window=hour")
     for name, at in (("start", query.window.start), ("end", query.window.end)):
         if at != floor_hour(at):
@@ -169,11 +159,7 @@ def _calendar(parameters: BucketParameters) -> Calendar | None:
     return None
 
 
-def _counts(page: BucketPage | PeriodPage) -> Sequence[BucketCount | PeriodCount]:
-    return page.buckets if isinstance(page, BucketPage) else page.periods
-
-
-def _answer(page: BucketPage | PeriodPage, calendar: Calendar | None) -> dict[str, Any]:
+def _answer(page: BucketPage, calendar: Calendar | None) -> dict[str, Any]:
     at = page.last_ingested_at
     periods = {}
     if calendar is not None:
@@ -185,25 +171,20 @@ def _answer(page: BucketPage | PeriodPage, calendar: Calendar | None) -> dict[st
         **periods,
         "total": page.total,
         "last_ingested_at": None if at is None else format_timestamp(at),
-        "buckets": [count_object(count, calendar) for count in _counts(page)],
+        "buckets": [count_object(count, calendar) for count in page.buckets],
         "next": encode_bucket_cursor(page),
     }
 
 
 def _csv_answer(
-    request: Request,
-    page: BucketPage | PeriodPage,
-    calendar: Calendar | None,
-    headers: dict[str, str],
-    *,
-    is_grouped: bool,
+    request: Request, query: BucketQuery, page: BucketPage, headers: dict[str, str]
 ) -> Response:
     """The page as CSV; with counts by type, one line for each type of a bucket."""
     cursor = encode_bucket_cursor(page)
     if cursor is not None:
-        query = request.url.include_query_params(cursor=cursor).query
-        headers["Link"] = f'<?{query}>; rel="next"'
-    body = b"".join(csv_pieces(_counts(page), calendar, is_grouped=is_grouped))
+        link = request.url.include_query_params(cursor=cursor).query
+        headers["Link"] = f'<?{link}>; rel="next"'
+    body = b"".join(csv_pieces(query, page.buckets))
     return Response(body, headers=headers, media_type=MEDIA_TYPES["csv"])
 
 
