@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
@@ -32,14 +32,14 @@ _NO_TOPIC = frozenset(
 Row = tuple[object, ...]
 
 
+@dataclass(slots=True)
 class Batch:
     """Messages since the last commit, as rows without `archived_at`."""
 
-    def __init__(self) -> None:
-        self.events: list[Row] = []
-        #: (partition, offset, row).
-        self.rejected: list[tuple[int, int, Row]] = []
-        self._bytes = 0
+    events: list[Row] = field(default_factory=list)
+    #: (partition, offset, row).
+    rejected: list[tuple[int, int, Row]] = field(default_factory=list)
+    _bytes: int = 0
 
     def __len__(self) -> int:
         return len(self.events) + len(self.rejected)

@@ -56,18 +56,15 @@ def window_between(start: datetime, end: datetime) -> Window:
 
 def split(window: Window) -> Split:
     first, last = floor_hour(window.start), floor_hour(window.end)
-    if first == last and window.start != first:
+    if window.start == first:
+        whole = Window(first, last)
+    elif first == last:
         # Both ends lie in the same hour.
-        clipped = (window,) if window.start < window.end else ()
-        return Split(Window(last, last), clipped)
-    pieces = []
-    whole_start = first
-    if window.start != first:
-        whole_start = first + HOUR
-        pieces.append(Window(window.start, whole_start))
-    if window.end != last:
-        pieces.append(Window(last, window.end))
-    return Split(Window(whole_start, last), tuple(pieces))
+        return Split(Window(last, last), (window,) if window.start < window.end else ())
+    else:
+        whole = Window(first + HOUR, last)
+    pieces = Window(window.start, whole.start), Window(whole.end, window.end)
+    return Split(whole, tuple(piece for piece in pieces if piece.start < piece.end))
 
 
 def hours(window: Window) -> Iterator[datetime]:

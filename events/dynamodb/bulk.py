@@ -8,13 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from events.datamodels import (
-    Tables,
-    counter_item,
-    counter_item_key,
-    event_item,
-    registry_item,
-)
+from events.datamodels import Tables, counter_item, counter_item_key, event_item, registry_item
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp, utc_now
 from events.dynamodb.changelog import EXPIRES_AT, ChangeLog, Minutes
@@ -29,8 +23,7 @@ if TYPE_CHECKING:
 #: Limit of one BatchWriteItem (API Reference, BatchWriteItem).
 _PUTS_PER_REQUEST = 25
 #: No customer has this id, because ids do not start with white space.
-_LOADING = " loading"
-_MARK = {"customer_id": {"S": _LOADING}, "counter_key": {"S": "load"}}
+_MARK = {"customer_id": {"S": " loading"}, "counter_key": {"S": "load"}}
 
 
 class BulkLoader:
@@ -55,12 +48,7 @@ class BulkLoader:
         self._retry = retry
         self._now = now
         self._requests = Requests(
-            client,
-            tables.definitions(),
-            retry,
-            on_tables_made=lambda: None,
-            may_make_tables=True,
-            expiring={tables.changes: EXPIRES_AT},
+            client, tables.definitions(), retry, expiring={tables.changes: EXPIRES_AT}
         )
         self.create_tables = self._requests.create_tables
         self._changes = ChangeLog(self._requests, tables.changes, Minutes(now))
@@ -91,14 +79,11 @@ class BulkLoader:
             self._check_empty()
             # Of two processes that start at once, one sets the plan.
             with suppress(ConditionFailed):
+                begun_at = format_timestamp(self._now())
                 self._requests.send(
                     self._client.put_item,
                     TableName=self._tables.counts,
-                    Item={
-                        **_MARK,
-                        "plan": {"S": plan},
-                        "begun_at": {"S": format_timestamp(self._now())},
-                    },
+                    Item={**_MARK, "plan": {"S": plan}, "begun_at": {"S": begun_at}},
                     ConditionExpression="attribute_not_exists(customer_id)",
                 )
         mark = self._mark()
@@ -110,16 +95,11 @@ class BulkLoader:
         return datetime.fromisoformat(mark["begun_at"]["S"])
 
     def put_customers(self, customer_ids: Iterable[str], at: datetime) -> None:
-        self._put(
-            self._tables.counts, (registry_item(customer_id, at) for customer_id in customer_ids)
-        )
+        self._put(self._tables.counts, (registry_item(name, at) for name in customer_ids))
 
     def put_events(self, events: Iterable[Event], at: datetime) -> None:
         """Store distinct events without counting them."""
-        self._put(
-            self._tables.events,
-            (event_item(event, at) for event in events),
-        )
+        self._put(self._tables.events, (event_item(event, at) for event in events))
 
     def put_counts(self, counts: Iterable[DayCounts], at: datetime) -> None:
         """Replace counters."""

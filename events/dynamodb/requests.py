@@ -82,8 +82,8 @@ class Requests:
         tables: Sequence[CreateTableInputTypeDef],
         retry: RetryPolicy,
         *,
-        on_tables_made: Callable[[], None],
-        may_make_tables: bool,
+        on_tables_made: Callable[[], None] = lambda: None,
+        may_make_tables: bool = True,
         expiring: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.client = client

@@ -83,8 +83,7 @@ class TableMaker:
             answer = self.send(self.client.describe_table, retry=retry, TableName=table)
         except MissingTable:
             return None
-        status: str = answer["Table"]["TableStatus"]
-        return status
+        return str(answer["Table"]["TableStatus"])
 
     def _check_partners(self, missing: str, retry: RetryPolicy) -> None:
         """
@@ -126,5 +125,4 @@ class TableMaker:
 
     def _is_expiring(self, table: str, retry: RetryPolicy) -> bool:
         answer = self.send(self.client.describe_time_to_live, retry=retry, TableName=table)
-        status: str = answer["TimeToLiveDescription"]["TimeToLiveStatus"]
-        return status in ("ENABLED", "ENABLING")
+        return answer["TimeToLiveDescription"]["TimeToLiveStatus"] in ("ENABLED", "ENABLING")

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
@@ -189,18 +189,18 @@ def replay(
     return Replayed(run.acknowledged, run.unsendable)
 
 
+@dataclass(slots=True)
 class _Replay:
     """Counts of one replay, and how far everything before is acknowledged."""
 
-    def __init__(self, topic: str, sender: Sender) -> None:
-        self._topic = topic
-        self._sender = sender
-        #: Has no partitions, and commits nothing, if single dead letters are replayed.
-        self.offsets = Offsets()
-        self.sent = 0
-        self.acknowledged = 0
-        self.unsendable = 0
-        self.problem: EventsError | None = None
+    topic: str
+    sender: Sender
+    #: Has no partitions, and commits nothing, if single dead letters are replayed.
+    offsets: Offsets = field(default_factory=Offsets)
+    sent: int = 0
+    acknowledged: int = 0
+    unsendable: int = 0
+    problem: EventsError | None = None
 
     def send(self, message: Message) -> None:
         if self.problem is not None:
@@ -221,16 +221,16 @@ class _Replay:
             if offset is not None:
                 offset.settle()
 
-        if origin.topic != self._topic or not letter.is_whole:
+        if origin.topic != self.topic or not letter.is_whole:
             on_done(TooLargeForKafka("cannot be replayed"))
             return
         self.sent += 1
         record = Record(origin.topic, origin.key, origin.value, origin.headers)
         try:
-            self._sender.send(record, on_done, deadline=math.inf)
+            self.sender.send(record, on_done, deadline=math.inf)
         except TooLargeForKafka as exc:
             on_done(exc)
-        self._sender.poll(0)
+        self.sender.poll(0)
 
     def commit(self, reader: Consumer, topic: str) -> None:
         if not (due := self.offsets.uncommitted()):

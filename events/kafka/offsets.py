@@ -97,7 +97,7 @@ class Offsets:
 
     @property
     def holes(self) -> Mapping[int, deque[tuple[int, int]]]:
-        """Partition → offsets `[first, end)` that were skipped; the caller clears what it handles."""
+        """Partition → skipped offsets `[first, end)`; the caller clears what it has handled."""
         return {
             number: partition.holes
             for number, partition in self._partitions.items()

@@ -105,11 +105,9 @@ def csv_pieces(query: BucketQuery, counts: Counts) -> Iterator[bytes]:
             )
             for times, event_type, count, is_partial in _lines(batch)
         )
-        yield piece.getvalue().encode()
-        piece.seek(0)
-        piece.truncate()
+        yield _take(piece).encode()
     if piece.tell():
-        yield piece.getvalue().encode()
+        yield _take(piece).encode()
 
 
 def _defused(cell: str) -> str:
@@ -124,7 +122,7 @@ def _parquet_pieces(
     time = arrow.timestamp("us", tz=zone)
     types = {"event_type": arrow.string(), "count": arrow.int64(), "partial": arrow.bool_()}
     schema = arrow.schema([(name, types.get(name, time)) for name in _columns(query)])
-    sink = _Sink()
+    sink = io.BytesIO()
     with parquet.ParquetWriter(sink, schema) as writer:
         for batch in _batches(_lines(counts), _ROWS_IN_A_GROUP):
             rows = [
@@ -136,33 +134,16 @@ def _parquet_pieces(
                 for field, cells in zip(schema, zip(*rows, strict=True), strict=True)
             ]
             writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
-            yield sink.take()
-    yield sink.take()
+            yield _take(sink)
+    yield _take(sink)
 
 
-class _Sink(io.RawIOBase):
-    """A file for the Parquet writer; `take` removes the bytes written so far."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._position = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, piece: Any) -> int:
-        written = bytes(piece)
-        self._pieces.append(written)
-        self._position += len(written)
-        return len(written)
-
-    def tell(self) -> int:
-        return self._position
-
-    def take(self) -> bytes:
-        taken = b"".join(self._pieces)
-        self._pieces.clear()
-        return taken
+def _take(sink: io.BytesIO | io.StringIO) -> Any:
+    """Remove and return what was written so far."""
+    written = sink.getvalue()
+    sink.seek(0)
+    sink.truncate()
+    return written
 
 
 def _columns(query: BucketQuery) -> tuple[str, ...]:

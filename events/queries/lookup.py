@@ -87,13 +87,8 @@ def find(store: Store, query: EventQuery) -> EventPage:
         if len(events) == query.limit or number == MOST_LOOKED_AT:
             return EventPage(tuple(events), last)
         last = key
-        if _matches(stored, query):
+        if query.event_types and stored.event.event_type not in query.event_types:
+            continue
+        if query.transaction_id in (None, stored.event.transaction_id):
             events.append(stored)
     return EventPage(tuple(events))
-
-
-def _matches(stored: StoredEvent, query: EventQuery) -> bool:
-    event = stored.event
-    return (not query.event_types or event.event_type in query.event_types) and (
-        query.transaction_id is None or event.transaction_id == query.transaction_id
-    )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from events.domain.calendars import period_at
 from events.domain.windows import HOUR, LATEST
@@ -115,40 +115,38 @@ def _tally(
         budget.cut_events -= sum(busy.values())
     raw = iter(results)
     # By their starts: hashing a range takes longer than all else here.
-    counts: dict[datetime, int] = {}
-    by_type: dict[datetime, Counter[str]] = {}
     spans: dict[datetime, Window] = {}
+    tallies: dict[datetime, dict[str | None, int]] = {}
     for period, hour, cut in parts:
-        start = period.start
-        spans[start] = period
-        of_part: Mapping[str | None, int] | Mapping[str, int]
-        if cut is None:
-            number = hours.counts[hour]
-            of_part = hours.by_type.get(hour, {})
-        else:
+        of_part: Mapping[Any, int] = {None: hours.counts[hour]}
+        if cut is not None:
             of_part = next(raw)
-            number = sum(of_part.values())
-        counts[start] = counts.get(start, 0) + number
-        if query.is_grouped:
-            by_type.setdefault(start, Counter()).update(
-                {name: number for name, number in of_part.items() if name is not None and number}
-            )
+        elif query.is_grouped:
+            of_part = hours.by_type.get(hour, {})
+        spans[period.start] = period
+        tally = tallies.setdefault(period.start, {})
+        for event_type, count in of_part.items():
+            tally[event_type] = tally.get(event_type, 0) + count
     return [
         BucketCount(
             start,
-            count,
+            sum(tally.values()),
             is_partial(query, spans[start]),
-            dict(sorted(by_type[start].items())) if query.is_grouped else None,
+            _by_type(tally) if query.is_grouped else None,
             spans[start].end,
         )
-        for start, count in counts.items()
+        for start, tally in tallies.items()
     ]
+
+
+def _by_type(tally: Mapping[Any, int]) -> dict[str, int]:
+    return dict(sorted((name, count) for name, count in tally.items() if name and count))
 
 
 def _sum(one: BucketCount, other: BucketCount) -> BucketCount:
     counts = None
     if one.counts is not None and other.counts is not None:
-        counts = dict(sorted((Counter(one.counts) + Counter(other.counts)).items()))
+        counts = _by_type(Counter(one.counts) + Counter(other.counts))
     return one._replace(count=one.count + other.count, counts=counts)
 
 
