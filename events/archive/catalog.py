@@ -42,10 +42,6 @@ def open_catalog(name: str, folder: str) -> Catalog:
     Open the catalog `name` of pyiceberg's configuration, or else a catalog in a local folder.
 
     The local catalog is a SQLite file, with the tables beside it; Spark can read it too.
-
-    Raises:
-        InvalidInput: pyiceberg's configuration is invalid.
-        StoreUnavailable: The catalog does not answer.
     """
     with map_errors(f"the catalog {name}"):
         try:

@@ -20,14 +20,9 @@ def period_at(calendar: Calendar, at: datetime) -> Window:
     A day starts at the first instant with its local date and ends where the next day starts. So a
     midnight that does not exist, or occurs twice, causes neither a gap nor an overlap. A date that
     the zone skipped has no day, and a date that recurs after clocks go back does not start again.
-
-    Args:
-        at: An aware datetime in UTC.
-
-    Returns:
-        `period.start <= at < period.end`, cut off at the ends of the supported range of time.
+    `period.start <= at < period.end`, cut off at the ends of the supported range of time.
     """
-    first: date | None = _first_date(calendar.unit, _local_date(calendar, at))
+    first: date | None = _first_date(calendar.unit, _local(calendar, at).date())
     start = end = EARLIEST
     # Loops more than once if the zone skipped a date or clocks went back to the previous date.
     while end <= at and end < LATEST:
@@ -52,18 +47,14 @@ def local_text(calendar: Calendar, at: datetime) -> str:
 
     In UTC instead if the local year would be 0 or 10000.
     """
-    try:
-        local = at.astimezone(calendar.zone)
-    except OverflowError:
-        local = at
-    return local.isoformat(timespec="microseconds")
+    return _local(calendar, at).isoformat(timespec="microseconds")
 
 
-def _local_date(calendar: Calendar, at: datetime) -> date:
+def _local(calendar: Calendar, at: datetime) -> datetime:
     try:
-        return at.astimezone(calendar.zone).date()
+        return at.astimezone(calendar.zone)
     except OverflowError:
-        return at.date()
+        return at
 
 
 def _first_date(unit: Unit, day: date) -> date:

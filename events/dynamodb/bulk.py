@@ -63,13 +63,10 @@ class BulkLoader:
 
     def begin(self, plan: str) -> datetime:
         """
-        Mark the tables as being loaded; they must be empty or marked with the same plan.
+        Mark the tables as being loaded; returns the time that every item gets.
 
         Args:
             plan: What is loaded. The same plan must give the same items.
-
-        Returns:
-            The time that every item gets.
 
         Raises:
             StoreRefused: The tables hold items, or another load was started.

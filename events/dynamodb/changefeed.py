@@ -52,13 +52,11 @@ class ChangeFeed:
     # --- reading ----------------------------------------------------------------------------------
 
     def known_from(self) -> ChangeCursor:
-        """
-        The position since which every change is known.
-
-        Raises:
-            ClockSkew: This machine's clock cannot tell which minutes are settled.
-        """
-        first = self.minutes.first_of_table(self._created_at())
+        """Raises `ClockSkew` if this machine's clock cannot tell which minutes are settled."""
+        answer = self.requests.send(self.requests.client.describe_table, TableName=self.table)
+        self.minutes.check_clock(answer)
+        created_at = answer["Table"]["CreationDateTime"].astimezone(UTC)
+        first = self.minutes.first_of_table(created_at)
         known_from = self.minutes.oldest()
         complete_from = change_gap_of(self.requests.get(self.table, CHANGE_GAP_KEY))
         if complete_from is not None:
@@ -69,22 +67,13 @@ class ChangeFeed:
         # a position within it, because that minute was not settled.
         return ChangeCursor(first, 0, _BEFORE_ALL_KEYS)
 
-    def _created_at(self) -> datetime:
-        answer = self.requests.send(self.requests.client.describe_table, TableName=self.table)
-        self.minutes.check_clock(answer)
-        created_at: datetime = answer["Table"]["CreationDateTime"].astimezone(UTC)
-        return created_at
-
     def read(
         self, cursor: ChangeCursor, until: datetime, *, limit: int
     ) -> tuple[list[Change], ChangeCursor]:
         """
-        Read changes after a position; see `queries.changes.Log`.
-
         One call looks at a bounded number of minutes.
 
-        Raises:
-            InvalidWindow: The position does not exist.
+        Raises `InvalidWindow` if the position does not exist.
         """
         self._check(cursor)
         until = min(until, cursor.minute + _MAX_MINUTES * self.minutes.length)

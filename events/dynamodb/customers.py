@@ -45,8 +45,7 @@ class Registry:
         Register a customer, unless this process did so recently; return whether it sent a request.
 
         Call this before each attempt to write that does not require the day's counter: so a
-        customer is registered before it has events. One request, not retried: the caller's attempt
-        has failed, and the next one calls this again.
+        customer is registered before it has events. One request, not retried (see `ensure_logged`).
         """
         if self._registered_until.get(customer_id, -math.inf) >= self.clock():
             return False

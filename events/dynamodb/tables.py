@@ -50,11 +50,8 @@ class TableMaker:
         """
         Create missing tables and wait until all are usable.
 
-        Args:
-            only_expiring: Create no other tables.
-
         Raises:
-            MissingTable: That is not enough.
+            MissingTable: Other tables than expiring ones are missing, and `only_expiring`.
             StoreRefused: A table is missing beside one that holds items.
         """
         tables = {definition["TableName"]: definition for definition in self.definitions}

@@ -140,13 +140,7 @@ def ensure_topics(
     partitions: int = PARTITIONS,
     timeout_seconds: float = _CREATE_TIMEOUT_SECONDS,
 ) -> None:
-    """
-    Create the topics that do not exist; existing ones are not changed.
-
-    Raises:
-        StoreUnavailable: No broker answered in time.
-        StoreRefused: The broker refuses to create a topic.
-    """
+    """Create the topics that do not exist; raises as `map_errors`."""
     admin = make_admin(cluster)
     existing = set()
     described = admin.describe_topics(TopicCollection(list(names)), request_timeout=timeout_seconds)
@@ -172,15 +166,10 @@ def ensure_topics(
 
 def check_topic(client: Any, topic: str, timeout_seconds: float = _CHECK_TIMEOUT_SECONDS) -> None:
     """
-    Check that the brokers answer and that a topic can be used.
+    Check that the brokers answer and that a topic can be used; raises as `map_errors`.
 
-    Args:
-        client: An admin client, or a consumer that this thread polls: librdkafka's consumer hangs
-            for good if another thread polls it meanwhile (confluent-kafka 2.16).
-
-    Raises:
-        StoreUnavailable: The brokers do not answer in time.
-        StoreRefused: The topic does not exist, or we have no right to it.
+    `client` is an admin client, or a consumer that this thread polls: librdkafka's consumer hangs
+    for good if another thread polls it meanwhile (confluent-kafka 2.16).
     """
     with map_errors("Kafka does not answer"):
         metadata = client.list_topics(topic, timeout=timeout_seconds).topics[topic]
@@ -196,7 +185,7 @@ def read_ends(cluster: Cluster, topic: str, *, group: str) -> dict[int, int]:
 
 def read_bounds(cluster: Cluster, topic: str, *, group: str) -> dict[int, tuple[int, int]]:
     """Partition → the offset of its first message, and the offset after its last one."""
-    # The consumer does not join the group. Leaving the `with` block closes it.
+    # The consumer does not join the group.
     with (
         make_consumer(cluster, group=group) as consumer,
         map_errors(f"cannot read the ends of the topic {topic}"),
@@ -218,8 +207,7 @@ def rewind_group(cluster: Cluster, topic: str, *, group: str) -> None:
     """
     Reset a group's offsets to the first messages that still exist.
 
-    Raises:
-        InvalidInput: The group has active members, which would continue where they are.
+    Raises `InvalidInput` if the group has active members, which would continue where they are.
     """
     admin = make_admin(cluster)
     with map_errors(f"cannot reset the consumer group {group}"):

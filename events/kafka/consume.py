@@ -72,12 +72,9 @@ def consume(
         serve: Publishes the health while its context is open.
         patience_seconds: How long to finish when stopping.
         is_until_end: Stop at the ends that the partitions have at the start.
-        is_from_beginning: Reset the group first.
+        is_from_beginning: Reset the group first; `InvalidInput` if it has members.
 
-    Raises:
-        InvalidInput: `is_from_beginning` and the group has members.
-        StoreUnavailable, StoreRefused: With `is_until_end`, if the store or Kafka fails for longer
-            than the patience.
+    Raises as `CountConsumer.run`.
     """
     begin = time.monotonic()
     cluster = Cluster.of(settings)

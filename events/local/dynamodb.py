@@ -42,9 +42,6 @@ def start(*, port: int = 0, data_folder: Path | None = None) -> DynamoDBLocal:
     Args:
         port: 0 chooses a free port.
         data_folder: Created if missing; None keeps all data in memory.
-
-    Raises:
-        LocalServerError: The download failed, the port is in use, or it did not answer in time.
     """
     class_path = _class_path()
     port = port or free_port()

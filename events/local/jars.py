@@ -29,7 +29,7 @@ def fetch(
     is_with_dependencies: bool = True,
 ) -> Path:
     """
-    The folder with the jars of a program; downloads it if it is missing.
+    The folder with the jars of a program; downloaded if missing.
 
     The folder appears whole or not at all, so an interrupted download never looks complete. Of
     several processes that need it at the same time, one downloads and the others wait.
@@ -39,9 +39,6 @@ def fetch(
         coordinates: `group:artifact:version`; several are joined by `+`.
         instead: The end of the error message: what to do if the download fails.
         is_with_dependencies: Whether to download the dependencies too.
-
-    Raises:
-        LocalServerError: The download failed.
     """
     if folder.is_dir():
         return folder

@@ -22,7 +22,7 @@ _READY_SECONDS = 60
 
 
 class LocalServerError(EventsError):
-    """A local server could not be downloaded or started."""
+    """A local server could not be downloaded, started or reached, or its port is in use."""
 
 
 class LocalServer:
@@ -44,12 +44,7 @@ class LocalServer:
         self._stop_seconds = stop_seconds
 
     def wait_until(self, is_ready: Callable[[], bool], name: str) -> None:
-        """
-        Wait until the server is ready; stop it if that fails.
-
-        Raises:
-            LocalServerError: The server exited, or was not ready in time.
-        """
+        """Wait until the server is ready; stop it if that fails."""
         deadline = time.monotonic() + _READY_SECONDS
         try:
             while not is_ready():
@@ -103,9 +98,7 @@ def launch(
     """
     Start a Java program; its output goes to a file in `scratch`.
 
-    Args:
-        arguments: The main class and its arguments.
-        options: Options of the Java runtime.
+    `arguments` are the main class and its arguments, `options` those of the Java runtime.
     """
     temporary = f"-Djava.io.tmpdir={scratch}"
     with (scratch / "log").open("ab") as output:

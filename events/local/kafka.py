@@ -57,9 +57,6 @@ def start(
         port: The broker's port; 0 chooses a free port.
         data_folder: Created and formatted if missing; None is a temporary folder.
         properties: Further server properties.
-
-    Raises:
-        LocalServerError: The download failed, the port is in use, or it did not answer in time.
     """
     class_path = str(jars.fetch(f"Kafka {VERSION}", _COORDINATES, _JARS) / "*")
     port = port or free_port()
