@@ -55,8 +55,7 @@ def _definition(table: str, partition_key: str, sort_key: str) -> CreateTableInp
             {"AttributeName": sort_key, "KeyType": "RANGE"},
         ],
         "AttributeDefinitions": [
-            {"AttributeName": partition_key, "AttributeType": "S"},
-            {"AttributeName": sort_key, "AttributeType": "S"},
+            {"AttributeName": key, "AttributeType": "S"} for key in (partition_key, sort_key)
         ],
     }
 
@@ -102,7 +101,7 @@ def stored_event_of(item: Item) -> StoredEvent:
     event = event_of(item["customer_id"]["S"], item["event_key"]["S"])
     # An item written by other software may lack valid times; its key alone makes it an event.
     voided_at = None
-    if is_voided(item):
+    if "voided_at" in item:
         voided_at = _time_in(item, "voided_at") or event.timestamp
     return StoredEvent(
         event,
@@ -110,10 +109,6 @@ def stored_event_of(item: Item) -> StoredEvent:
         voided_at,
         item.get("void_reason", {}).get("S") if voided_at else None,
     )
-
-
-def is_voided(item: Item) -> bool:
-    return "voided_at" in item
 
 
 def _time_in(item: Item, name: str) -> datetime | None:

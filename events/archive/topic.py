@@ -114,7 +114,12 @@ class TopicReader:
             },
         )
         try:
-            self.topic_id = self._check_topic_id(position)
+            self.topic_id = str(self._describe().topic_id or "")
+            if position.topic_id and self.topic_id != position.topic_id:
+                raise StoreRefused(
+                    f"the topic {topic} was recreated since it was archived, and its offsets "
+                    "started again: archive it into another table, or rename it"
+                )
             #: Partition → the offset before which every message was returned.
             self.next_offsets = self._begin(position)
         except BaseException:
@@ -133,15 +138,6 @@ class TopicReader:
         with self._mapped_errors():
             topics = self._admin.describe_topics(names, request_timeout=_TIMEOUT_SECONDS)
             return topics[self._topic].result()
-
-    def _check_topic_id(self, position: Position) -> str:
-        topic_id = str(self._describe().topic_id or "")
-        if position.topic_id and topic_id != position.topic_id:
-            raise StoreRefused(
-                f"the topic {self._topic} was recreated since it was archived, and its offsets "
-                "started again: archive it into another table, or rename it"
-            )
-        return topic_id
 
     def _begin(self, position: Position) -> dict[int, int]:
         """Assign all partitions at their next offset; returns these offsets."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from events.datamodels import (
@@ -60,22 +59,22 @@ class Reader:
                 log.warning("ignored an item of the counts table: %s", exc)
 
     def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
-        return list(self.threads.map(partial(self._count, customer_id), windows))
+        def count(window: Window) -> int:
+            pages = self.requests.pages(
+                *self._events_in(customer_id, window), FilterExpression=_NOT_VOIDED, Select="COUNT"
+            )
+            return sum(int(page["Count"]) for page in pages)
 
-    def _count(self, customer_id: str, window: Window) -> int:
-        pages = self.requests.pages(
-            *self._events_in(customer_id, window), FilterExpression=_NOT_VOIDED, Select="COUNT"
-        )
-        return sum(int(page["Count"]) for page in pages)
+        return list(self.threads.map(count, windows))
 
     def count_events_by_type(
         self, customer_id: str, windows: Sequence[Window]
     ) -> list[Mapping[str | None, int]]:
         # The event type is inside the sort key, which filter expressions cannot use.
-        return list(self.threads.map(partial(self._count_by_type, customer_id), windows))
+        def count(window: Window) -> Mapping[str | None, int]:
+            return Counter(event.event_type for event in self.counted_events(customer_id, window))
 
-    def _count_by_type(self, customer_id: str, window: Window) -> Mapping[str | None, int]:
-        return Counter(event.event_type for event in self.counted_events(customer_id, window))
+        return list(self.threads.map(count, windows))
 
     def counted_events(
         self,
@@ -133,7 +132,10 @@ class Reader:
         """
         yield from self._partitions(self.tables.events, "event_key")
         for customer_id in self._partitions(self.tables.counts, "counter_key"):
-            if customer_id != REGISTRY and not self._has_events(customer_id):
+            events = self.requests.pages(
+                *self._events_in(customer_id, None), Limit=1, Select="COUNT"
+            )
+            if customer_id != REGISTRY and not any(page["Count"] for page in events):
                 yield customer_id
 
     def _partitions(self, table: str, sort_key: str) -> Iterator[str]:
@@ -157,7 +159,3 @@ class Reader:
                 "customer_id": last["customer_id"],
                 sort_key: {"S": LAST_KEY},
             }
-
-    def _has_events(self, customer_id: str) -> bool:
-        pages = self.requests.pages(*self._events_in(customer_id, None), Limit=1, Select="COUNT")
-        return any(page["Count"] for page in pages)

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from events.datamodels import Tables, event_item_key, is_voided
+from events.datamodels import Tables, event_item_key
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import day_of
 from events.dynamodb.answers import judge_cancellation, reasons
@@ -79,7 +79,7 @@ class EventTransactions:
         )
         outcomes = [Outcome.INSERTED] * len(events)
         for index, item in stored.items():
-            outcomes[index] = Outcome.VOIDED if is_voided(item) else Outcome.DUPLICATE
+            outcomes[index] = Outcome.VOIDED if "voided_at" in item else Outcome.DUPLICATE
         return outcomes
 
     def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:

@@ -47,16 +47,14 @@ class Gaps:
                 self._is_check_failing = True
                 return
             self._is_check_failing = False
-            for first, end in holes:
+            for first, hole_end in holes:
                 if first < low:
-                    self._report(partition, first, min(end, low))
+                    end = min(hole_end, low)
+                    self.missing += end - first
+                    metrics.MISSING.labels(str(partition)).inc(end - first)
+                    log.error(
+                        "partition %s of %s: offsets %s to %s were deleted before they were "
+                        "counted; restore them from another source, such as the archive",
+                        partition, self.topic, first, end - 1,
+                    )  # fmt: skip
             holes.clear()
-
-    def _report(self, partition: int, first: int, end: int) -> None:
-        self.missing += end - first
-        metrics.MISSING.labels(str(partition)).inc(end - first)
-        log.error(
-            "partition %s of %s: offsets %s to %s were deleted before they were counted; "
-            "restore them from another source, such as the archive",
-            partition, self.topic, first, end - 1,
-        )  # fmt: skip

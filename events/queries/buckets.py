@@ -91,24 +91,23 @@ def _count_hours(reader: HourReader, query: BucketQuery) -> Iterator[BucketCount
 
 def _fill(query: BucketQuery, rows: Iterator[BucketCount]) -> Iterator[BucketCount]:
     """Every bucket of the range: the next of `rows` if it has this start, else an empty one."""
+    window = rest_of(query)
+    counts: dict[str, int] | None = {} if query.is_grouped else None
+    if query.calendar is None:
+        partial = clipped_hours(query.window)
+        slots = (BucketCount(hour, 0, hour in partial, counts) for hour in hours_of(window))
+    else:
+        slots = (
+            BucketCount(period.start, 0, is_partial(query, period), counts, period.end)
+            for period in periods(query.calendar, window)
+        )
     row = next(rows, None)
-    for empty in _empty_buckets(query):
+    for empty in slots:
         if row is not None and row.start == empty.start:
             yield row
             row = next(rows, None)
         else:
             yield empty
-
-
-def _empty_buckets(query: BucketQuery) -> Iterator[BucketCount]:
-    counts: dict[str, int] | None = {} if query.is_grouped else None
-    if query.calendar is None:
-        partial = clipped_hours(query.window)
-        return (BucketCount(hour, 0, hour in partial, counts) for hour in hours_of(rest_of(query)))
-    return (
-        BucketCount(period.start, 0, is_partial(query, period), counts, period.end)
-        for period in periods(query.calendar, rest_of(query))
-    )
 
 
 def _check_filled(query: BucketQuery) -> None:
