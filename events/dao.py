@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from events.datamodels import Tables, counter_item_key
 from events.domain.retries import RetryPolicy
-from events.domain.timestamps import utc_now
+from events.domain.timestamps import format_timestamp, utc_now
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.changelog import EXPIRES_AT, GRACE, MINUTE, ChangeLog, Minutes
 from events.dynamodb.customers import REGISTERED_FOR_SECONDS, Registry
 from events.dynamodb.erasure import Eraser
-from events.dynamodb.expressions import repair_expressions, was_repaired_at
+from events.dynamodb.expressions import repair_expressions
 from events.dynamodb.reader import Reader
 from events.dynamodb.requests import MAX_REQUEST_SECONDS, ConditionFailed, Requests
 from events.dynamodb.transactions import EventTransactions
@@ -135,7 +135,7 @@ class DynamoStore:
             )
         except ConditionFailed as exc:
             # If a first answer was lost, this same repair is what changed the counter.
-            if not was_repaired_at(exc.item, now):
+            if exc.item.get("repaired_at") != {"S": format_timestamp(now)}:
                 return False
         self._changes.log_again_if_late(seen.customer_id, seen.day, answer)
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from events.domain.windows import ALL_TIME, HOUR, LATEST
@@ -224,24 +224,21 @@ def _compare(
     customer_id: str, day: str, counters: _Counters, stored: _Counters
 ) -> list[Difference]:
     """Differences of one day in order of hours; an hour's total comes before its types."""
-    counted, recounted = counters.get(day, {}), stored.get(day, {})
-    nothing = DayCounts(customer_id, day, None, {})
-    differences = []
-    for event_type in {**counted, **recounted}:
-        was = counted.get(event_type, nothing).hours
-        is_now = recounted.get(event_type, nothing).hours
-        differences += [
-            Difference(
-                customer_id,
-                _hour_of(day, hour),
-                event_type,
-                counter=was.get(hour, 0),
-                recount=is_now.get(hour, 0),
-            )
-            for hour in {**was, **is_now}
-            if was.get(hour, 0) != is_now.get(hour, 0)
-        ]
-    return sorted(differences, key=lambda item: (item.hour, item.event_type or ""))
+    was, is_now = _of_day(counters, day), _of_day(stored, day)
+    return [
+        Difference(customer_id, _hour_of(day, key[0]), key[1], was.get(key, 0), is_now.get(key, 0))
+        for key in sorted(was.keys() | is_now.keys(), key=lambda key: (key[0], key[1] or ""))
+        if was.get(key, 0) != is_now.get(key, 0)
+    ]
+
+
+def _of_day(counters: _Counters, day: str) -> dict[tuple[int, str | None], int]:
+    """(hour, event type) → count."""
+    return {
+        (hour, event_type): count
+        for event_type, counts in counters.get(day, {}).items()
+        for hour, count in counts.hours.items()
+    }
 
 
 def _hours(differences: Iterable[Difference]) -> set[int]:
@@ -253,8 +250,7 @@ def _day_of(at: datetime) -> str:
 
 
 def _hour_of(day: str, hour: int) -> datetime:
-    at = date.fromisoformat(day)
-    return datetime(at.year, at.month, at.day, hour, tzinfo=UTC)
+    return datetime.fromisoformat(day).replace(hour=hour, tzinfo=UTC)
 
 
 def _whole_days(window: Window) -> Window:

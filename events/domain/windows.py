@@ -45,6 +45,11 @@ def floor_hour(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+def end_of_hour(hour: datetime) -> datetime:
+    """End of the hour that starts at `hour`; the last hour of time ends at `LATEST`."""
+    return LATEST if LATEST - hour < HOUR else hour + HOUR
+
+
 def window_between(start: datetime, end: datetime) -> Window:
     """The window `[start, end)` in UTC; raises `InvalidWindow` if `start` is after `end`."""
     if start.tzinfo is None or end.tzinfo is None:
@@ -74,9 +79,7 @@ def hours(window: Window) -> Iterator[datetime]:
     hour = floor_hour(window.start)
     while hour < window.end:
         yield hour
-        if LATEST - hour < HOUR:
-            return
-        hour += HOUR
+        hour = end_of_hour(hour)
 
 
 def count_hours(window: Window) -> int:

@@ -8,11 +8,17 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from events.datamodels import Tables, counter_item, counter_item_key, event_item, registry_item
+from events.datamodels import (
+    HOURS,
+    Tables,
+    counter_item,
+    counter_item_key,
+    event_item,
+    registry_item,
+)
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp, utc_now
 from events.dynamodb.changelog import EXPIRES_AT, ChangeLog, Minutes
-from events.dynamodb.expressions import set_hours_expressions
 from events.dynamodb.requests import ConditionFailed, Requests
 from events.errors import StoreRefused
 from events.models import DayCounts, Event
@@ -105,13 +111,17 @@ class BulkLoader:
     def set_hours(self, counts: Iterable[DayCounts], at: datetime) -> None:
         """Replace some hours of counters; the other hours of the day stay."""
         for day in counts:
-            update, values = set_hours_expressions(day, at)
+            hours = {HOURS[hour]: {"N": str(count)} for hour, count in day.hours.items()}
+            sets = [f"{name} = :{name}" for name in (*hours, "updated_at")]
             self._requests.send(
                 self._client.update_item,
                 TableName=self._tables.counts,
                 Key=counter_item_key(day.customer_id, day.day, day.event_type),
-                UpdateExpression=update,
-                ExpressionAttributeValues=values,
+                UpdateExpression=f"SET {', '.join(sets)}",
+                ExpressionAttributeValues={
+                    **{f":{name}": number for name, number in hours.items()},
+                    ":updated_at": {"S": format_timestamp(at)},
+                },
             )
 
     def finish(self) -> None:

@@ -14,8 +14,7 @@ from events.dynamodb.changelog import (
     CHANGE_GAP_KEY,
     CHANGE_SHARDS,
     Minutes,
-    change_bounds,
-    change_gap_of,
+    change_key,
     change_partition,
     change_shard,
 )
@@ -58,9 +57,8 @@ class ChangeFeed:
         created_at = answer["Table"]["CreationDateTime"].astimezone(UTC)
         first = self.minutes.first_of_table(created_at)
         known_from = self.minutes.oldest()
-        complete_from = change_gap_of(self.requests.get(self.table, CHANGE_GAP_KEY))
-        if complete_from is not None:
-            known_from = max(known_from, complete_from)
+        if gap := self.requests.get(self.table, CHANGE_GAP_KEY):
+            known_from = max(known_from, datetime.fromisoformat(gap["whole_from"]["S"]))
         if known_from > first:
             return ChangeCursor(known_from)
         # A cursor into an earlier table of this name may be the start of this very minute, but not
@@ -169,7 +167,9 @@ class ChangeFeed:
 
     def _forget_in(self, customer_id: str, minute: datetime) -> None:
         partition = change_partition(minute, change_shard(customer_id))
-        for item in self._items(partition, *change_bounds(customer_id)):
+        # The bounds hold all changes of this customer, and perhaps changes of others.
+        first, last = (change_key(customer_id, day) for day in ("0000-00-00", "9999-99-99"))
+        for item in self._items(partition, first, last):
             if item["customer_id"]["S"] == customer_id:
                 self.requests.send(
                     self.requests.client.delete_item,

@@ -20,7 +20,6 @@ from events.models import MAX_SORT_KEY_BYTES
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-    from events.datamodels import Item
 
 MINUTE = timedelta(minutes=1)
 #: How far the clock of a process may be from DynamoDB's.
@@ -164,8 +163,14 @@ class ChangeLog:
 
     def _log(self, customer_id: str, day: str, retry: RetryPolicy | None = None) -> None:
         minute = self._minutes.current()
-        expires_at = self._minutes.expiry_of(minute)
-        self._put(change_item(customer_id, day, minute, expires_at=expires_at), retry)
+        item = {
+            "change_slot": {"S": change_partition(minute, change_shard(customer_id))},
+            "change_key": {"S": change_key(customer_id, day)},
+            "customer_id": {"S": customer_id},
+            "day": {"S": day},
+            EXPIRES_AT: {"N": str(math.ceil(self._minutes.expiry_of(minute).timestamp()))},
+        }
+        self._put(item, retry)
         if len(self._logged) >= _MAX_REMEMBERED:
             self._logged.clear()
         self._logged[customer_id, day] = minute
@@ -191,7 +196,8 @@ class ChangeLog:
 
         The log is complete from the next minute on: the current one has changes, but not all.
         """
-        self._put(change_gap_item(self._minutes.current() + self._minutes.length))
+        whole_from = self._minutes.current() + self._minutes.length
+        self._put({**CHANGE_GAP_KEY, "whole_from": {"S": format_timestamp(whole_from)}})
 
 
 # --- keys and items of its table ------------------------------------------------------------------
@@ -209,29 +215,3 @@ def change_shard(customer_id: str) -> int:
 def change_key(customer_id: str, day: str) -> str:
     """Sort key of a changed day, such as `acme#2021-03-01`."""
     return f"{shortened_id(customer_id, MAX_SORT_KEY_BYTES - len(f'#{day}'))}#{day}"
-
-
-def change_bounds(customer_id: str) -> tuple[str, str]:
-    """Bounds that hold all changes of a customer, and perhaps changes of others."""
-    return change_key(customer_id, "0000-00-00"), change_key(customer_id, "9999-99-99")
-
-
-def change_item(
-    customer_id: str, day: str, minute: datetime, *, expires_at: datetime
-) -> dict[str, AttributeValueTypeDef]:
-    return {
-        "change_slot": {"S": change_partition(minute, change_shard(customer_id))},
-        "change_key": {"S": change_key(customer_id, day)},
-        "customer_id": {"S": customer_id},
-        "day": {"S": day},
-        EXPIRES_AT: {"N": str(math.ceil(expires_at.timestamp()))},
-    }
-
-
-def change_gap_item(whole_from: datetime) -> dict[str, AttributeValueTypeDef]:
-    return {**CHANGE_GAP_KEY, "whole_from": {"S": format_timestamp(whole_from)}}
-
-
-def change_gap_of(item: Item) -> datetime | None:
-    """Since when the log is complete; None if it never had a gap."""
-    return datetime.fromisoformat(item["whole_from"]["S"]) if item else None

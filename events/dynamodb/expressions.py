@@ -14,7 +14,6 @@ from events.models import DayCounts, Event
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
-    from events.datamodels import Item
 
 #: One of a transaction's `TransactItems`.
 Action = dict[str, Any]
@@ -99,21 +98,6 @@ def _counter_actions(
     ]
 
 
-# --- single counter items -------------------------------------------------------------------------
-
-
-def set_hours_expressions(
-    counts: DayCounts, now: datetime
-) -> tuple[str, dict[str, AttributeValueTypeDef]]:
-    """Update expression and values that set the hours in `counts` and leave the others alone."""
-    sets = [f"{HOURS[hour]} = :{HOURS[hour]}" for hour in counts.hours]
-    values: dict[str, AttributeValueTypeDef] = {
-        f":{HOURS[hour]}": {"N": str(count)} for hour, count in counts.hours.items()
-    }
-    values[":now"] = {"S": format_timestamp(now)}
-    return f"SET {', '.join([*sets, 'updated_at = :now'])}", values
-
-
 def repair_expressions(
     seen: DayCounts, recount: Mapping[int, int], now: datetime
 ) -> tuple[str, str, dict[str, AttributeValueTypeDef]]:
@@ -142,8 +126,3 @@ def repair_expressions(
             sets.append(f"{name} = :now_{name}")
             values[f":now_{name}"] = {"N": str(count)}
     return f"SET {', '.join(sets)}", " AND ".join(conditions), values
-
-
-def was_repaired_at(item: Item, at: datetime) -> bool:
-    """Whether the repair made at `at` was the last one of this counter item."""
-    return item.get("repaired_at") == {"S": format_timestamp(at)}

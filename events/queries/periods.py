@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from events.domain.calendars import period_at
-from events.domain.windows import HOUR, LATEST
+from events.domain.windows import end_of_hour
 from events.models import BucketCount, BucketQuery, Calendar, Window
 from events.queries.hours import HourReader, Hours, rest_of
 
@@ -77,7 +77,7 @@ def _batches(query: BucketQuery, calendar: Calendar, hours: Hours) -> Iterator[l
     period: Window | None = None
     for hour in hours.with_events():
         start = max(hour, window.start)
-        end = window.end if LATEST - hour < HOUR else min(hour + HOUR, window.end)
+        end = min(end_of_hour(hour), window.end)
         at = start
         while at < end:
             if period is None or at >= period.end:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
-from events.domain.windows import HOUR, LATEST
+from events.domain.windows import end_of_hour
 from events.models import BucketCount, BucketQuery, Window
 from events.queries import hours as counting
 from events.queries import lookup
@@ -78,10 +78,9 @@ def _edge(
     store: Store, customer_id: str, window: Window, hour: datetime, *, is_last: bool
 ) -> datetime | None:
     """Timestamp of the first or last event of an hour that is not voided."""
-    end = LATEST if LATEST - hour < HOUR else hour + HOUR
     stored_events = store.stored_events(
         customer_id,
-        Window(max(hour, window.start), min(end, window.end)),
+        Window(max(hour, window.start), min(end_of_hour(hour), window.end)),
         after=None,
         is_newest_first=is_last,
         page_size=_PAGE_SIZE,
