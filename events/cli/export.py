@@ -46,7 +46,7 @@ def export(
     if file_format == "parquet" and output is None and sys.stdout.isatty():
         raise InvalidInput("a terminal cannot show Parquet: name a file with --output")
     with open_service() as service:
-        pieces = encoded(file_format, query, service.all_buckets(query))
+        pieces = formats.encoded(file_format, query, service.all_buckets(query))
         if output is None:
             write_pieces(pieces)
         else:
