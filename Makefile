@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Workers share one DynamoDB Local; a worker that runs out of tests takes some of another's.
 JOBS ?= 4
 SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
-# How often each `kill -9` test of `make test-slow` kills.
+# How often each `kill -9` test of `make test-slow` kills, and a fifth of the strikes of a fault.
 KILLS ?= 20
 
 # A virtual environment that could not be finished does not stay.

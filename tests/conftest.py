@@ -33,8 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",
         type=int,
-        default=3,
-        help="how often each kill -9 test kills, and a tenth of the strikes of each fault",
+        default=20,
+        help="how often each kill -9 test of the second tier kills, and a fifth of the strikes of "
+        "each of its faults",
     )
 
 
@@ -47,14 +48,34 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    root = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(root).parts[0] in SLOW_FOLDERS:
-            item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("slow") and not item.get_closest_marker("xdist_group"):
+        if not _is_slow(item):
+            continue
+        item.add_marker(pytest.mark.slow)
+        if not item.get_closest_marker("xdist_group"):
             # One worker runs a file, for its fixtures; one worker has the only Spark session.
             needs_spark = "spark" in getattr(item, "fixturenames", ())
             item.add_marker(pytest.mark.xdist_group("spark" if needs_spark else str(item.path)))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """
+    A test that asks for `kills` or `strikes` runs twice: with few of them, and with many.
+
+    The second tier has the runs with many. A test that is slow anyway has no other.
+    """
+    many: int = metafunc.config.getoption("--kills")
+    for name, few, most in (("kills", 1, many), ("strikes", 8, 5 * many)):
+        if name in metafunc.fixturenames:
+            runs = [pytest.param(most, id="many", marks=pytest.mark.slow)]
+            if not _is_slow(metafunc.definition):
+                runs.insert(0, pytest.param(few, id="few"))
+            metafunc.parametrize(name, runs)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return folder in SLOW_FOLDERS or item.get_closest_marker("slow") is not None
 
 
 # --- one DynamoDB Local for the whole run ---------------------------------------------------------
@@ -97,13 +118,6 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
         pytest.skip("DynamoDB Local could not be fetched or started")
     with server:
         yield Database(server.port, server.pid)
-
-
-@pytest.fixture
-def kills(request: pytest.FixtureRequest) -> int:
-    """How often a kill test kills its subject."""
-    number: int = request.config.getoption("--kills")
-    return number
 
 
 # --- settings, tables, service --------------------------------------------------------------------

@@ -35,6 +35,7 @@ BOTH_GOOD = contents_of([("acme", "api_call", "t-1", TEN), ("acme", "search", "t
 BAD_ROW = "rejected line 3: has 2 columns, not 4\n"
 
 
+@pytest.mark.slow  # 12,000 rows
 def test_ingesting_the_sample_twice_counts_each_event_once(shell: Shell, tables: Tables) -> None:
     shutil.copy(SAMPLE, shell.folder / "events.csv")
 
@@ -221,8 +222,8 @@ def test_a_file_without_rows_is_a_run_of_zero_rows(shell: Shell, tables: Tables)
 
 
 def test_a_terminal_shows_progress_with_rate_and_remaining_time(shell: Shell) -> None:
-    shell.write("events.csv", "".join(some_lines(4_000)))
-    total = len(some_contents(shell, 4_000).events)
+    shell.write("events.csv", "".join(some_lines(1_500)))
+    total = len(some_contents(shell, 1_500).events)
     master, slave = pty.openpty()
     try:
         command = shell.start(
@@ -237,7 +238,7 @@ def test_a_terminal_shows_progress_with_rate_and_remaining_time(shell: Shell) ->
         os.close(master)
     ran = command.ended()
 
-    assert untimed(ran.out) == summary("events.csv", inserted=total, duplicates=4_000 - total)
+    assert untimed(ran.out) == summary("events.csv", inserted=total, duplicates=1_500 - total)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
     shown = re.findall(
         r" ([0-9]+)% [0-9:-]+ +[0-9,]+ rows at [0-9,]+/s, ([0-9,]+) inserted, [0-9,]+ duplicates, "

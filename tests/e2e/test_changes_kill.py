@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from threading import Event as Signal
 from threading import Thread
 
+import pytest
+
 from events.dao import DynamoStore
 from events.domain.windows import ALL_TIME
 from events.models import ChangeCursor
@@ -107,6 +109,7 @@ class Writer:
         self._process.communicate()
 
 
+@pytest.mark.slow  # it ends when the last changes are settled
 def test_a_follower_misses_nothing_while_writers_are_killed(database: Database, kills: int) -> None:
     table = f"t{uuid.uuid4().hex}"
     store = make_store(database.endpoint_url, table)

@@ -62,12 +62,6 @@ def clients(database: Database) -> Iterator[list[DynamoDBClient]]:
 
 
 @pytest.fixture
-def strikes(kills: int) -> int:
-    """How often each fault strikes at least."""
-    return 10 * kills
-
-
-@pytest.fixture
 def scene(table_pool: TablePool, clients: list[DynamoDBClient]) -> Iterator[Scene]:
     """A store whose retries take no time."""
     clock = Clock()

@@ -178,13 +178,13 @@ def test_an_erasure_leaves_no_change_behind(scene: ChangeScene) -> None:
 
 
 def test_an_erasure_clears_a_long_log_in_steps(scene: ChangeScene) -> None:
-    scene.time.advance(86_400)
+    scene.time.advance(500 * 60)
     scene.store.write([event()])
     feed = scene.store.changes
     scene.sent.clear()
-    reached = feed.forget_customer("acme", None, max_minutes=1_000)
-    assert scene.sent.count("Query") == 1_000
-    assert reached == START + 999 * MINUTE
+    reached = feed.forget_customer("acme", None, max_minutes=300)
+    assert scene.sent.count("Query") == 300
+    assert reached == START + 299 * MINUTE
     assert feed.forget_customer("acme", reached, max_minutes=1_000) is None
     assert scene.logged() == []
 

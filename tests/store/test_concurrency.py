@@ -113,8 +113,8 @@ def test_threads_that_ingest_the_same_events_count_each_once(
 ) -> None:
     settings = settings.model_copy(update={"events_write_threads": 2})
     with ThreadPoolExecutor(4) as threads:
-        inserted = list(threads.map(partial(feed, settings, 2_000), range(4)))
-    check_the_sample(settings, tables, 2_000, inserted)
+        inserted = list(threads.map(partial(feed, settings, 600), range(4)))
+    check_the_sample(settings, tables, 600, inserted)
 
 
 @pytest.mark.slow  # four Python processes
@@ -123,8 +123,8 @@ def test_processes_that_ingest_the_same_events_count_each_once(
 ) -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(4, mp_context=spawn) as processes:
-        inserted = list(processes.map(partial(feed, settings, 6_000), range(4)))
-    check_the_sample(settings, tables, 6_000, inserted)
+        inserted = list(processes.map(partial(feed, settings, 3_000), range(4)))
+    check_the_sample(settings, tables, 3_000, inserted)
 
 
 # --- one service ----------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_small_ingests_of_one_customer_share_transactions(
     shared: EventService, client: DynamoDBClient, tables: DynamoBackDoor
 ) -> None:
     transactions = Transactions(client)
-    threads_number, calls = 32, 20
+    threads_number, calls = 32, 8
     start = threading.Barrier(threads_number)
 
     def ingest(thread: int) -> list[Outcome]:
@@ -205,7 +205,7 @@ def test_an_ingest_is_visible_to_the_next_read(shared: EventService) -> None:
 def test_verify_finds_no_difference_during_writes(
     settings: Settings, shared: EventService, tables: DynamoBackDoor
 ) -> None:
-    events = many_events(2_000, customers=2, hours=72, event_types=3)
+    events = many_events(600, customers=2, hours=72, event_types=3)
     shared.create_tables()
     differences: list[Difference] = []
     found: list[Verification] = []
@@ -215,8 +215,8 @@ def test_verify_finds_no_difference_during_writes(
         mine = rng.sample(events, len(events))
         inserted = 0
         with closing(make_service(settings, patience_seconds=PATIENCE_SECONDS)) as service:
-            for first in range(0, len(mine), 40):
-                inserted += service.ingest(mine[first : first + 40]).count(INSERTED)
+            for first in range(0, len(mine), 20):
+                inserted += service.ingest(mine[first : first + 20]).count(INSERTED)
         return inserted
 
     with ThreadPoolExecutor(2) as threads:
@@ -236,8 +236,8 @@ def test_one_of_several_writers_of_an_event_inserts_it(
     settings: Settings, shared: EventService, tables: DynamoBackDoor
 ) -> None:
     shared.create_tables()
-    start = threading.Barrier(6)
-    events: list[Event] = [event(f"t-{place}") for place in range(40)]
+    start = threading.Barrier(4)
+    events: list[Event] = [event(f"t-{place}") for place in range(20)]
 
     def race(_: int) -> list[Outcome]:
         with closing(make_service(settings, patience_seconds=PATIENCE_SECONDS)) as service:
@@ -247,7 +247,7 @@ def test_one_of_several_writers_of_an_event_inserts_it(
                 outcomes += service.ingest([each])
             return outcomes
 
-    with ThreadPoolExecutor(6) as threads:
-        receipts = list(threads.map(race, range(6)))
+    with ThreadPoolExecutor(4) as threads:
+        receipts = list(threads.map(race, range(4)))
     assert [item.count(INSERTED) for item in zip(*receipts, strict=True)] == [1] * len(events)
     assert tables.contents() == expected_contents(events)

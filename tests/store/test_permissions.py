@@ -173,6 +173,7 @@ def test_the_api_needs_exactly_its_policy(recorded: Settings, asked: Callable[[]
         assert asked() == allowed_by(API)
 
 
+@pytest.mark.slow
 def test_void_and_erase_over_http_need_exactly_their_policy(
     recorded: Settings, asked: Callable[[], Rights]
 ) -> None:
@@ -204,6 +205,7 @@ def test_ingest_needs_exactly_its_policy(
     assert asked() == allowed_by("`ingest_events_from_file.py`")
 
 
+@pytest.mark.slow
 def test_verify_needs_exactly_its_policies(
     recorded: Settings, asked: Callable[[], Rights], client: DynamoDBClient, file: str
 ) -> None:
@@ -221,6 +223,7 @@ def test_verify_needs_exactly_its_policies(
     assert asked() == allowed_by("`python -m events verify`", "`python -m events verify --repair`")
 
 
+@pytest.mark.slow
 def test_void_needs_exactly_its_policy(
     asked: Callable[[], Rights], file: str, one_event: str
 ) -> None:
@@ -231,6 +234,7 @@ def test_void_needs_exactly_its_policy(
     assert asked() == allowed_by("`python -m events void`")
 
 
+@pytest.mark.slow
 def test_erase_needs_exactly_its_policy(recorded: Settings, asked: Callable[[], Rights]) -> None:
     # As the command does it, but for the 40 s in which other processes learn of an erasure.
     store = DynamoStore(
@@ -254,6 +258,7 @@ def test_erase_needs_exactly_its_policy(recorded: Settings, asked: Callable[[], 
     service.close()
 
 
+@pytest.mark.slow
 def test_keys_needs_exactly_its_policy(
     asked: Callable[[], Rights], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +268,7 @@ def test_keys_needs_exactly_its_policy(
     assert asked() == allowed_by("`python -m events keys`")
 
 
+@pytest.mark.slow
 def test_creating_tables_needs_exactly_its_policy(
     recorder: Recorder, recorded: Settings, client: DynamoDBClient
 ) -> None:

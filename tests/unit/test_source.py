@@ -137,10 +137,10 @@ def test_a_name_in_gz_needs_gzip_data() -> None:
 
 @pytest.mark.parametrize("block_bytes", [1, 100, BLOCK_BYTES])
 def test_truncated_gzip_yields_the_whole_lines_before_the_cut(block_bytes: int) -> None:
-    whole = gzipped(HEADER + numbered_rows(20_000))
+    whole = gzipped(HEADER + numbered_rows(4_000))
     cut = whole[: len(whole) // 2]
     lines = zlib.decompressobj(wbits=31).decompress(cut).count(b"\n")
-    assert 2_000 < lines < 18_000
+    assert 400 < lines < 3_600
 
     records, reason = read_until_refused(read_records(source(cut, block_bytes=block_bytes)))
 
