@@ -141,7 +141,8 @@ def test_run_uses_a_running_dynamodb_and_leaves_it_running(
     assert list(SAMPLE.parent.glob("events.csv?*")) == []
 
 
-@pytest.mark.parametrize("number", STOP_CASES)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_run_stopped_while_it_stores_leaves_no_process(
     shell: Shell, number: signal.Signals
 ) -> None:

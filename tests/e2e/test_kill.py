@@ -232,6 +232,7 @@ def own_shell(tmp_path: Path, own_database: OwnDatabase) -> Iterator[Shell]:
     shell.end()
 
 
+@pytest.mark.slow  # it starts a database twice
 def test_a_database_that_comes_back_in_time_costs_nothing(
     own_shell: Shell,
     own_tables: Tables,
