@@ -19,7 +19,8 @@ _KEY_ID_CHARACTERS = string.ascii_lowercase + string.digits
 _KEY_ID_LENGTH = 12
 _SECRET_BYTES = 32
 # Fixed widths: a secret in base64url may hold the `_` that stands between the parts.
-_TOKEN = re.compile(r"events_([a-z0-9]{12})_[A-Za-z0-9_-]{43}")
+_KEY_ID = "[a-z0-9]{12}"
+_TOKEN = re.compile(f"events_({_KEY_ID})_[A-Za-z0-9_-]{{43}}")
 _MAX_NAME_CHARACTERS = 100
 
 
@@ -108,7 +109,7 @@ def key_id_of(token: str) -> str | None:
 
 
 def is_key_id(text: str) -> bool:
-    return re.fullmatch(r"[a-z0-9]{12}", text) is not None
+    return re.fullmatch(_KEY_ID, text) is not None
 
 
 def digest_of(token: str) -> str:

@@ -6,16 +6,13 @@ import os
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
 from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted
 from events.cli.options import Host, Json, Port, UntilEnd
 from events.cli.output import write_json, write_result
-
-if TYPE_CHECKING:
-    from events.kafka.consume import Consumed
 
 FromBeginning = Annotated[
     bool,
@@ -66,18 +63,14 @@ def consume(
     if json:
         write_json(asdict(consumed))
     else:
-        write_result(_summary(consumed))
+        missing = f", {consumed.missing:,} missing" if consumed.missing else ""
+        write_result(
+            f"{counted(consumed.read, 'message')} read in {consumed.seconds:.1f} s: "
+            f"{consumed.inserted:,} inserted, {counted(consumed.duplicates, 'duplicate')}, "
+            f"{consumed.voided:,} voided, {counted(consumed.dead_letters, 'dead letter')}{missing}"
+        )
     code = EXIT_DIFFERENT if consumed.missing else EXIT_OK
     if not consumed.has_left:
         # Everything is printed and closed except the Kafka client, which would wait for its broker.
         os._exit(code)
     return code
-
-
-def _summary(consumed: Consumed) -> str:
-    return (
-        f"{counted(consumed.read, 'message')} read in {consumed.seconds:.1f} s: "
-        f"{consumed.inserted:,} inserted, {counted(consumed.duplicates, 'duplicate')}, "
-        f"{consumed.voided:,} voided, {counted(consumed.dead_letters, 'dead letter')}"
-        + (f", {consumed.missing:,} missing" if consumed.missing else "")
-    )
