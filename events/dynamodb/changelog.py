@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ from events.models import MAX_SORT_KEY_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
 
 MINUTE = timedelta(minutes=1)
 #: How far the clock of a process may be from DynamoDB's.
@@ -36,11 +35,10 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 CHANGE_SHARDS = 4
 #: Attribute that DynamoDB's time to live reads.
 EXPIRES_AT = "expires_at"
-#: Partition and sort key of the item that says since when the log is complete.
-_GAP = " gap"
+#: Key of the item that says since when the log is complete.
 CHANGE_GAP_KEY: dict[str, AttributeValueTypeDef] = {
-    "change_slot": {"S": _GAP},
-    "change_key": {"S": _GAP},
+    "change_slot": {"S": " gap"},
+    "change_key": {"S": " gap"},
 }
 #: Logged days that are remembered. Beyond this, all are forgotten and logged again.
 _MAX_REMEMBERED = 50_000
@@ -115,6 +113,7 @@ class Minutes:
             )
 
 
+@dataclass(eq=False)
 class ChangeLog:
     """
     Logs each day of a customer before its counters change; safe to use from many threads.
@@ -124,13 +123,11 @@ class ChangeLog:
     the argument. A logged day may be unchanged: a duplicate arrived, or the writer died.
     """
 
-    def __init__(self, requests: Requests, table: str, minutes: Minutes) -> None:
-        self._requests = requests
-        self._table = table
-        self._minutes = minutes
-        #: The minute in which each customer's day was last logged. Single dict operations are
-        #: atomic.
-        self._logged: dict[tuple[str, str], datetime] = {}
+    requests: Requests
+    table: str
+    minutes: Minutes
+    #: The minute in which each customer's day was last logged. Single dict operations are atomic.
+    _logged: dict[tuple[str, str], datetime] = field(default_factory=dict, init=False)
 
     def ensure_logged(self, customer_id: str, day: str) -> None:
         """
@@ -140,7 +137,7 @@ class ChangeLog:
         not retry: the caller's attempt has failed, and the next one calls this again.
         """
         # Again if the minute ended meanwhile: creating a missing table takes long.
-        while self._logged.get((customer_id, day)) != self._minutes.current():
+        while self._logged.get((customer_id, day)) != self.minutes.current():
             self._log(customer_id, day, _ONCE)
 
     def log_again_if_late(self, customer_id: str, day: str, answer: Mapping[str, Any]) -> None:
@@ -151,24 +148,24 @@ class ChangeLog:
         this process was stopped (a laptop asleep, a paused container) after it logged the day.
         """
         try:
-            self._minutes.check_clock(answer)
+            self.minutes.check_clock(answer)
         except ClockSkew:
             # The clock stood still, perhaps with its virtual machine: what was logged is too old.
             self.forget_all()
             raise
         while (minute := self._logged.get((customer_id, day))) is None or (
-            not self._minutes.is_in_time(minute)
+            not self.minutes.is_in_time(minute)
         ):
             self._log(customer_id, day)
 
     def _log(self, customer_id: str, day: str, retry: RetryPolicy | None = None) -> None:
-        minute = self._minutes.current()
+        minute = self.minutes.current()
         item = {
             "change_slot": {"S": change_partition(minute, change_shard(customer_id))},
             "change_key": {"S": change_key(customer_id, day)},
             "customer_id": {"S": customer_id},
             "day": {"S": day},
-            EXPIRES_AT: {"N": str(math.ceil(self._minutes.expiry_of(minute).timestamp()))},
+            EXPIRES_AT: {"N": str(math.ceil(self.minutes.expiry_of(minute).timestamp()))},
         }
         self._put(item, retry)
         if len(self._logged) >= _MAX_REMEMBERED:
@@ -176,9 +173,9 @@ class ChangeLog:
         self._logged[customer_id, day] = minute
 
     def _put(self, item: Mapping[str, Any], retry: RetryPolicy | None = None) -> None:
-        self._minutes.check_clock(
-            self._requests.send(
-                self._requests.client.put_item, TableName=self._table, Item=item, retry=retry
+        self.minutes.check_clock(
+            self.requests.send(
+                self.requests.client.put_item, TableName=self.table, Item=item, retry=retry
             )
         )
 
@@ -196,7 +193,7 @@ class ChangeLog:
 
         The log is complete from the next minute on: the current one has changes, but not all.
         """
-        whole_from = self._minutes.current() + self._minutes.length
+        whole_from = self.minutes.current() + self.minutes.length
         self._put({**CHANGE_GAP_KEY, "whole_from": {"S": format_timestamp(whole_from)}})
 
 

@@ -80,32 +80,27 @@ class DeadLetterSender:
 
     def _send(self, record: Record, on_acknowledged: Callable[[], None]) -> None:
         def on_done(error: EventsError | None) -> None:
-            if error is not None:
-                self._fail(record, on_acknowledged, error)
-                return
-            self.open -= 1
-            if self.problem is not None:
-                log.info("Kafka accepts dead letters again")
-            self.problem = None
-            self._backoff.reset()
-            on_acknowledged()
+            if error is None:
+                self.open -= 1
+                if self.problem is not None:
+                    log.info("Kafka accepts dead letters again")
+                self.problem = None
+                self._backoff.reset()
+                on_acknowledged()
+            elif isinstance(error, TooLargeForKafka) and (shorter := shorten(record)):
+                self._send(shorter, on_acknowledged)
+            else:
+                if self.problem is None:
+                    text = "cannot send a dead letter, retrying until Kafka accepts it: %s"
+                    log.warning(text, error)
+                self.problem = error
+                self._failed.append((record, on_acknowledged))
+                self._retry_at = time.monotonic() + self._backoff.next_wait()
 
         try:
             self._sender.send(record, on_done)
         except EventsError as exc:
             on_done(exc)
-
-    def _fail(
-        self, record: Record, on_acknowledged: Callable[[], None], error: EventsError
-    ) -> None:
-        if isinstance(error, TooLargeForKafka) and (shorter := shorten(record)):
-            self._send(shorter, on_acknowledged)
-            return
-        if self.problem is None:
-            log.warning("cannot send a dead letter, retrying until Kafka accepts it: %s", error)
-        self.problem = error
-        self._failed.append((record, on_acknowledged))
-        self._retry_at = time.monotonic() + self._backoff.next_wait()
 
 
 # --- listing and replaying ------------------------------------------------------------------------
