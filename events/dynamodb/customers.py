@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,8 +35,7 @@ class Registry:
     registered_for_seconds: float
     #: The longest that one request can take.
     request_seconds: float
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    #: Until when each customer's registration is not repeated.
+    #: Until when each customer's registration is not repeated. Single dict operations are atomic.
     _registered_until: dict[str, float] = field(default_factory=dict, init=False)
 
     def register_if_needed(self, customer_id: str) -> bool:
@@ -62,20 +60,17 @@ class Registry:
             Item=registry_item(customer_id, self.now()),
             retry=retry,
         )
-        with self._lock:
-            if len(self._registered_until) >= _MAX_REMEMBERED:
-                self._registered_until.clear()
-            self._registered_until[customer_id] = sent_at + self.registered_for_seconds
+        if len(self._registered_until) >= _MAX_REMEMBERED:
+            self._registered_until.clear()
+        self._registered_until[customer_id] = sent_at + self.registered_for_seconds
 
     def forget(self, customer_id: str) -> None:
         """Register this customer again before its next new day."""
-        with self._lock:
-            self._registered_until.pop(customer_id, None)
+        self._registered_until.pop(customer_id, None)
 
     def forget_all(self) -> None:
         """The tables were recreated: no customer is registered."""
-        with self._lock:
-            self._registered_until.clear()
+        self._registered_until.clear()
 
     def is_listed(self, customer_id: str) -> bool:
         return bool(self.requests.get(self.table, self._key(customer_id)))
