@@ -29,9 +29,9 @@ from benchmarks.measuring import (
 from events.bootstrap import make_client, make_service, make_store
 from events.config import Settings
 from events.datamodels import Tables
+from events.ingest.files import open_lines
 from events.ingest.reading import Rejection
 from events.ingest.records import read_records
-from events.ingest.source import open_lines
 from events.local.dynamodb import DynamoDBLocal
 from events.models import Event
 from resources.make_events import Plan

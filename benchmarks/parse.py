@@ -12,8 +12,8 @@ from benchmarks.eventrequests import requests_of
 from benchmarks.ingest import events_of
 from benchmarks.measuring import interleaved, print_table, spread, write_events
 from events.api.bodies import parse_json
+from events.ingest.files import open_lines
 from events.ingest.records import read_records
-from events.ingest.source import open_lines
 from resources.make_events import Plan
 
 AIM_ROWS_PER_SECOND = 500_000

@@ -34,7 +34,7 @@ def expand(arguments: Sequence[str]) -> list[str]:
     The rejected rows of an earlier run are left out if there are several files. Raises
     `InvalidInput` if a pattern matches nothing or a file cannot be opened.
     """
-    from events.ingest.source import open_lines
+    from events.ingest.files import open_lines
 
     files: list[str] = []
     for argument in arguments:
@@ -92,8 +92,8 @@ def reading_of(
 def opened(file: str, reading: Reading) -> Iterator[tuple[LineInput, Reading]]:
     """A file to read; with the format `auto` it is read once before, to find the format."""
     from events.domain.timeformats import AUTO
+    from events.ingest.files import open_lines, reopenable
     from events.ingest.records import with_format_found
-    from events.ingest.source import open_lines, reopenable
 
     if reading.timestamp_format != AUTO:
         with open_lines(file) as source:

@@ -64,9 +64,7 @@ def row_parser(
             customer_id, event_type, transaction_id, timestamp = row
         else:
             customer_id, event_type, transaction_id, timestamp = in_order(row)
-        return parse_event(
-            customer_id, event_type, transaction_id, timestamp, parse_time=parse_time
-        )
+        return parse_event(customer_id, event_type, transaction_id, timestamp, parse_time)
 
     return parse_row
 

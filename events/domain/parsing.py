@@ -30,7 +30,6 @@ def parse_event(
     event_type: str,
     transaction_id: str,
     timestamp: str,
-    *,
     parse_time: Callable[[str], datetime] = parse_timestamp,
 ) -> Event:
     """
@@ -138,7 +137,8 @@ def parse_message(text: bytes) -> Event:
     try:
         fields = _event_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return parse_event(*_texts(text))  # names the invalid field
+        customer_id, event_type, transaction_id, timestamp = _texts(text)  # names the invalid field
+        return parse_event(customer_id, event_type, transaction_id, timestamp)
     if text.count(b'"') != 16:  # four names, four values, and escaped quotes or a repeated field
         _texts(text)
     return parse_event(

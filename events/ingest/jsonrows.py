@@ -73,9 +73,7 @@ class _Objects:
             _text_of(field, bytes(values[name]), is_time=field == "timestamp")
             for field, name in zip(COLUMNS, names, strict=True)
         )
-        return parse_event(
-            customer_id, event_type, transaction_id, timestamp, parse_time=self._parse_time
-        )
+        return parse_event(customer_id, event_type, transaction_id, timestamp, self._parse_time)
 
     def _names_in(self, line: int, keys: tuple[str, ...]) -> list[str]:
         names = self._names.get(keys)

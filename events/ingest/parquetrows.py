@@ -52,7 +52,7 @@ def read_parquet(source: LineInput, reading: Reading) -> Iterator[Numbered | Rej
                 ]
                 for number, row in enumerate(zip(*columns, strict=True), number + 1):  # noqa: B020
                     try:
-                        event = parse_event(*row, parse_time=parse_time)
+                        event = parse_event(row[0], row[1], row[2], row[3], parse_time)
                     except InvalidEvent as exc:
                         yield Rejection(number, str(exc), shown(dumps(row).encode()))
                     else:

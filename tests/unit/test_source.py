@@ -18,9 +18,10 @@ import pytest
 import zstandard
 
 from events.errors import InvalidInput
+from events.ingest.files import open_lines
 from events.ingest.reading import Rejection
 from events.ingest.records import read_records
-from events.ingest.source import BLOCK_BYTES, LineInput, open_lines
+from events.ingest.source import BLOCK_BYTES, LineInput
 from events.models import Event
 from tests.support.csvinput import (
     EVENT,
