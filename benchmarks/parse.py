@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.eventrequests import requests_of
 from benchmarks.ingest import events_of
 from benchmarks.measuring import interleaved, print_table, spread, write_events
-from events.api.bodies import parse_json
+from events.api.payloads import parse_json
 from events.ingest.files import open_lines
 from events.ingest.records import read_records
 from resources.make_events import Plan

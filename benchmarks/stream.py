@@ -30,7 +30,7 @@ from benchmarks.measuring import (
 )
 from events.archive.archiver import COMMIT_ROWS
 from events.config import Settings
-from events.domain.parsing import parse_message
+from events.domain.jsonevents import parse_message
 from events.local.dynamodb import DynamoDBLocal
 from events.local.javaserver import free_port
 from jobs import recount

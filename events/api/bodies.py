@@ -1,29 +1,20 @@
-"""Request bodies: received within limits of size, time and memory, and parsed to events."""
+"""Request bodies: received and decompressed within limits of size, time and memory."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, TypeVar
 
-import msgspec
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from events.api.dependencies import from_state
 from events.api.problems import BodyTooSlow, Busy, InvalidRequest, TooLarge, UnsupportedContent
-from events.domain.parsing import parse_array, parse_fields, parse_message, parse_void_reason
-from events.errors import InvalidEvent, InvalidInput
-from events.ingest.reading import Rejection
-from events.ingest.records import read_records
-from events.ingest.source import BLOCK_BYTES, LineInput
-from events.models import MAX_PARTITION_KEY_BYTES, Event
 
 #: Bytes of all request bodies in memory, per process; more requests are answered 503.
 MAX_BUFFERED_BYTES = 67_108_864
@@ -34,13 +25,12 @@ _MAX_PARSING = 2
 #: Requests with a body that may wait for the store. Reads have other threads, so that a slow
 #: write does not block them.
 _THREADS = 64
-_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_NAMES = ("gzip", "x-gzip")
 _GZIP = 31  # zlib's "window bits" for a gzip header and trailer
 #: A 4 MB body has room for 200,000 empty gzip members, each of which copies the rest of the body.
 _MAX_MEMBERS = 100
 
-_KINDS = {"jsonl": "JSON", "parquet": "Parquet"}
-JSON, CSV = "application/json", "text/csv"
+JSON, CSV, CLOUD_EVENT = "application/json", "text/csv", "application/cloudevents+json"
 T = TypeVar("T")
 
 
@@ -136,7 +126,7 @@ class Bodies:
             EventsError: Raised by `parse`.
         """
         with self._parsing:
-            if request.headers.get("content-encoding", "").lower() == "gzip":
+            if request.headers.get("content-encoding", "").lower() in _GZIP_NAMES:
                 body = self._decompress(body)
             return parse(body)
 
@@ -172,7 +162,14 @@ def media_type_of(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def has_cloud_event(request: Request) -> bool:
+    """Whether the headers are a CloudEvent in binary mode; the body is then its data."""
+    return "ce-specversion" in request.headers
+
+
 def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
+    if CLOUD_EVENT in media_types and has_cloud_event(request):
+        return
     if media_type_of(request) not in media_types:
         raise UnsupportedContent(f"send the header Content-Type: {' or '.join(media_types)}")
     _, *parameters = request.headers["content-type"].lower().split(";")
@@ -180,14 +177,19 @@ def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8"):
             raise UnsupportedContent("send the body in UTF-8")
-    if request.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip"):
+    if request.headers.get("content-encoding", "identity").lower() not in (
+        "identity",
+        *_GZIP_NAMES,
+    ):
         raise UnsupportedContent("the only Content-Encoding supported is gzip")
 
 
 BodiesDep = Annotated[Bodies, Depends(from_state("bodies"))]
 
 
-def _receives(*media_types: str) -> Callable[[Request, Bodies], AsyncIterator[bytes]]:
+def receives(*media_types: str) -> Callable[[Request, Bodies], AsyncIterator[bytes]]:
+    """A dependency that receives a body of these types."""
+
     async def receive(request: Request, bodies: BodiesDep) -> AsyncIterator[bytes]:
         async for body in bodies.receive(request, *media_types):
             yield body
@@ -196,103 +198,4 @@ def _receives(*media_types: str) -> Callable[[Request, Bodies], AsyncIterator[by
 
 
 #: A body as it was sent. Routes pass it to `Bodies.read`, in their own thread.
-JsonBody = Annotated[bytes, Depends(_receives(JSON))]
-Body = Annotated[bytes, Depends(_receives(JSON, CSV))]
-
-
-# --- events in a body -----------------------------------------------------------------------------
-
-
-class Parsed(NamedTuple):
-    """
-    The valid events and the rejections of a request, each with its index.
-
-    `lines` has the line of each row of a CSV body, by index. `customers` are all customers that
-    the request names, also in rejected JSON objects.
-    """
-
-    events: list[tuple[int, Event]]
-    rejections: list[tuple[int, InvalidEvent]]
-    lines: list[int]
-    customers: set[str]
-
-
-def parse_json(text: bytes, max_events: int) -> Parsed:
-    return _parse_events(_fields(text, "events")["events"], max_events)
-
-
-def parse_correction(text: bytes, max_events: int) -> tuple[str, Parsed]:
-    fields = _fields(text, "events", "reason")
-    try:
-        reason = parse_void_reason(fields["reason"])
-    except InvalidEvent as exc:
-        raise InvalidRequest("reason", exc.reason) from exc
-    return reason, _parse_events(fields["events"], max_events)
-
-
-def _fields(text: bytes, *names: str) -> dict[str, bytes]:
-    try:
-        return parse_fields(text, names)
-    except InvalidEvent as exc:
-        raise InvalidRequest(exc.field or "body", exc.reason) from exc
-
-
-def _parse_events(text: bytes, max_events: int) -> Parsed:
-    try:
-        elements = parse_array(text)
-    except InvalidEvent as exc:
-        raise InvalidRequest("events", exc.reason) from exc
-    if not elements:
-        raise InvalidRequest("events", "is empty")
-    if len(elements) > max_events:
-        raise TooLarge(
-            f"a request may have {max_events:,} events, and this one has {len(elements):,}"
-        )
-    parsed = Parsed([], [], [], set())
-    for index, element in enumerate(elements):
-        try:
-            event = parse_message(element)
-        except InvalidEvent as exc:
-            parsed.rejections.append((index, exc))
-            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                claimed = msgspec.json.decode(element, type=_Claim).customer_id
-                # A longer id belongs to no customer; do not keep it.
-                parsed.customers.add(claimed[: MAX_PARTITION_KEY_BYTES + 1])
-        else:
-            parsed.events.append((index, event))
-            parsed.customers.add(event.customer_id)
-    return parsed
-
-
-class _Claim(msgspec.Struct):
-    """The customer that a JSON object names, even if the object is not a valid event."""
-
-    customer_id: str
-
-
-def parse_csv(text: bytes, max_events: int) -> Parsed:
-    if text.startswith(_GZIP_MAGIC):  # the reader of files would unzip it, without a limit
-        raise InvalidRequest("body", "is gzip: send the header Content-Encoding: gzip")
-    parsed = Parsed([], [], [], set())
-    source = LineInput(
-        "the CSV", io.BytesIO(text), is_owned=True, block_bytes=BLOCK_BYTES, is_plain=True
-    )
-    try:
-        if source.kind != "csv":
-            raise InvalidRequest("body", f"is {_KINDS[source.kind]}, not CSV")
-        for index, record in enumerate(read_records(source)):
-            if index == max_events:
-                raise TooLarge(f"a request may have {max_events:,} rows, and this one has more")
-            if isinstance(record, Rejection):
-                parsed.lines.append(record.line)
-                parsed.rejections.append((index, InvalidEvent(None, record.reason)))
-            else:
-                line, event = record
-                parsed.lines.append(line)
-                parsed.events.append((index, event))
-                parsed.customers.add(event.customer_id)
-    except InvalidInput as exc:
-        raise InvalidRequest("body", str(exc)) from exc
-    if not parsed.lines:
-        raise InvalidRequest("body", "has no rows: send at least one event")
-    return parsed
+JsonBody = Annotated[bytes, Depends(receives(JSON))]

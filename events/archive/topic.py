@@ -11,10 +11,10 @@ from typing import Any, Self
 from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 
 from events.archive.tables import Position
-from events.domain.parsing import parse_message
+from events.domain.jsonevents import parse_record
 from events.errors import InvalidEvent, StoreRefused, StoreUnavailable
 from events.kafka.clients import Cluster, error_of, make_admin, make_consumer
-from events.kafka.messages import position_of
+from events.kafka.messages import headers_of, position_of
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +53,7 @@ class Batch:
         partition, offset = position_of(message)
         key, value = message.key(), message.value()
         try:
-            if value is None:
-                raise InvalidEvent(None, "has no value")
-            event = parse_message(value)
+            event = parse_record(value, headers_of(message))
         except InvalidEvent as exc:
             row = (exc.field, exc.reason, key, value, partition, offset)
             self.rejected.append((partition, offset, row))

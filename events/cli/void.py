@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from json import dumps
 from typing import TYPE_CHECKING, Annotated
@@ -51,6 +52,7 @@ def void(
     except InvalidEvent as exc:
         raise InvalidInput(f"--reason {exc.reason}") from exc
     reading = reading_of(columns, delimiter, timestamp_format, assume_timezone, ambiguous_hour)
+    reading = replace(reading, is_stored=True)
     paths = expand(files)
     numbers: dict[str, Counter[str]] = {}
     with open_service() as service:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -50,9 +51,13 @@ RowParser = Callable[[Sequence[str]], Event]
 
 
 def row_parser(
-    layout: Layout = NO_HEADER, parse_time: Callable[[str], datetime] = parse_timestamp
+    layout: Layout = NO_HEADER,
+    parse_time: Callable[[str], datetime] = parse_timestamp,
+    *,
+    is_stored: bool = False,
 ) -> RowParser:
-    """Make a parser of rows; it raises `InvalidEvent`."""
+    """Make a parser of rows; it raises `InvalidEvent`. `is_stored` is as for `parse_event`."""
+    parse = partial(parse_event, is_stored=True) if is_stored else parse_event
     width = layout.width
     in_order = itemgetter(*layout.indexes)
     is_in_order = layout == NO_HEADER
@@ -64,7 +69,7 @@ def row_parser(
             customer_id, event_type, transaction_id, timestamp = row
         else:
             customer_id, event_type, transaction_id, timestamp = in_order(row)
-        return parse_event(customer_id, event_type, transaction_id, timestamp, parse_time)
+        return parse(customer_id, event_type, transaction_id, timestamp, parse_time)
 
     return parse_row
 

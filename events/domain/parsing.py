@@ -1,20 +1,16 @@
-"""Parse events from JSON objects, and validate their fields."""
+"""Make events of texts: the rules of their fields."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import TypeVar
-
-import msgspec
 
 from events.domain.timestamps import parse_timestamp
 from events.errors import InvalidEvent
 from events.models import MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES, Event
-
-T = TypeVar("T")
 
 COLUMNS = ("customer_id", "event_type", "transaction_id", "timestamp")
 
@@ -23,6 +19,21 @@ _KEY_OVERHEAD_BYTES = 29
 MAX_REASON_CHARACTERS = 500
 #: Control characters (Unicode category Cc), and surrogates, which UTF-8 cannot encode.
 _NOT_IN_IDS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+#: Format characters (Unicode category Cf) and noncharacters. The two joiners are allowed between
+#: characters of scripts and emoji.
+_FORMAT = (
+    r"\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f"
+    r"\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
+    r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001"
+    r"\U000e0020-\U000e007f"
+)
+_NONCHARACTERS = r"\ufdd0-\ufdef" + "".join(
+    rf"\U{plane:04x}fffe\U{plane:04x}ffff" for plane in range(17)
+)
+_JOINER, _SCRIPT = r"[\u200c\u200d]", r"[^\x00-\x7f\u200c\u200d]"
+_INVISIBLE = re.compile(
+    rf"[{_FORMAT}{_NONCHARACTERS}]|(?<!{_SCRIPT}){_JOINER}|{_JOINER}(?!{_SCRIPT})"
+)
 
 
 def parse_event(
@@ -31,13 +42,16 @@ def parse_event(
     transaction_id: str,
     timestamp: str,
     parse_time: Callable[[str], datetime] = parse_timestamp,
+    *,
+    is_stored: bool = False,
 ) -> Event:
     """
     Make an event of four texts. Files, HTTP and Kafka all use this function.
 
     Ids must be non-empty, without control characters and without white space at either end; they
     are kept byte for byte. Their length is limited by `MAX_PARTITION_KEY_BYTES` and
-    `MAX_SORT_KEY_BYTES`. `parse_time` reads the timestamp.
+    `MAX_SORT_KEY_BYTES`. `parse_time` reads the timestamp. Invisible characters are allowed only
+    if `is_stored`: events that were stored before this rule can still be named.
 
     Raises:
         InvalidEvent: Names the first invalid field and the reason.
@@ -58,7 +72,23 @@ def parse_event(
                 f"has {size:,} bytes of UTF-8, but only {room:,} are left in the "
                 f"{MAX_SORT_KEY_BYTES:,}-byte key beside this event_type",
             )
+    if not (
+        is_stored or (customer_id.isascii() and event_type.isascii() and transaction_id.isascii())
+    ):
+        for field, text in zip(COLUMNS, (customer_id, event_type, transaction_id), strict=False):
+            _check_visible(field, text)
     return Event(customer_id, event_type, transaction_id, parse_time(timestamp))
+
+
+def _check_visible(field: str, text: str) -> None:
+    invisible = _INVISIBLE.search(text)
+    if invisible is not None:
+        name = unicodedata.name(invisible[0], "a noncharacter")
+        raise InvalidEvent(
+            field,
+            f"has the invisible character U+{ord(invisible[0]):04X} ({name}) at position "
+            f"{invisible.start() + 1}: remove it",
+        )
 
 
 # The same customers and types occur many times: each is checked once, and all its events share
@@ -106,118 +136,6 @@ def _check_id(field: str, text: str) -> None:
 def check_event_type(text: str) -> str:
     """Return `text` if it is a valid event type; raises `InvalidEvent`."""
     return _checked_event_type(text)[0]
-
-
-# --- JSON -----------------------------------------------------------------------------------------
-
-
-class _Fields(msgspec.Struct, forbid_unknown_fields=True):
-    customer_id: str
-    event_type: str
-    transaction_id: str
-    timestamp: str
-
-
-_event_decoder = msgspec.json.Decoder(_Fields)
-#: Types of JSON values by their first character; any other character starts a number.
-_JSON_TYPES = {"{": "an object", "[": "an array", '"': "a string", "n": "null"}
-_JSON_TYPES |= dict.fromkeys("tf", "a boolean")
-_object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
-#: An escape sequence; group 1 is empty for half of a surrogate pair.
-_ESCAPE = re.compile(
-    rb"(\\u[dD][89abAB]HH\\u[dD][c-fC-F]HH|\\u(?![dD][89a-fA-F])|\\[^u])"
-    rb"|\\u[dD][89a-fA-F]HH".replace(b"H", b"[0-9a-fA-F]")
-)
-_NOT_UTF8 = b"\xed\xa0\x80"  # half of a surrogate pair, encoded as if it were a character
-
-
-def parse_message(text: bytes) -> Event:
-    """Parse an event from a JSON object in UTF-8; raises `InvalidEvent`."""
-    try:
-        fields = _event_decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        customer_id, event_type, transaction_id, timestamp = _texts(text)  # names the invalid field
-        return parse_event(customer_id, event_type, transaction_id, timestamp)
-    if text.count(b'"') != 16:  # four names, four values, and escaped quotes or a repeated field
-        _texts(text)
-    return parse_event(
-        fields.customer_id, fields.event_type, fields.transaction_id, fields.timestamp
-    )
-
-
-def _texts(text: bytes) -> list[str]:
-    fields = parse_fields(text, COLUMNS)
-    return [string_of(name, fields[name]) for name in COLUMNS]
-
-
-def parse_fields(text: bytes, names: Sequence[str]) -> dict[str, bytes]:
-    """
-    Split a JSON object with exactly these fields, each once, into the JSON of its values.
-
-    Raises `InvalidEvent`.
-    """
-    fields = {name: bytes(value) for name, value in decode_object(text).items()}
-    for name in names:
-        if name not in fields:
-            raise InvalidEvent(name, "is missing")
-    for name in fields:
-        if name not in names:
-            raise InvalidEvent(None, f"has an unknown field {name[:100]!r}")
-    # msgspec keeps the last value of a repeated field; the names of the others left their quotes.
-    if text.count(b'"') != sum(2 + value.count(b'"') for value in fields.values()):
-        raise InvalidEvent(None, "has a field twice")
-    return fields
-
-
-def parse_array(text: bytes) -> list[bytes]:
-    """Split a JSON array into the JSON of its elements; raises `InvalidEvent`."""
-    return [bytes(element) for element in _decode(_array_decoder, text)]
-
-
-def decode_object(text: bytes) -> dict[str, msgspec.Raw]:
-    """Split a JSON object into the JSON of its values; raises `InvalidEvent`."""
-    return _decode(_object_decoder, text)
-
-
-def _decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
-    try:
-        return decoder.decode(text)
-    except msgspec.ValidationError as exc:
-        expected = "an object" if decoder is _object_decoder else "an array"
-        raise InvalidEvent(None, f"is {json_type(text)}, not {expected}") from exc
-    except msgspec.DecodeError as exc:
-        # Half of a surrogate pair (an id cut inside an emoji) makes msgspec refuse the whole text.
-        # Only the event with that id is to be rejected.
-        marked = _ESCAPE.sub(lambda match: match[1] or _NOT_UTF8, text)
-        if marked != text:
-            return _decode(decoder, marked)
-        reason = str(exc).removeprefix("JSON is malformed: ")
-        raise InvalidEvent(None, f"is not valid JSON: {reason[:1].lower()}{reason[1:]}") from exc
-    except UnicodeDecodeError as exc:
-        raise InvalidEvent(None, "is not valid UTF-8") from exc
-    except RecursionError as exc:
-        raise InvalidEvent(None, "is nested too deeply") from exc
-
-
-def string_of(field: str, text: bytes) -> str:
-    """The text of a JSON string; raises `InvalidEvent`."""
-    try:
-        return msgspec.json.decode(text, type=str)
-    except msgspec.ValidationError as exc:
-        raise InvalidEvent(field, f"is {json_type(text)}, not a string") from exc
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise InvalidEvent(field, "is not valid UTF-8") from exc
-
-
-def json_type(text: bytes) -> str:
-    """What a JSON value is, such as "a number"."""
-    return _JSON_TYPES.get(text.lstrip(b" \t\r\n")[:1].decode("latin-1"), "a number")
-
-
-def parse_void_reason(text: bytes) -> str:
-    """The reason of a correction from its JSON; raises `InvalidEvent`."""
-    return check_void_reason(string_of("reason", text))
 
 
 def check_void_reason(text: str) -> str:

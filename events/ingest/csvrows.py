@@ -122,7 +122,7 @@ class _Rows:
         except InvalidInput as exc:
             raise InvalidInput(f"{where}: the header {exc}") from exc
         self.ignored = layout.ignored
-        self._parse = row_parser(layout, reading.time_parser())
+        self._parse = row_parser(layout, reading.time_parser(), is_stored=reading.is_stored)
 
     def records(self, line: int, block: bytes) -> Iterator[Numbered | Rejection]:
         """Records of a block of whole lines; `line` is the number of the first."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
-from events.domain.columns import find_columns
-from events.domain.parsing import COLUMNS, decode_object, json_type, parse_event, string_of
+from events.domain.cloudevents import SPEC_VERSION
+from events.domain.columns import find_columns, row_parser
+from events.domain.jsonevents import (
+    check_repeated,
+    decode_object,
+    json_type,
+    parse_cloud_event,
+    string_of,
+)
+from events.domain.parsing import COLUMNS
 from events.errors import InvalidEvent, InvalidInput
 from events.ingest.reading import Numbered, Reading, Rejection, shown
-from events.ingest.source import LineInput, LongLine
+from events.ingest.source import LONGEST_LINE_BYTES, LineInput, LongLine, why_too_long
 from events.models import Event
 
 _WHOLE_NUMBER = re.compile(rb"-?[0-9]+")
@@ -36,6 +43,8 @@ def read_json_lines(source: LineInput, reading: Reading) -> Iterator[Numbered | 
             if not text:
                 continue
             try:
+                if len(text) > LONGEST_LINE_BYTES:
+                    raise InvalidEvent(None, why_too_long(len(text), b""))
                 event = objects.parse(number, text)
             except InvalidEvent as exc:
                 yield Rejection(number, str(exc), shown(ended.rstrip(b"\r")))
@@ -49,14 +58,15 @@ class _Objects:
     def __init__(self, source: LineInput, reading: Reading) -> None:
         self._source = source
         self._columns = reading.columns
-        self._parse_time = reading.time_parser()
+        self._is_stored = reading.is_stored
+        self._parse = row_parser(parse_time=reading.time_parser(), is_stored=reading.is_stored)
         self._is_first = True
         #: The name of each field, by all the names of an object.
         self._names: dict[tuple[str, ...], list[str]] = {}
 
     def parse(self, line: int, text: bytes) -> Event:
         try:
-            values = decode_object(text)
+            values = {name: bytes(value) for name, value in decode_object(text).items()}
         except InvalidEvent as exc:
             if self._is_first:
                 what = "a JSON array" if text.startswith(b"[") else f"not JSON Lines: {exc}"
@@ -65,15 +75,18 @@ class _Objects:
                     "jq -c '.[]'"
                 ) from exc
             raise
+        if SPEC_VERSION in values and not self._columns:
+            self._is_first = False
+            return parse_cloud_event(text, is_stored=self._is_stored)
         names = self._names_in(line, tuple(values))
         self._is_first = False
-        if text.count(b'"') != sum(2 + bytes(value).count(b'"') for value in values.values()):
-            _check_repeated(text, names)
-        customer_id, event_type, transaction_id, timestamp = (
-            _text_of(field, bytes(values[name]), is_time=field == "timestamp")
-            for field, name in zip(COLUMNS, names, strict=True)
+        check_repeated(text, values, names)
+        return self._parse(
+            [
+                _text_of(field, values[name], is_time=field == "timestamp")
+                for field, name in zip(COLUMNS, names, strict=True)
+            ]
         )
-        return parse_event(customer_id, event_type, transaction_id, timestamp, self._parse_time)
 
     def _names_in(self, line: int, keys: tuple[str, ...]) -> list[str]:
         names = self._names.get(keys)
@@ -93,17 +106,6 @@ class _Objects:
             if len(self._names) < _MAX_IGNORED:
                 self._names[keys] = names
         return names
-
-
-def _check_repeated(text: bytes, names: list[str]) -> None:
-    """msgspec keeps the last value of a repeated name without an error."""
-    try:
-        keys = json.loads(text, object_pairs_hook=lambda pairs: [key for key, _ in pairs])
-    except (ValueError, RecursionError) as exc:
-        raise InvalidEvent(None, "is not valid JSON") from exc
-    for name in names:
-        if keys.count(name) > 1:
-            raise InvalidEvent(None, f"has {name[:100]!r} twice")
 
 
 def _text_of(field: str, value: bytes, *, is_time: bool) -> str:

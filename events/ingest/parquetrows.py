@@ -7,9 +7,9 @@ from datetime import datetime
 from json import dumps
 from typing import Any
 
-from events.domain.columns import find_columns
+from events.domain.columns import find_columns, row_parser
 from events.domain.epochs import parse_epoch
-from events.domain.parsing import COLUMNS, parse_event
+from events.domain.parsing import COLUMNS
 from events.domain.zones import in_utc
 from events.errors import InvalidEvent, InvalidInput
 from events.ingest.reading import Numbered, Reading, Rejection, shown
@@ -44,7 +44,9 @@ def read_parquet(source: LineInput, reading: Reading) -> Iterator[Numbered | Rej
                 _text_reader(source, pa, field, name, arrow_type)
                 for field, name, arrow_type in zip(COLUMNS, names, types, strict=True)
             ]
-            parse_time = _time_parser(pa, types[3], reading)
+            parse = row_parser(
+                parse_time=_time_parser(pa, types[3], reading), is_stored=reading.is_stored
+            )
             number = 0
             for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=names):
                 columns = [
@@ -52,7 +54,7 @@ def read_parquet(source: LineInput, reading: Reading) -> Iterator[Numbered | Rej
                 ]
                 for number, row in enumerate(zip(*columns, strict=True), number + 1):  # noqa: B020
                     try:
-                        event = parse_event(row[0], row[1], row[2], row[3], parse_time)
+                        event = parse(row)
                     except InvalidEvent as exc:
                         yield Rejection(number, str(exc), shown(dumps(row).encode()))
                     else:

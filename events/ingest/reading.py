@@ -25,6 +25,8 @@ class Reading:
     #: See `timestamp_parser`.
     timestamp_format: str = "iso"
     local: LocalTimes = NO_ZONE
+    #: Accept the ids of all events that may be stored, to void them.
+    is_stored: bool = False
     #: Replaces `timestamp_format`.
     parse_time: TimestampParser | None = None
 

@@ -10,7 +10,7 @@ from operator import methodcaller
 
 from confluent_kafka import Message as KafkaMessage
 
-from events.domain.parsing import parse_message
+from events.domain.jsonevents import parse_record
 from events.domain.timestamps import format_timestamp
 from events.errors import InvalidEvent
 from events.models import Event
@@ -96,7 +96,7 @@ def message_of(message: KafkaMessage) -> Message:
         timestamp if timestamp_type else None,
         message.key(),
         message.value(),
-        _headers_of(message),
+        headers_of(message),
     )
 
 
@@ -108,7 +108,7 @@ def position_of(message: KafkaMessage) -> tuple[int, int]:
     return partition, offset
 
 
-def _headers_of(message: KafkaMessage) -> Headers:
+def headers_of(message: KafkaMessage) -> Headers:
     """
     The headers; empty if a name is not UTF-8, which the client cannot read.
 
@@ -132,13 +132,11 @@ def encode(event: Event, topic: str) -> Record:
 
 
 def decode(message: Message, *, max_bytes: int) -> Event:
-    """The event in a message, or `InvalidEvent`. Only the value matters, not the key."""
+    """The event in a message, or `InvalidEvent`. The key does not matter."""
     value = message.value
-    if value is None:
-        raise InvalidEvent(None, "has no value (a tombstone): void events to correct them")
-    if len(value) > max_bytes:
+    if value is not None and len(value) > max_bytes:
         raise InvalidEvent(None, f"has {len(value):,} bytes, more than {max_bytes:,}")
-    return parse_message(value)
+    return parse_record(value, message.headers)
 
 
 # --- dead letters ---------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -15,10 +14,10 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from events.domain.parsing import parse_message
+from events.domain.jsonevents import parse_record
 from events.errors import EventsError, InvalidEvent, StoreRefused
 from events.kafka.clients import Cluster, error_of, make_consumer
-from events.kafka.messages import position_of
+from events.kafka.messages import headers_of, position_of
 from events.models import Event
 from examples.billing.invoices import shown
 from examples.billing.ledger import BadMessage, Batch, Ledger
@@ -169,7 +168,4 @@ class Biller:
 
 
 def _event_of(message: Message) -> Event:
-    value: Any = message.value()
-    if value is None:
-        raise InvalidEvent(None, "has no value")
-    return parse_message(value)
+    return parse_record(message.value(), headers_of(message))

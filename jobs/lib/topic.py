@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from events.config import Settings
-from events.domain.parsing import parse_message
+from events.domain.jsonevents import parse_record
 from events.errors import InvalidEvent
 from jobs.lib.frames import micros_of
 
@@ -33,6 +34,7 @@ def messages(
         .option("kafka.bootstrap.servers", settings.events_kafka_bootstrap_servers)
         .option("subscribe", settings.events_kafka_topic)
         .option("startingOffsets", "earliest")
+        .option("includeHeaders", "true")
         # Stop if messages were deleted before they were read.
         .option("failOnDataLoss", "true")
         .option("maxOffsetsPerTrigger", str(max_per_batch))
@@ -41,7 +43,9 @@ def messages(
         source = source.option(name, value)
     # Without Arrow, for which Spark needs pandas.
     parse = f.udf(_row, _COLUMNS, useArrow=False)
-    parsed = source.load().select(parse("value").alias("parsed"), f.col("timestamp").alias("sent"))
+    parsed = source.load().select(
+        parse("value", "headers").alias("parsed"), f.col("timestamp").alias("sent")
+    )
     return parsed.select(
         "parsed.customer_id",
         "parsed.event_type",
@@ -52,9 +56,14 @@ def messages(
     )
 
 
-def _row(value: bytes | None) -> tuple[str | None, str | None, str | None, int | None, str | None]:
+def _row(
+    value: bytes | None, headers: Sequence[Sequence[Any]] | None
+) -> tuple[str | None, str | None, str | None, int | None, str | None]:
     try:
-        event = parse_message(value or b"")
+        event = parse_record(
+            None if value is None else bytes(value),
+            [(name, None if text is None else bytes(text)) for name, text in headers or ()],
+        )
     except InvalidEvent as exc:
         return None, None, None, None, str(exc)
     return *event[:3], micros_of(event.timestamp), None

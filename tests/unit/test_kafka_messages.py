@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from events.errors import InvalidEvent
@@ -140,3 +142,22 @@ def test_a_dead_letter_of_another_program_is_parsed_as_far_as_possible() -> None
         None,
         Message("", -1, -1, None, b"k", b"v", (("origin.offset", b"x"),)),
     )
+
+
+def test_a_cloud_event_is_read_from_value_or_headers() -> None:
+    attributes = {
+        "specversion": "1.0",
+        "id": "t-0",
+        "source": "a",
+        "type": "api_call",
+        "subject": "acme",
+        "time": "2021-03-01T00:00:00Z",
+    }
+    value = json.dumps(attributes).encode()
+    headers = tuple((f"ce_{name}", text.encode()) for name, text in attributes.items())
+
+    for structured in (message(value), message(b"\xef\xbb\xbf" + value)):
+        assert decode(structured, max_bytes=1_000) == event("a t-0")
+    for data in (None, b"\xff", VALUE):
+        assert decode(message(data, headers=headers), max_bytes=1_000) == event("a t-0")
+    assert decode(message(VALUE, headers=headers[1:]), max_bytes=1_000) == event()

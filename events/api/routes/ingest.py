@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -12,19 +13,10 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from events.api.bodies import (
-    CSV,
-    BodiesDep,
-    Body,
-    JsonBody,
-    Parsed,
-    media_type_of,
-    parse_correction,
-    parse_csv,
-    parse_json,
-)
+from events.api.bodies import BodiesDep, JsonBody
 from events.api.dependencies import ServiceDep, SettingsDep, SinkDep
 from events.api.openapi import route_errors
+from events.api.payloads import EventsBody, Parsed, parse_correction, parser_of
 from events.api.problems import FieldProblem, problem
 from events.api.schemas import (
     EXAMPLE_EVENT,
@@ -37,6 +29,7 @@ from events.api.schemas import (
 from events.api.security import CallerDep, allowed
 from events.auth.keys import Right
 from events.config import Settings
+from events.domain.cloudevents import ATTRIBUTES, SPEC_VERSION
 from events.models import Event, Outcome
 from events.telemetry import metrics
 
@@ -68,16 +61,41 @@ _ERRORS = route_errors(
 )
 
 
-def _body(model: type[BaseModel], example: dict[str, Any], **others: Any) -> dict[str, Any]:
-    """The OpenAPI description of a request body."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+_EVENT = {"$ref": "#/components/schemas/EventIn"}
+_CLOUD_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": list(ATTRIBUTES),
+    "properties": {name: {"type": "string", "minLength": 1} for name in ATTRIBUTES}
+    | {SPEC_VERSION: {"const": "1.0"}},
+}
+_EXAMPLE_CLOUD_EVENT: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": EXAMPLE_EVENT["transaction_id"],
+    "source": "/checkout",
+    "type": EXAMPLE_EVENT["event_type"],
+    "subject": EXAMPLE_EVENT["customer_id"],
+    "time": EXAMPLE_EVENT["timestamp"],
+}
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _body(
+    schema: dict[str, Any],
+    example: object,
+    others: Mapping[str, tuple[dict[str, Any], object]] | None = None,
+) -> dict[str, Any]:
+    """The OpenAPI description of a JSON body, and of others by media type."""
+    types = {"application/json": (schema, example), **(others or {})}
     return {
         "requestBody": {
             "required": True,
-            "description": f"{' or '.join(['JSON', *others])}; gzip with `Content-Encoding: gzip`.",
+            "description": "Compressed or not; gzip with `Content-Encoding: gzip`.",
             "content": {
-                "application/json": {"schema": schema, "example": example},
-                **{f"text/{name.lower()}": content for name, content in others.items()},
+                media_type: {"schema": schema, "example": example}
+                for media_type, (schema, example) in types.items()
             },
         }
     }
@@ -89,11 +107,19 @@ def _body(model: type[BaseModel], example: dict[str, Any], **others: Any) -> dic
     dependencies=[Depends(allowed(Right.INGEST, about="each"))],
     response_model=Receipts,
     openapi_extra=_body(
-        EventsIn,
+        {"anyOf": [_reference(EventsIn), {"type": "array", "items": _EVENT}, _EVENT]},
         {"events": [EXAMPLE_EVENT]},
-        CSV={
-            "schema": {"type": "string"},
-            "example": f"{','.join(EXAMPLE_EVENT)}\n{','.join(EXAMPLE_EVENT.values())}\n",
+        {
+            "text/csv": (
+                {"type": "string"},
+                f"{','.join(EXAMPLE_EVENT)}\n{','.join(EXAMPLE_EVENT.values())}\n",
+            ),
+            "application/x-ndjson": ({"type": "string"}, json.dumps(EXAMPLE_EVENT) + "\n"),
+            "application/cloudevents+json": (_CLOUD_EVENT, _EXAMPLE_CLOUD_EVENT),
+            "application/cloudevents-batch+json": (
+                {"type": "array", "items": _CLOUD_EVENT},
+                [_EXAMPLE_CLOUD_EVENT],
+            ),
         },
     ),
     responses={
@@ -116,7 +142,7 @@ async def post_events(
     settings: SettingsDep,
     bodies: BodiesDep,
     caller: CallerDep,
-    body: Body,
+    body: EventsBody,
 ) -> Response:
     """
     Store and count events, each exactly once, with a receipt for each.
@@ -125,15 +151,15 @@ async def post_events(
     next read. After 503, or no answer at all, send the same request again: events that were stored
     are then `duplicate`. The second copy of an event in a request is a `duplicate`.
 
-    A body of type `text/csv` is read like a file of the CSV command: the columns `customer_id`,
-    `event_type`, `transaction_id`, `timestamp`, with or without a header line, which may name them
-    in another order. Each receipt then has the `line` of its row. If all rows are rejected, the
-    `errors` of the 400 name each row, as in `line 2`.
+    The body is an object with `events`, an array of events, one event, JSON Lines
+    (`application/x-ndjson`), CSV (`text/csv`, read like a file of the command line), or CloudEvents
+    1.0 in structured, batch or binary mode. With JSON Lines and CSV each receipt has the `line` of
+    its event. If all events are rejected, the `errors` of the 400 name each, as in `line 2`.
 
     With `EVENTS_INGEST=kafka` the answer is 202 and `accepted`: durable, and counted a little
     later.
     """
-    parse = parse_csv if media_type_of(request) == CSV else parse_json
+    parse = parser_of(request)
     is_kafka = settings.events_ingest == "kafka"
 
     def work(seconds: float) -> Response:
@@ -154,7 +180,9 @@ async def post_events(
     summary="Void events",
     dependencies=[Depends(allowed(Right.ADMIN, about="each"))],
     response_model=VoidReceipts,
-    openapi_extra=_body(VoidIn, {"reason": "sent by a test", "events": [EXAMPLE_EVENT]}),
+    openapi_extra=_body(
+        _reference(VoidIn), {"reason": "sent by a test", "events": [EXAMPLE_EVENT]}
+    ),
     responses={
         200: {"description": "None of the events is counted any more."},
         207: {

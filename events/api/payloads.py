@@ -1,0 +1,205 @@
+"""Events in request bodies: JSON, JSON Lines, CSV and CloudEvents."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Annotated, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+from fastapi import Depends, Request
+
+from events.api.bodies import CLOUD_EVENT, CSV, JSON, has_cloud_event, media_type_of, receives
+from events.api.problems import InvalidRequest, TooLarge
+from events.domain.cloudevents import ATTRIBUTES, SPEC_VERSION, event_of
+from events.domain.jsonevents import (
+    BYTE_ORDER_MARK,
+    decode_object,
+    parse_array,
+    parse_fields,
+    parse_message,
+    string_of,
+)
+from events.domain.parsing import COLUMNS, check_void_reason
+from events.errors import InvalidEvent, InvalidInput
+from events.ingest.reading import Rejection
+from events.ingest.records import read_records
+from events.ingest.source import BLOCK_BYTES, LineInput
+from events.models import MAX_PARTITION_KEY_BYTES, Event
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_KINDS = {"jsonl": "JSON", "parquet": "Parquet"}
+#: Of an attribute of a CloudEvent in binary mode: `ce-id`, `ce-source`, …
+_HEADER = "ce-"
+
+
+class Parsed(NamedTuple):
+    """
+    The valid events and the rejections of a request, each with its index.
+
+    `lines` has the line of each event of CSV and JSON Lines, by index. `customers` are all
+    customers that the request names, also in rejected JSON objects.
+    """
+
+    events: list[tuple[int, Event]]
+    rejections: list[tuple[int, InvalidEvent]]
+    lines: list[int]
+    customers: set[str]
+
+
+def parser_of(request: Request) -> Callable[[bytes, int], Parsed]:
+    """What parses the body of a request, at most so many events of it."""
+    if has_cloud_event(request):
+        return partial(parse_binary, request)
+    return PARSERS[media_type_of(request)]
+
+
+def parse_binary(request: Request, _: bytes, __: int) -> Parsed:
+    """The CloudEvent in the headers. Other characters than ASCII are percent-encoded."""
+    parsed = Parsed([], [], [], set())
+    names = [name for name in ATTRIBUTES if f"{_HEADER}{name}" in request.headers]
+    values = {name: request.headers[f"{_HEADER}{name}"] for name in names}
+    attributes = {name: unquote(value, errors="surrogateescape") for name, value in values.items()}
+    if "subject" in attributes:
+        parsed.customers.add(attributes["subject"][: MAX_PARTITION_KEY_BYTES + 1])
+    try:
+        for name, value in values.items():
+            if not value.isascii():
+                raise InvalidEvent(name, "is not ASCII: percent-encode its bytes of UTF-8")
+        parsed.events.append((0, event_of(attributes)))
+    except InvalidEvent as exc:
+        parsed.rejections.append((0, exc))
+    return parsed
+
+
+def parse_json(text: bytes, max_events: int) -> Parsed:
+    """An object with `events`, an array of events, or one event."""
+    text = text.removeprefix(BYTE_ORDER_MARK)
+    if text.lstrip()[:1] == b"[":
+        return _parse_events(text, max_events, field="body")
+    try:
+        return _parse_events(_fields(text, "events")["events"], max_events)
+    except InvalidRequest:
+        with suppress(InvalidEvent):
+            names = set(decode_object(text))
+            if "events" not in names and names & {*COLUMNS, SPEC_VERSION}:
+                return _parse_elements([text])
+        raise
+
+
+def parse_json_lines(text: bytes, max_events: int) -> Parsed:
+    """One event a line; blank lines are left out."""
+    numbered = [
+        (number, line)
+        for number, line in enumerate(text.split(b"\n"), 1)
+        if line.removeprefix(BYTE_ORDER_MARK).strip()
+    ]
+    _check_number(len(numbered), max_events, "body")
+    parsed = _parse_elements(line for _, line in numbered)
+    # The place of a rejection is its line, so its field is part of the reason.
+    rejections = [(index, InvalidEvent(None, str(exc))) for index, exc in parsed.rejections]
+    return parsed._replace(rejections=rejections, lines=[number for number, _ in numbered])
+
+
+def parse_correction(text: bytes, max_events: int) -> tuple[str, Parsed]:
+    fields = _fields(text.removeprefix(BYTE_ORDER_MARK), "events", "reason")
+    try:
+        reason = check_void_reason(string_of("reason", fields["reason"]))
+    except InvalidEvent as exc:
+        raise InvalidRequest("reason", exc.reason) from exc
+    return reason, _parse_events(fields["events"], max_events, is_stored=True)
+
+
+def _fields(text: bytes, *names: str) -> dict[str, bytes]:
+    try:
+        return parse_fields(text, names)
+    except InvalidEvent as exc:
+        raise InvalidRequest(exc.field or "body", exc.reason) from exc
+
+
+def _parse_events(
+    text: bytes, max_events: int, *, field: str = "events", is_stored: bool = False
+) -> Parsed:
+    try:
+        elements = parse_array(text)
+    except InvalidEvent as exc:
+        raise InvalidRequest(field, exc.reason) from exc
+    _check_number(len(elements), max_events, field)
+    return _parse_elements(elements, is_stored=is_stored)
+
+
+def _check_number(number: int, max_events: int, field: str) -> None:
+    if not number:
+        raise InvalidRequest(field, "is empty")
+    if number > max_events:
+        raise TooLarge(f"a request may have {max_events:,} events, and this one has {number:,}")
+
+
+def _parse_elements(elements: Iterable[bytes], *, is_stored: bool = False) -> Parsed:
+    parsed = Parsed([], [], [], set())
+    for index, element in enumerate(elements):
+        try:
+            event = parse_message(element, is_stored=is_stored)
+        except InvalidEvent as exc:
+            parsed.rejections.append((index, exc))
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                claim = msgspec.json.decode(element.removeprefix(BYTE_ORDER_MARK), type=_Claim)
+                # A longer id belongs to no customer; do not keep it.
+                claimed = {claim.customer_id, claim.subject} - {""}
+                parsed.customers.update(name[: MAX_PARTITION_KEY_BYTES + 1] for name in claimed)
+        else:
+            parsed.events.append((index, event))
+            parsed.customers.add(event.customer_id)
+    return parsed
+
+
+class _Claim(msgspec.Struct):
+    """The customer that a JSON object names, even if the object is not a valid event."""
+
+    customer_id: str = ""
+    subject: str = ""
+
+
+def parse_csv(text: bytes, max_events: int) -> Parsed:
+    if text.startswith(_GZIP_MAGIC):  # the reader of files would unzip it, without a limit
+        raise InvalidRequest("body", "is gzip: send the header Content-Encoding: gzip")
+    parsed = Parsed([], [], [], set())
+    source = LineInput(
+        "the CSV", io.BytesIO(text), is_owned=True, block_bytes=BLOCK_BYTES, is_plain=True
+    )
+    try:
+        if source.kind != "csv":
+            raise InvalidRequest("body", f"is {_KINDS[source.kind]}, not CSV")
+        for index, record in enumerate(read_records(source)):
+            if index == max_events:
+                raise TooLarge(f"a request may have {max_events:,} rows, and this one has more")
+            if isinstance(record, Rejection):
+                parsed.lines.append(record.line)
+                parsed.rejections.append((index, InvalidEvent(None, record.reason)))
+            else:
+                line, event = record
+                parsed.lines.append(line)
+                parsed.events.append((index, event))
+                parsed.customers.add(event.customer_id)
+    except InvalidInput as exc:
+        raise InvalidRequest("body", str(exc)) from exc
+    if not parsed.lines:
+        raise InvalidRequest("body", "has no rows: send at least one event")
+    return parsed
+
+
+#: By media type.
+PARSERS: dict[str, Callable[[bytes, int], Parsed]] = {
+    JSON: parse_json,
+    CLOUD_EVENT: parse_json,
+    "application/cloudevents-batch+json": parse_json,
+    "application/x-ndjson": parse_json_lines,
+    "application/ndjson": parse_json_lines,
+    "application/jsonl": parse_json_lines,
+    CSV: parse_csv,
+}
+#: A body of events as it was sent; `Bodies.read` decompresses it.
+EventsBody = Annotated[bytes, Depends(receives(*PARSERS))]
