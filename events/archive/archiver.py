@@ -134,7 +134,8 @@ class Archiver:
         """Read and commit from the table's position on; returns as `_attempt`."""
         raw = ArchiveTable(catalog, RAW)
         position = raw.position(self.topic)
-        with TopicReader(self.cluster, self.topic, group=self.group, position=position) as reader:
+        reader = TopicReader(self.cluster, self.topic, group=self.group, position=position)
+        with closing(reader):
             start = self.result.next_offsets = dict(reader.next_offsets)
             log.info("reading the topic %s", self.topic, extra={"next_offsets": start})
             batch = Batch()

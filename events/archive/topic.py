@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 
@@ -121,13 +121,10 @@ class TopicReader:
             #: Partition → the offset before which every message was returned.
             self.next_offsets = self._begin(position)
         except BaseException:
-            self._consumer.close()
+            self.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._consumer.close()
 
     def _describe(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -67,6 +67,7 @@ class _Batch:
     strikes: int = 0
 
 
+@dataclass(eq=False)
 class Pipeline:
     """
     The messages that were read and are not settled. One thread uses it.
@@ -81,19 +82,20 @@ class Pipeline:
     which changes nothing. Without one, the suspect waits for the next message, and blocks none.
     """
 
-    def __init__(
-        self,
-        submit: Callable[[Sequence[Event]], PendingReceipts],
-        send_dead_letter: Callable[[Message, InvalidEvent, Callable[[], None]], None],
-        offsets: Offsets,
-        limits: Limits,
-        backoff: Backoff | None = None,
-    ) -> None:
-        self._submit = submit
-        self._send_dead_letter = send_dead_letter
-        self._offsets = offsets
-        self._limits = limits
-        self._backoff = backoff or Backoff()
+    submit: Callable[[Sequence[Event]], PendingReceipts]
+    send_dead_letter: Callable[[Message, InvalidEvent, Callable[[], None]], None]
+    offsets: Offsets
+    limits: Limits
+    backoff: Backoff = field(default_factory=Backoff)
+    #: Why the store accepts nothing; None while it accepts events.
+    waiting: Waiting | None = field(default=None, init=False)
+    #: Of the messages that are not settled.
+    bytes: int = field(default=0, init=False)
+    dead_letters: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        #: Receipts of the events that are durable and counted.
+        self.outcomes: Counter[Outcome] = Counter()
         self._filling: list[_Entry] = []
         self._filling_since = 0.0
         self._ready: deque[_Batch] = deque()
@@ -109,11 +111,6 @@ class Pipeline:
         self._measured_at: float | None = None
         self._problem = ""
         self._logged: Waiting | None = None
-        self.waiting: Waiting | None = None
-        self.bytes = 0
-        #: Receipts of the events that are durable and counted.
-        self.outcomes: Counter[Outcome] = Counter()
-        self.dead_letters = 0
 
     @property
     def is_busy(self) -> bool:
@@ -126,25 +123,25 @@ class Pipeline:
 
     def add(self, message: Message, now: float) -> None:
         """Hold a message until it is settled. Messages of partitions we lost are ignored."""
-        offset = self._offsets.read(message.partition, message.offset)
+        offset = self.offsets.read(message.partition, message.offset)
         if offset is None:
             return
         metrics.MESSAGES.labels(str(message.partition)).inc()
         self.bytes += message.size
         try:
-            event = decode(message, max_bytes=self._limits.max_message_bytes)
+            event = decode(message, max_bytes=self.limits.max_message_bytes)
         except InvalidEvent as exc:
             self._bury(offset, message, exc)
             return
         if not self._filling:
             self._filling_since = now
         self._filling.append(_Entry(offset, message, event))
-        if len(self._filling) >= self._limits.batch_events:
+        if len(self._filling) >= self.limits.batch_events:
             self.flush(now)
 
     def step(self, now: float) -> None:
         """Take the store's receipts, and submit what is due; never blocks."""
-        if self._filling and now - self._filling_since >= self._limits.batch_seconds:
+        if self._filling and now - self._filling_since >= self.limits.batch_seconds:
             self.flush(now)
         in_flight, self._in_flight = self._in_flight, []
         for batch, receipts in in_flight:
@@ -191,7 +188,7 @@ class Pipeline:
     def _submit_batch(self, batch: _Batch, now: float) -> None:
         batch.submitted_at = now
         batch.is_fair_trial |= self.waiting is None
-        receipts = self._submit([entry.event for entry in batch.entries])
+        receipts = self.submit([entry.event for entry in batch.entries])
         self._in_flight.append((batch, receipts))
 
     def _probe(self, now: float) -> None:
@@ -200,7 +197,7 @@ class Pipeline:
             self._submit_batch(self._ready.popleft(), now)
         elif self._suspects and self._accepted and now - self._accepted_at < _FRESH_SECONDS:
             # Nothing else to compare with: resend an accepted event; it is a duplicate now.
-            receipts = self._submit([self._accepted])
+            receipts = self.submit([self._accepted])
             self._in_flight.append((_Batch((), submitted_at=now), receipts))
         elif self._suspects:
             self._submit_batch(self._suspects.pop(0), now)
@@ -265,7 +262,7 @@ class Pipeline:
             self.dead_letters += 1
             metrics.SETTLED.labels("dead_letter").inc()
 
-        self._send_dead_letter(message, error, on_acknowledged)
+        self.send_dead_letter(message, error, on_acknowledged)
 
     def _settle(self, offset: OpenOffset, message: Message) -> None:
         self.bytes -= message.size
@@ -276,13 +273,13 @@ class Pipeline:
             self._waiting_since = now
         self.waiting = waiting
         self._problem = f"{waiting.value} ({error})"
-        self._retry_at = now + self._backoff.next_wait()
+        self._retry_at = now + self.backoff.next_wait()
 
     def _resume(self) -> None:
         if self._logged is not None:
             log.info("the store accepts events again")
         self.waiting = self._logged = None
-        self._backoff.reset()
+        self.backoff.reset()
 
     def _log(self, now: float) -> None:
         """Log a wait once; not if it is short, since a single bad event also starts one."""
@@ -295,6 +292,6 @@ class Pipeline:
         if self.waiting and self._measured_at is not None:
             metrics.STORE_WAITING.inc(now - self._measured_at)
         self._measured_at = now
-        metrics.OPEN.set(self._offsets.open)
+        metrics.OPEN.set(self.offsets.open)
         metrics.OPEN_BYTES.set(self.bytes)
         metrics.IS_WAITING.labels("store").set(self.waiting is not None)
