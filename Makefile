@@ -8,12 +8,15 @@ SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
 # How often each `kill -9` test of `make test-slow` kills, and a fifth of the strikes of a fault.
 KILLS ?= 20
 
+STORE_URL := $(if $(filter sqlite,$(STORE)),EVENTS_DATABASE_URL=sqlite:///.local/events.db)
+
 # A virtual environment that could not be finished does not stay.
 .DELETE_ON_ERROR:
 .PHONY: run test test-slow mutants check docs bench lock clean
 
+# `make run STORE=sqlite` needs no Java: the events are in the file .local/events.db.
 run: $(VENV)/.runtime
-	@exec $(BIN)/python -m events run
+	@$(STORE_URL) exec $(BIN)/python -m events run
 
 # What everyone runs: minutes, on Python and make alone.
 test: $(VENV)/.dev

@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError
 from pydantic import ValidationError
 
-from events.auth.keyring import KeyRing
+from events.auth.keyring import KeyRing, KeyStore
 from events.auth.keystore import DynamoKeyStore
 from events.config import INGEST_PATIENCE_SECONDS, Settings
 from events.dao import DynamoStore, WindowedStore
@@ -22,7 +22,7 @@ from events.domain.retries import RetryPolicy
 from events.dynamodb.bulk import BulkLoader
 from events.errors import InvalidInput
 from events.kafka import check_installed
-from events.service import EventService
+from events.service import EventService, Store
 
 if TYPE_CHECKING:
     from botocore.loaders import Loader
@@ -129,8 +129,41 @@ def make_service(
     """Make the service; `patience_seconds` None uses the setting for the API."""
     if patience_seconds is None:
         patience_seconds = settings.events_store_patience_seconds
-    store = make_store(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
+    make = make_sql_store if settings.events_database_url else make_store
+    store = make(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
     return EventService(store, write_threads=settings.events_write_threads)
+
+
+def make_sql_store(
+    settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
+) -> Store:
+    # Imported here, because it takes as long as everything else together.
+    from events.sql.store import SqlStore
+
+    if settings.events_counts == "windowed":
+        raise InvalidInput(
+            "EVENTS_COUNTS=windowed reads tables in DynamoDB: leave EVENTS_DATABASE_URL empty"
+        )
+    return SqlStore(
+        settings.events_database_url,
+        retry=RetryPolicy(patience_seconds),
+        writers=settings.events_write_threads,
+        may_make_tables=may_make_tables,
+    )
+
+
+def check_store_settings(settings: Settings) -> str:
+    """
+    Check how the store is configured, without connecting; raises `InvalidInput`.
+
+    Returns the URL of the store without its password; empty means AWS.
+    """
+    if settings.events_database_url:
+        from events.sql.database import parse_url
+
+        return parse_url(settings.events_database_url).render_as_string()
+    make_client(settings).close()
+    return settings.dynamodb_endpoint_url
 
 
 def tables_of(settings: Settings, *, is_windowed: bool) -> Tables:
@@ -140,7 +173,14 @@ def tables_of(settings: Settings, *, is_windowed: bool) -> Tables:
 
 
 def make_bulk_loader(settings: Settings, *, is_windowed: bool = False) -> BulkLoader:
-    """Make what fills empty tables; with `is_windowed`, the tables of windowed counts."""
+    """
+    Make what fills empty tables in DynamoDB; with `is_windowed`, the tables of windowed counts.
+
+    Raises:
+        InvalidInput: The store is a SQL database.
+    """
+    if settings.events_database_url:
+        raise InvalidInput("bulk loading fills DynamoDB only: leave EVENTS_DATABASE_URL empty")
     return BulkLoader(
         make_client(settings),
         tables_of(settings, is_windowed=is_windowed),
@@ -150,7 +190,15 @@ def make_bulk_loader(settings: Settings, *, is_windowed: bool = False) -> BulkLo
 
 def make_key_store(
     settings: Settings, *, patience_seconds: float, may_make_tables: bool = False
-) -> DynamoKeyStore:
+) -> KeyStore:
+    if settings.events_database_url:
+        from events.auth.sqlkeystore import SqlKeyStore
+
+        return SqlKeyStore(
+            settings.events_database_url,
+            retry=RetryPolicy(patience_seconds),
+            may_make_tables=may_make_tables,
+        )
     return DynamoKeyStore(
         make_client(settings),
         settings.dynamodb_events_table_name,
@@ -163,7 +211,12 @@ def make_key_ring(settings: Settings) -> KeyRing | None:
     """Make what authenticates callers; None if API keys are switched off."""
     if not settings.are_api_keys_on:
         return None
-    store = make_key_store(settings, patience_seconds=settings.events_store_patience_seconds)
+    store = make_key_store(
+        settings,
+        patience_seconds=settings.events_store_patience_seconds,
+        # A SQL database gets all its tables at once, from the first process that needs one.
+        may_make_tables=bool(settings.events_database_url),
+    )
     return KeyRing(store)
 
 

@@ -87,6 +87,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore")
 
+    events_database_url: str = Field(
+        default="",
+        description="Store events in SQLite, such as `sqlite:///events.db`. Empty means DynamoDB.",
+    )
     dynamodb_endpoint_url: Annotated[str, AfterValidator(_endpoint)] = Field(
         default="http://localhost:9000",
         description="URL of DynamoDB. Empty means AWS itself, with its usual credential chain.",
@@ -203,7 +207,7 @@ class Settings(BaseSettings):
 
     @property
     def is_local(self) -> bool:
-        """Whether the database runs on this machine: its host is a loopback address."""
+        """Whether DynamoDB runs on this machine: its host is a loopback address."""
         host = urlsplit(self.dynamodb_endpoint_url).hostname or ""
         return re.fullmatch(r"localhost|127(\.[0-9]{1,3}){3}|::1", host) is not None
 

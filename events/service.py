@@ -9,7 +9,7 @@ from typing import Protocol
 
 from events import verification
 from events.domain.windows import ALL_TIME
-from events.ingest.writer import PendingReceipts, Writer
+from events.ingest.writer import Batching, PendingReceipts, Writer
 from events.models import (
     BucketCount,
     BucketPage,
@@ -34,12 +34,12 @@ from events.queries.summary import Summary
 _TOTALS_AT_A_TIME = 8
 
 
-class Store(hours.Store, lookup.Store, verification.Store, Protocol):
+class Store(hours.Store, lookup.Store, verification.Store, Batching, Protocol):
     """What the use cases need of a database. Every read is strongly consistent."""
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
         """
-        Store and count distinct events of one customer and UTC day, each at most once forever.
+        Store and count distinct events that may share a transaction, each at most once forever.
 
         At every moment, whatever fails, the counters equal the stored events.
         """
@@ -103,7 +103,7 @@ class EventService:
 
     def __init__(self, store: Store, *, write_threads: int) -> None:
         self._store = store
-        self._writer = Writer(store.write, store.void, threads=write_threads)
+        self._writer = Writer(store.write, store.void, store, threads=write_threads)
         self._totals = ThreadPoolExecutor(_TOTALS_AT_A_TIME, thread_name_prefix="totals")
 
     def close(self) -> None:

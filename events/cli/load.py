@@ -128,7 +128,7 @@ def _open_store(
 def _how_to_start(settings: Settings) -> str:
     from urllib.parse import urlsplit
 
-    if not settings.is_local:
+    if settings.events_database_url or not settings.is_local:
         return ""
     port = urlsplit(settings.dynamodb_endpoint_url).port
     option = f" --port {port}" if port not in (None, 9000) else ""

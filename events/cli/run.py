@@ -41,9 +41,9 @@ def run(port: Port = 8800, file: File = None, data: Data = None) -> int:
     """
     Run database, sample events and API.
 
-    Starts DynamoDB Local unless a database answers at DYNAMODB_ENDPOINT_URL, stores the sample
-    events and serves the API. Ctrl-C or SIGTERM stops everything that was started; the data is
-    kept for the next run.
+    Starts DynamoDB Local unless EVENTS_DATABASE_URL is set or a database answers at
+    DYNAMODB_ENDPOINT_URL, stores the sample events and serves the API. Ctrl-C or SIGTERM stops
+    everything that was started; the data is kept for the next run.
 
     Exit code: 0 stopped; 2 could not run.
     """
@@ -61,8 +61,12 @@ def run(port: Port = 8800, file: File = None, data: Data = None) -> int:
 
 
 def _start_database(settings: Settings, folder: Path, stack: ExitStack) -> None:
+    from events.bootstrap import check_store_settings
     from events.local import dynamodb
 
+    if settings.events_database_url:
+        say(f"Using the database {check_store_settings(settings)}.")
+        return
     url = settings.dynamodb_endpoint_url
     if not settings.is_local:
         say(f"Using DynamoDB at {url or 'AWS'}.")

@@ -38,14 +38,14 @@ def serve(
     Exit code: 0 stopped; 2 could not run; 130 or 143 ended by a second signal.
     """
     from events.app import create_app
-    from events.bootstrap import make_client
+    from events.bootstrap import check_store_settings
     from events.cli.service import start_logging
     from events.server import binding, process
 
     settings = start_logging()
     binding.check_host(host, has_keys=settings.are_api_keys_on)
-    # Report a wrong AWS configuration now and once, not from each process.
-    make_client(settings).close()
+    # Report a wrong configuration now and once, not from each process.
+    check_store_settings(settings)
     log.setLevel(logging.INFO)  # always log the address: a supervisor may wait for this line
     sockets = binding.bind(host, port)
     on_ready = partial(log.info, process.welcome(sockets))

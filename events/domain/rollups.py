@@ -21,8 +21,13 @@ def day_increments(events: Iterable[Event]) -> DayIncrements:
     return increments
 
 
+def lane_of(event: Event) -> tuple[str, int]:
+    """Customer, and day as a proleptic ordinal: what shares a total in DynamoDB."""
+    return event.customer_id, event.timestamp.toordinal()
+
+
 def fits_transaction(number_of_events: int, number_of_types: int) -> bool:
-    """Whether events of one customer and day fit one transaction together with their counters."""
+    """Whether events of one customer and day fit a DynamoDB transaction with their counters."""
     # One action for each event, one for the day's total, one for each type.
     return number_of_events + 1 + number_of_types <= MAX_ACTIONS
 

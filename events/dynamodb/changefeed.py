@@ -42,6 +42,9 @@ class ChangeFeed:
     readers: Executor
     minutes: Minutes
 
+    def now(self) -> datetime:
+        return self.minutes.now()
+
     def settled_until(self) -> datetime:
         return self.minutes.settled_until()
 

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from events.domain.rollups import fits_transaction
 from events.errors import StoreRefused, StoreUnavailable
 from events.models import Event, Outcome
 from events.telemetry import metrics
 
-#: Customer, and day as a proleptic ordinal.
-_LaneKey = tuple[str, int]
+
+class Batching(Protocol):
+    """Which events may share a transaction, by the limits of the store."""
+
+    def lane_of(self, event: Event, /) -> Hashable:
+        """
+        The lane of an event. Only events of one lane may share a transaction.
+
+        Transactions of one lane run one after another; those of different lanes run in parallel.
+        """
+
+    def fits_transaction(self, number_of_events: int, number_of_types: int, /) -> bool:
+        """Whether so many distinct events of one lane fit one transaction."""
 
 
 class PendingReceipts:
@@ -102,24 +112,25 @@ class Writer:
     """
     Group commit; safe to use from many threads.
 
-    Events wait in one lane per customer and day. Transactions of one lane would conflict on its
-    counters, so they run one after another; transactions of different lanes run in parallel. While
-    one is in flight its lane fills, from any number of callers, and the next takes all that fit.
+    Events wait in lanes. Transactions of one lane would conflict, so they run one after another;
+    transactions of different lanes run in parallel. While one is in flight its lane fills, from any
+    number of callers, and the next takes all that fit.
 
     Args:
-        write: Stores and counts distinct events of one customer and day that fit a transaction.
+        write: Stores and counts distinct events of one lane that fit a transaction.
         void: Uncounts such events and marks them as voided.
         threads: Maximum transactions in flight.
     """
 
-    def __init__(self, write: Write, void: Void, *, threads: int) -> None:
+    def __init__(self, write: Write, void: Void, batching: Batching, *, threads: int) -> None:
         self._write = write
         self._void = void
+        self._batching = batching
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="write")
         self._lock = threading.Lock()
         self._is_idle = threading.Condition(self._lock)
         #: The waiting entries of each lane; a lane exists while it waits or is in flight.
-        self._lanes: dict[_LaneKey, deque[_Entry]] = {}
+        self._lanes: dict[Hashable, deque[_Entry]] = {}
         self._is_closed = False
 
     def submit(self, events: Sequence[Event], *, void_reason: str | None = None) -> PendingReceipts:
@@ -129,13 +140,13 @@ class Writer:
         `wait` on the result returns when all are durable and counted.
         """
         receipts = PendingReceipts(len(events), void_reason)
-        new_lanes: list[_LaneKey] = []
+        new_lanes: list[Hashable] = []
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("the writer is closed")
-            lanes = self._lanes
+            lanes, lane_of = self._lanes, self._batching.lane_of
             for position, event in enumerate(events):
-                key = (event.customer_id, event.timestamp.toordinal())
+                key = lane_of(event)
                 lane = lanes.get(key)
                 if lane is None:
                     lane = lanes[key] = deque()
@@ -166,11 +177,11 @@ class Writer:
         self.drain()
         self._threads.shutdown()
 
-    def _run(self, key: _LaneKey) -> None:
+    def _run(self, key: Hashable) -> None:
         """Write one transaction of a lane, then queue the lane again."""
         with self._lock:
             lane = self._lanes[key]
-            batch = _take_batch(lane)
+            batch = _take_batch(lane, self._batching.fits_transaction)
         try:
             self._commit(batch)
         finally:
@@ -221,7 +232,7 @@ class Writer:
         return True
 
 
-def _take_batch(lane: deque[_Entry]) -> _Batch:
+def _take_batch(lane: deque[_Entry], fits: Callable[[int, int], bool]) -> _Batch:
     """Take entries that fit one transaction: all are ingested, or all voided for one reason."""
     batch: _Batch = {}
     void_reason: str | None = None
@@ -239,9 +250,9 @@ def _take_batch(lane: deque[_Entry]) -> _Batch:
             break
         if event not in batch:
             types.add(event.event_type)
-            if not fits_transaction(len(batch) + 1, len(types)):
+            if not fits(len(batch) + 1, len(types)):
                 break
-        # DynamoDB refuses an item twice in one transaction: a repeated event shares the first.
+        # No store takes an event twice in one transaction: a repeated event shares the first.
         batch.setdefault(event, []).append(entry)
         lane.popleft()
     return batch

@@ -18,8 +18,11 @@ class Log(Protocol):
     def known_from(self) -> ChangeCursor:
         """The position since which every change is known."""
 
+    def now(self) -> datetime:
+        """The present, by the clock of the log."""
+
     def settled_until(self) -> datetime:
-        """End of the last minute that can be read."""
+        """Until when every change is logged, and can be read."""
 
     def first_minute_for(self, at: datetime) -> datetime:
         """
@@ -62,7 +65,7 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
     if since is None:
         cursor = known_from
     else:
-        _check(since, known_from, settled_until)
+        _check(since, known_from, max(log.now(), settled_until))
         # Not before `known_from`, or the next call, with this cursor, would be refused.
         cursor = (
             since
@@ -75,16 +78,14 @@ def changes(log: Log, since: ChangeCursor | datetime | None, *, limit: int) -> C
     return ChangePage(tuple(page), next_cursor, has_more=next_cursor.minute < settled_until)
 
 
-def _check(
-    since: ChangeCursor | datetime, known_from: ChangeCursor, settled_until: datetime
-) -> None:
+def _check(since: ChangeCursor | datetime, known_from: ChangeCursor, now: datetime) -> None:
     if isinstance(since, datetime):
         start, is_known = since, since >= known_from.minute
     else:
         start, is_known = since.minute, _order(since) >= _order(known_from)
     if not is_known:
         raise ChangesForgotten(known_from.minute)
-    if start > settled_until + _MAX_AHEAD:
+    if start > now + _MAX_AHEAD:
         raise InvalidWindow("must not be in the future", "since")
 
 

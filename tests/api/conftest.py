@@ -8,7 +8,7 @@ import pytest
 
 from events.config import Settings
 from tests.support.api import Api, serving
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore
 
 
 @pytest.fixture

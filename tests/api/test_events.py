@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.api import Api, customer_path, document, errors_of
 from tests.support.factories import HOUR, HOUR_ZERO, event, expected_contents, many_events
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore
 
 
 def look_up(api: Api, query: str = "", customer_id: str = "acme") -> Any:

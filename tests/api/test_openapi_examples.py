@@ -7,7 +7,7 @@ from urllib.parse import quote
 from events.config import Settings
 from events.errors import StoreUnavailable
 from tests.support.api import OUR_FAULT, STORE_DOWN, Api, problem, serving
-from tests.support.fakes import MemoryStore, SpyStore
+from tests.support.sqlstore import MemoryStore, SpyStore
 
 
 def test_examples_of_parameters_are_good_questions(api: Api) -> None:

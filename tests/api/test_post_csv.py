@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.api import DAY_ONE, Api, bad_request, errors_of, problem
 from tests.support.factories import event, expected_contents, many_events, time_text
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore
 
 HEADER = "customer_id,event_type,transaction_id,timestamp\n"
 T0 = "2021-03-01T00:00:00Z"

@@ -22,7 +22,7 @@ from tests.support.api import (
     serving,
 )
 from tests.support.factories import event, expected_contents, many_events
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore
 
 # --- good events ----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.api import Api, errors_of
 from tests.support.factories import event, expected_contents
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore
 
 T0 = "2021-03-01T00:00:00Z"
 ONE = {"customer_id": "acme", "event_type": "api_call", "transaction_id": "t-0", "timestamp": T0}

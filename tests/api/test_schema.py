@@ -23,8 +23,8 @@ from events.auth.keys import Right, new_key
 from events.config import Settings
 from events.service import EventService
 from tests.support.fakekeys import MemoryKeyStore
-from tests.support.fakes import MemoryStore
 from tests.support.shell import until
+from tests.support.sqlstore import MemoryStore
 
 pytestmark = pytest.mark.slow
 

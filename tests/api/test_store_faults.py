@@ -18,7 +18,7 @@ from events.config import Settings
 from events.errors import StoreUnavailable
 from tests.support.api import DAY_ONE, OUR_FAULT, STORE_DOWN, Api, Json, problem, serving
 from tests.support.factories import event
-from tests.support.fakes import MemoryStore, SpyStore
+from tests.support.sqlstore import MemoryStore, SpyStore
 
 #: How many `def` routes run at a time: AnyIO's default.
 REQUEST_THREADS = 40

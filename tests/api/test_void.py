@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.api import DAY_ONE, Api, errors_of, receipts
 from tests.support.factories import HOUR, HOUR_ZERO, event, expected_contents
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore
 
 
 def test_a_late_retry_does_not_bring_voided_events_back(api: Api, memory: MemoryStore) -> None:

@@ -21,7 +21,7 @@ from events.models import Event, Outcome
 from events.service import EventService
 from tests.support.backdoor import DynamoBackDoor
 from tests.support.factories import Contents, event, expected_contents, many_events
-from tests.support.fakes import SpyStore
+from tests.support.sqlstore import SpyStore
 
 
 def numbered(events: Sequence[Event]) -> Iterator[Numbered]:

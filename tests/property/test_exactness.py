@@ -21,7 +21,7 @@ from events.models import BucketQuery, Event, Outcome, Verification, Window
 from events.service import EventService, Store
 from tests.support.backdoor import BackDoor, DynamoBackDoor
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, expected_contents
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -15,7 +15,7 @@ from events.domain.calendars import period_at
 from events.models import BucketCount, BucketQuery, Calendar, Event, Unit, Window
 from events.service import EventService
 from tests.property.test_calendars import calendars, moments
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore
 
 #: Within a few weeks of some moment, often on a quarter of an hour, where zones have midnights.
 offsets = st.one_of(

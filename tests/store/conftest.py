@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +13,12 @@ from events.bootstrap import make_client
 from events.config import Settings
 from events.domain.retries import RetryPolicy
 from events.service import EventService
+from events.sql.store import SqlStore
 from tests.support.backdoor import Subject, dynamodb_subject
 from tests.support.database import Database
-from tests.support.fakes import MemoryStore
 from tests.support.faults import Clock, Scene, make_scene
 from tests.support.pool import TablePool
+from tests.support.sqlstore import MemoryStore, SqlTables
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,12 +37,24 @@ def dynamodb(table_pool: TablePool) -> Iterator[Subject]:
         yield subject
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture
+def memory() -> Subject:
+    """An empty store on SQLite in memory."""
+    store = MemoryStore()
+    return Subject(store, store)
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Subject]:
+    """An empty store on SQLite in a file."""
+    store = SqlStore(f"sqlite:///{tmp_path}/events.db", retry=RetryPolicy(30))
+    yield Subject(store, SqlTables(store))
+    store.close()
+
+
+@pytest.fixture(params=["memory", "dynamodb", pytest.param("sqlite", marks=pytest.mark.slow)])
 def subject(request: pytest.FixtureRequest) -> Subject:
     """Any empty store, with its back door."""
-    if request.param == "memory":
-        memory = MemoryStore()
-        return Subject(memory, memory)
     subject: Subject = request.getfixturevalue(request.param)
     return subject
 

@@ -64,6 +64,11 @@ def difference(
     )
 
 
+def put_foreign(subject: Subject, key: str) -> tuple[tuple[str, str], ...]:
+    """Store an item that is not an event, if possible; returns what `verify` then finds."""
+    return (("acme", key),) if subject.tables.put_foreign("acme", key) else ()
+
+
 def wrong_total(subject: Subject) -> None:
     subject.tables.set_counter("acme", DAY_ZERO, None, {0: 1, 5: 4})
 

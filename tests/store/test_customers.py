@@ -130,9 +130,10 @@ def test_stored_customers_are_all_with_an_event_or_a_counter(subject: Subject) -
                  for index in range(3)]
             )  # fmt: skip
     subject.tables.put_event(event(customer_id="only-an-event"))
-    subject.tables.put_foreign("only-a-foreign-item", "\U0010ffff")
+    foreign = ["only-a-foreign-item"]
+    foreign = [name for name in foreign if subject.tables.put_foreign(name, "\U0010ffff")]
     subject.tables.set_counter("only-a-counter", DAY_ZERO, None, {0: 1})
     subject.store.register("only-listed")
     assert sorted(subject.store.stored_customers()) == sorted(
-        [*ODD_CUSTOMERS, "only-an-event", "only-a-foreign-item", "only-a-counter"]
+        [*ODD_CUSTOMERS, "only-an-event", *foreign, "only-a-counter"]
     )

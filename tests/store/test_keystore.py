@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import cast
 
@@ -16,6 +16,7 @@ from botocore.httpsession import URLLib3Session
 from events.auth.keyring import KeyStore
 from events.auth.keys import Right, is_valid
 from events.auth.keystore import DynamoKeyStore
+from events.auth.sqlkeystore import SqlKeyStore
 from events.bootstrap import make_client, make_key_store
 from events.config import Settings
 from events.domain.retries import RetryPolicy
@@ -29,7 +30,7 @@ def table_of(settings: Settings) -> str:
 
 
 @pytest.fixture
-def dynamo(settings: Settings) -> Iterator[DynamoKeyStore]:
+def dynamo(settings: Settings) -> Iterator[KeyStore]:
     """A store that may make its table, which is not there yet."""
     store = make_key_store(settings, patience_seconds=10, may_make_tables=True)
     yield store
@@ -40,12 +41,18 @@ def dynamo(settings: Settings) -> Iterator[DynamoKeyStore]:
     client.close()
 
 
-@pytest.fixture(params=["memory", "dynamodb"])
+@pytest.fixture
+def sqlite() -> Iterator[KeyStore]:
+    with closing(SqlKeyStore("sqlite://", retry=RetryPolicy(10), may_make_tables=True)) as store:
+        yield store
+
+
+@pytest.fixture(params=["memory", "dynamo", "sqlite"])
 def store(request: pytest.FixtureRequest) -> KeyStore:
     if request.param == "memory":
         return MemoryKeyStore()
-    dynamo: KeyStore = request.getfixturevalue("dynamo")
-    return dynamo
+    store: KeyStore = request.getfixturevalue(request.param)
+    return store
 
 
 # --- every store ----------------------------------------------------------------------------------
@@ -133,7 +140,7 @@ def is_there(settings: Settings) -> bool:
 
 
 def test_only_adding_a_key_creates_the_table(
-    dynamo: DynamoKeyStore, settings: Settings, caplog: pytest.LogCaptureFixture
+    dynamo: KeyStore, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert dynamo.get("abcdefghij01") is None
@@ -154,9 +161,7 @@ def test_without_the_right_no_table_is_created(settings: Settings) -> None:
     assert not is_there(settings)
 
 
-def test_the_table_is_created_beside_event_tables(
-    dynamo: DynamoKeyStore, settings: Settings
-) -> None:
+def test_the_table_is_created_beside_event_tables(dynamo: KeyStore, settings: Settings) -> None:
     dynamo.add(a_key()[1])
     client = make_client(settings)
     table = client.describe_table(TableName=table_of(settings))["Table"]
@@ -166,7 +171,7 @@ def test_the_table_is_created_beside_event_tables(
 
 
 def test_the_table_has_a_digest_but_no_token_or_secret(
-    dynamo: DynamoKeyStore, settings: Settings
+    dynamo: KeyStore, settings: Settings
 ) -> None:
     token, key = a_key(
         rights=[Right.READ, Right.ADMIN], customer_id="acme", expires_at=HOUR_ZERO + DAY
@@ -189,7 +194,7 @@ def test_the_table_has_a_digest_but_no_token_or_secret(
     assert token[20:] not in str(item)
 
 
-def test_all_pages_of_keys_are_read(dynamo: DynamoKeyStore) -> None:
+def test_all_pages_of_keys_are_read(dynamo: KeyStore) -> None:
     # A page has at most 1 MB; so large an id is the only part of a key that may be long.
     made = [
         a_key(customer_id="x" * 2_048, created_at=HOUR_ZERO + place * MICROSECOND)[1]
@@ -226,7 +231,7 @@ def losing_the_first_answer(settings: Settings, operation: str) -> Iterator[Dyna
     session.close()
 
 
-def test_a_key_is_added_if_the_answer_was_lost(dynamo: DynamoKeyStore, settings: Settings) -> None:
+def test_a_key_is_added_if_the_answer_was_lost(dynamo: KeyStore, settings: Settings) -> None:
     dynamo.add(a_key()[1])
     _, key = a_key(created_at=HOUR_ZERO + HOUR)
     with losing_the_first_answer(settings, "PutItem") as store:
@@ -234,9 +239,7 @@ def test_a_key_is_added_if_the_answer_was_lost(dynamo: DynamoKeyStore, settings:
     assert dynamo.keys()[1:] == [key]
 
 
-def test_a_key_is_revoked_if_the_answer_was_lost(
-    dynamo: DynamoKeyStore, settings: Settings
-) -> None:
+def test_a_key_is_revoked_if_the_answer_was_lost(dynamo: KeyStore, settings: Settings) -> None:
     _, key = a_key()
     dynamo.add(key)
     with losing_the_first_answer(settings, "UpdateItem") as store:

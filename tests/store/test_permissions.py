@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from events.auth.keyring import KeyStore
 from events.auth.keys import Right
-from events.auth.keystore import DynamoKeyStore
 from events.bootstrap import make_client, make_key_store, make_store
 from events.cli import main as cli
 from events.config import Settings
@@ -113,7 +113,7 @@ def _tables(settings: Settings) -> list[str]:
 
 
 @contextmanager
-def key_store(settings: Settings) -> Iterator[DynamoKeyStore]:
+def key_store(settings: Settings) -> Iterator[KeyStore]:
     keys = make_key_store(settings, patience_seconds=10, may_make_tables=True)
     yield keys
     keys.close()

@@ -143,9 +143,9 @@ def test_events_are_in_order_of_time(subject: Subject) -> None:
     ]
 
 
-def test_events_at_the_same_instant_are_in_order_of_keys(subject: Subject) -> None:
+def test_events_at_the_same_instant_are_in_order_of_types(subject: Subject) -> None:
     events = [
-        event(name, event_type=event_type) for event_type in ("b", "a", "a-", "é") for name in "zay"
+        event(name, event_type=event_type) for event_type in ("b", "a", "A", "é") for name in "zay"
     ]
     subject.store.write(events)
     assert list(subject.store.counted_events("acme")) == sorted(events, key=stored_key)
@@ -167,11 +167,10 @@ def test_an_item_that_is_not_an_event_is_reported_by_its_key(
 ) -> None:
     events = [event("t-1"), event("t-2", timestamp=LATEST)]
     write_all(subject, events)
-    for key in keys:
-        subject.tables.put_foreign("acme", key)
+    stored = [key for key in keys if subject.tables.put_foreign("acme", key)]
     foreign: list[str] = []
     assert list(subject.store.counted_events("acme", on_foreign=foreign.append)) == events
-    assert sorted(foreign) == sorted(keys)
+    assert sorted(foreign) == sorted(stored)
 
 
 def test_an_item_that_is_not_an_event_has_no_type(subject: Subject) -> None:

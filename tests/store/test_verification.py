@@ -18,6 +18,7 @@ from tests.store.recounts import (
     difference,
     found_after,
     held,
+    put_foreign,
     verify,
     wrong_total,
 )
@@ -33,7 +34,7 @@ from tests.support.factories import (
     expected_contents,
     many_events,
 )
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore
 
 __all__ = ["held"]
 
@@ -140,27 +141,27 @@ def test_customers_with_only_events_or_only_counters_are_found(
     "key", ["restored by hand", "2021-03-01T00:00:00.000000Z-a%b-t-1", "zzz", "2021-03-01"]
 )
 def test_an_item_that_is_not_an_event_is_reported(held: Subject, key: str) -> None:
-    held.tables.put_foreign("acme", key)
+    foreign = put_foreign(held, key)
     before = held.tables.contents()
     for is_repairing in (False, True):
         result = verify(held.store, is_repairing=is_repairing)
-        assert result == replace(CLEAN, foreign=(("acme", key),))
-        assert not result.is_equal
+        assert result == replace(CLEAN, foreign=foreign)
+        assert result.is_equal == (not foreign)
     assert held.tables.contents() == before
 
 
 def test_an_item_that_is_not_an_event_is_reported_once(held: Subject) -> None:
     key = "2021-03-01T00:00:00.000000Z-a%b-t-1"
-    held.tables.put_foreign("acme", key)
+    foreign = put_foreign(held, key)
     wrong_total(held)
     result = verify(held.store, is_repairing=True)
-    assert result == replace(found_after(wrong_total), foreign=(("acme", key),), repaired=1)
+    assert result == replace(found_after(wrong_total), foreign=foreign, repaired=1)
 
 
 def test_an_item_outside_the_years_does_not_end_the_recount(held: Subject) -> None:
     key = "0001-01-01T00:00:00.0+14:00-call-t-1"
-    held.tables.put_foreign("acme", key)
-    assert verify(held.store) == replace(CLEAN, foreign=(("acme", key),))
+    foreign = put_foreign(held, key)
+    assert verify(held.store) == replace(CLEAN, foreign=foreign)
 
 
 def test_only_the_customer_asked_for_is_verified(held: Subject) -> None:
@@ -193,7 +194,7 @@ def test_a_window_restricts_the_recount_to_its_days(
 ) -> None:
     wrong_total(held)
     # On none of these days; the key has no time at all.
-    held.tables.put_foreign("acme", "zzz")
+    put_foreign(held, "zzz")
     differences = DAMAGES[wrong_total] if is_found else ()
     expected = Verification(customers=1, days=days, events=events, differences=differences)
     assert verify(held.store, window=window) == expected

@@ -27,7 +27,7 @@ from tests.support.factories import (
     event,
     expected_contents,
 )
-from tests.support.fakes import MemoryStore, SpyStore
+from tests.support.sqlstore import MemoryStore, SpyStore
 
 __all__ = ["held"]
 

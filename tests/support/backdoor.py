@@ -42,8 +42,8 @@ class BackDoor(Protocol):
     def drop_event(self, event: Event) -> None:
         """Delete an event without changing its counters."""
 
-    def put_foreign(self, customer_id: str, key: str) -> None:
-        """Store an item that is not an event."""
+    def put_foreign(self, customer_id: str, key: str) -> bool:
+        """Store an item that is not an event; False if the store cannot hold one."""
 
     def unlist(self, customer_id: str) -> None:
         """Remove a customer from the registry."""
@@ -124,7 +124,7 @@ class DynamoBackDoor:
     def drop_event(self, event: Event) -> None:
         self._delete(self.names.events, event.customer_id, event_key=stored_key(event))
 
-    def put_foreign(self, customer_id: str, key: str) -> None:
+    def put_foreign(self, customer_id: str, key: str) -> bool:
         self._client.put_item(
             TableName=self.names.events,
             Item={
@@ -133,6 +133,7 @@ class DynamoBackDoor:
                 "ingested_at": _STAMP,
             },
         )
+        return True
 
     def unlist(self, customer_id: str) -> None:
         self._delete(self.names.counts, _REGISTRY, counter_key=customer_id)

@@ -17,8 +17,8 @@ from events.config import Settings
 from events.service import EventService
 from tests.support.factories import HOUR, HOUR_ZERO, event
 from tests.support.fakekeys import MemoryKeyStore, a_key
-from tests.support.fakes import MemoryStore
 from tests.support.served import client_of
+from tests.support.sqlstore import MemoryStore
 
 #: A customer with one event.
 ITS_CUSTOMER = "acme/é"

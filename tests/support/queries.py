@@ -17,7 +17,7 @@ from events.models import (
 )
 from events.service import EventService
 from tests.support.factories import HOUR, HOUR_ZERO, MICROSECOND, event
-from tests.support.fakes import MemoryStore, SpyStore
+from tests.support.sqlstore import MemoryStore, SpyStore
 
 MINUTE = timedelta(minutes=1)
 

@@ -21,8 +21,8 @@ from tests.support.factories import (
     event,
     many_events,
 )
-from tests.support.fakes import SpyStore
 from tests.support.queries import NINE, ask, at, by_hand, service, spy, store
+from tests.support.sqlstore import SpyStore
 
 __all__ = ["service", "spy", "store"]
 

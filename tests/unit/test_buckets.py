@@ -23,8 +23,8 @@ from tests.support.factories import (
     event,
     many_events,
 )
-from tests.support.fakes import FIRST_INGESTED_AT, MemoryStore, SpyStore
 from tests.support.queries import MINUTE, NINE, ask, at, by_hand, service, spy, store
+from tests.support.sqlstore import FIRST_INGESTED_AT, MemoryStore, SpyStore
 
 __all__ = ["service", "spy", "store"]
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE

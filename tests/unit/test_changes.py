@@ -2,17 +2,64 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from events.errors import ChangesForgotten, InvalidWindow
 from events.models import Change, ChangeCursor, ChangePage
 from events.queries.changes import changes
-from tests.support.fakes import FIRST_INGESTED_AT as START
-from tests.support.fakes import MemoryChanges
 
+START = datetime(2021, 6, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+
+
+class MemoryChanges:
+    """
+    A change log in memory, with minutes, that can be read at once.
+
+    Args:
+        known_from: Start of the first minute.
+        settled_until: See `changes.Log`.
+    """
+
+    def __init__(self, known_from: datetime, settled_until: datetime) -> None:
+        self._known_from = known_from
+        self._settled_until = settled_until
+        self.listed: set[Change] = set()
+
+    def add(self, customer_id: str, day: str, at: datetime) -> None:
+        self.listed.add(Change(self.minute_of(at), customer_id, day))
+
+    def known_from(self) -> ChangeCursor:
+        return ChangeCursor(self._known_from)
+
+    def now(self) -> datetime:
+        return self._settled_until
+
+    def settled_until(self) -> datetime:
+        return self._settled_until
+
+    def minute_of(self, at: datetime) -> datetime:
+        return at.replace(second=0, microsecond=0)
+
+    def first_minute_for(self, at: datetime) -> datetime:
+        return self.minute_of(at - timedelta(seconds=30))
+
+    def read(
+        self, cursor: ChangeCursor, until: datetime, *, limit: int
+    ) -> tuple[list[Change], ChangeCursor]:
+        after = (cursor.minute, cursor.after_key or "")
+        changes = sorted(
+            change
+            for change in self.listed
+            if after < (change.minute, f"{change.customer_id}#{change.day}")
+            and change.minute < until
+        )
+        if len(changes) <= limit:
+            return changes, ChangeCursor(until)
+        last = changes[limit - 1]
+        return changes[:limit], ChangeCursor(last.minute, 0, f"{last.customer_id}#{last.day}")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ LAYERS: list[set[str]] = [
     {"errors", "models", "config"},
     {"domain", "local", "page"},
     {"datamodels", "queries", "verification", "telemetry"},
-    {"ingest", "dynamodb"},
+    {"ingest", "dynamodb", "sql"},
     {"dao", "service", "auth"},
     {"kafka"},
     {"archive"},
@@ -21,15 +21,18 @@ LAYERS: list[set[str]] = [
     {"__main__"},
 ]
 NEVER = {
-    "service": {"dao", "dynamodb", "config"},
-    "api": {"dao", "dynamodb", "kafka", "bootstrap"},
-    "dynamodb": {"queries"},
+    "service": {"dao", "dynamodb", "sql", "config"},
+    "api": {"dao", "dynamodb", "sql", "kafka", "bootstrap"},
+    "dynamodb": {"queries", "sql"},
+    "sql": {"queries", "dynamodb"},
     "kafka": {"api"},
 }
 #: By driver, the layers that may import it; inside a function counts too.
 DRIVERS = {
     "boto3": {"bootstrap"},
     "botocore": {"dynamodb", "bootstrap"},
+    "sqlalchemy": {"sql", "archive"},
+    "psycopg": {"sql"},
     "fastapi": {"api", "page", "app", "server"},
     "uvicorn": {"server"},
     "confluent_kafka": {"kafka", "archive"},

@@ -20,7 +20,7 @@ from events.models import (
 )
 from events.service import EventService
 from tests.support.factories import DAY, HOUR_ZERO, event
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore, SpyStore
 
 DAYS = 2_000
 YEARS = Window(HOUR_ZERO, HOUR_ZERO + DAYS * DAY)
@@ -28,13 +28,13 @@ QUERY = BucketQuery("acme", YEARS, limit=100)
 CALENDAR = Calendar(Unit.DAY, ZoneInfo("Europe/Berlin"))
 
 
-class CountingStore(MemoryStore):
+class CountingStore(SpyStore):
     """A store that counts the counter items that are read, and the ranges counted from events."""
 
     items = ranges = 0
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(MemoryStore())
         self.page_sizes: list[int] = []
 
     def day_counts(
@@ -48,13 +48,13 @@ class CountingStore(MemoryStore):
     ) -> Iterator[DayCounts]:
         if page_size is not None:
             self.page_sizes.append(page_size)
-        for counts in super().day_counts(customer_id, first_day, last_day, by_type=by_type):
+        for counts in self._store.day_counts(customer_id, first_day, last_day, by_type=by_type):
             self.items += 1
             yield counts
 
     def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
         self.ranges += len(windows)
-        return super().count_events(customer_id, windows)
+        return self._store.count_events(customer_id, windows)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from events.queries.periods import MOST_CUT_HOURS
 from events.queries.summary import Summary
 from events.service import EventService
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, event, many_events
-from tests.support.fakes import FIRST_INGESTED_AT, MemoryStore, SpyStore
+from tests.support.sqlstore import FIRST_INGESTED_AT, MemoryStore, SpyStore
 
 MINUTE = timedelta(minutes=1)
 KOLKATA = ZoneInfo("Asia/Kolkata")

@@ -26,8 +26,8 @@ from tests.support.factories import (
     expected_contents,
     many_events,
 )
-from tests.support.fakes import MemoryStore, SpyStore
 from tests.support.queries import NINE, ask, at, service, spy, store
+from tests.support.sqlstore import MemoryStore, SpyStore
 
 __all__ = ["service", "spy", "store"]
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE

@@ -12,7 +12,7 @@ import pytest
 from events.errors import StoreRefused, StoreUnavailable
 from events.models import MAX_ACTIONS, Event, Outcome
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, event, many_events
-from tests.support.fakes import MemoryStore
+from tests.support.sqlstore import MemoryStore
 from tests.support.writing import PATIENCE_SECONDS, Recorder, writing
 
 #: A receipt that never comes hangs.

@@ -1,0 +1,342 @@
+"""Connections and transactions on SQLite and PostgreSQL: waiting, retries and errors."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import NullPool
+
+from events.domain.retries import RetryPolicy
+from events.domain.timestamps import utc_now
+from events.errors import InvalidInput, StoreRefused, StoreUnavailable
+from events.sql.tables import CHANGE_CLOCK, METADATA, schema
+
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+#: How long SQLite waits for another process that writes, before the attempt is repeated.
+_BUSY_SECONDS = 2.0
+#: SQLite's error codes after which the same call may succeed: busy, locked, out of memory,
+#: interrupted, I/O error, disk full, cannot open, protocol.
+_SQLITE_PASSING = frozenset({5, 6, 7, 9, 10, 13, 14, 15})
+#: PostgreSQL's errors for the same: connection, rollback, resources, operator intervention, lock
+#: not available, idle in transaction.
+_POSTGRESQL_PASSING = ("08", "40", "53", "57", "55P03", "25P03")
+#: A statement that takes longer is ended: so a lock never blocks others forever.
+_POSTGRESQL_OPTIONS = (
+    "-c timezone=UTC -c statement_timeout=60s -c lock_timeout=10s "
+    "-c idle_in_transaction_session_timeout=15s"
+)
+#: Any number that other programs do not use; it keeps two processes from creating the same table.
+_SCHEMA_LOCK = 7_305_416_912
+
+
+def parse_url(url_text: str) -> URL:
+    """The URL of a supported database; raises `InvalidInput`."""
+    drivers = {"sqlite": "sqlite"}
+    try:
+        url = make_url(url_text)
+        return url.set(drivername=drivers[url.get_backend_name()])
+    except (ArgumentError, KeyError) as exc:
+        raise InvalidInput(
+            "EVENTS_DATABASE_URL is not the URL of a supported database: use sqlite:///events.db, "
+            "or leave it empty for DynamoDB"
+        ) from exc
+
+
+class Conflict(Exception):
+    """Another transaction was faster: the same attempt now sees what it did."""
+
+
+class _InProgress(Exception):
+    """A transaction is still being committed."""
+
+
+class Transaction:
+    """A transaction that is rolled back unless it is committed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        #: Whether there is anything to commit.
+        self.has_written = False
+
+
+class Database:
+    """
+    One database; safe to use from many threads.
+
+    Args:
+        may_make_tables: Create a missing file and missing tables; False raises `StoreRefused`.
+    """
+
+    def __init__(
+        self,
+        url: URL,
+        *,
+        retry: RetryPolicy,
+        may_make_tables: bool,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.dialect = url.get_backend_name()
+        self.is_sqlite = self.dialect == "sqlite"
+        self._label = url.render_as_string()
+        self._retry = retry
+        self._may_make_tables = may_make_tables
+        self._now = now
+        self._has_tables = False
+        #: SQLite has one writer at a time, and waiting for a lock is quicker than for a busy file.
+        #: Guards `_writer`.
+        self._writing = threading.RLock()
+        self._writer: Connection | None = None
+        #: A database in memory belongs to one connection, which reads as well.
+        self._is_in_memory = self.is_sqlite and url.database in (None, "", ":memory:")
+        self._file = Path(url.database or "") if self.is_sqlite and not self._is_in_memory else None
+        if self._is_in_memory:
+            self._engine = _memory_engine()
+        elif self.is_sqlite:
+            self._engine = _sqlite_engine(url)
+        else:
+            self._engine = _postgresql_engine(url)
+
+    def close(self) -> None:
+        with self._writing:
+            if self._writer is not None:
+                self._writer.close()
+        if not self._is_in_memory:
+            self._engine.dispose()
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def read(
+        self, work: Callable[[Connection], Result], *, patience_seconds: float | None = None
+    ) -> Result:
+        """Run statements that read, again after an error that may pass."""
+
+        def attempt() -> Result:
+            with self._connection() as connection:
+                return work(connection)
+
+        return self._repeat(attempt, patience_seconds)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        if self._is_in_memory:
+            with self._writing:
+                yield self._writing_connection()
+            return
+        with self._engine.connect() as connection:
+            if not self.is_sqlite:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def write(self, work: Callable[[Transaction], Result]) -> Result:
+        """
+        Run a transaction and commit it if it has written; again after an error that may pass.
+
+        Returns the result of the attempt that was committed: if the answer to a COMMIT is lost,
+        PostgreSQL is asked whether it succeeded. So a retry never meets its own rows as duplicates.
+        """
+        results: list[Result] = []
+        #: PostgreSQL's id of a transaction whose COMMIT was not answered.
+        unanswered: list[str] = []
+
+        def attempt() -> Result:
+            if unanswered:
+                if self._is_committed(unanswered[0]):
+                    return results[0]
+                unanswered.clear()
+            with self._transaction() as transaction:
+                results[:] = [work(transaction)]
+                if transaction.has_written:
+                    if not self.is_sqlite:
+                        query = text("SELECT CAST(pg_current_xact_id() AS text)")
+                        unanswered[:] = [transaction.connection.scalar(query)]
+                    transaction.connection.commit()
+                    unanswered.clear()
+            return results[0]
+
+        return self._repeat(attempt)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
+        if not self.is_sqlite:
+            with self._engine.connect() as connection:
+                yield Transaction(connection)
+            return
+        with self._writing:
+            connection = self._writing_connection()
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield Transaction(connection)
+            finally:
+                connection.rollback()
+
+    def _writing_connection(self) -> Connection:
+        if self._writer is None:
+            self._writer = self._engine.connect()
+            # Only here: each connection that reads would take as much.
+            self._writer.exec_driver_sql("PRAGMA cache_size = -65536")
+        return self._writer
+
+    def _is_committed(self, transaction_id: str) -> bool:
+        query = text("SELECT pg_xact_status(CAST(:id AS xid8))")
+        with self._connection() as connection:
+            status = connection.scalar(query, {"id": transaction_id})
+        if status == "in progress":
+            raise _InProgress
+        return bool(status == "committed")
+
+    # --- attempts and their errors ----------------------------------------------------------------
+
+    def _repeat(
+        self, attempt: Callable[[], Result], patience_seconds: float | None = None
+    ) -> Result:
+        retry = self._retry
+        if patience_seconds is not None:
+            retry = replace(retry, patience_seconds=patience_seconds)
+        error: Exception | None = None
+        for _ in retry.attempts():
+            try:
+                self._ensure_tables()
+                while True:
+                    with suppress(Conflict):
+                        return attempt()
+            except DBAPIError as exc:
+                if not _may_pass(exc):
+                    log.exception("the database refused a statement")
+                    raise StoreRefused(f"the database refused a statement ({_code(exc)})") from exc
+                error = exc
+            except (PoolTimeout, _InProgress) as exc:
+                error = exc
+        reason = _code(error) if isinstance(error, DBAPIError) else "busy"
+        raise StoreUnavailable(
+            f"the database {self._label} did not answer in time ({reason})"
+        ) from error
+
+    # --- tables -----------------------------------------------------------------------------------
+
+    def create_tables(self, *, patience_seconds: float | None = None) -> None:
+        """Create missing tables; see `service.Store`."""
+        self._has_tables = False
+        self._repeat(lambda: None, patience_seconds)
+
+    def _ensure_tables(self) -> None:
+        if self._has_tables:
+            return
+        with self._writing:
+            self._check_file()
+            with self._connection() as connection:
+                there = set(inspect(connection).get_table_names())
+            if missing := [name for name in METADATA.tables if name not in there]:
+                if not self._may_make_tables:
+                    raise StoreRefused(f"table {missing[0]} not found in {self._label}")
+                self._make_tables()
+            self._has_tables = True
+
+    def _check_file(self) -> None:
+        if self._file is None or self._file.exists():
+            return
+        if not self._may_make_tables:
+            raise StoreRefused(f"the database file {self._file} does not exist")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StoreRefused(f"cannot create {self._file.parent}: {exc.strerror}") from exc
+
+    def _make_tables(self) -> None:
+        now = self._now().replace(microsecond=0)
+        with self._transaction() as transaction:
+            connection = transaction.connection
+            if not self.is_sqlite:
+                connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+            for statement in schema(self.dialect):
+                connection.exec_driver_sql(statement)
+            if connection.scalar(select(CHANGE_CLOCK.c.id)) is None:
+                clock = {"id": 1, "created_at": now, "changed_at": now}
+                connection.execute(insert(CHANGE_CLOCK), clock)
+            connection.commit()
+
+
+def _code(exc: DBAPIError) -> str:
+    """The driver's name for an error."""
+    original: Any = exc.orig
+    code = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None)
+    return str(code or type(original).__name__)
+
+
+def _may_pass(exc: DBAPIError) -> bool:
+    original: Any = exc.orig
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_PASSING
+    state = getattr(original, "sqlstate", None)
+    if state is None:  # no connection
+        return exc.connection_invalidated or type(original).__name__ == "OperationalError"
+    return bool(state.startswith(_POSTGRESQL_PASSING))
+
+
+# --- engines --------------------------------------------------------------------------------------
+
+
+#: A lock or the pool lets one thread at a time use a connection.
+_ANY_THREAD = {"check_same_thread": False}
+
+
+@cache
+def _memory_engine() -> Engine:
+    """Each connection of this engine is a new database in memory."""
+    engine = create_engine("sqlite://", poolclass=NullPool, connect_args=_ANY_THREAD)
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    engine = create_engine(
+        url, max_overflow=-1, connect_args={**_ANY_THREAD, "timeout": _BUSY_SECONDS}
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    # Transactions begin where this module says, not before the first statement that writes.
+    connection.isolation_level = None
+    # Readers and the writer do not block each other, and a COMMIT is on the disk when it returns.
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    options = f"{url.query.get('options', '')} {_POSTGRESQL_OPTIONS}".strip()
+    return create_engine(
+        url,
+        pool_size=8,
+        max_overflow=12,
+        pool_timeout=10,
+        connect_args={"connect_timeout": 5, "options": options, "application_name": "events"},
+    )

@@ -1,0 +1,205 @@
+"""The statements that write. Each takes any number of rows, as one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Insert,
+    Select,
+    String,
+    Subquery,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+    true,
+    type_coerce,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
+
+from events.domain.timestamps import format_timestamp
+from events.models import Event
+from events.sql.tables import (
+    CHANGE_CLOCK,
+    CHANGES,
+    COUNTS,
+    CUSTOMERS,
+    EVENT_KEY,
+    EVENTS,
+    HOURS,
+    Instant,
+    to_microseconds,
+)
+
+Row = tuple[Any, ...]
+
+
+def as_json(rows: Sequence[Sequence[Any]]) -> str:
+    """The parameter `rows` of a statement."""
+    return msgspec.json.encode(rows).decode()
+
+
+class Statements:
+    """
+    The statements for one of the two databases.
+
+    Rows have the columns of the primary key, in its order; rows of counters have the hours as well.
+    Sort the rows: so two transactions lock rows in the same order, and cannot deadlock.
+    """
+
+    def __init__(self, dialect: str) -> None:
+        self._is_sqlite = dialect == "sqlite"
+        self.register = self._register()
+        self.lock_customers = self._lock_customers()
+        self.find_events = self._find_events()
+        self.insert_events = self._insert_events()
+        self.lock_events = self.find_events.order_by(*EVENT_KEY).with_for_update(of=EVENTS)
+        self.void_events = self._void_events()
+        self.add_counts = self._add_counts(is_ingest=True)
+        self.subtract_erased = self._add_counts(is_ingest=False)
+        self.tick = self._tick()
+        self.log_changes = self._log_changes()
+
+    def in_order(self, events: Iterable[Event]) -> list[tuple[Row, Event]]:
+        """Events with their rows, in the order of their keys."""
+        instant: Callable[[datetime], object] = (
+            to_microseconds if self._is_sqlite else format_timestamp
+        )
+        return sorted(
+            ((event.customer_id, instant(event.timestamp), *event[1:3]), event) for event in events
+        )
+
+    def _rows(self, *columns: Column[Any]) -> Subquery:
+        """The rows of the parameter `rows`, in their order; `n` is the index of each."""
+        parameter = bindparam("rows", type_=Text)
+        fields: list[ColumnElement[Any]]
+        if self._is_sqlite:
+            each = func.json_each(parameter).table_valued("key", "value", name="each")
+            fields = [literal_column("each.key", BigInteger)] + [
+                literal_column(f"json_extract(each.value, '$[{index}]')", item.type)
+                for index, item in enumerate(columns)
+            ]
+        else:
+            each = func.jsonb_array_elements(cast(parameter, JSONB)).table_valued(
+                "value", with_ordinality="key", name="each"
+            )
+            fields = [literal_column("each.key - 1", BigInteger)] + [
+                cast(literal_column(f"each.value ->> {index}", String), item.type)
+                for index, item in enumerate(columns)
+            ]
+        names = ["n", *(item.name for item in columns)]
+        labels = [field.label(name) for field, name in zip(fields, names, strict=True)]
+        return (
+            select(*labels)
+            .select_from(each if self._is_sqlite else each.render_derived())
+            .subquery("incoming")
+        )
+
+    def _insert(self, table: Any) -> Any:
+        return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
+
+    def _register(self) -> Insert:
+        """Register customers that are not registered."""
+        incoming = self._rows(CUSTOMERS.c.customer_id)
+        rows = select(incoming.c.customer_id, _NOW).where(true())
+        insert: Insert = (
+            self._insert(CUSTOMERS)
+            .from_select(["customer_id", "registered_at"], rows)
+            .on_conflict_do_nothing()
+        )
+        return insert
+
+    def _lock_customers(self) -> Select[Any]:
+        """Keep registered customers from being erased until the transaction ends."""
+        incoming = self._rows(CUSTOMERS.c.customer_id)
+        return (
+            select(CUSTOMERS.c.customer_id)
+            .where(CUSTOMERS.c.customer_id.in_(select(incoming.c.customer_id)))
+            .order_by(CUSTOMERS.c.customer_id)
+            .with_for_update(read=True, key_share=True)
+        )
+
+    def _find_events(self) -> Select[Any]:
+        """The index of each event that is stored, and whether it is voided."""
+        incoming = self._rows(*EVENT_KEY)
+        return select(incoming.c.n, EVENTS.c.voided_at.is_not(None)).select_from(
+            incoming.join(EVENTS, _is_same_event(incoming))
+        )
+
+    def _insert_events(self) -> Insert:
+        """Insert events that are not stored."""
+        incoming = self._rows(*EVENT_KEY)
+        names = [item.name for item in EVENT_KEY]
+        rows = select(*(incoming.c[name] for name in names), _NOW).where(true())
+        insert: Insert = (
+            self._insert(EVENTS).from_select([*names, "ingested_at"], rows).on_conflict_do_nothing()
+        )
+        return insert
+
+    def _void_events(self) -> Update:
+        incoming = self._rows(*EVENT_KEY)
+        return (
+            update(EVENTS)
+            .where(_is_same_event(incoming))
+            .values(voided_at=_NOW, void_reason=bindparam("reason", type_=String))
+        )
+
+    def _add_counts(self, *, is_ingest: bool) -> Insert:
+        """Add to counters. An erasure, which leaves no trace, keeps their times."""
+        key = list(COUNTS.primary_key.columns)
+        incoming = self._rows(*key, *(COUNTS.c[name] for name in HOURS))
+        names = [*(item.name for item in key), *HOURS]
+        rows = select(*(incoming.c[name] for name in names), _NOW).where(true())
+        insert = self._insert(COUNTS).from_select([*names, "updated_at"], rows)
+        sums = {name: COUNTS.c[name] + insert.excluded[name] for name in HOURS}
+        if is_ingest:
+            sums["updated_at"] = insert.excluded.updated_at
+        upsert: Insert = insert.on_conflict_do_update(index_elements=key, set_=sums)
+        return upsert
+
+    def _tick(self) -> Any:
+        """Lock the change clock and return its next instant."""
+        at = CHANGE_CLOCK.c.changed_at
+        following: ColumnElement[Any]
+        if self._is_sqlite:
+            following = func.max(type_coerce(at, BigInteger) + 1, _NOW)
+        else:
+            # The server's clock, because the machines that write may have different times.
+            following = func.greatest(at + timedelta(microseconds=1), func.clock_timestamp())
+        return update(CHANGE_CLOCK).values(changed_at=following).returning(at)
+
+    def _log_changes(self) -> Insert:
+        incoming = self._rows(CHANGES.c.customer_id, CHANGES.c.day)
+        rows = select(incoming.c.customer_id, incoming.c.day, _NOW).where(true())
+        insert = self._insert(CHANGES).from_select(["customer_id", "day", "changed_at"], rows)
+        upsert: Insert = insert.on_conflict_do_update(
+            index_elements=["customer_id", "day"],
+            set_={"changed_at": insert.excluded.changed_at},
+        )
+        return upsert
+
+
+_NOW = bindparam("now", type_=Instant)
+
+
+def _is_same_event(incoming: Subquery) -> ColumnElement[bool]:
+    return and_(*(item == incoming.c[item.name] for item in EVENT_KEY))
+
+
+@cache
+def statements(dialect: str) -> Statements:
+    return Statements(dialect)
