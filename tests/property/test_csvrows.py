@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from datetime import timedelta
 
@@ -9,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from events.domain.timestamps import format_timestamp
-from events.ingest.reading import Numbered, Rejection
-from events.ingest.records import read_records
+from events.errors import InvalidInput
+from events.ingest.reading import Numbered, Reading, Rejection
+from events.ingest.records import read_records, with_format_found
 from events.ingest.source import BLOCK_BYTES, LineInput
 from events.models import Event
 from tests.property.strategies import HOUR_ZERO, ids
@@ -136,3 +138,50 @@ def test_good_rows_survive_amid_any_garbage(
 
     good_lines = {line for line, _ in good}
     assert [record for record in records if line_of(record) in good_lines] == good
+
+
+names = st.sampled_from(
+    ["customer_id", "user_id", "event_type", "event", "transaction_id", "id", "timestamp", "time"]
+) | st.sampled_from(["", " Customer ID", "price", "a", "7"])
+values = st.sampled_from(
+    ["c", "e", "t", "event", "2021-03-01T00:00:00Z", "01.03.2021", "7", "", " "]
+)
+delimiters = st.sampled_from([",", ";", "\t", "|"])
+cells = st.lists(names, min_size=3, max_size=6) | st.lists(values, min_size=3, max_size=6)
+texts = st.builds(lambda delimiter, row: delimiter.join(row).encode(), delimiters, cells)
+json_texts = st.dictionaries(names, values | st.integers() | st.none()).map(json.dumps)
+any_lines = st.one_of(
+    texts,
+    garbage,
+    json_texts.map(str.encode),
+    st.sampled_from([HEADER, HEADER, ROW, HEADER.replace(b",", b";"), b"sep=;", b"[", b"{"]),
+)
+
+
+@given(st.lists(any_lines, max_size=8), st.sampled_from(["iso", "auto", "epoch-ms"]), line_ends)
+@example([b"a,b,c,user_id", ROW], "iso", b"\n")
+@example([HEADER, ROW, b"user_id,event,id,time", ROW], "iso", b"\n")
+@example([b"sep=;", ROW], "auto", b"\n")
+def test_no_row_of_any_input_disappears(lines: list[bytes], name: str, end: bytes) -> None:
+    """Each line is an event, a rejection, blank, or the header; or the run stops."""
+    content = end.join(lines)
+
+    def opened() -> LineInput:
+        return LineInput("e", io.BytesIO(content), is_owned=False, block_bytes=BLOCK_BYTES)
+
+    try:
+        reading = Reading(timestamp_format=name)
+        if name == "auto":
+            reading = with_format_found(opened(), reading)
+        numbers = [line_of(record) for record in read_records(opened(), reading)]
+    except InvalidInput:
+        return
+    assert numbers == sorted(set(numbers))
+    physical = [without_ends(line).strip() for line in content.split(b"\n")]
+    others = {
+        line.lower().strip(b",;|\t ")
+        for number, line in enumerate(physical, 1)
+        if number not in numbers
+    }
+    others = {line for line in others if line.strip(b'," ;|\t') and not line.startswith(b"sep=")}
+    assert len(others) <= 1, "only the header is left out, wherever it occurs"
