@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 10.0
 #: store tests took 23 % less processor time without it.
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 #: Folders whose tests all belong to the second tier, `make test-slow`.
-SLOW_FOLDERS = ("browser", "stream")
+SLOW_FOLDERS = ("browser", "schema", "stream")
 _DATABASE = pytest.StashKey[dynamodb.DynamoDBLocal]()
 
 
