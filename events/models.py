@@ -78,6 +78,7 @@ class RangeTotals(NamedTuple):
 class Unit(Enum):
     """Length of a calendar period. Weeks begin on Monday."""
 
+    HOUR = "hour"
     DAY = "day"
     WEEK = "week"
     MONTH = "month"
@@ -85,7 +86,7 @@ class Unit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The days, weeks or months of a time zone."""
+    """The hours, days, weeks or months of a time zone."""
 
     unit: Unit
     zone: tzinfo

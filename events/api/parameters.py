@@ -5,20 +5,22 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.convertors import StringConvertor, register_url_convertor
 
+from events.domain.calendars import parse_bound
 from events.domain.parsing import check_customer_id, check_event_type
 from events.domain.timestamps import format_timestamp, parse_instant
 from events.domain.windows import EARLIEST, LATEST, window_between
 from events.domain.zones import zone_named
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
-from events.models import BucketPage, ChangeCursor, RangeTotals, Window
+from events.models import BucketPage, Calendar, ChangeCursor, RangeTotals, Unit, Window
 from events.queries.buckets import INVALID_CURSOR
 
 Format: TypeAlias = Literal["json", "csv", "jsonl", "parquet"]
@@ -165,14 +167,14 @@ class BucketParameters(Parameters):
     start: Instant = Field(examples=["2021-03-01T00:00:00Z"])
     """
     Start of the range, included: an ISO 8601 date, or date and time with any offset; UTC if it has
-    no offset. In a URL write `+` as `%2B`.
+    no offset. A date alone is the start of that day in `timezone`. In a URL write `+` as `%2B`.
     """
     end: Instant = Field(examples=["2021-04-01T00:00:00Z"])
     """End of the range, excluded. Same format as `start`."""
     window: Literal["hour", "day", "week", "month"] = Field("hour", examples=["day"])
-    """Length of a bucket: a UTC hour, or a day, week (from Monday) or month of `timezone`."""
+    """Length of a bucket: an hour, day, week (from Monday) or month of `timezone`."""
     timezone: Zone | None = Field(None, examples=["Europe/Berlin"])
-    """IANA zone of days, weeks and months; UTC by default. Not allowed with `window=hour`."""
+    """IANA time zone; UTC by default. With it, the times of buckets have the zone's offset."""
     event_type: _EventTypes = []
     """Count only this event type; repeat it for several types."""
     group_by: Literal["event_type"] | None = Field(None, examples=["event_type"])
@@ -189,6 +191,22 @@ class BucketParameters(Parameters):
     Format of the answer; overrides the `Accept` header. `jsonl` and `parquet` give the whole range
     at once, without `limit` and `cursor`.
     """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_dates_in_zone(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Replace dates alone by instants; the fields themselves report what is invalid."""
+        with suppress(InvalidInput, InvalidWindow, KeyError):
+            zone = zone_named(values["timezone"])
+            for name in ("start", "end"):
+                values[name] = parse_bound(values[name], name, zone).isoformat()
+        return values
+
+    def calendar(self) -> Calendar | None:
+        """None are UTC hours."""
+        if self.window == "hour" and self.timezone is None:
+            return None
+        return Calendar(Unit(self.window), self.timezone or UTC)
 
 
 class RangeParameters(Parameters):

@@ -60,7 +60,7 @@ class Bucket(TypedDict):
 
 @with_config(DOCUMENTED)
 class CalendarBucket(TypedDict):
-    """The count of one day, week or month of a time zone."""
+    """The count of one hour, day, week or month of a time zone."""
 
     start: Annotated[str, Field(examples=["2021-03-28T00:00:00.000000+01:00"])]
     """Local time with its offset; historic offsets may have seconds."""
@@ -101,15 +101,15 @@ class WindowedBuckets(Buckets):
 
 
 class CalendarBuckets(_Range):
-    """One page of the days, weeks or months of a range, ascending."""
+    """One page of the hours, days, weeks or months of a time zone in a range, ascending."""
 
-    window: Literal["day", "week", "month"]
+    window: Literal["hour", "day", "week", "month"]
     timezone: str = Field(examples=["Europe/Berlin"])
     buckets: list[CalendarBucket]
     next: str | None
     """
-    Pass this as `cursor` to get the next page; null on the last page. In zones whose days start
-    inside a UTC hour, a page may be short without being the last.
+    Pass this as `cursor` to get the next page; null on the last page. In zones whose hours or days
+    start inside a UTC hour, a page may be short without being the last.
     """
 
 

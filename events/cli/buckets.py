@@ -131,7 +131,10 @@ def _rows(calendar: Calendar | None, count: BucketCount) -> Iterator[tuple[str, 
 def _label(calendar: Calendar | None, start: datetime) -> str:
     if calendar is None:
         return hour_text(start)[:16].replace("T", " ") + "Z"
-    day = local_text(calendar, start)[:10]
+    text = local_text(calendar, start)
+    if calendar.unit is Unit.HOUR:
+        return text[:16].replace("T", " ") + text[26:]
+    day = text[:10]
     return day[:7] if calendar.unit is Unit.MONTH else day
 
 

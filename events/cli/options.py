@@ -21,7 +21,7 @@ Start = Annotated[str | None, Option(metavar="TIME", help="From this time on.")]
 End = Annotated[str | None, Option(metavar="TIME", help="Before this time.")]
 WindowSize = Annotated[
     Literal["hour", "day", "week", "month"],
-    Option(help="Count by UTC hour, or by day, week or month of --timezone."),
+    Option(help="Count by hour, day, week or month of --timezone."),
 ]
 TimeZone = Annotated[str | None, Option(metavar="ZONE", help="IANA time zone (default: UTC).")]
 Types = Annotated[

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, tzinfo
 
+from events.domain.calendars import parse_bound
 from events.domain.parsing import check_customer_id, check_event_type
-from events.domain.timestamps import parse_instant
 from events.domain.windows import EARLIEST, LATEST, window_between
 from events.domain.zones import zone_named
 from events.errors import InvalidEvent, InvalidInput
@@ -27,14 +27,13 @@ def make_question(
         event_types = frozenset(check_event_type(event_type) for event_type in types or ())
     except InvalidEvent as exc:
         raise InvalidInput(f"--type {exc.reason}") from exc
+    zone = None if timezone is None else zone_named(timezone)
     calendar = None
-    if window != "hour":
-        calendar = Calendar(Unit(window), UTC if timezone is None else zone_named(timezone))
-    elif timezone is not None:
-        raise InvalidInput("--timezone needs --window day, week or month: hours are UTC hours")
+    if window != "hour" or zone is not None:
+        calendar = Calendar(Unit(window), zone or UTC)
     return BucketQuery(
         check_customer_id(customer),
-        parse_window(start, end),
+        parse_window(start, end, zone),
         event_types,
         is_grouped=group_by is not None,
         is_filled=fill is not None,
@@ -42,9 +41,9 @@ def make_question(
     )
 
 
-def parse_window(start: str | None, end: str | None) -> Window:
-    """The range of `--start` and `--end`; without them, all of time."""
+def parse_window(start: str | None, end: str | None, zone: tzinfo | None = None) -> Window:
+    """The range of `--start` and `--end` (see `parse_bound`); without them, all of time."""
     return window_between(
-        EARLIEST if start is None else parse_instant(start, "--start"),
-        LATEST if end is None else parse_instant(end, "--end"),
+        EARLIEST if start is None else parse_bound(start, "--start", zone),
+        LATEST if end is None else parse_bound(end, "--end", zone),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 
 from events.domain.calendars import period_at, periods
@@ -44,6 +44,8 @@ def buckets(store: Store, query: BucketQuery) -> BucketPage:
     rows = takewhile(lambda row: row.start != budget.next_start, rows) if query.calendar else rows
     page = list(islice(rows, query.limit + 1))
     totals = reader.totals()
+    if query.is_filled and query.is_grouped:
+        page = list(_with_types(page, reader.types()))
     return BucketPage(
         customer_id=query.customer_id,
         window=query.window,
@@ -58,11 +60,15 @@ def all_buckets(store: Store, query: BucketQuery) -> Iterator[BucketCount]:
     """
     All buckets of a range. Memory stays flat however long the range is.
 
-    The counters are read once, during the iteration: an hour has its count of that moment.
-    `InvalidWindow` is raised at once, `StoreUnavailable` at any moment.
+    The counters are read during the iteration: an hour has its count of that moment. Filled
+    buckets by type read the range twice, first for its types. `InvalidWindow` is raised at once,
+    `StoreUnavailable` at any moment.
     """
     _check_filled(query)
-    return _buckets(HourReader(store, query), query, None)
+    rows = _buckets(HourReader(store, query), query, None)
+    if query.is_filled and query.is_grouped:
+        return _with_types(rows, HourReader(store, query).types())
+    return rows
 
 
 def _buckets(
@@ -108,6 +114,17 @@ def _fill(query: BucketQuery, rows: Iterator[BucketCount]) -> Iterator[BucketCou
             row = next(rows, None)
         else:
             yield empty
+
+
+def _with_types(rows: Iterable[BucketCount], types: Sequence[str]) -> Iterator[BucketCount]:
+    """Count the types that a bucket lacks as 0."""
+    zeros = dict.fromkeys(types, 0)
+    for row in rows:
+        counts = zeros | dict(row.counts or {})
+        # A type that arrived after the types were read.
+        if len(counts) > len(zeros):
+            counts = dict(sorted(counts.items()))
+        yield row._replace(counts=counts)
 
 
 def _check_filled(query: BucketQuery) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from functools import lru_cache, partial
 from importlib import import_module
@@ -126,7 +126,7 @@ def _parquet_pieces(
     with parquet.ParquetWriter(sink, schema) as writer:
         for batch in _batches(_lines(counts), _ROWS_IN_A_GROUP):
             rows = [
-                (*times, *([event_type or None] if query.is_grouped else []), count, is_partial)
+                (*times, *([event_type] if query.is_grouped else []), count, is_partial)
                 for times, event_type, count, is_partial in batch
             ]
             arrays = [
@@ -161,9 +161,7 @@ def _lines(counts: Counts) -> Iterator[Line]:
         if bucket.counts is None:
             yield times, None, bucket.count, bucket.is_partial
             continue
-        # A bucket without events (`fill=zero`) has one line.
-        by_type: Mapping[str, int] = bucket.counts or {"": 0}
-        for event_type, count in by_type.items():
+        for event_type, count in bucket.counts.items():
             yield times, event_type, count, bucket.is_partial
 
 

@@ -96,8 +96,10 @@ class HourReader:
         self._store = store
         self._query = query
         self._groups = self._read()
-        #: Events in the hours read so far, and when a count of their days last changed.
+        #: Events in the hours read so far, their types if types are read, and when a count of
+        #: their days last changed.
         self.total = 0
+        self._types: set[str] = set()
         self._last_ingested_at: datetime | None = None
 
     def __iter__(self) -> Iterator[Hours]:
@@ -112,6 +114,15 @@ class HourReader:
             return HourReader(self._store, replace(query, from_start=None)).totals()
         deque(self._groups, maxlen=0)
         return RangeTotals(self.total, self._last_ingested_at)
+
+    def types(self) -> list[str]:
+        """Event types in the whole range, sorted; reads the hours that are left."""
+        query = self._query
+        if query.from_start is not None:
+            whole = replace(query, from_start=None, totals=None)
+            return HourReader(self._store, whole).types()
+        deque(self._groups, maxlen=0)
+        return sorted(self._types)
 
     def _read(self) -> Iterator[Hours]:
         query = self._query
@@ -162,6 +173,8 @@ class HourReader:
                 sorted((name, count) for name, count in counts.items() if name is not None)
             )
         self.total += sum(hours.counts.values())
+        for by_type in hours.by_type.values():
+            self._types.update(name for name, count in by_type.items() if count)
         return hours
 
     def count_raw(

@@ -221,8 +221,8 @@ def test_thirty_years_of_a_quiet_customer_are_one_answer(api: Api) -> None:
             "group_by=event_type&event_type=sign-in&fill=zero",
             [
                 bucket("2021-03-01T00", 1, partial=True, counts={"sign-in": 1}),
-                *(bucket(f"2021-03-01T0{hour}", 0, counts={}) for hour in range(1, 5)),
-                bucket("2021-03-01T05", 0, partial=True, counts={}),
+                *(bucket(f"2021-03-01T0{hour}", 0, counts={"sign-in": 0}) for hour in range(1, 5)),
+                bucket("2021-03-01T05", 0, partial=True, counts={"sign-in": 0}),
             ],
         ),
     ],
@@ -279,12 +279,13 @@ def counted_by_hand(
         if start <= row.timestamp < end and (not types or row.event_type in types):
             at = row.timestamp.replace(minute=0, second=0, microsecond=0)
             hours.setdefault(at, Counter())[row.event_type] += 1
+    zeros = {name: 0 for counts in hours.values() for name in counts if is_filled}
     return [
         {
             "ts_start_of_hour": time_text(at),
             "count": counts.total(),
             "partial": at < start or end < at + HOUR,
-            **({"counts": dict(sorted(counts.items()))} if is_grouped else {}),
+            **({"counts": dict(sorted((zeros | counts).items()))} if is_grouped else {}),
         }
         for at, counts in sorted(hours.items())
     ]

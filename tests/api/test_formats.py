@@ -119,11 +119,25 @@ def test_filled_csv_has_every_hour(acme: Api, grouping: str) -> None:
     assert [row["count"] for row in rows] == ["2", *"00000"]
 
 
+def test_filled_lines_by_type_have_every_type_and_no_empty_one(api: Api) -> None:
+    api.service.ingest([event("t-1", event_type="a"), event("t-2", event_type="b")])
+    query = "start=2021-03-01&end=2021-03-01T02:00:00Z&fill=zero&group_by=event_type"
+    first, second = (f"2021-03-01T0{hour}:00:00.000000Z" for hour in (0, 1))
+    header = "ts_start_of_hour,event_type,count,partial\n"
+    assert api.buckets(f"{query}&format=csv").text == (
+        f"{header}{first},a,1,false\n{first},b,1,false\n{second},a,0,false\n{second},b,0,false\n"
+    )
+    lines = api.buckets(f"{query}&format=jsonl").text.splitlines()
+    assert json.loads(lines[1])["counts"] == {"a": 0, "b": 0}
+    empty = query.replace("2021", "2020")
+    assert api.buckets(f"{empty}&format=csv").text == header
+
+
 def test_csv_of_days_has_both_ends(acme: Api) -> None:
     query = f"{MARCH}&window=day&timezone=Asia/Kolkata&format=csv&limit=1"
     response = acme.buckets(query)
     first, second = (f"2021-03-0{day}T00:00:00.000000+05:30" for day in (1, 2))
-    assert response.text == f"start,end,count,partial\n{first},{second},2,true\n"
+    assert response.text == f"start,end,count,partial\n{first},{second},2,false\n"
     assert response.headers["link"].startswith("<?")
 
 

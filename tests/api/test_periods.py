@@ -32,7 +32,9 @@ ACME = [
         ]
     )
 ]
-MARCH = "start=2021-03-01&end=2021-04-01"
+MARCH = "start=2021-03-01T00:00:00Z&end=2021-04-01T00:00:00Z"
+#: In Kolkata.
+MARCH_1, MARCH_2, MARCH_3 = (f"2021-03-0{day}T00:00+05:30" for day in (1, 2, 3))
 
 
 @pytest.fixture
@@ -48,6 +50,7 @@ def period(start: str, end: str, count: int, **more: object) -> Json:
     return {"start": full[0], "end": full[1], "count": count, "partial": False, **more}
 
 
+NONE = {"=1+1": 0, "call": 0, "login": 0}
 BERLIN_DAYS = [
     period("2021-03-01T00:00+01:00", "2021-03-02T00:00+01:00", 4, partial=True),
     period("2021-03-28T00:00+01:00", "2021-03-29T00:00+02:00", 2),
@@ -86,7 +89,7 @@ def test_days_have_the_offsets_of_their_zone(acme: Api) -> None:
             id="days of UTC by default",
         ),
         pytest.param(
-            "window=day&timezone=Asia/Kolkata&end=2021-03-02",
+            "window=day&timezone=Asia/Kolkata&end=2021-03-02T00:00:00Z",
             [
                 period("2021-03-01T00:00+05:30", "2021-03-02T00:00+05:30", 2, partial=True),
                 period("2021-03-02T00:00+05:30", "2021-03-03T00:00+05:30", 2, partial=True),
@@ -103,29 +106,54 @@ def test_days_have_the_offsets_of_their_zone(acme: Api) -> None:
             id="weeks",
         ),
         pytest.param(
-            "window=month&timezone=Europe/Berlin&group_by=event_type&fill=zero&end=2021-05-01",
+            "window=month&timezone=Europe/Berlin&group_by=event_type&fill=zero&end=2021-05-01T00:00:00Z",
             [
                 period(
                     "2021-03-01T00:00+01:00", "2021-04-01T00:00+02:00", 7,
                     partial=True, counts={"=1+1": 1, "call": 4, "login": 2},
                 ),
-                period("2021-04-01T00:00+02:00", "2021-05-01T00:00+02:00", 0, counts={}),
+                period("2021-04-01T00:00+02:00", "2021-05-01T00:00+02:00", 0, counts=NONE),
                 period(
-                    "2021-05-01T00:00+02:00", "2021-06-01T00:00+02:00", 0, partial=True, counts={}
+                    "2021-05-01T00:00+02:00", "2021-06-01T00:00+02:00", 0, partial=True, counts=NONE
                 ),
             ],
             id="months by type, filled",
         ),
         pytest.param(
-            "window=day&timezone=Asia/Kolkata&event_type=login&end=2021-03-03",
+            "window=day&timezone=Asia/Kolkata&event_type=login&end=2021-03-03T00:00:00Z",
             [period("2021-03-01T00:00+05:30", "2021-03-02T00:00+05:30", 1, partial=True)],
             id="one type",
+        ),
+        pytest.param(
+            "window=day&timezone=Asia/Kolkata&start=2021-03-01&end=2021-03-03",
+            [period(MARCH_1, MARCH_2, 2), period(MARCH_2, MARCH_3, 2)],
+            id="dates alone are days of the zone",
+        ),
+        pytest.param(
+            "timezone=Asia/Kolkata&start=2021-03-01T23:45:00%2B05:30&end=2021-03-03",
+            [
+                period("2021-03-01T23:00+05:30", MARCH_2, 1, partial=True),
+                period(MARCH_2, "2021-03-02T01:00+05:30", 2),
+            ],
+            id="hours of a zone",
+        ),
+        pytest.param(
+            "window=hour&timezone=Europe/Berlin&start=2021-03-28&end=2021-03-30",
+            [
+                period("2021-03-28T00:00+01:00", "2021-03-28T01:00+01:00", 1),
+                period("2021-03-28T23:00+02:00", "2021-03-29T00:00+02:00", 1),
+                period("2021-03-29T00:00+02:00", "2021-03-29T01:00+02:00", 1),
+            ],
+            id="hours with the offset of the zone",
         ),
     ],
 )  # fmt: skip
 def test_windows_and_zones(acme: Api, query: str, buckets: list[Json]) -> None:
-    start = "start=2021-03-01" + ("" if "end=" in query else "&end=2021-04-01")
-    body = settled(acme.buckets(f"{start}&{query}"))
+    if "start=" not in query:
+        query += "&start=2021-03-01T00:00:00Z"
+    if "end=" not in query:
+        query += "&end=2021-04-01T00:00:00Z"
+    body = settled(acme.buckets(query))
     assert body["buckets"] == buckets
     assert body["total"] == sum(bucket["count"] for bucket in buckets)
 
@@ -147,10 +175,6 @@ def test_windows_and_zones(acme: Api, query: str, buckets: list[Json]) -> None:
                 "timezone": "unknown time zone '../etc/passwd': use an IANA name such as "
                 "Europe/Berlin or UTC"
             },
-        ),
-        (
-            "timezone=Europe/Berlin",
-            {"timezone": "requires window=day, week or month: hours are UTC hours"},
         ),
         (
             f"window=day&cursor={cursor_of('2021-03-01T01:00:00.000000Z')}",

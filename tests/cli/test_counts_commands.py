@@ -116,7 +116,6 @@ def test_parquet_has_the_same_counts(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--timezone", "Europe/Berlin"], "--timezone needs --window"),
         (["--window", "day", "--timezone", "Mars"], "unknown time zone 'Mars'"),
         (["--start", "10"], "--start: '10' is not an ISO 8601 date"),
         (["--type", " "], "--type"),

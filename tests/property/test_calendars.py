@@ -25,6 +25,7 @@ zones = st.sampled_from(
     ]
 ).map(ZoneInfo)  # fmt: skip
 calendars = st.builds(Calendar, st.sampled_from(Unit), zones)
+dated = st.builds(Calendar, st.sampled_from([Unit.DAY, Unit.WEEK, Unit.MONTH]), zones)
 #: Times in which clocks were set: not far in the past or the future, and near the odd days.
 lively = st.datetimes(datetime(1840, 1, 2), datetime(2040, 1, 1)).map(  # noqa: DTZ001 - given UTC next
     lambda at: at.replace(tzinfo=HOUR_ZERO.tzinfo)
@@ -65,7 +66,19 @@ def test_a_period_holds_its_instant_and_adjoins_its_neighbours(
         assert period_at(calendar, period.end).start == period.end
 
 
-@given(calendars, moments, st.integers(0, 40 * 86_400))
+@given(zones, moments)
+def test_an_hour_has_one_offset_and_ends_at_a_full_hour_or_a_clock_change(
+    zone: ZoneInfo, at: datetime
+) -> None:
+    hour = period_at(Calendar(Unit.HOUR, zone), at)
+    first, last = (item.astimezone(zone) for item in (hour.start, hour.end - MICROSECOND))
+    after = hour.end.astimezone(zone)
+    assert first.utcoffset() == last.utcoffset()
+    assert (first.date(), first.hour) == (last.date(), last.hour)
+    assert (after.minute, after.second) == (0, 0) or after.utcoffset() != last.utcoffset()
+
+
+@given(dated, moments, st.integers(0, 40 * 86_400))
 @example(Calendar(Unit.DAY, ZoneInfo("America/St_Johns")), HOUR_ZERO, 86_400)
 def test_instants_with_the_same_local_date_share_a_period(
     calendar: Calendar, at: datetime, seconds: int
@@ -77,7 +90,7 @@ def test_instants_with_the_same_local_date_share_a_period(
     assert (period_at(calendar, at) == period_at(calendar, later)) == (one == other)
 
 
-@given(calendars, moments)
+@given(dated, moments)
 def test_a_period_starts_with_its_first_local_date(calendar: Calendar, at: datetime) -> None:
     zone = calendar.zone
     assert isinstance(zone, ZoneInfo)
@@ -86,7 +99,7 @@ def test_a_period_starts_with_its_first_local_date(calendar: Calendar, at: datet
     assert before < label(calendar.unit, date_reached(zone, start))
 
 
-@given(calendars, instants, st.integers(0, 400))
+@given(dated, instants, st.integers(0, 400))
 def test_the_periods_of_a_window_cover_it(calendar: Calendar, at: datetime, days: int) -> None:
     window = Window(at, at + days * DAY if LATEST - at > days * DAY else LATEST)
     found = list(islice(periods(calendar, window), 500))

@@ -73,12 +73,13 @@ def by_hand(events: Sequence[Event], query: BucketQuery) -> tuple[BucketCount, .
         while hour < end:
             counts.setdefault(hour, Counter())
             hour += HOUR
+    types = {name for tally in counts.values() for name in tally if query.is_filled}
     return tuple(
         BucketCount(
             hour,
             counts[hour].total(),
             hour < start or hour + HOUR > end,
-            dict(counts[hour]) if query.is_grouped else None,
+            dict.fromkeys(types, 0) | dict(counts[hour]) if query.is_grouped else None,
         )
         for hour in sorted(counts)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -73,13 +74,25 @@ def test_filling_returns_every_hour_of_the_window(service: EventService) -> None
     assert page.total == 1
 
 
-def test_filled_hours_without_events_have_no_types(service: EventService) -> None:
-    service.ingest(NINE[:1])
-    page = service.buckets(ask(at(0), at(2), is_filled=True, is_grouped=True))
-    assert page.buckets == (
-        BucketCount(at(0), 1, False, {"call": 1}),
-        BucketCount(at(1), 0, False, {}),
+def test_filled_buckets_have_every_type_of_the_range(service: EventService) -> None:
+    service.ingest(NINE[:4])  # in hour 0 call, login, call; in hour 1 call
+    query = ask(at(0), at(3), is_filled=True, is_grouped=True)
+    expected = (
+        BucketCount(at(0), 3, False, {"call": 2, "login": 1}),
+        BucketCount(at(1), 1, False, {"call": 1, "login": 0}),
+        BucketCount(at(2), 0, False, {"call": 0, "login": 0}),
     )
+    assert service.buckets(query).buckets == tuple(service.all_buckets(query)) == expected
+    last = service.buckets(replace(query, from_start=at(1), limit=1))
+    assert last.buckets == expected[1:2]
+    # Only types that the range has: a login of hour 0 is none of hours 1 and 2.
+    part = service.buckets(ask(at(1), at(3), "call", "login", is_filled=True, is_grouped=True))
+    assert [bucket.counts for bucket in part.buckets] == [{"call": 1}, {"call": 0}]
+    # Of hour 0 only the part without its login.
+    cut = service.buckets(ask(at(0, minutes=31), at(2), is_filled=True, is_grouped=True))
+    assert [bucket.counts for bucket in cut.buckets] == [{"call": 1}, {"call": 1}]
+    nothing = service.buckets(ask(at(5), at(6), is_filled=True, is_grouped=True))
+    assert nothing.buckets == (BucketCount(at(5), 0, False, {}),)
 
 
 def test_filling_an_empty_window_returns_nothing(service: EventService) -> None:

@@ -1,4 +1,4 @@
-"""Days, weeks and months by the clocks of a zone, where clocks are odd."""
+"""Hours, days, weeks and months by the clocks of a zone, where clocks are odd."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.domain.calendars import local_text, period_at, periods
+from events.domain.calendars import local_text, parse_bound, period_at, periods
 from events.domain.windows import ALL_TIME, EARLIEST, LATEST
 from events.models import Calendar, Unit, Window
 
@@ -82,12 +82,75 @@ def texts(unit: Unit, zone: str, start: str, end: str) -> list[str]:
             id="months",
         ),
         pytest.param(Unit.DAY, "UTC", "2021-03-01", "2021-03-01", [], id="an empty window"),
+        pytest.param(
+            Unit.HOUR, "Asia/Kolkata", "2021-03-01T00:29:59", "2021-03-01T00:30:01",
+            ["2021-03-01T05:00:00+05:30", "2021-03-01T06:00:00+05:30", "2021-03-01T07:00:00+05:30"],
+            id="hours that begin at half past a UTC hour",
+        ),
+        pytest.param(
+            Unit.HOUR, "Asia/Kathmandu", "2021-03-01T00:15", "2021-03-01T00:16",
+            ["2021-03-01T06:00:00+05:45", "2021-03-01T07:00:00+05:45"],
+            id="hours that begin at a quarter past a UTC hour",
+        ),
+        pytest.param(
+            Unit.HOUR, "Europe/Berlin", "2021-10-31T00:00", "2021-10-31T02:00",
+            ["2021-10-31T02:00:00+02:00", "2021-10-31T02:00:00+01:00", "2021-10-31T03:00:00+01:00"],
+            id="an hour that clocks repeat",
+        ),
+        pytest.param(
+            Unit.HOUR, "Europe/Berlin", "2021-03-28T00:59", "2021-03-28T01:01",
+            ["2021-03-28T01:00:00+01:00", "2021-03-28T03:00:00+02:00", "2021-03-28T04:00:00+02:00"],
+            id="an hour that clocks skip",
+        ),
+        pytest.param(
+            Unit.HOUR, "Australia/Lord_Howe", "2021-10-02T14:30", "2021-10-02T16:01",
+            ["2021-10-03T01:00:00+10:30", "2021-10-03T02:30:00+11:00", "2021-10-03T03:00:00+11:00",
+             "2021-10-03T04:00:00+11:00"],
+            id="clocks set forward by half an hour",
+        ),
+        pytest.param(
+            Unit.HOUR, "Australia/Lord_Howe", "2021-04-03T14:00", "2021-04-03T15:31",
+            ["2021-04-04T01:00:00+11:00", "2021-04-04T01:30:00+10:30", "2021-04-04T02:00:00+10:30",
+             "2021-04-04T03:00:00+10:30"],
+            id="clocks set back by half an hour",
+        ),
+        pytest.param(
+            Unit.HOUR, "Africa/Monrovia", "1960-01-01T00:00", "1960-01-01T00:45",
+            ["1959-12-31T23:00:00-00:44:30", "1960-01-01T00:00:00-00:44:30",
+             "1960-01-01T01:00:00-00:44:30"],
+            id="an old offset with seconds",
+        ),
     ],
 )  # fmt: skip
 def test_periods_start_with_their_local_date(
     unit: Unit, zone: str, start: str, end: str, expected: list[str]
 ) -> None:
     assert texts(unit, zone, start, end) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected"),
+    [
+        ("2021-03-01", None, "2021-03-01T00:00:00+00:00"),
+        ("2021-03-01", "UTC", "2021-03-01T00:00:00+00:00"),
+        ("2021-03-01", "Europe/Berlin", "2021-02-28T23:00:00+00:00"),
+        ("2021-07-01", "Europe/Berlin", "2021-06-30T22:00:00+00:00"),
+        ("2021-03-01", "Asia/Kolkata", "2021-02-28T18:30:00+00:00"),
+        ("2021-03-01", "America/New_York", "2021-03-01T05:00:00+00:00"),
+        ("2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00+00:00"),  # 00:00 was skipped
+        ("2021-11-07", "America/Havana", "2021-11-07T04:00:00+00:00"),  # 00:00 occurs twice
+        ("2011-12-30", "Pacific/Apia", "2011-12-30T10:00:00+00:00"),  # the date was skipped
+        ("0001-01-01", "Asia/Kolkata", "0001-01-01T00:00:00+00:00"),
+        ("9999-12-31", "America/New_York", "9999-12-31T05:00:00+00:00"),
+        ("2021-03-01T00:00", "Europe/Berlin", "2021-03-01T00:00:00+00:00"),
+        ("2021-03-01T00:00+01:00", "Asia/Kolkata", "2021-02-28T23:00:00+00:00"),
+    ],
+)
+def test_a_date_alone_is_the_start_of_that_day_in_the_zone(
+    text: str, zone: str | None, expected: str
+) -> None:
+    bound = parse_bound(text, "start", None if zone is None else ZoneInfo(zone))
+    assert bound.isoformat() == expected
 
 
 @pytest.mark.parametrize("unit", Unit)

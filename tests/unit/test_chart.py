@@ -69,6 +69,7 @@ def test_columns_are_aligned_in_every_script() -> None:
 @pytest.mark.parametrize(
     ("unit", "label", "noun"),
     [
+        (Unit.HOUR, "2021-03-01 01:00+01:00", "1 hour"),
         (Unit.DAY, "2021-03-01", "1 day"),
         (Unit.WEEK, "2021-03-01", "1 week"),
         (Unit.MONTH, "2021-03", "1 month"),

@@ -57,12 +57,13 @@ def by_hand(events: list[Event], query: BucketQuery, calendar: Calendar) -> tupl
         is_asked = not query.event_types or event_type in query.event_types
         if customer_id == query.customer_id and window.start <= at < window.end and is_asked:
             counts.setdefault(period_at(calendar, at), Counter())[event_type] += 1
+    zeros = {name: 0 for tally in counts.values() for name in tally if query.is_filled}
     return tuple(
         BucketCount(
             period.start,
             counts[period].total(),
             period.start < window.start or window.end < period.end,
-            dict(sorted(counts[period].items())) if query.is_grouped else None,
+            dict(sorted((zeros | counts[period]).items())) if query.is_grouped else None,
             period.end,
         )
         for period in sorted(counts, key=lambda period: period.start)
@@ -95,7 +96,7 @@ def test_a_day_has_the_events_of_its_local_date(service: EventService) -> None:
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "Europe/Berlin", "Asia/Kathmandu"])
-@pytest.mark.parametrize("unit", Unit)
+@pytest.mark.parametrize("unit", [Unit.DAY, Unit.WEEK, Unit.MONTH])
 @pytest.mark.parametrize("is_filled", [False, True])
 @pytest.mark.parametrize(
     "window",
@@ -130,6 +131,19 @@ def test_periods_pages_and_exports_equal_a_count_by_hand(
         assert tuple(row for page in pages for row in page.buckets) == expected
         assert {page.total for page in pages} == {page.total}
         assert tuple(service.all_buckets(hours)) == service.buckets(hours).buckets
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu"])
+def test_hours_of_a_zone_equal_a_count_by_hand(service: EventService, zone: str) -> None:
+    events = many_events(200, hours=48)
+    service.ingest(events)
+    calendar = Calendar(Unit.HOUR, ZoneInfo(zone))
+    window = Window(HOUR_ZERO + 3.1 * HOUR, HOUR_ZERO + 40.6 * HOUR)
+    query = BucketQuery("customer-0", window, is_grouped=True, calendar=calendar, is_filled=True)
+    expected = by_hand(events, query, calendar)
+    assert service.buckets(query).buckets == tuple(service.all_buckets(query)) == expected
+    pages = all_pages(service, replace(query, limit=7))
+    assert tuple(row for page in pages for row in page.buckets) == expected
 
 
 def test_whole_hours_are_never_counted_from_the_raw_events(

@@ -1,9 +1,8 @@
-"""GET .../buckets: one customer's counts by UTC hour, or by day, week or month of a zone."""
+"""GET .../buckets: one customer's counts by hour, day, week or month, of UTC or another zone."""
 
 from __future__ import annotations
 
 import logging
-from datetime import UTC
 from itertools import chain
 from typing import Annotated, Any
 
@@ -27,7 +26,7 @@ from events.auth.keys import Right
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import floor_hour, window_between
 from events.errors import EventsError
-from events.models import BucketPage, BucketQuery, Calendar, Unit
+from events.models import BucketPage, BucketQuery, Calendar
 from events.queries.formats import count_object, csv_pieces, encoded
 
 log = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ ANSWERS = (Buckets, WindowedBuckets, CalendarBuckets)
 @router.get(
     "/events/customers/{customer_id:id}/buckets",
     dependencies=[Depends(allowed(Right.READ, about="customer"))],
-    summary="Events by UTC hour, or by day, week or month",
+    summary="Events by hour, day, week or month",
     response_model=None,
     responses={
         200: {
@@ -92,8 +91,8 @@ def get_buckets(
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """
-    Count a customer's events in each one-hour UTC bucket of `[start, end)`, or, with `window`, in
-    each day, week or month of `timezone`.
+    Count a customer's events in each one-hour UTC bucket of `[start, end)`, or, with `window` and
+    `timezone`, in each hour, day, week or month of a time zone.
 
     Each count is the number of distinct events stored. Only the first and the last bucket can be
     partial, if the range begins or ends inside them. Days of a time zone may have 23 or 25 hours.
@@ -108,7 +107,7 @@ def get_buckets(
         limit=parameters.limit,
         from_start=None if cursor is None else cursor.start,
         totals=None if cursor is None else cursor.totals,
-        calendar=_calendar(parameters),
+        calendar=parameters.calendar(),
     )
     headers = {"Vary": "Accept", **windowed_headers(settings)}
     if settings.events_counts == "windowed":
@@ -145,18 +144,10 @@ def _preferred(accept: str) -> Format:
 def _check_windowed(query: BucketQuery) -> None:
     """Windowed counts are of whole UTC hours; no events are stored to count parts of hours from."""
     if query.calendar is not None:
-        raise InvalidRequest("window", "windowed counts are by hour: use window=hour")
+        raise InvalidRequest("window", "windowed counts are by UTC hour: omit window and timezone")
     for name, at in (("start", query.window.start), ("end", query.window.end)):
         if at != floor_hour(at):
             raise InvalidRequest(name, "is not on the hour: windowed counts are of whole hours")
-
-
-def _calendar(parameters: BucketParameters) -> Calendar | None:
-    if parameters.window != "hour":
-        return Calendar(Unit(parameters.window), parameters.timezone or UTC)
-    if parameters.timezone is not None:
-        raise InvalidRequest("timezone", "requires window=day, week or month: hours are UTC hours")
-    return None
 
 
 def _answer(page: BucketPage, calendar: Calendar | None) -> dict[str, Any]:
