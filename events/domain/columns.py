@@ -37,14 +37,13 @@ class Layout(NamedTuple):
 
     #: The index of each field, in the order of `COLUMNS`.
     indexes: tuple[int, int, int, int]
-    #: How many cells a row has, and how many it has without nameless columns at its end.
+    #: How many cells a row has, without empty ones at its end.
     width: int
-    named_width: int
     #: Columns that are not read.
     ignored: tuple[str, ...] = ()
 
 
-NO_HEADER = Layout((0, 1, 2, 3), 4, 4)
+NO_HEADER = Layout((0, 1, 2, 3), 4)
 
 
 RowParser = Callable[[Sequence[str]], Event]
@@ -75,13 +74,11 @@ def row_parser(
 
 
 def _fitted(row: Sequence[str], layout: Layout) -> Sequence[str]:
-    """The cells of a row whose number differs from the header's only by empty cells at the end."""
-    if layout.named_width <= len(row) < layout.width:
-        return row
+    """The cells of a row that only has empty cells beyond those of the header."""
     if len(row) > layout.width and not any(row[layout.width :]):
         return row[: layout.width]
     columns = f"{len(row)} column{'' if len(row) == 1 else 's'}"
-    raise InvalidEvent(None, f"has {columns}, not {layout.named_width}")
+    raise InvalidEvent(None, f"has {columns}, not {layout.width}")
 
 
 def parse_mapping(text: str) -> dict[str, str]:
@@ -156,9 +153,7 @@ def find_columns(names: Sequence[str], mapping: Mapping[str, str]) -> Layout:
     named = [index for index, name in enumerate(names) if name.strip()]
     ignored = tuple(names[index].strip() for index in named if index not in indexes)
     customer_id, event_type, transaction_id, timestamp = indexes
-    return Layout(
-        (customer_id, event_type, transaction_id, timestamp), len(names), named[-1] + 1, ignored
-    )
+    return Layout((customer_id, event_type, transaction_id, timestamp), named[-1] + 1, ignored)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -123,21 +123,35 @@ def test_columns_and_lines_are_those_of_the_file_in_every_chunk(tab: Tab, site: 
     assert site.buckets("sliced", start="2021-03-01", end="2021-03-02")["total"] == 2_396
 
 
-def test_a_later_header_is_a_rejected_row_wherever_it_stands(tab: Tab) -> None:
+def test_a_later_header_is_skipped_wherever_it_stands(tab: Tab) -> None:
     # Two files that were joined. The second header is the first line of the second chunk.
     rows = b"".join(b"joined,e,%d,2021-03-01T00:00:00Z\n" % index for index in range(1_000))
     tab.open()
-    drop(tab, "joined.csv", rows + HEADER + ROW % b"joined")
+    drop(tab, "joined.csv", rows + HEADER + ROW % b"joined" + b"bad\n")
     expect_receipts(tab, inserted=1_001, duplicates=0, rejected=1)
-    assert rejected_lines(tab) == [1_001]
+    assert rejected_lines(tab) == [1_003]
+
+
+def test_every_chunk_is_read_with_the_first_lines_of_the_file(tab: Tab, site: Site) -> None:
+    # The other order of columns would be another customer.
+    first = b"sep=;\r\ntransaction_id;event_type;customer_id;timestamp;\r\n"
+    rows = b"".join(b"%d;e;excel;2021-03-01T00:00:00Z;\r\n" % index for index in range(1_500))
+    tab.open()
+    drop(tab, "excel.csv", first + rows + b";;;;\r\n" * 1_500)
+    expect_receipts(tab, inserted=1_500, duplicates=0, rejected=0)
+    assert site.buckets("excel", start="2021-03-01", end="2021-03-02")["total"] == 1_500
+    without = b"".join(b"pipes|e|%d|2021-03-01T00:00:00Z\n" % index for index in range(1_500))
+    drop(tab, "pipes.txt", without + b"bad\n")
+    expect_receipts(tab, inserted=1_500, duplicates=0, rejected=1)
+    assert rejected_lines(tab) == [1_501]
 
 
 def test_rows_that_are_all_rejected_have_reasons_too(tab: Tab) -> None:
     tab.expected = {400}
     tab.open()
-    drop(tab, "none.csv", b"a,e,t,today\na,e,t,tomorrow\n")
+    drop(tab, "none.csv", HEADER + b"a,e,t,today\na,e,t,tomorrow\n")
     expect_receipts(tab, inserted=0, duplicates=0, rejected=2)
-    assert rejected_lines(tab) == [1, 2]
+    assert rejected_lines(tab) == [2, 3]
     assert all("timestamp: " in row[1] for row in tab.rows("#rejects-body"))
 
 
@@ -262,14 +276,14 @@ def test_an_upload_waits_for_a_key_and_goes_on(new_tab: Open, guarded_site: Site
         (b"", "Done: the file has no rows."),
         (HEADER, "has no rows"),
         (b"customer_id,event_type\na,b\n", "customer_id"),
-        (b"customer_id;event_type;transaction_id;timestamp\n", "separated by ';'"),
-        (b"\xff\xfec\x00u\x00", "UTF-16"),
-        (b"PK\x03\x04....", "a zip archive or a spreadsheet"),
+        (b"a,b,c,d\n", "neither an event nor a header"),
+        (b'{"customer_id": "c"}\n', "is JSON, not CSV"),
+        (b"PK\x03\x04....", "a zip archive or an Excel workbook"),
         (b"\x1f\x8bnothing", "Cannot read the file: "),
         (gzip.compress(HEADER + ROW % b"half")[:-9], "Cannot read the file: "),
         (gzip.compress(b"x" * 3_000_000), "Line 1 does not end"),
     ],
-    ids=["empty", "header", "columns", "separator", "utf16", "zip", "gzip", "half", "line"],
+    ids=["empty", "header", "columns", "unknown", "json", "zip", "gzip", "half", "line"],
 )
 def test_a_file_without_rows_is_refused_with_the_reason(
     tab: Tab, content: bytes, reason: str

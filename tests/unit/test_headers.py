@@ -224,6 +224,14 @@ def test_a_short_row_lacks_only_columns_without_a_name() -> None:
     assert records[1] == Rejection(3, "has 4 columns, not 5", f"c,e,t,{AT}")
 
 
+def test_a_row_with_a_cell_too_many_is_not_shifted_into_a_nameless_column() -> None:
+    row = f"{AT},c,a note, of two cells,e,t"
+
+    assert read(f"timestamp,customer_id,note,event_type,transaction_id,\n{row}".encode()) == [
+        Rejection(2, "has 6 columns, not 5", row)
+    ]
+
+
 def test_ids_that_are_names_of_columns_are_data() -> None:
     row = f"user_id,event,timestamp,{AT}"
 

@@ -5,7 +5,9 @@ const ROWS_PER_CHUNK = 1_000;
 const BYTES_PER_CHUNK = 512 * 1_024;
 /** The service rejects lines of more than 64 KiB. A file with longer ones than this is not CSV. */
 const MAX_LINE_BYTES = 2 * 1_024 * 1_024;
-const [NEWLINE, CARRIAGE_RETURN] = [10, 13];
+const NEWLINE = 10;
+/** Tab, carriage return, and the characters of `" ,;|`. */
+const BLANK = [9, 13, 32, 44, 59, 124];
 const GZIP_MAGIC = [0x1f, 0x8b, 8];
 const GZIP_HEADER_BYTES = 10;
 
@@ -49,8 +51,9 @@ export function joined(first, second) {
   return both;
 }
 
+/** Whether a line has no text: spreadsheets write rows of delimiters alone after the last one. */
 function isBlank(bytes, start, end) {
-  return start === end || (end - start === 1 && bytes[start] === CARRIAGE_RETURN);
+  return bytes.subarray(start, end).every((byte) => BLANK.includes(byte));
 }
 
 /** The uncompressed content of a file, and a line end after its last line. */

@@ -8,8 +8,8 @@ const RETRIED_STATUSES = new Set([0, 408, 429, 502, 503, 504]);
 const MAX_WAIT_SECONDS = 30;
 const MAX_CUSTOMERS = 5;
 const MAX_ROW_CHARACTERS = 1_000;
-const COLUMNS = "customer_id,event_type,transaction_id,timestamp";
-const CELL = /(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g;
+const COLUMNS = ["customer_id", "event_type", "transaction_id", "timestamp"];
+const DELIMITERS = [",", ";", "\t", "|"];
 
 /**
  * What became of a file so far.
@@ -39,7 +39,7 @@ export async function sendFile(file, { signal, onChange, waitForKey }) {
     const body = header === null ? bytes : joined(new TextEncoder().encode(`${header}\n`), bytes);
     const answer = await sendChunk(body, progress, { signal, tell, waitForKey });
     const lines = new TextDecoder().decode(body).split(/\r?\n/);
-    const firstLine = header === null ? line : line - 1;
+    const firstLine = header === null ? line : line - header.split("\n").length;
     header ??= headerOf(lines, answer.results[0].line);
     collect(answer, lines, firstLine, header, progress);
     tell();
@@ -47,9 +47,12 @@ export async function sendFile(file, { signal, onChange, waitForKey }) {
   return progress;
 }
 
-/** The line before the first row; the default columns if the file has no header. */
+/** The lines before the first row (a header, and perhaps `sep=;`); the default columns if there are none. */
 function headerOf(lines, firstRow) {
-  return lines.slice(0, firstRow - 1).find((line) => line) ?? COLUMNS;
+  const before = lines.slice(0, firstRow - 1).filter((line) => line.trim());
+  if (before.length) return before.join("\n");
+  const row = lines[firstRow - 1];
+  return COLUMNS.join(DELIMITERS.find((delimiter) => row.split(delimiter).length >= COLUMNS.length) ?? ",");
 }
 
 async function sendChunk(body, progress, { signal, tell, waitForKey }) {
@@ -80,19 +83,24 @@ function receiptsOf({ errors }) {
 function collect(answer, lines, firstLine, header, progress) {
   // A service that writes to Kafka counts only `accepted`, any other one all but that.
   for (const status of ["inserted", "duplicates", "voided", "accepted"]) progress[status] += answer[status] ?? 0;
-  const names = cellsOf(header.toLowerCase()).map((name) => name.trim());
+  const columns = header.split("\n").at(-1).toLowerCase();
+  const delimiter = DELIMITERS.find((one) => columns.split(one).length >= COLUMNS.length) ?? ",";
+  const customer = cellsOf(columns, delimiter).findIndex((name) => name.trim() === COLUMNS[0]);
   for (const { line, status, error } of answer.results) {
     const row = lines[line - 1];
     progress.rows += 1;
     if (status === "rejected") {
       progress.rejected.push({ line: firstLine + line - 1, reason: error, row: row.slice(0, MAX_ROW_CHARACTERS) });
-    } else if (progress.customers.size < MAX_CUSTOMERS) progress.customers.add(cellsOf(row)[names.indexOf("customer_id")]);
+    } else if (customer >= 0 && progress.customers.size < MAX_CUSTOMERS) {
+      progress.customers.add(cellsOf(row, delimiter)[customer]);
+    }
   }
 }
 
 /** The cells of a valid line of CSV. */
-function cellsOf(line) {
-  return [...line.matchAll(CELL)].map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain);
+function cellsOf(line, delimiter) {
+  const cell = new RegExp(`(?:^|[${delimiter}])(?:"((?:[^"]|"")*)"|([^${delimiter}]*))`, "g");
+  return [...line.matchAll(cell)].map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain);
 }
 
 async function wait(seconds, progress, signal, tell) {
