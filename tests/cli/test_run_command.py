@@ -71,13 +71,18 @@ def few(shell: Shell) -> Path:
 # --- run ------------------------------------------------------------------------------------------
 
 
-def test_run_starts_everything_and_leaves_only_the_data(shell: Shell, few: Path) -> None:
+@pytest.mark.parametrize(
+    "signals", [STOP_SIGNALS[:1], pytest.param(STOP_SIGNALS, marks=pytest.mark.slow)]
+)
+def test_run_starts_everything_and_leaves_only_the_data(
+    shell: Shell, few: Path, signals: list[signal.Signals]
+) -> None:
     api, store = free_port(), free_port()
     arguments = ("-m", "events", "run", "--port", str(api), "--data", "data", "--file", "few.csv")
     where = {"DYNAMODB_ENDPOINT_URL": f"http://localhost:{store}"}
     distinct = len(contents_of(rows_of(few)).events)
     ran, answers = [], []
-    for number in STOP_SIGNALS:
+    for number in signals:
         command = shell.start(*arguments, settings=where)
         command.wait_for("Ctrl-C stops everything")
         answers.append((get(api, "/readyz"), get(api, MARCH)["buckets"]))
@@ -85,17 +90,15 @@ def test_run_starts_everything_and_leaves_only_the_data(shell: Shell, few: Path)
         ran.append(end_well(command, number))
         assert (is_open(api), is_open(store)) == (False, False)
 
-    assert answers == [({"status": "ok"}, march_buckets(few))] * 2
+    assert answers == [({"status": "ok"}, march_buckets(few))] * len(signals)
     assert [(result.code, untimed(result.out)) for result in ran] == [
         (0, summary("few.csv", inserted=distinct, duplicates=400 - distinct)),
         # The same data and the same file: nothing new.
         (0, summary("few.csv", inserted=0, duplicates=400)),
-    ]
+    ][: len(signals)]
     base = f"http://localhost:{api}"
-    assert (
-        ran[0].err
-        == ran[1].err
-        == (
+    assert {result.err for result in ran} == {
+        (
             f"DynamoDB Local is ready at http://localhost:{store}, data in data.\n"
             "\n"
             f"The API is ready at {base}. Open {base}/ in a browser, or try:\n"
@@ -115,7 +118,7 @@ def test_run_starts_everything_and_leaves_only_the_data(shell: Shell, few: Path)
             "\n"
             "stopped\n"
         )
-    )
+    }
     assert shell.names() == ["data", "few.csv"]
 
 
@@ -224,10 +227,11 @@ def test_run_serves_a_file_that_has_bad_rows(shell: Shell, tables: Tables) -> No
 # --- local ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "arguments", "where", "left"),
     [
-        pytest.param(*(signal.SIGINT, ("--in-memory",), "in memory", []), marks=pytest.mark.slow),
+        (signal.SIGINT, ("--in-memory",), "in memory", []),
         (signal.SIGTERM, ("--data", "data"), "in data", ["data"]),
     ],
 )

@@ -15,7 +15,7 @@ def test_without_keys_a_public_address_is_refused(
 ) -> None:
     port = free_port()
 
-    ran = lone_shell.run("-m", "events", "serve", *arguments, "--port", str(port))
+    ran = lone_shell.call("-m", "events", "serve", *arguments, "--port", str(port))
 
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(
@@ -28,7 +28,7 @@ def test_without_keys_a_public_address_is_refused(
 def test_a_port_in_use_is_reported(lone_shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ran = lone_shell.run("-m", "events", "serve", "--port", str(port))
+        ran = lone_shell.call("-m", "events", "serve", "--port", str(port))
 
     assert ran == Ran(
         2,
@@ -39,7 +39,7 @@ def test_a_port_in_use_is_reported(lone_shell: Shell) -> None:
 
 
 def test_zero_workers_are_refused(lone_shell: Shell) -> None:
-    ran = lone_shell.run("-m", "events", "serve", "--workers", "0")
+    ran = lone_shell.call("-m", "events", "serve", "--workers", "0")
 
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines()[-1] == (
