@@ -9,7 +9,7 @@ CHECKOUT = Path(__file__).parents[2]
 LAYERS: list[set[str]] = [
     {"errors", "models", "config"},
     {"domain", "local", "page"},
-    {"datamodels", "queries", "verification", "telemetry"},
+    {"datamodels", "queries", "verification", "telemetry", "client"},
     {"ingest", "dynamodb", "sql"},
     {"dao", "service", "auth"},
     {"kafka"},
