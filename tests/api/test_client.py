@@ -15,9 +15,9 @@ import pytest
 
 from events.client import AsyncClient, Bucket, Client, Event, QueueFull, Receipt, RequestFailed
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, event, many_events
-from tests.support.fakes import MemoryStore
 from tests.support.served_http import BUSY, CUT, JUNK, LOST, PROXY, Faults, api_on, served
 from tests.support.shell import CHECKOUT, free_port, until
+from tests.support.sqlstore import MemoryStore
 
 EVENTS = many_events(1_200)
 CUSTOMER = "customer-0"
