@@ -6,11 +6,12 @@ import io
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 from fastapi import Depends, Request
+from pydantic import BaseModel, Field
 
 from events.api.bodies import CLOUD_EVENT, CSV, JSON, has_cloud_event, media_type_of, receives
 from events.api.problems import InvalidRequest, TooLarge
@@ -24,8 +25,9 @@ from events.domain.jsonevents import (
     string_of,
 )
 from events.domain.parsing import COLUMNS, check_void_reason
+from events.domain.timeformats import AUTO
 from events.errors import InvalidEvent, InvalidInput
-from events.ingest.reading import Rejection
+from events.ingest.reading import DEFAULT, InvalidOption, Reading, Rejection, make_reading
 from events.ingest.records import read_records
 from events.ingest.source import BLOCK_BYTES, LineInput
 from events.models import MAX_PARTITION_KEY_BYTES, Event
@@ -50,11 +52,49 @@ class Parsed(NamedTuple):
     customers: set[str]
 
 
-def parser_of(request: Request) -> Callable[[bytes, int], Parsed]:
+class CsvOptions(BaseModel):
+    """How to read a CSV body; as the options of the command line."""
+
+    columns: str | None = Field(
+        None,
+        description="CSV: columns with other names.",
+        examples=["customer_id=user_id,timestamp=created_at"],
+    )
+    delimiter: str | None = Field(None, description="CSV: one character, or `tab`.", examples=[";"])
+    timestamp_format: str | None = Field(
+        None,
+        description="CSV: `iso` (default), `epoch-s`, `epoch-ms`, `epoch-us`, `epoch-ns`, or a "
+        "strptime pattern.",
+        examples=["%d.%m.%Y %H:%M"],
+    )
+    assume_timezone: str | None = Field(
+        None,
+        description="CSV: IANA time zone of timestamps without an offset.",
+        examples=["Europe/Berlin"],
+    )
+    ambiguous_hour: Literal["first", "second"] | None = Field(
+        None,
+        description="CSV: which instant a local time means that occurs twice because clocks are "
+        "set back.",
+        examples=["first"],
+    )
+
+
+def parser_of(request: Request, options: CsvOptions) -> Callable[[bytes, int], Parsed]:
     """What parses the body of a request, at most so many events of it."""
-    if has_cloud_event(request):
-        return partial(parse_binary, request)
-    return PARSERS[media_type_of(request)]
+    given = options.model_dump(exclude_none=True)
+    if has_cloud_event(request) or media_type_of(request) != CSV:
+        for name in given:
+            raise InvalidRequest(name, f"is an option of {CSV}, which this request does not send")
+        if has_cloud_event(request):
+            return partial(parse_binary, request)
+        return PARSERS[media_type_of(request)]
+    if options.timestamp_format == AUTO:
+        raise InvalidRequest("timestamp_format", "auto needs a whole file: name the format")
+    try:
+        return partial(parse_csv, reading=make_reading(**given))
+    except InvalidOption as exc:
+        raise InvalidRequest(exc.option, exc.reason) from exc
 
 
 def parse_binary(request: Request, _: bytes, __: int) -> Parsed:
@@ -163,7 +203,7 @@ class _Claim(msgspec.Struct):
     subject: str = ""
 
 
-def parse_csv(text: bytes, max_events: int) -> Parsed:
+def parse_csv(text: bytes, max_events: int, reading: Reading = DEFAULT) -> Parsed:
     if text.startswith(_GZIP_MAGIC):  # the reader of files would unzip it, without a limit
         raise InvalidRequest("body", "is gzip: send the header Content-Encoding: gzip")
     parsed = Parsed([], [], [], set())
@@ -173,7 +213,7 @@ def parse_csv(text: bytes, max_events: int) -> Parsed:
     try:
         if source.kind != "csv":
             raise InvalidRequest("body", f"is {_KINDS[source.kind]}, not CSV")
-        for index, record in enumerate(read_records(source)):
+        for index, record in enumerate(read_records(source, reading)):
             if index == max_events:
                 raise TooLarge(f"a request may have {max_events:,} rows, and this one has more")
             if isinstance(record, Rejection):

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from events.ingest.source import LineInput
 
 _REJECTS = ".rejects.csv"
-_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", r"\t": "\t", "pipe": "|", "space": " "}
 
 
 def title(file: str) -> str:
@@ -58,34 +57,6 @@ def expand(arguments: Sequence[str]) -> list[str]:
         if file != "-" and not Path(file).is_fifo():
             open_lines(file).__exit__()
     return files
-
-
-def reading_of(
-    columns: str | None,
-    delimiter: str | None,
-    timestamp_format: str,
-    assume_timezone: str | None,
-    ambiguous_hour: str | None,
-) -> Reading:
-    """The options of the command line; raises `InvalidInput`."""
-    from events.domain.columns import parse_mapping
-    from events.domain.timeformats import AUTO, timestamp_parser
-    from events.domain.zones import LocalTimes, zone_named
-    from events.ingest.reading import Reading
-
-    if delimiter is not None:
-        delimiter = _DELIMITERS.get(delimiter, delimiter)
-        if len(delimiter) != 1 or delimiter.isalnum() or delimiter in "\"'\r\n_":
-            raise InvalidInput(
-                f"--delimiter {delimiter!r}: give one character, or {', '.join(_DELIMITERS)}"
-            )
-    local = LocalTimes(
-        zone_named(assume_timezone) if assume_timezone else None,
-        ambiguous_hour,  # type: ignore[arg-type] # typer checked it
-    )
-    if timestamp_format != AUTO:
-        timestamp_parser(timestamp_format, local)
-    return Reading(parse_mapping(columns) if columns else {}, delimiter, timestamp_format, local)
 
 
 @contextmanager

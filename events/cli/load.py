@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from events import cli
 from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, say
-from events.cli.inputs import expand, opened, reading_of, rejects_path
+from events.cli.inputs import expand, opened, rejects_path
 from events.cli.options import (
     AmbiguousHour,
     AssumeTimezone,
@@ -100,9 +100,17 @@ def ingest(
     Exit code: 0 all rows are stored and counted; 1 the same, but some rows were rejected; 2 the
     run could not start or could not finish; 130 interrupted. After 2 and 130 run it again.
     """
+    from events.ingest.reading import make_reading
+
     open_store = partial(_open_store, workers=workers, patience_seconds=patience)
     destination = Destination("stored", _LABELS, open_store, _how_to_start)
-    reading = reading_of(columns, delimiter, timestamp_format, assume_timezone, ambiguous_hour)
+    reading = make_reading(
+        columns=columns,
+        delimiter=delimiter,
+        timestamp_format=timestamp_format,
+        assume_timezone=assume_timezone,
+        ambiguous_hour=ambiguous_hour,
+    )
     return load_files(Load(files, dry_run, json, rejects, reading, destination))
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from events.cli import command, options
-from events.cli.inputs import reading_of
 from events.cli.load import Destination, Load, load_files
 from events.models import Outcome
 
@@ -36,6 +35,7 @@ def produce(
     not start or could not finish; 130 interrupted. After 2 and 130 run it again: an event that is
     in Kafka twice is counted once.
     """
+    from events.ingest.reading import make_reading
     from events.kafka import check_installed
 
     if not dry_run:
@@ -43,7 +43,13 @@ def produce(
     labels = {Outcome.ACCEPTED: "accepted"}
     open_kafka = partial(_open_kafka, patience_seconds=patience)
     destination = Destination("in Kafka", labels, open_kafka, _how_to_start)
-    reading = reading_of(columns, delimiter, timestamp_format, assume_timezone, ambiguous_hour)
+    reading = make_reading(
+        columns=columns,
+        delimiter=delimiter,
+        timestamp_format=timestamp_format,
+        assume_timezone=assume_timezone,
+        ambiguous_hour=ambiguous_hour,
+    )
     return load_files(Load(files, dry_run, json, rejects, reading, destination))
 
 

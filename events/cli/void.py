@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted, options, say
-from events.cli.inputs import expand, opened, reading_of, rejects_path, title
+from events.cli.inputs import expand, opened, rejects_path, title
 from events.cli.output import write_result
 from events.errors import EventsError, InvalidEvent, InvalidInput
 from events.models import Outcome
@@ -46,12 +46,19 @@ def void(
     """
     from events.cli.service import open_service
     from events.domain.parsing import check_void_reason
+    from events.ingest.reading import make_reading
 
     try:
         reason = check_void_reason(reason)
     except InvalidEvent as exc:
         raise InvalidInput(f"--reason {exc.reason}") from exc
-    reading = reading_of(columns, delimiter, timestamp_format, assume_timezone, ambiguous_hour)
+    reading = make_reading(
+        columns=columns,
+        delimiter=delimiter,
+        timestamp_format=timestamp_format,
+        assume_timezone=assume_timezone,
+        ambiguous_hour=ambiguous_hour,
+    )
     reading = replace(reading, is_stored=True)
     paths = expand(files)
     numbers: dict[str, Counter[str]] = {}

@@ -87,13 +87,11 @@ def parse_mapping(text: str) -> dict[str, str]:
     for part in text.split(","):
         field, sign, column = (piece.strip() for piece in part.partition("="))
         if not (field and sign and column):
-            raise InvalidInput(f"--columns {part!r}: write FIELD=COLUMN, such as customer_id=user")
+            raise InvalidInput(f"{part!r}: write FIELD=COLUMN, such as customer_id=user")
         if field not in COLUMNS:
-            raise InvalidInput(
-                f"--columns {field!r} is unknown: the fields are {','.join(COLUMNS)}"
-            )
+            raise InvalidInput(f"{field!r} is unknown: the fields are {','.join(COLUMNS)}")
         if field in columns:
-            raise InvalidInput(f"--columns has {field!r} twice")
+            raise InvalidInput(f"has {field!r} twice")
         columns[field] = column
     return columns
 

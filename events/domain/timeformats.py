@@ -51,17 +51,17 @@ def timestamp_parser(name: str, local: LocalTimes) -> TimestampParser:
         return partial(parse_epoch, unit=name)
     if "%" not in name:
         raise InvalidInput(
-            f"--timestamp-format {name!r} is unknown: use iso, {', '.join(UNITS)}, auto, or a "
+            f"{name!r} is unknown: use iso, {', '.join(UNITS)}, auto, or a "
             "strptime pattern such as '%d.%m.%Y %H:%M'"
         )
     problem = _why_incomplete(set(_DIRECTIVE.findall(name.replace("%%", ""))))
     if problem:
-        raise InvalidInput(f"--timestamp-format {name!r} {problem}")
+        raise InvalidInput(f"{name!r} {problem}")
     try:  # strptime compiles a pattern at its first use
         datetime.strptime("", name)  # noqa: DTZ007 - fails
     except ValueError as exc:
         if "does not match" not in str(exc):
-            raise InvalidInput(f"--timestamp-format {name!r}: {exc}") from exc
+            raise InvalidInput(f"{name!r}: {exc}") from exc
     return partial(_parse_pattern, pattern=name, local=local)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from events.domain.timeformats import TimestampParser, timestamp_parser
-from events.domain.zones import NO_ZONE, LocalTimes
+from events.domain.columns import parse_mapping
+from events.domain.timeformats import AUTO, TimestampParser, timestamp_parser
+from events.domain.zones import NO_ZONE, LocalTimes, zone_named
+from events.errors import InvalidInput
 from events.models import Event
 
 #: Characters of a rejected row that are kept.
@@ -35,6 +37,45 @@ class Reading:
 
 
 DEFAULT = Reading()
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", r"\t": "\t", "pipe": "|", "space": " "}
+
+
+class InvalidOption(InvalidInput):
+    """An option of a reader is invalid; `option` is its name, as in `timestamp_format`."""
+
+    def __init__(self, option: str, reason: str) -> None:
+        super().__init__(f"--{option.replace('_', '-')} {reason}")
+        self.option = option
+        self.reason = reason
+
+
+def make_reading(
+    *,
+    columns: str | None = None,
+    delimiter: str | None = None,
+    timestamp_format: str = "iso",
+    assume_timezone: str | None = None,
+    ambiguous_hour: Literal["first", "second"] | None = None,
+) -> Reading:
+    """The options as people write them; raises `InvalidOption`."""
+    option = "columns"
+    try:
+        mapping = parse_mapping(columns) if columns else {}
+        option = "delimiter"
+        character = _DELIMITERS.get(delimiter or "", delimiter)
+        if character is not None and (
+            len(character) != 1 or character.isalnum() or character in "\"'\r\n_"
+        ):
+            raise InvalidInput(f"{delimiter!r}: give one character, or {', '.join(_DELIMITERS)}")
+        option = "assume_timezone"
+        zone = zone_named(assume_timezone) if assume_timezone else None
+        local = LocalTimes(zone, ambiguous_hour)
+        option = "timestamp_format"
+        if timestamp_format != AUTO:
+            timestamp_parser(timestamp_format, local)
+    except InvalidInput as exc:
+        raise InvalidOption(option, str(exc)) from exc
+    return Reading(mapping, character, timestamp_format, local)
 
 
 class Rejection(NamedTuple):

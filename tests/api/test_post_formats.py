@@ -164,3 +164,61 @@ def test_what_is_stored_can_be_voided_in_every_form(api: Api) -> None:
     ]
     headers = {**BINARY, "Content_Type": "text/plain"}
     assert api.post(b"", "/events/void", **headers).status_code == 415
+
+
+HEADER = "customer_id,event_type,transaction_id,timestamp\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("columns=transaction_id=id", f"id,user_id,event,time\nt-0,acme,api_call,{T0}\n"),
+        ("columns=customer_id%3Da,event_type%3Db,transaction_id%3Dc,timestamp%3Dd",
+         f"d,c,b,a\n{T0},t-0,api_call,acme\n"),
+        ("delimiter=~", f"acme~api_call~t-0~{T0}\n"),
+        ("delimiter=tab", f"acme\tapi_call\tt-0\t{T0}\n"),
+        ("timestamp_format=epoch-ms", "acme,api_call,t-0,1614556800000\n"),
+        ("timestamp_format=%25d.%25m.%25Y%20%25H:%25M%25z",
+         "acme,api_call,t-0,01.03.2021 01:00+0100\n"),
+        ("assume_timezone=Europe/Berlin", HEADER + "acme,api_call,t-0,2021-03-01 01:00:00\n"),
+        ("assume_timezone=UTC&ambiguous_hour=first", "acme,api_call,t-0,2021-03-01T00:00:00\n"),
+        ("timestamp_format=%25d.%25m.%25Y&assume_timezone=UTC", "acme,api_call,t-0,01.03.2021\n"),
+        ("timestamp_format=iso", f"acme,api_call,t-0,{T0}\n"),
+    ],
+)  # fmt: skip
+def test_csv_is_read_with_the_options_of_the_command_line(
+    api: Api, memory: MemoryStore, query: str, body: str
+) -> None:
+    response = api.post(body.encode(), f"/events?{query}", Content_Type="text/csv")
+
+    assert (response.status_code, response.json()["inserted"]) == (200, 1), response.text
+    assert memory.contents() == expected_contents([event()])
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "detail"),
+    [
+        ("columns=id", "columns", "'id': write FIELD=COLUMN, such as customer_id=user"),
+        ("columns=customer_id=x", "body", "the CSV, line 1: the header lacks 'x', named in "),
+        ("delimiter=ab", "delimiter", "'ab': give one character, or comma, semicolon, tab, "),
+        ("timestamp_format=unix", "timestamp_format", "'unix' is unknown: use iso, epoch-s, "),
+        ("timestamp_format=auto", "timestamp_format", "auto needs a whole file: name the format"),
+        ("assume_timezone=Mars", "assume_timezone", "unknown time zone 'Mars': use an IANA name"),
+        ("ambiguous_hour=third", "ambiguous_hour", ""),
+    ],
+)
+def test_an_invalid_csv_option_is_named(api: Api, query: str, field: str, detail: str) -> None:
+    body = f"{HEADER}acme,api_call,t-0,{T0}\n".encode()
+    errors = errors_of(api.post(body, f"/events?{query}", Content_Type="text/csv"))
+
+    assert list(errors) == [field]
+    assert errors[field].startswith(detail)
+
+
+def test_csv_options_are_refused_for_other_bodies(api: Api) -> None:
+    response = api.post(encoded([ONE]), "/events?assume_timezone=UTC")
+
+    assert response.status_code == 400
+    assert errors_of(response) == {
+        "assume_timezone": "is an option of text/csv, which this request does not send"
+    }

@@ -142,7 +142,9 @@ def test_the_parameters_of_each_route(document: Json) -> None:
         f"get {SUMMARY}": ["customer_id", "start", "end"],
         "get /events/customers": ["start", "end", "prefix", "limit", "cursor"],
         "get /events/changes": ["since", "limit"],
-        "post /events": [],
+        "post /events": [
+            "columns", "delimiter", "timestamp_format", "assume_timezone", "ambiguous_hour",
+        ],
         "post /events/void": [],
         "get /livez": [],
         "get /readyz": [],

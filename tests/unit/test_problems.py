@@ -46,6 +46,7 @@ LIKE_THEIR_BASE = {
     # Raised by commands only.
     "Conflict": 503,
     "MessagesMissing": 500,
+    "InvalidOption": 400,
 }
 
 

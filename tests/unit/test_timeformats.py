@@ -120,10 +120,8 @@ def test_a_text_that_the_pattern_does_not_fit_is_refused(
 def test_an_incomplete_format_is_refused(name: str, problem: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         timestamp_parser(name, NO_ZONE)
-    start = f"--timestamp-format {name!r}"
-    assert str(refused.value).startswith(
-        f"{start}{problem if problem[0] == ':' else ' ' + problem}"
-    )
+    space = "" if problem.startswith(":") else " "
+    assert str(refused.value).startswith(f"{name!r}{space}{problem}")
 
 
 # --- auto -----------------------------------------------------------------------------------------

@@ -6,17 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
 from events.api.bodies import BodiesDep, JsonBody
 from events.api.dependencies import ServiceDep, SettingsDep, SinkDep
 from events.api.openapi import route_errors
-from events.api.payloads import EventsBody, Parsed, parse_correction, parser_of
+from events.api.payloads import CsvOptions, EventsBody, Parsed, parse_correction, parser_of
 from events.api.problems import FieldProblem, problem
 from events.api.schemas import (
     EXAMPLE_EVENT,
@@ -143,6 +143,7 @@ async def post_events(
     bodies: BodiesDep,
     caller: CallerDep,
     body: EventsBody,
+    options: Annotated[CsvOptions, Query()],
 ) -> Response:
     """
     Store and count events, each exactly once, with a receipt for each.
@@ -159,7 +160,7 @@ async def post_events(
     With `EVENTS_INGEST=kafka` the answer is 202 and `accepted`: durable, and counted a little
     later.
     """
-    parse = parser_of(request)
+    parse = parser_of(request, options)
     is_kafka = settings.events_ingest == "kafka"
 
     def work(seconds: float) -> Response:
