@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 
 from events import bootstrap
 from events.api import middleware, problems
+from events.api.adapters import metronome, openmeter
 from events.api.bodies import Bodies
 from events.api.dependencies import check_request
 from events.api.openapi import DescribedAPI
@@ -93,7 +94,7 @@ def create_app(
         app.include_router(module.router)
     if settings.events_counts == "exact":
         # These routes write, or need the events themselves.
-        for module in (ingest, stored, changes):
+        for module in (ingest, stored, changes, metronome, openmeter):
             app.include_router(module.router)
         page.install(app)
     problems.install(app)

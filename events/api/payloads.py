@@ -126,7 +126,7 @@ def parse_json(text: bytes, max_events: int) -> Parsed:
         with suppress(InvalidEvent):
             names = set(decode_object(text))
             if "events" not in names and names & {*COLUMNS, SPEC_VERSION}:
-                return _parse_elements([text])
+                return parse_elements([text])
         raise
 
 
@@ -138,7 +138,7 @@ def parse_json_lines(text: bytes, max_events: int) -> Parsed:
         if line.removeprefix(BYTE_ORDER_MARK).strip()
     ]
     _check_number(len(numbered), max_events, "body")
-    parsed = _parse_elements(line for _, line in numbered)
+    parsed = parse_elements(line for _, line in numbered)
     # The place of a rejection is its line, so its field is part of the reason.
     rejections = [(index, InvalidEvent(None, str(exc))) for index, exc in parsed.rejections]
     return parsed._replace(rejections=rejections, lines=[number for number, _ in numbered])
@@ -163,12 +163,18 @@ def _fields(text: bytes, *names: str) -> dict[str, bytes]:
 def _parse_events(
     text: bytes, max_events: int, *, field: str = "events", is_stored: bool = False
 ) -> Parsed:
+    elements = array_of(text, max_events, field=field)
+    return parse_elements(elements, partial(parse_message, is_stored=is_stored))
+
+
+def array_of(text: bytes, max_events: int, *, field: str) -> list[bytes]:
+    """The JSON of each element of an array, at least one; raises `InvalidRequest`."""
     try:
         elements = parse_array(text)
     except InvalidEvent as exc:
         raise InvalidRequest(field, exc.reason) from exc
     _check_number(len(elements), max_events, field)
-    return _parse_elements(elements, is_stored=is_stored)
+    return elements
 
 
 def _check_number(number: int, max_events: int, field: str) -> None:
@@ -178,11 +184,14 @@ def _check_number(number: int, max_events: int, field: str) -> None:
         raise TooLarge(f"a request may have {max_events:,} events, and this one has {number:,}")
 
 
-def _parse_elements(elements: Iterable[bytes], *, is_stored: bool = False) -> Parsed:
+def parse_elements(
+    elements: Iterable[bytes], parse: Callable[[bytes], Event] = parse_message
+) -> Parsed:
+    """Parse JSON objects, each into an event."""
     parsed = Parsed([], [], [], set())
     for index, element in enumerate(elements):
         try:
-            event = parse_message(element, is_stored=is_stored)
+            event = parse(element)
         except InvalidEvent as exc:
             parsed.rejections.append((index, exc))
             with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -173,7 +173,7 @@ async def post_events(
             HTTPStatus.ACCEPTED if is_kafka else HTTPStatus.OK,
         )
 
-    return await bodies.in_thread(work, patience_seconds=_patience(settings))
+    return await bodies.in_thread(work, patience_seconds=patience_of(settings))
 
 
 @router.post(
@@ -217,10 +217,11 @@ async def void_events(
             _VOIDED,
         )
 
-    return await bodies.in_thread(work, patience_seconds=_patience(settings))
+    return await bodies.in_thread(work, patience_seconds=patience_of(settings))
 
 
-def _patience(settings: Settings) -> float:
+def patience_of(settings: Settings) -> float:
+    """How long a request may take to be stored, in seconds."""
     return settings.events_store_patience_seconds + _QUEUE_SECONDS
 
 
@@ -245,7 +246,7 @@ def _answer(
     outcomes = act([event for _, event in parsed.events]) if parsed.events else []
     metrics.EVENTS.labels(_REJECTED).inc(rejected)
     if not outcomes:
-        return _all_rejected(parsed)
+        return rejections_of(parsed)
     receipts: list[dict[str, Any]] = [
         {"index": index, "status": outcome.value}
         for (index, _), outcome in zip(parsed.events, outcomes, strict=True)
@@ -268,7 +269,8 @@ def _answer(
     )
 
 
-def _all_rejected(parsed: Parsed) -> Response:
+def rejections_of(parsed: Parsed, detail: str = "") -> Response:
+    """A 400 with all rejections; without a `detail`, it says that all events are rejected."""
     errors = []
     for index, exc in parsed.rejections:
         place = f"line {parsed.lines[index]}" if parsed.lines else f"events.{index}"
@@ -276,4 +278,5 @@ def _all_rejected(parsed: Parsed) -> Response:
             place += f".{exc.field}"
         errors.append(FieldProblem(field=place, detail=exc.reason))
     subject = "the event is" if len(errors) == 1 else f"all {len(errors):,} events are"
-    return problem(HTTPStatus.BAD_REQUEST, f"{subject} rejected: see errors", errors=errors)
+    detail = detail or f"{subject} rejected: see errors"
+    return problem(HTTPStatus.BAD_REQUEST, detail, errors=errors)
