@@ -51,7 +51,8 @@ def in_utc(at: datetime, local: LocalTimes) -> datetime:
         raise InvalidEvent(
             "timestamp",
             f"{at} occurs twice in {local.zone}, at {first:%H:%M} and {second:%H:%M} UTC, because "
-            "the clocks were set back: add the offset, or choose with --ambiguous-hour",
+            "the clocks were set back: add the offset, or choose with --ambiguous-hour "
+            "first or second",
         )
     return first if local.ambiguous_hour == "first" else second
 

@@ -28,6 +28,7 @@ from tests.support.sqlstore import MemoryStore
 
 pytestmark = pytest.mark.slow
 
+schemathesis.serializer.alias("application/x-ndjson", "text/plain")
 #: The same requests in every run: the same seed, and nothing kept from one run to the next.
 SCHEMA = schemathesis.openapi.from_dict(
     create_app(Settings()).openapi(),

@@ -305,6 +305,27 @@ MUTANTS = [
         "tests/unit/test_timeprints.py",
     ),
     Mutant(
+        "dates that no row decides are not guessed",
+        "events/domain/timeformats.py",
+        'if not day and not month and "day or month" in examples:',
+        "if False:",
+        "tests/unit/test_timeformats.py",
+    ),
+    Mutant(
+        "an id has no invisible character",
+        "events/domain/parsing.py",
+        "if invisible is not None:\n        name =",
+        "if False:\n        name =",
+        "tests/unit/test_parsing.py",
+    ),
+    Mutant(
+        "two CloudEvents never become one event",
+        "events/domain/cloudevents.py",
+        "if any(map(str.isspace, source)):",
+        "if False:",
+        "tests/unit/test_cloudevents.py",
+    ),
+    Mutant(
         "another header stops the run",
         "events/ingest/csvrows.py",
         "if is_header and names_known(row, self._columns):",

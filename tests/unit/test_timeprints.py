@@ -172,7 +172,8 @@ def test_the_repeated_hour_is_read_as_the_option_says(
     if second:
         assert refusal(text, local) == (
             f"{text} occurs twice in {zone}, at {first[11:16]} and {second[11:16]} UTC, because "
-            "the clocks were set back: add the offset, or choose with --ambiguous-hour"
+            "the clocks were set back: add the offset, or choose with --ambiguous-hour "
+            "first or second"
         )
         # The abbreviation decides, and so does an offset before the zone's name.
         if zone == "Europe/Berlin":
