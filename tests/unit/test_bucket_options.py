@@ -85,7 +85,7 @@ def test_filled_buckets_have_every_type_of_the_range(service: EventService) -> N
     assert service.buckets(query).buckets == tuple(service.all_buckets(query)) == expected
     last = service.buckets(replace(query, from_start=at(1), limit=1))
     assert last.buckets == expected[1:2]
-    # Only types that the range has: a login of hour 0 is none of hours 1 and 2.
+    # Only types that the range has: hours 1 and 2 have no login.
     part = service.buckets(ask(at(1), at(3), "call", "login", is_filled=True, is_grouped=True))
     assert [bucket.counts for bucket in part.buckets] == [{"call": 1}, {"call": 0}]
     # Of hour 0 only the part without its login.
