@@ -120,7 +120,8 @@ class BucketCount(NamedTuple):
 
     A named tuple for the same reason as `Event`: one answer holds hundreds. `is_partial`: the
     window covers only part of the bucket. `counts`, if requested, has the count per event type; it
-    sums to `count`. `end` is the end of a period in UTC; None for an hour.
+    sums to `count`. `end` is the end of a period in UTC; None for an hour. `customer_id` is set
+    only where one answer has the buckets of several customers.
     """
 
     start: datetime
@@ -128,6 +129,7 @@ class BucketCount(NamedTuple):
     is_partial: bool = False
     counts: Mapping[str, int] | None = None
     end: datetime | None = None
+    customer_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

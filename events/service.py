@@ -26,8 +26,9 @@ from events.models import (
     Window,
 )
 from events.queries import buckets as counting
-from events.queries import changes, hours, lookup
+from events.queries import changes, customers, hours, lookup
 from events.queries import summary as summaries
+from events.queries.customers import CustomersPage, CustomersQuery
 from events.queries.lookup import EventPage, EventQuery
 from events.queries.summary import Summary
 
@@ -175,6 +176,12 @@ class EventService:
 
     def all_buckets(self, query: BucketQuery) -> Iterator[BucketCount]:
         return counting.all_buckets(self._store, query)
+
+    def customer_buckets(self, query: CustomersQuery) -> CustomersPage:
+        return customers.customer_buckets(self._store, query, self._totals)
+
+    def all_customer_buckets(self, query: CustomersQuery) -> Iterator[BucketCount]:
+        return customers.all_customer_buckets(self._store, query)
 
     def summary(self, customer_id: str, window: Window) -> Summary:
         return summaries.summary(self._store, customer_id, window)

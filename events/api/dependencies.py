@@ -15,7 +15,7 @@ from events.ingest.load import Sink
 from events.service import EventService
 
 #: Query parameters that may be repeated.
-_REPEATABLE = frozenset({"event_type", "subject", "groupBy"})
+_REPEATABLE = frozenset({"event_type", "customer_id", "subject", "groupBy"})
 
 
 def from_state(name: str) -> Callable[[Request], Awaitable[Any]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -14,86 +12,23 @@ from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.convertors import StringConvertor, register_url_convertor
 
+from events.api.cursors import (
+    BucketCursor,
+    decode_bucket_cursor,
+    decode_cursor,
+    decode_instant,
+    decode_position,
+    decode_since,
+)
 from events.domain.calendars import parse_bound
 from events.domain.parsing import check_customer_id, check_event_type
-from events.domain.timestamps import format_timestamp, parse_instant
 from events.domain.windows import EARLIEST, LATEST, window_between
 from events.domain.zones import zone_named
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
-from events.models import BucketPage, Calendar, ChangeCursor, RangeTotals, Unit, Window
-from events.queries.buckets import INVALID_CURSOR
+from events.models import BucketQuery, Calendar, ChangeCursor, Unit, Window
+from events.queries.customers import MOST_CUSTOMERS, Position
 
 Format: TypeAlias = Literal["json", "csv", "jsonl", "parquet"]
-
-
-@dataclass(frozen=True, slots=True)
-class BucketCursor:
-    """Start of a page's first bucket, and the totals of the range that the first page counted."""
-
-    # Not a tuple: FastAPI takes a tuple for a repeated parameter.
-    start: datetime
-    totals: RangeTotals | None  # None in cursors of versions before 0.2
-
-
-def _instant(text: str) -> datetime:
-    return parse_instant(text, "")
-
-
-def encode_cursor(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _cursor(text: str) -> str:
-    try:
-        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        if decoded:
-            return decoded.decode()
-    except ValueError:  # not base64, or not UTF-8
-        pass
-    raise ValueError(INVALID_CURSOR)
-
-
-def encode_bucket_cursor(page: BucketPage) -> str | None:
-    """The `next` of a page, which carries the totals so that only the first page counts them."""
-    if page.next_start is None:
-        return None
-    at = "" if page.last_ingested_at is None else format_timestamp(page.last_ingested_at)
-    return encode_cursor(f"{format_timestamp(page.next_start)}#{page.total}#{at}")
-
-
-def _bucket_cursor(text: str) -> BucketCursor:
-    try:
-        start, *carried = _cursor(text).split("#")
-        if not carried:
-            return BucketCursor(_instant(start), None)
-        total, at = carried
-        if not re.fullmatch("[0-9]{1,18}", total):
-            raise ValueError(INVALID_CURSOR)
-        totals = RangeTotals(int(total), _instant(at) if at else None)
-        return BucketCursor(_instant(start), totals)
-    except (ValueError, InvalidWindow) as exc:
-        raise ValueError(INVALID_CURSOR) from exc
-
-
-def encode_change_cursor(cursor: ChangeCursor) -> str:
-    text = format_timestamp(cursor.minute)
-    if cursor.shard or cursor.after_key is not None:
-        text += f"#{cursor.shard}#{cursor.after_key or ''}"
-    return encode_cursor(text)
-
-
-def _since(text: str) -> ChangeCursor | datetime:
-    # A cursor starts with a year too, but in base64.
-    if re.match("[0-9]{4}-", text):
-        return _instant(text)
-    match = re.fullmatch("([^#]*)(?:#([0-9])#(.*))?", _cursor(text), re.DOTALL)
-    if match is None:
-        raise ValueError(INVALID_CURSOR)
-    minute, shard, after_key = match.groups()
-    try:
-        return ChangeCursor(_instant(minute), int(shard or 0), after_key or None)
-    except InvalidWindow as exc:
-        raise ValueError(INVALID_CURSOR) from exc
 
 
 def _whole_number(text: object) -> object:
@@ -117,11 +52,12 @@ def _read_with(read: Callable[[str], object]) -> BeforeValidator:
     return BeforeValidator(validate, json_schema_input_type=str)
 
 
-Instant = Annotated[datetime, _read_with(_instant)]
+Instant = Annotated[datetime, _read_with(decode_instant)]
 EventType = Annotated[str, _read_with(check_event_type)]
-Cursor = Annotated[str, _read_with(_cursor)]
-PageCursor = Annotated[BucketCursor, _read_with(_bucket_cursor)]
-Since = Annotated[ChangeCursor | datetime, _read_with(_since)]
+Cursor = Annotated[str, _read_with(decode_cursor)]
+PageCursor = Annotated[BucketCursor, _read_with(decode_bucket_cursor)]
+CustomersCursor = Annotated[Position, _read_with(decode_position)]
+Since = Annotated[ChangeCursor | datetime, _read_with(decode_since)]
 Zone = Annotated[tzinfo, _read_with(zone_named)]
 _WHOLE = BeforeValidator(_whole_number)
 
@@ -161,8 +97,8 @@ class Parameters(BaseModel):
     )
 
 
-class BucketParameters(Parameters):
-    """Query parameters of the buckets route."""
+class CountParameters(Parameters):
+    """Query parameters of a question about buckets."""
 
     start: Instant = Field(examples=["2021-03-01T00:00:00Z"])
     """
@@ -183,9 +119,6 @@ class BucketParameters(Parameters):
     """`zero` includes buckets without events; by default they are omitted."""
     limit: Annotated[int, Field(ge=1, le=10_000, examples=[744]), _WHOLE] = 1_000
     """Maximum buckets per page."""
-    cursor: Annotated[PageCursor | None, _cursor_like("MjAyMS0wMy0wMVQyMzowMDowMC4wMDAwMDBa")] = (
-        None
-    )
     format: Format | None = Field(None, examples=["json"])
     """
     Format of the answer; overrides the `Accept` header. `jsonl` and `parquet` give the whole range
@@ -207,6 +140,41 @@ class BucketParameters(Parameters):
         if self.window == "hour" and self.timezone is None:
             return None
         return Calendar(Unit(self.window), self.timezone or UTC)
+
+    def question(self, customer_id: str = "") -> BucketQuery:
+        return BucketQuery(
+            customer_id=customer_id,
+            window=window_between(self.start, self.end),
+            event_types=frozenset(self.event_type),
+            is_grouped=self.group_by is not None,
+            is_filled=self.fill is not None,
+            limit=self.limit,
+            calendar=self.calendar(),
+        )
+
+
+class BucketParameters(CountParameters):
+    """Query parameters of the route for one customer's buckets."""
+
+    cursor: Annotated[PageCursor | None, _cursor_like("MjAyMS0wMy0wMVQyMzowMDowMC4wMDAwMDBa")] = (
+        None
+    )
+
+
+class CustomerBucketParameters(CountParameters):
+    """Query parameters of the route for several customers' buckets."""
+
+    customer_id: Annotated[
+        list[Annotated[str, _read_with(check_customer_id)]],
+        Field(max_length=MOST_CUSTOMERS, examples=[["9d698ace49b14eaed7cc1ac64afef255"]]),
+    ] = []
+    """Count this customer's events; repeat it for up to 100 customers."""
+    prefix: str | None = Field(None, examples=["9d69"])
+    """In place of `customer_id`: all customers whose id has this prefix. Empty: all customers."""
+    cursor: Annotated[
+        CustomersCursor | None,
+        _cursor_like("IzAjIzlkNjk4YWNlNDliMTRlYWVkN2NjMWFjNjRhZmVmMjU1"),
+    ] = None
 
 
 class RangeParameters(Parameters):

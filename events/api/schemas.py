@@ -113,6 +113,31 @@ class CalendarBuckets(_Range):
     """
 
 
+@with_config(DOCUMENTED)
+class CustomerBuckets(TypedDict):
+    """The buckets of one of several customers."""
+
+    customer_id: CustomerIdOut
+    total: Count
+    """The customer's events in the whole range, as counted for its first page."""
+    last_ingested_at: Annotated[str | None, _LastIngestedAt]
+    buckets: list[Bucket] | list[CalendarBucket]
+
+
+class CustomersBuckets(Body):
+    """One page of the buckets of several customers; one customer may have several pages."""
+
+    start: _Start
+    end: _End
+    window: Literal["hour", "day", "week", "month"] | None = None
+    """Absent for UTC hours, as is `timezone`."""
+    timezone: str | None = Field(None, examples=["Europe/Berlin"])
+    customers: list[CustomerBuckets]
+    windowed: Windowed | None = None
+    """Only in streaming counts (`EVENTS_COUNTS=windowed`)."""
+    next: Next
+
+
 class CustomerSummary(Body):
     """A customer's events at a glance."""
 

@@ -23,7 +23,7 @@ def total(store: Store, customer_id: str, window: Window) -> int:
     return HourReader(store, BucketQuery(customer_id, window)).totals().total
 
 
-def buckets(store: Store, query: BucketQuery) -> BucketPage:
+def buckets(store: Store, query: BucketQuery, budget: Budget | None = None) -> BucketPage:
     """
     One page of a customer's events by UTC hour, or by the periods of `query.calendar`.
 
@@ -31,14 +31,17 @@ def buckets(store: Store, query: BucketQuery) -> BucketPage:
     because it counts the total; a later page reads from its first bucket to its last, if `query`
     has the totals of the first.
 
+    Args:
+        budget: What the page may count from stored events; without it, as much as one page may.
+
     Raises:
         InvalidWindow: `fill=zero` asks for too many buckets, or the page does not start where a
             bucket of the range does.
         StoreUnavailable: The store did not answer in time.
     """
-    _check_filled(query)
+    check_filled(query)
     _check_start(query)
-    reader, budget = HourReader(store, query), Budget()
+    reader, budget = HourReader(store, query), budget or Budget()
     rows = _buckets(reader, query, budget)
     # The last buckets of a page whose budget is spent are not complete.
     rows = takewhile(lambda row: row.start != budget.next_start, rows) if query.calendar else rows
@@ -64,7 +67,7 @@ def all_buckets(store: Store, query: BucketQuery) -> Iterator[BucketCount]:
     buckets by type read the range twice, first for its types. `InvalidWindow` is raised at once,
     `StoreUnavailable` at any moment.
     """
-    _check_filled(query)
+    check_filled(query)
     rows = _buckets(HourReader(store, query), query, None)
     if query.is_filled and query.is_grouped:
         return _with_types(rows, HourReader(store, query).types())
@@ -127,7 +130,7 @@ def _with_types(rows: Iterable[BucketCount], types: Sequence[str]) -> Iterator[B
         yield row._replace(counts=counts)
 
 
-def _check_filled(query: BucketQuery) -> None:
+def check_filled(query: BucketQuery) -> None:
     """Raises `InvalidWindow` if `fill=zero` asks for too many buckets."""
     if not query.is_filled:
         return

@@ -26,14 +26,18 @@ _ROWS_IN_A_GROUP = 20_000
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def encoded(name: Format, query: BucketQuery, counts: Counts) -> Iterator[bytes]:
+def encoded(
+    name: Format, query: BucketQuery, counts: Counts, *, has_customers: bool = False
+) -> Iterator[bytes]:
     """
     Write a query's counts in a format.
+
+    `has_customers`: the counts are of several customers, and each line names its own.
 
     Raises `InvalidWindow` at once for Parquet without pyarrow.
     """
     if name == "csv":
-        return csv_pieces(query, counts)
+        return csv_pieces(query, counts, has_customers=has_customers)
     if name == "jsonl":
         return _json_pieces(counts, query.calendar)
     try:
@@ -45,7 +49,8 @@ def encoded(name: Format, query: BucketQuery, counts: Counts) -> Iterator[bytes]
             "install requirements-export.txt",
             "format",
         ) from exc
-    return _parquet_pieces(arrow, parquet, query, counts)
+    names = _columns(query, has_customers=has_customers)
+    return _parquet_pieces(arrow, parquet, query, names, counts)
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -54,6 +59,7 @@ def encoded(name: Format, query: BucketQuery, counts: Counts) -> Iterator[bytes]
 def count_object(bucket: BucketCount, calendar: Calendar | None = None) -> dict[str, Any]:
     """An hour, or a day, week or month of `calendar`, as a JSON object of the API."""
     fields: dict[str, Any]
+    customer = {} if bucket.customer_id is None else {"customer_id": bucket.customer_id}
     if calendar is None or bucket.end is None:
         fields = {"ts_start_of_hour": hour_text(bucket.start)}
     else:
@@ -64,7 +70,7 @@ def count_object(bucket: BucketCount, calendar: Calendar | None = None) -> dict[
     fields |= {"count": bucket.count, "partial": bucket.is_partial}
     if bucket.counts is not None:
         fields["counts"] = dict(bucket.counts)
-    return fields
+    return customer | fields
 
 
 def hour_text(start: datetime) -> str:
@@ -89,21 +95,24 @@ def _json_pieces(counts: Counts, calendar: Calendar | None) -> Iterator[bytes]:
 # --- lines: CSV and Parquet -----------------------------------------------------------------------
 
 
-def csv_pieces(query: BucketQuery, counts: Counts) -> Iterator[bytes]:
+def csv_pieces(
+    query: BucketQuery, counts: Counts, *, has_customers: bool = False
+) -> Iterator[bytes]:
     """A header, and one line per bucket, or per event type of a bucket."""
     piece = io.StringIO()
     rows = csv.writer(piece, lineterminator="\n")
-    rows.writerow(_columns(query))
+    rows.writerow(_columns(query, has_customers=has_customers))
     text_of = hour_text if query.calendar is None else partial(local_text, query.calendar)
     for batch in _batches(counts, _ROWS_AT_A_TIME):
         rows.writerows(
             (
+                *map(_defused, customer),
                 *map(text_of, times),
-                *(() if event_type is None else (_defused(event_type),)),
+                *map(_defused, event_type),
                 count,
                 "true" if is_partial else "false",
             )
-            for times, event_type, count, is_partial in _lines(batch)
+            for customer, times, event_type, count, is_partial in _lines(batch)
         )
         yield _take(piece).encode()
     if piece.tell():
@@ -116,18 +125,19 @@ def _defused(cell: str) -> str:
 
 
 def _parquet_pieces(
-    arrow: Any, parquet: Any, query: BucketQuery, counts: Counts
+    arrow: Any, parquet: Any, query: BucketQuery, names: Sequence[str], counts: Counts
 ) -> Iterator[bytes]:
     zone = "UTC" if query.calendar is None else str(query.calendar.zone)
     time = arrow.timestamp("us", tz=zone)
-    types = {"event_type": arrow.string(), "count": arrow.int64(), "partial": arrow.bool_()}
-    schema = arrow.schema([(name, types.get(name, time)) for name in _columns(query)])
+    types = {"count": arrow.int64(), "partial": arrow.bool_()}
+    types |= dict.fromkeys(("customer_id", "event_type"), arrow.string())
+    schema = arrow.schema([(name, types.get(name, time)) for name in names])
     sink = io.BytesIO()
     with parquet.ParquetWriter(sink, schema) as writer:
         for batch in _batches(_lines(counts), _ROWS_IN_A_GROUP):
             rows = [
-                (*times, *([event_type] if query.is_grouped else []), count, is_partial)
-                for times, event_type, count, is_partial in batch
+                (*customer, *times, *event_type, count, is_partial)
+                for customer, times, event_type, count, is_partial in batch
             ]
             arrays = [
                 arrow.array(cells, type=field.type)
@@ -146,23 +156,26 @@ def _take(sink: io.BytesIO | io.StringIO) -> Any:
     return written
 
 
-def _columns(query: BucketQuery) -> tuple[str, ...]:
+def _columns(query: BucketQuery, *, has_customers: bool) -> tuple[str, ...]:
+    customer = ("customer_id",) if has_customers else ()
     times = ("ts_start_of_hour",) if query.calendar is None else ("start", "end")
-    return (*times, *(("event_type",) if query.is_grouped else ()), "count", "partial")
+    return (*customer, *times, *(("event_type",) if query.is_grouped else ()), "count", "partial")
 
 
-Line: TypeAlias = tuple[Sequence[datetime], str | None, int, bool]
+#: Customer and event type are empty if the answer does not have them.
+Line: TypeAlias = tuple[Sequence[str], Sequence[datetime], Sequence[str], int, bool]
 
 
 def _lines(counts: Counts) -> Iterator[Line]:
-    """One line per bucket, or per event type: times, type, count, whether it is partial."""
+    """One line per bucket, or per event type: customer, times, type, count, is it partial."""
     for bucket in counts:
+        customer = () if bucket.customer_id is None else (bucket.customer_id,)
         times = (bucket.start,) if bucket.end is None else (bucket.start, bucket.end)
         if bucket.counts is None:
-            yield times, None, bucket.count, bucket.is_partial
+            yield customer, times, (), bucket.count, bucket.is_partial
             continue
         for event_type, count in bucket.counts.items():
-            yield times, event_type, count, bucket.is_partial
+            yield customer, times, (event_type,), count, bucket.is_partial
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -29,6 +29,7 @@ AN_EVENT = {
     "transaction_id": "t",
     "timestamp": "2021-03-01T00:00:00Z",
 }
+SEVERAL = "/events/buckets?customer_id=acme%2F%C3%A9&start=2021-03-01&end=2021-03-02"
 SUMMARY = "/events/customers/acme%2F%C3%A9/summary"
 
 
@@ -92,6 +93,7 @@ class Guarded(NamedTuple):
 GUARDED = {
     "GET /events/customers/{customer_id:id}/buckets": Guarded(Right.READ, "customer", BUCKETS),
     "GET /events/customers/{customer_id:id}/summary": Guarded(Right.READ, "customer", SUMMARY),
+    "GET /events/buckets": Guarded(Right.READ, "each", SEVERAL),
     "GET /events/customers": Guarded(Right.READ, "all", "/events/customers"),
     "GET /events/changes": Guarded(Right.READ, "all", "/events/changes"),
     "GET /events/customers/{customer_id:id}/events": Guarded(Right.READ, "customer", EVENTS),

@@ -54,6 +54,7 @@ def test_each_route_documents_its_answers_and_errors(document: Json) -> None:
         f"get {EVENTS}": ["200", "400", *REFUSALS, "500", "503"],
         f"delete {EVENTS}": ["200", "400", *REFUSALS, "500", "503"],
         f"get {SUMMARY}": ["200", "400", *REFUSALS, "500", "503"],
+        "get /events/buckets": ["200", "400", *REFUSALS, "500", "503"],
         "get /events/customers": ["200", "400", *REFUSALS, "500", "503"],
         "get /events/changes": ["200", "400", "401", "403", "410", "429", "500", "503"],
         "post /events": ["200", "202", *RECEIPTS[1:]],

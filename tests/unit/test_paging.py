@@ -18,6 +18,8 @@ from events.models import (
     Unit,
     Window,
 )
+from events.queries import periods
+from events.queries.customers import CustomersQuery, Position
 from events.service import EventService
 from tests.support.factories import DAY, HOUR_ZERO, event
 from tests.support.sqlstore import MemoryStore, SpyStore
@@ -106,6 +108,40 @@ def test_a_later_page_reads_only_what_it_shows(
     assert len(service.buckets(query).buckets) == 100
     assert store.items <= 105
     assert store.page_sizes == [104]
+
+
+@pytest.mark.parametrize("limit", [100, 3_000])
+def test_paging_through_customers_is_linear(
+    service: EventService, store: CountingStore, limit: int
+) -> None:
+    for name in ("beta", "gamma", "delta"):
+        days = (HOUR_ZERO + day * DAY for day in range(100))
+        service.ingest([event("t", customer_id=name, timestamp=at) for at in days])
+    query = CustomersQuery(replace(QUERY, limit=limit))
+    pages = [service.customer_buckets(query)]
+    while pages[-1].next is not None:
+        pages.append(service.customer_buckets(replace(query, after=pages[-1].next)))
+    events = DAYS + 3 * 100
+    assert sum(len(part.buckets) for page in pages for part in page.customers) == events
+    # Customers that were read together, and did not fit on the page, are read again.
+    assert store.items <= 2 * DAYS + 9 * 100 + len(pages) * 60
+
+
+def test_a_page_of_customers_counts_a_limited_number_of_cut_hours(
+    service: EventService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(periods, "MOST_CUT_HOURS", 10)
+    at = HOUR_ZERO + 18.6 / 24 * DAY
+    for number in range(30):
+        service.ingest([event("t", customer_id=f"c-{number:02}", timestamp=at)])
+    calendar = Calendar(Unit.DAY, ZoneInfo("Asia/Kolkata"))
+    query = CustomersQuery(replace(QUERY, calendar=calendar), prefix="c-")
+    page = service.customer_buckets(query)
+    assert 10 <= len(page.customers) <= 10 + 8
+    assert page.next == Position(page.customers[-1].customer_id)
+    rest = service.customer_buckets(replace(query, after=page.next))
+    names = [part.customer_id for part in (*page.customers, *rest.customers)]
+    assert names == [f"c-{number:02}" for number in range(len(names))]
 
 
 def test_a_page_in_a_zone_of_half_hours_counts_few_hours_from_events(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.types import Message
 
-from events.api.routes.buckets import Streamed
+from events.api.counts import Streamed
 from events.errors import StoreUnavailable
 
 

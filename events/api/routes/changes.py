@@ -9,9 +9,10 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+from events.api.cursors import encode_change_cursor
 from events.api.dependencies import ServiceDep
 from events.api.openapi import route_errors
-from events.api.parameters import ChangeParameters, encode_change_cursor
+from events.api.parameters import ChangeParameters
 from events.api.schemas import DOCUMENTED, Body, Timestamp
 from events.api.security import allowed
 from events.auth.keys import Right

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from events.api.cursors import encode_cursor
 from events.api.dependencies import (
     WINDOWED_HEADER,
     ServiceDep,
@@ -13,7 +14,7 @@ from events.api.dependencies import (
     windowed_headers,
 )
 from events.api.openapi import route_errors
-from events.api.parameters import CustomerParameters, encode_cursor
+from events.api.parameters import CustomerParameters
 from events.api.schemas import Body, Count, CustomerIdOut, Next
 from events.api.security import allowed
 from events.auth.keys import Right

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+from events.api.cursors import encode_cursor
 from events.api.dependencies import ServiceDep
 from events.api.openapi import route_errors
-from events.api.parameters import CustomerId, EventParameters, RangeParameters, encode_cursor
+from events.api.parameters import CustomerId, EventParameters, RangeParameters
 from events.api.schemas import DOCUMENTED, Body, Bucket, Count, CustomerSummary, Timestamp
 from events.api.security import KeyRingDep, allowed
 from events.auth.keys import Right
