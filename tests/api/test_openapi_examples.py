@@ -17,6 +17,8 @@ def test_examples_of_parameters_are_good_questions(api: Api) -> None:
             continue
         query, parts = [], {}
         for parameter in operations["get"].get("parameters", []):
+            if (path, parameter["name"]) == ("/events/buckets", "prefix"):
+                continue  # in place of `customer_id`
             example = parameter["schema"].get("examples", [None])[0]
             if parameter["in"] == "path":
                 parts[parameter["name"]] = quote(str(example), safe="")

@@ -80,7 +80,7 @@ def test_each_documented_error_has_an_example_with_its_status(document: Json) ->
             assert example["status"] == int(status)
             assert example["title"] == response["description"]
             assert bool(example["errors"]) == (status == "400")
-    assert seen == 65
+    assert seen == 71
 
 
 def test_only_routes_that_need_a_key_document_how_to_send_it(
@@ -133,7 +133,11 @@ def test_the_parameters_of_each_route(document: Json) -> None:
     } == {
         f"get {BUCKETS}": [
             "customer_id", "start", "end", "window", "timezone", "event_type", "group_by", "fill",
-            "limit", "cursor", "format",
+            "limit", "format", "cursor",
+        ],
+        "get /events/buckets": [
+            "start", "end", "window", "timezone", "event_type", "group_by", "fill", "limit",
+            "format", "customer_id", "prefix", "cursor",
         ],
         f"get {EVENTS}": [
             "customer_id", "start", "end", "event_type", "transaction_id", "order", "limit",
@@ -172,7 +176,7 @@ def test_every_reference_exists_and_every_schema_is_used(document: Json) -> None
 
 def test_operation_ids_are_unique(document: Json) -> None:
     names = [operation["operationId"] for _, operation in operations(document)]
-    assert len(set(names)) == len(names) == 11
+    assert len(set(names)) == len(names) == 12
 
 
 def test_all_fields_of_a_problem_are_required(document: Json) -> None:
