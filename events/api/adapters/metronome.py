@@ -14,8 +14,9 @@ from fastapi.responses import Response
 
 from events.api.adapters import AdapterRoute, IngestDep, check_names
 from events.api.bodies import BodiesDep, JsonBody
+from events.api.cursors import encode_cursor
 from events.api.dependencies import ServiceDep, SettingsDep
-from events.api.parameters import Cursor, Parameters, encode_cursor
+from events.api.parameters import Cursor, Parameters
 from events.api.payloads import Parsed, array_of, parse_elements
 from events.api.problems import InvalidRequest
 from events.api.routes.ingest import patience_of
