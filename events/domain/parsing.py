@@ -56,8 +56,12 @@ def parse_event(
     Raises:
         InvalidEvent: Names the first invalid field and the reason.
     """
-    customer_id = check_customer_id(customer_id)
-    event_type, room = _checked_event_type(event_type)
+    if is_stored:
+        customer_id = check_customer_id(customer_id)
+        event_type, room = _checked_event_type(event_type)
+    else:
+        customer_id = _new_customer_id(customer_id)
+        event_type, room = _new_event_type(event_type)
     if not (
         transaction_id.isascii()
         and transaction_id.isprintable()
@@ -65,6 +69,8 @@ def parse_event(
         and transaction_id[0] != " " != transaction_id[-1]
     ):
         _check_id("transaction_id", transaction_id)
+        if not is_stored:
+            _check_visible("transaction_id", transaction_id)
         size = len(transaction_id.encode())
         if size > room:
             raise InvalidEvent(
@@ -72,12 +78,23 @@ def parse_event(
                 f"has {size:,} bytes of UTF-8, but only {room:,} are left in the "
                 f"{MAX_SORT_KEY_BYTES:,}-byte key beside this event_type",
             )
-    if not (
-        is_stored or (customer_id.isascii() and event_type.isascii() and transaction_id.isascii())
-    ):
-        for field, text in zip(COLUMNS, (customer_id, event_type, transaction_id), strict=False):
-            _check_visible(field, text)
     return Event(customer_id, event_type, transaction_id, parse_time(timestamp))
+
+
+# The same customers and types occur many times: each is checked once, and all its events share
+# one string. The caches take at most 24 MB, with ids of the maximum length.
+@lru_cache(maxsize=8_192)
+def _new_customer_id(text: str) -> str:
+    _check_visible("customer_id", check_customer_id(text))
+    return text
+
+
+@lru_cache(maxsize=8_192)
+def _new_event_type(text: str) -> tuple[str, int]:
+    """The event type, and the bytes that it leaves for a transaction id."""
+    checked = _checked_event_type(text)
+    _check_visible("event_type", text)
+    return checked
 
 
 def _check_visible(field: str, text: str) -> None:
@@ -91,9 +108,6 @@ def _check_visible(field: str, text: str) -> None:
         )
 
 
-# The same customers and types occur many times: each is checked once, and all its events share
-# one string. The caches take at most 24 MB, with ids of the maximum length.
-@lru_cache(maxsize=8_192)
 def check_customer_id(text: str) -> str:
     """Return `text` if it is a valid customer id; raises `InvalidEvent`."""
     _check_id("customer_id", text)
@@ -105,9 +119,7 @@ def check_customer_id(text: str) -> str:
     return text
 
 
-@lru_cache(maxsize=8_192)
 def _checked_event_type(text: str) -> tuple[str, int]:
-    """The event type, and the bytes that it leaves for a transaction id."""
     _check_id("event_type", text)
     size = len(text.encode()) + 2 * (text.count("%") + text.count("-"))
     room = MAX_SORT_KEY_BYTES - _KEY_OVERHEAD_BYTES - size
