@@ -56,6 +56,8 @@ async def _answer(fault: str, send: Send) -> None:
     # Less than was announced: the server then closes the connection inside the answer.
     length = len(body) + (1_000 if fault in (CUT, LOST) else 0)
     headers = [(b"content-length", str(length).encode())]
+    if fault == BUSY:
+        headers.append((b"retry-after", b"0"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

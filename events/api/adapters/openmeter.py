@@ -133,12 +133,10 @@ def _text(at: datetime | None) -> str | None:
 
 
 def _calendar(parameters: MeterParameters) -> Calendar | None:
-    size, zone = parameters.window_size, parameters.zone or UTC
-    if size in ("DAY", "MONTH"):
-        return Calendar(Unit(size.lower()), zone)
-    if size == "HOUR" and str(zone) != "UTC":
-        raise InvalidRequest("windowTimeZone", "hours are UTC hours: omit it with windowSize=HOUR")
-    return None
+    size, zone = parameters.window_size, parameters.zone
+    if size is None or (size == "HOUR" and zone is None):
+        return None
+    return Calendar(Unit(size.lower()), zone or UTC)
 
 
 def _whole(

@@ -1,0 +1,110 @@
+"""Metronome's and OpenMeter's own client packages against a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import openmeter
+import pytest
+from corehttp.exceptions import HttpResponseError
+from metronome import BadRequestError, Metronome
+from metronome.types.v1.usage_ingest_params import Usage
+from openmeter.models import Event
+
+from tests.support.factories import DAY, HOUR_ZERO
+from tests.support.served_http import BUSY, LOST, Faults, api_on, served
+from tests.support.sqlstore import MemoryStore
+
+pytestmark = [
+    pytest.mark.slow,
+    # aiohttp, which OpenMeter's package imports, calls a deprecated function.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+TIME = "2021-03-01T00:10:00Z"
+#: A folder whose `node_modules` has @metronome/sdk 3.10.0 and @openmeter/sdk 1.0.0-beta.232.
+NODE_FOLDER = os.environ.get("EVENTS_TEST_NODE_FOLDER", "")
+
+
+def usage(number: int) -> Usage:
+    return {
+        "customer_id": f"c-{number % 3}",
+        "event_type": "api_call",
+        "transaction_id": f"t-{number}",
+        "timestamp": TIME,
+        "properties": {"tokens": number},
+    }
+
+
+def test_metronome_s_client_sends_retries_and_reads(memory: MemoryStore) -> None:
+    faults = Faults(api_on(memory), BUSY, LOST)
+    with served(faults) as url:
+        client = Metronome(bearer_token="any", base_url=f"{url}/metronome")
+        client.v1.usage.ingest(usage=[usage(n) for n in range(9)])
+        assert faults.requests == 3
+        pages = client.v1.usage.list(
+            starting_on=HOUR_ZERO, ending_before=HOUR_ZERO + DAY, window_size="DAY"
+        )
+        rows = [(row.customer_id, row.billable_metric_id, row.value) for row in pages]
+        assert rows == [(f"c-{n}", "api_call", 3) for n in range(3)]
+        requests = faults.requests
+        wrong = usage(10)
+        wrong["transaction_id"] = ""
+        with pytest.raises(BadRequestError, match=r"events\.1\.transaction_id") as caught:
+            client.v1.usage.ingest(usage=[usage(9), wrong])
+        assert "The others are stored" in str(caught.value)
+        assert faults.requests == requests + 1, "a 400 is not retried"
+
+
+def test_openmeter_s_client_sends_retries_and_reads(memory: MemoryStore) -> None:
+    faults = Faults(api_on(memory), BUSY, BUSY)
+
+    def event(number: int, source: str = "/app") -> Event:
+        return Event(
+            specversion="1.0",
+            id=str(number),
+            source=source,
+            type="tokens",
+            subject="acme",
+            time=HOUR_ZERO,
+            data={"tokens": 5},
+        )
+
+    with served(faults) as url, openmeter.Client(f"{url}/openmeter", token="any") as client:
+        client.events.ingest_event(event(1))
+        client.events.ingest_events([event(1), event(2)])
+        result = client.meters.query_json(
+            "tokens",
+            from_parameter=HOUR_ZERO,
+            to=HOUR_ZERO + DAY,
+            window_size="HOUR",
+            subject=["acme", "other"],
+        )
+        assert [(row.subject, row.value, row.window_start) for row in result.data] == [
+            ("acme", 2, datetime(2021, 3, 1, tzinfo=UTC))
+        ]
+        requests = faults.requests
+        with pytest.raises(HttpResponseError) as caught:
+            client.events.ingest_event(event(3, source="a b"))
+        assert caught.value.status_code == 400
+        assert faults.requests == requests + 1, "a 400 is not retried"
+
+
+@pytest.mark.skipif(
+    not (NODE_FOLDER and shutil.which("node")), reason="needs node and EVENTS_TEST_NODE_FOLDER"
+)
+def test_the_javascript_clients_send_and_read(memory: MemoryStore) -> None:
+    script = Path(__file__).with_name("vendor_clients.mjs")
+    with served(api_on(memory)) as url:
+        command = ["node", str(script), NODE_FOLDER, url]
+        out = subprocess.run(command, check=True, capture_output=True, timeout=120).stdout
+    assert json.loads(out) == {
+        "usage": [["acme", "api_call", "2021-03-01T00:00:00.000000Z", 2]],
+        "metronomeRefusal": [400, "events.0.transaction_id"],
+        "meter": [["acme", 2, "2021-03-01T00:00:00.000Z"]],
+        "openmeterRefusal": 400,
+    }
