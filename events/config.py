@@ -89,7 +89,8 @@ class Settings(BaseSettings):
 
     events_database_url: str = Field(
         default="",
-        description="Store events in SQLite, such as `sqlite:///events.db`. Empty means DynamoDB.",
+        description="Store events in SQLite (`sqlite:///events.db`) or PostgreSQL "
+        "(`postgresql://user@host/database`). Empty means DynamoDB.",
     )
     dynamodb_endpoint_url: Annotated[str, AfterValidator(_endpoint)] = Field(
         default="http://localhost:9000",

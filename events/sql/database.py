@@ -51,20 +51,22 @@ _POSTGRESQL_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=60s -c lock_timeout=10s "
     "-c idle_in_transaction_session_timeout=15s"
 )
+#: How often a transaction is repeated at once before it waits.
+_MAX_CONFLICTS = 20
 #: Any number that other programs do not use; it keeps two processes from creating the same table.
 _SCHEMA_LOCK = 7_305_416_912
 
 
 def parse_url(url_text: str) -> URL:
     """The URL of a supported database; raises `InvalidInput`."""
-    drivers = {"sqlite": "sqlite"}
+    drivers = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
     try:
         url = make_url(url_text)
         return url.set(drivername=drivers[url.get_backend_name()])
     except (ArgumentError, KeyError) as exc:
         raise InvalidInput(
-            "EVENTS_DATABASE_URL is not the URL of a supported database: use sqlite:///events.db, "
-            "or leave it empty for DynamoDB"
+            "EVENTS_DATABASE_URL is not the URL of a supported database: use sqlite:///events.db "
+            "or postgresql://user@host/database, or leave it empty for DynamoDB"
         ) from exc
 
 
@@ -187,7 +189,12 @@ class Database:
     def _transaction(self) -> Iterator[Transaction]:
         if not self.is_sqlite:
             with self._engine.connect() as connection:
-                yield Transaction(connection)
+                try:
+                    yield Transaction(connection)
+                except DBAPIError:
+                    # After a COMMIT that failed, nobody knows in which state the session is.
+                    connection.invalidate()
+                    raise
             return
         with self._writing:
             connection = self._writing_connection()
@@ -196,6 +203,8 @@ class Database:
                 yield Transaction(connection)
             finally:
                 connection.rollback()
+                # After a COMMIT that failed, SQLAlchemy's transaction has ended, SQLite's has not.
+                connection.connection.rollback()
 
     def _writing_connection(self) -> Connection:
         if self._writer is None:
@@ -224,7 +233,7 @@ class Database:
         for _ in retry.attempts():
             try:
                 self._ensure_tables()
-                while True:
+                for _ in range(_MAX_CONFLICTS):
                     with suppress(Conflict):
                         return attempt()
             except DBAPIError as exc:

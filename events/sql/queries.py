@@ -75,7 +75,8 @@ DAY_COUNTS = (
         _customer(COUNTS),
         COUNTS.c.by_type == bindparam("by_type"),
         tuple_(*COUNTS_ORDER) > _bound("low", COUNTS_ORDER),
-        COUNTS.c.day.between(bindparam("first_day"), bindparam("last_day")),
+        COUNTS.c.day >= bindparam("first_day"),
+        COUNTS.c.day <= bindparam("last_day"),
     )
     .order_by(*COUNTS_ORDER)
     .limit(_LIMIT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -12,7 +12,10 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    DateTime,
+    FromClause,
     Insert,
+    Interval,
     Select,
     String,
     Subquery,
@@ -21,6 +24,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
+    column,
     func,
     literal_column,
     select,
@@ -86,28 +90,26 @@ class Statements:
     def _rows(self, *columns: Column[Any]) -> Subquery:
         """The rows of the parameter `rows`, in their order; `n` is the index of each."""
         parameter = bindparam("rows", type_=Text)
+        each: FromClause
         fields: list[ColumnElement[Any]]
+        index: ColumnElement[Any] = column("key", BigInteger)
+        value: ColumnElement[Any] = column("value", JSONB)
         if self._is_sqlite:
-            each = func.json_each(parameter).table_valued("key", "value", name="each")
-            fields = [literal_column("each.key", BigInteger)] + [
-                literal_column(f"json_extract(each.value, '$[{index}]')", item.type)
-                for index, item in enumerate(columns)
+            each = func.json_each(parameter).table_valued("key", "value")
+            fields = [
+                func.json_extract(value, literal_column(f"'$[{number}]'"), type_=item.type)
+                for number, item in enumerate(columns)
             ]
         else:
-            each = func.jsonb_array_elements(cast(parameter, JSONB)).table_valued(
-                "value", with_ordinality="key", name="each"
-            )
-            fields = [literal_column("each.key - 1", BigInteger)] + [
-                cast(literal_column(f"each.value ->> {index}", String), item.type)
-                for index, item in enumerate(columns)
+            elements = func.jsonb_array_elements(cast(parameter, JSONB))
+            each = elements.table_valued("value", with_ordinality="key").render_derived()
+            index = index - literal_column("1")
+            fields = [
+                cast(value.op("->>")(literal_column(str(number))), item.type)
+                for number, item in enumerate(columns)
             ]
-        names = ["n", *(item.name for item in columns)]
-        labels = [field.label(name) for field, name in zip(fields, names, strict=True)]
-        return (
-            select(*labels)
-            .select_from(each if self._is_sqlite else each.render_derived())
-            .subquery("incoming")
-        )
+        labels = [field.label(item.name) for field, item in zip(fields, columns, strict=True)]
+        return select(index.label("n"), *labels).select_from(each).subquery("incoming")
 
     def _insert(self, table: Any) -> Any:
         return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
@@ -145,10 +147,11 @@ class Statements:
         incoming = self._rows(*EVENT_KEY)
         names = [item.name for item in EVENT_KEY]
         rows = select(*(incoming.c[name] for name in names), _NOW).where(true())
-        insert: Insert = (
-            self._insert(EVENTS).from_select([*names, "ingested_at"], rows).on_conflict_do_nothing()
-        )
-        return insert
+        insert = self._insert(EVENTS).from_select([*names, "ingested_at"], rows)
+        # The number of new rows tells whether another writer was faster.
+        options = {"preserve_rowcount": True}
+        statement: Insert = insert.on_conflict_do_nothing().execution_options(**options)
+        return statement
 
     def _void_events(self) -> Update:
         incoming = self._rows(*EVENT_KEY)
@@ -179,7 +182,8 @@ class Statements:
             following = func.max(type_coerce(at, BigInteger) + 1, _NOW)
         else:
             # The server's clock, because the machines that write may have different times.
-            following = func.greatest(at + timedelta(microseconds=1), func.clock_timestamp())
+            later = type_coerce(at, DateTime) + literal_column("interval '1 microsecond'", Interval)
+            following = func.greatest(later, func.clock_timestamp())
         return update(CHANGE_CLOCK).values(changed_at=following).returning(at)
 
     def _log_changes(self) -> Insert:

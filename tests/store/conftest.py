@@ -14,6 +14,7 @@ from events.config import Settings
 from events.domain.retries import RetryPolicy
 from events.service import EventService
 from events.sql.store import SqlStore
+from tests.support import postgres
 from tests.support.backdoor import Subject, dynamodb_subject
 from tests.support.database import Database
 from tests.support.faults import Clock, Scene, make_scene
@@ -52,7 +53,34 @@ def sqlite(tmp_path: Path) -> Iterator[Subject]:
     store.close()
 
 
-@pytest.fixture(params=["memory", "dynamodb", pytest.param("sqlite", marks=pytest.mark.slow)])
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A database on a PostgreSQL server of this test run."""
+    programs = postgres.programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres.server(programs) as server, postgres.database(server) as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql(postgresql_url: str) -> Iterator[Subject]:
+    """An empty store on PostgreSQL."""
+    store = SqlStore(postgresql_url, retry=RetryPolicy(30), writers=2)
+    tables = SqlTables(store)
+    tables.clear()
+    yield Subject(store, tables)
+    store.close()
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        "dynamodb",
+        pytest.param("sqlite", marks=pytest.mark.slow),
+        pytest.param("postgresql", marks=pytest.mark.slow),
+    ]
+)
 def subject(request: pytest.FixtureRequest) -> Subject:
     """Any empty store, with its back door."""
     subject: Subject = request.getfixturevalue(request.param)

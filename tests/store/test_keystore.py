@@ -21,8 +21,10 @@ from events.bootstrap import make_client, make_key_store
 from events.config import Settings
 from events.domain.retries import RetryPolicy
 from events.errors import StoreRefused, StoreUnavailable
+from events.sql.store import SqlStore
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND
 from tests.support.fakekeys import MemoryKeyStore, a_key
+from tests.support.sqlstore import SqlTables
 
 
 def table_of(settings: Settings) -> str:
@@ -47,7 +49,18 @@ def sqlite() -> Iterator[KeyStore]:
         yield store
 
 
-@pytest.fixture(params=["memory", "dynamo", "sqlite"])
+@pytest.fixture
+def postgresql(postgresql_url: str) -> Iterator[KeyStore]:
+    with closing(SqlStore(postgresql_url, retry=RetryPolicy(10))) as store:
+        SqlTables(store).clear()
+    keys = SqlKeyStore(postgresql_url, retry=RetryPolicy(10), may_make_tables=False)
+    with closing(keys):
+        yield keys
+
+
+@pytest.fixture(
+    params=["memory", "dynamo", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+)
 def store(request: pytest.FixtureRequest) -> KeyStore:
     if request.param == "memory":
         return MemoryKeyStore()

@@ -20,7 +20,7 @@ from events.config import Settings
 from events.kafka.clients import Cluster, ensure_topics, make_producer
 from events.models import Event
 from tests.stream.archives import PARTITIONS
-from tests.stream.billing import postgres
+from tests.support import postgres
 from tests.support.factories import time_text
 from tests.support.shell import Command, Shell, free_port, until
 
