@@ -12,9 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from events.datamodels import Tables, counter_item_key
-from events.domain import rollups
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp, utc_now
+from events.dynamodb import expressions
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.changelog import EXPIRES_AT, GRACE, MINUTE, ChangeLog, Minutes
 from events.dynamodb.customers import REGISTERED_FOR_SECONDS, Registry
@@ -96,8 +96,8 @@ class DynamoStore:
         reader = Reader(requests, tables, self._readers)
         eraser = Eraser(requests, tables, self._registry, self.changes, transactions)
         # The store's methods that its parts implement; `service.Store` documents them.
-        self.lane_of = rollups.lane_of
-        self.fits_transaction = rollups.fits_transaction
+        self.lane_of = expressions.lane_of
+        self.fits_transaction = expressions.fits_transaction
         self.write = transactions.write
         self.void = transactions.void
         self.erase = eraser.erase

@@ -10,9 +10,9 @@ from itertools import groupby, islice
 from typing import Any
 
 from events.datamodels import HOURS, Tables, event_of
-from events.domain.rollups import fitting
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.customers import LAST_KEY, Registry
+from events.dynamodb.expressions import fitting
 from events.dynamodb.requests import ConditionFailed, Requests
 from events.dynamodb.transactions import EventTransactions
 from events.models import Erasure, Event

@@ -37,7 +37,7 @@ class EventTransactions:
     The three ways to change events and counters; safe to use from many threads.
 
     Each method takes distinct events of one customer and UTC day that fit one transaction (see
-    `rollups.fitting`). Counters equal the stored events at every moment, whatever fails.
+    `expressions.fitting`). Counters equal the stored events at every moment, whatever fails.
 
     Each method raises `StoreUnavailable` if some events may not be written (the same call again is
     safe), and `StoreRefused` if DynamoDB refuses them.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from events.domain import rollups
+from events.dynamodb import expressions
 from events.ingest.writer import Void, Write, Writer
 from events.models import Event, Outcome
 
@@ -47,7 +47,7 @@ class Recorder:
 def writing(
     write: Write, void: Void = lambda events, _: [Outcome.VOIDED] * len(events), *, threads: int = 4
 ) -> Iterator[Writer]:
-    writer = Writer(write, void, rollups, threads=threads)
+    writer = Writer(write, void, expressions, threads=threads)
     try:
         yield writer
     finally:

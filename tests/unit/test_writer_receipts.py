@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from events.domain import rollups
+from events.dynamodb import expressions
 from events.errors import StoreRefused, StoreUnavailable
 from events.ingest.writer import Writer
 from events.models import Event, Outcome
@@ -281,7 +281,7 @@ def test_draining_waits_for_a_transaction_in_flight() -> None:
 def test_closing_waits_for_everything_submitted() -> None:
     recorder = Recorder()
     recorder.hold()
-    writer = Writer(recorder, no_void, rollups, threads=2)
+    writer = Writer(recorder, no_void, expressions, threads=2)
     receipts = writer.submit([event(f"t-{index}", event_type=f"{index}") for index in range(120)])
     thread = in_thread(writer.close)
     thread.join(0.02)
@@ -295,7 +295,7 @@ def test_closing_waits_for_everything_submitted() -> None:
 
 def test_a_closed_writer_refuses_events_and_closes_again() -> None:
     recorder = Recorder()
-    writer = Writer(recorder, no_void, rollups, threads=1)
+    writer = Writer(recorder, no_void, expressions, threads=1)
     writer.close()
     with pytest.raises(RuntimeError):
         writer.submit([event()])

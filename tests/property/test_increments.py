@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.datamodels import Tables, counter_key, event_key
-from events.domain.rollups import DayIncrements, day_increments
-from events.dynamodb.expressions import put_actions
+from events.dynamodb.expressions import DayIncrements, day_increments, put_actions
 from events.models import Event
 from tests.property.strategies import HOUR_ZERO, events_of_a_day
 

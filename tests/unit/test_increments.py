@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from events.domain.rollups import DayIncrements, day_increments
+from events.dynamodb.expressions import DayIncrements, day_increments
 from events.models import Event
 
 HOUR_ZERO = datetime(2021, 3, 1, tzinfo=UTC)
