@@ -1,9 +1,10 @@
-"""`python -m events buckets`: show the counts of one customer."""
+"""`python -m events buckets`: show the counts of one or several customers."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,10 +12,10 @@ from typer import Option
 
 from events.cli import EXIT_OK, check_at_most_one, command, counted, options, printable
 from events.cli.output import encode, table_text, write_json, write_pieces
-from events.cli.questions import make_question
+from events.cli.questions import make_question, pieces_of
 from events.domain.calendars import local_text
 from events.models import BucketCount, BucketQuery, Calendar, Unit
-from events.queries.formats import Counts, count_object, csv_pieces, hour_text
+from events.queries.formats import Counts, count_object, hour_text
 
 #: The width of the chart when standard output is not a terminal and COLUMNS is not set.
 _COLUMNS = 80
@@ -28,13 +29,13 @@ Csv = Annotated[bool, Option("--csv", help="Print CSV.")]
 
 @command()
 def buckets(
-    customer: options.Customer, start: options.Start = None, end: options.End = None,
+    customers: options.Customers, start: options.Start = None, end: options.End = None,
     window: options.WindowSize = "hour", timezone: options.TimeZone = None,
     types: options.Types = None, group_by: options.GroupBy = None, fill: options.Fill = None,
     json: options.Json = False, csv: Csv = False,
 ) -> int:  # fmt: skip
     """
-    Show the counts of a customer with bars.
+    Show the counts of one or several customers with bars.
 
     Exit code: 0 all counts are printed; 2 they could not be read or printed.
     """
@@ -43,24 +44,30 @@ def buckets(
 
     check_at_most_one(json=json, csv=csv)
     query = make_question(
-        customer, start=start, end=end, window=window, timezone=timezone, types=types,
+        customers, start=start, end=end, window=window, timezone=timezone, types=types,
         group_by=group_by, fill=fill,
     )  # fmt: skip
     settings = load_settings()
     with open_service(settings) as service:
+        questions = [replace(query.question, customer_id=name) for name in query.customer_ids or ()]
         if csv:
-            write_pieces(csv_pieces(query, service.all_buckets(query)))
+            write_pieces(pieces_of("csv", query, service))
         elif json:
-            answer = _as_json(query, service.all_buckets(query))
+            answers = [_as_json(question, service.all_buckets(question)) for question in questions]
+            answer: dict[str, Any] = answers[0] if len(answers) == 1 else {"customers": answers}
             if settings.events_counts == "windowed":
                 answer["windowed"] = {"watermark_seconds": settings.events_watermark_seconds}
             write_json(answer)
         else:
             columns = shutil.get_terminal_size((_COLUMNS, 24)).columns
             can_draw = b"\\u" not in encode(_EIGHTHS)
-            counts = list(service.all_buckets(query))
-            text = chart(counts, query.calendar, columns=columns, can_draw=can_draw)
-            write_pieces([encode(text)])
+            texts = []
+            for question in questions:
+                counts = list(service.all_buckets(question))
+                text = chart(counts, question.calendar, columns=columns, can_draw=can_draw)
+                title = f"{printable(question.customer_id)}\n" if len(questions) > 1 else ""
+                texts.append(title + text)
+            write_pieces([encode("\n".join(texts))])
     return EXIT_OK
 
 

@@ -1,4 +1,4 @@
-"""`python -m events export`: write all counts of a customer to a file."""
+"""`python -m events export`: write all counts of customers to a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer import Option
 
 from events.cli import EXIT_OK, command, options, say
 from events.cli.output import write_file, write_pieces
-from events.cli.questions import make_question
+from events.cli.questions import make_question, pieces_of
 from events.errors import InvalidInput
 from events.queries import formats
 
@@ -25,13 +25,13 @@ Output = Annotated[
 
 @command()
 def export(
-    customer: options.Customer, start: options.Start = None, end: options.End = None,
+    customers: options.Customers, start: options.Start = None, end: options.End = None,
     window: options.WindowSize = "hour", timezone: options.TimeZone = None,
     types: options.Types = None, group_by: options.GroupBy = None, fill: options.Fill = None,
     file_format: Format = "csv", output: Output = None,
 ) -> int:  # fmt: skip
     """
-    Write all counts of a customer to a file.
+    Write all counts of one or several customers to a file.
 
     The file is CSV, JSON Lines or Parquet. Memory stays flat, however many counts there are.
 
@@ -40,13 +40,13 @@ def export(
     from events.cli.service import open_service
 
     query = make_question(
-        customer, start=start, end=end, window=window, timezone=timezone, types=types,
+        customers, start=start, end=end, window=window, timezone=timezone, types=types,
         group_by=group_by, fill=fill,
     )  # fmt: skip
     if file_format == "parquet" and output is None and sys.stdout.isatty():
         raise InvalidInput("a terminal cannot show Parquet: name a file with --output")
     with open_service() as service:
-        pieces = formats.encoded(file_format, query, service.all_buckets(query))
+        pieces = pieces_of(file_format, query, service)
         if output is None:
             write_pieces(pieces)
         else:

@@ -15,7 +15,9 @@ UntilEnd = Annotated[bool, Option("--until-end", help="Stop at the current end o
 
 # --- questions about counts -----------------------------------------------------------------------
 
-Customer = Annotated[str, Argument(metavar="CUSTOMER", help="The customer's id.")]
+Customers = Annotated[
+    list[str], Argument(metavar="CUSTOMER...", help="The id of a customer, or of several.")
+]
 OneCustomer = Annotated[str | None, Option("--customer", metavar="ID", help="Only this customer.")]
 Start = Annotated[str | None, Option(metavar="TIME", help="From this time on.")]
 End = Annotated[str | None, Option(metavar="TIME", help="Before this time.")]

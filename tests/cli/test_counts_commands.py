@@ -82,6 +82,25 @@ def test_days_of_a_zone_by_type_are_a_table_and_one_json_object(shell: Shell) ->
     }
 
 
+def test_several_customers_are_counted_one_after_the_other(shell: Shell) -> None:
+    month = ("--window", "month", "--start", "2021-03-01", "--end", "2021-04-01")
+    ran = events(shell, "buckets", "acme", "nobody", "acme", *month, COLUMNS="10")
+    assert ran == Ran(
+        0,
+        "acme\n2021-03  4\ntotal    4  in 1 month, UTC\n\nnobody\ntotal  0  in 0 months, UTC\n",
+        "",
+    )
+    answer = json.loads(events(shell, "buckets", "acme", "nobody", *month, "--json").out)
+    found = [(item["customer_id"], item["total"]) for item in answer["customers"]]
+    assert found == [("acme", 4), ("nobody", 0)]
+    csv = (
+        "customer_id,start,end,count,partial\n"
+        "acme,2021-03-01T00:00:00.000000+00:00,2021-04-01T00:00:00.000000+00:00,4,false\n"
+    )
+    assert events(shell, "buckets", "acme", "nobody", *month, "--csv").out == csv
+    assert events(shell, "export", "nobody", "acme", *month).out == csv
+
+
 def test_csv_is_the_same_from_both_commands(shell: Shell) -> None:
     assert events(shell, "buckets", "acme", "--csv") == Ran(0, HOURS_CSV, "")
     assert events(shell, "export", "acme") == Ran(0, HOURS_CSV, "")
