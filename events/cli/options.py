@@ -15,6 +15,7 @@ UntilEnd = Annotated[bool, Option("--until-end", help="Stop at the current end o
 
 # --- questions about counts -----------------------------------------------------------------------
 
+Customer = Annotated[str, Argument(metavar="CUSTOMER", help="The customer's id.")]
 Customers = Annotated[
     list[str], Argument(metavar="CUSTOMER...", help="The id of a customer, or of several.")
 ]
