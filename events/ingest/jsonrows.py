@@ -69,10 +69,13 @@ class _Objects:
             values = {name: bytes(value) for name, value in decode_object(text).items()}
         except InvalidEvent as exc:
             if self._is_first:
-                what = "a JSON array" if text.startswith(b"[") else f"not JSON Lines: {exc}"
+                what = f"not JSON Lines: the line {exc}"
+                expression = "."
+                if text.startswith(b"["):
+                    what, expression = "a JSON array", "'.[]'"
                 raise InvalidInput(
                     f"{self._source.name}, line {line}: {what}. Write one object a line, as with "
-                    "jq -c '.[]'"
+                    f"jq -c {expression}"
                 ) from exc
             raise
         if SPEC_VERSION in values and not self._columns:

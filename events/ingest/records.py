@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from events.domain.timeformats import Survey
+from events.errors import InvalidInput
 from events.ingest.csvrows import read_csv
 from events.ingest.jsonrows import read_json_lines
 from events.ingest.parquetrows import read_parquet
@@ -31,4 +32,7 @@ def with_format_found(source: LineInput, reading: Reading) -> Reading:
     """Read the input once to find the format of its timestamps; raises `InvalidInput`."""
     survey = Survey()
     deque(read_records(source, replace(reading, parse_time=survey)), maxlen=0)
-    return replace(reading, parse_time=survey.decide(reading.local))
+    try:
+        return replace(reading, parse_time=survey.decide(reading.local))
+    except InvalidInput as exc:
+        raise InvalidInput(f"{source.name}: {exc}") from exc

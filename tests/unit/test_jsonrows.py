@@ -128,7 +128,7 @@ def test_a_line_that_is_not_an_object_is_rejected(text: bytes, reason: str) -> N
         (b"[\n" + lines(WHOLE) + b"]", "line 1: a JSON array. Write one object a line, as with "),
         (
             json.dumps(WHOLE, indent=2).encode(),
-            "line 1: not JSON Lines: is not valid JSON: input data was truncated. Write one ",
+            "line 1: not JSON Lines: the line is not valid JSON: input data was truncated. Write ",
         ),
         (
             lines({"events": [WHOLE]}),
