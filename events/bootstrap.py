@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -164,6 +164,15 @@ def check_store_settings(settings: Settings) -> str:
         return parse_url(settings.events_database_url).render_as_string()
     make_client(settings).close()
     return settings.dynamodb_endpoint_url
+
+
+def sql_schema(settings: Settings) -> Sequence[str]:
+    """The statements that create the tables of a SQL database; raises `InvalidInput`."""
+    from events.sql.database import parse_url
+    from events.sql.tables import FIRST_INSTANT, schema
+
+    dialect = parse_url(settings.events_database_url).get_backend_name()
+    return *schema(dialect), FIRST_INSTANT[dialect]
 
 
 def tables_of(settings: Settings, *, is_windowed: bool) -> Tables:

@@ -8,6 +8,7 @@ from events.cli import (
     archive,
     buckets,
     consume,
+    copy,
     deadletters,
     erase,
     export,
@@ -17,6 +18,7 @@ from events.cli import (
     produce,
     run,
     run_app,
+    schema,
     serve,
     settings,
     verify,
@@ -35,12 +37,14 @@ for command in (
     verify.verify,
     void.void,
     erase.erase,
+    copy.copy,
     archive.archive,
     settings.settings,
 ):
     app.command()(command)
 app.add_typer(deadletters.app, name="dead-letter")
 app.add_typer(keys.app, name="keys")
+app.add_typer(schema.app, name="schema")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

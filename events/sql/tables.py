@@ -156,3 +156,15 @@ def schema(dialect: str) -> tuple[str, ...]:
             for index in table.indexes
         ]
     return tuple(statement.strip() for statement in statements)
+
+
+#: Starts the change clock, for people who create the tables themselves.
+FIRST_INSTANT = {
+    "sqlite": """INSERT INTO customer_events_change_clock
+SELECT 1, seconds * 1000000, seconds * 1000000
+FROM (SELECT CAST(strftime('%s', 'now') AS INTEGER) AS seconds) WHERE true
+ON CONFLICT DO NOTHING""",
+    "postgresql": """INSERT INTO customer_events_change_clock
+VALUES (1, date_trunc('second', now()), date_trunc('second', now()))
+ON CONFLICT DO NOTHING""",
+}
