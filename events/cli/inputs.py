@@ -37,7 +37,7 @@ def expand(arguments: Sequence[str]) -> list[str]:
 
     files: list[str] = []
     for argument in arguments:
-        if argument == "-" or Path(argument).exists() or not glob.has_magic(argument):
+        if not glob.has_magic(argument) or Path(argument).exists():
             files.append(argument)
             continue
         matches = sorted(
@@ -48,15 +48,24 @@ def expand(arguments: Sequence[str]) -> list[str]:
         if not matches:
             raise InvalidInput(f"{argument}: no file matches this pattern")
         files += matches
-    if len(arguments) > 1 or len(files) > 1:
-        skipped = [file for file in files if file.endswith(_REJECTS)]
-        files = [file for file in files if file not in skipped]
-        for file in skipped:
+    if len(files) > 1:
+        for file in [file for file in files if file.endswith(_REJECTS)]:
             say(f"{file}: not read, because it has the rejected rows of an earlier run")
+            files.remove(file)
+    if not files:
+        raise InvalidInput("no other files are named")
     for file in files:
-        if file != "-" and not Path(file).is_fifo():
+        if not _is_stream(file):
             open_lines(file).__exit__()
-    return files
+    return list(dict.fromkeys(files))
+
+
+def _is_stream(file: str) -> bool:
+    """Whether a file can be opened only once."""
+    try:
+        return file == "-" or Path(file).is_fifo()
+    except OSError:  # `open_lines` says why
+        return False
 
 
 @contextmanager

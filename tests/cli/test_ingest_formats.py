@@ -152,3 +152,23 @@ def test_auto_that_finds_two_readings_stores_nothing(shell: Shell, tables: Table
         assert "'03/04/2021 10:15' is 3 April 2021 (day first) or 4 March 2021 (mont" in ran.err
         assert "--timestamp-format '%d/%m/%Y %H:%M'" in ran.err
     assert tables.count() == 0
+
+
+def test_rejected_rows_alone_are_not_read_by_a_pattern(shell: Shell, tables: Tables) -> None:
+    for name in ("a", "b"):
+        shell.write(f"{name}.csv.rejects.csv", "line,reason,row\n")
+
+    ran = shell.call(INGEST, os.fspath(shell.folder / "*.csv"))
+
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.endswith("error: no other files are named\n")
+    assert not tables.are_there()
+
+
+def test_a_file_that_is_named_twice_is_read_once(shell: Shell, tables: Tables) -> None:
+    shell.write("a.csv", HEADER + ROW)
+
+    ran = shell.call(INGEST, "a.csv", "a.csv")
+
+    assert (ran.code, untimed(ran.out).splitlines()[0]) == (0, "a.csv: 1 row read")
+    assert tables.contents() == ONE

@@ -189,6 +189,7 @@ def test_an_unknown_time_zone_is_named(shell: Shell, tables: Tables) -> None:
         (("--timestamp-format", "%H:%M"), "--timestamp-format '%H:%M' lacks a part of the date"),
         (("b.csv", "--rejects", "r.csv"), "--rejects names the rejected rows of one file"),
         (("no-*.csv",), "no-*.csv: no file matches this pattern"),
+        (("x" * 5_000,), "x" * 5_000 + ": cannot be opened: File name too long"),
     ],
 )
 def test_an_invalid_option_stores_nothing(
