@@ -49,6 +49,7 @@ def read_parquet(source: LineInput, reading: Reading) -> Iterator[Numbered | Rej
             )
             number = 0
             for batch in table.iter_batches(_ROWS_AT_A_TIME, columns=names):
+                source.note_read((number + len(batch)) / table.metadata.num_rows)
                 columns = [
                     read(batch.column(name)) for read, name in zip(texts, names, strict=True)
                 ]

@@ -82,6 +82,10 @@ class LineInput:
     def bytes_read(self) -> int:
         return self._source.bytes_read
 
+    def note_read(self, share: float) -> None:
+        """Set `bytes_read` to this share of the input, for readers of `seekable`."""
+        self._source.bytes_read = round(share * (self.size_bytes or 0))
+
     def __enter__(self) -> LineInput:
         return self
 

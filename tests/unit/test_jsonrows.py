@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,7 @@ import pytest
 
 from events.domain.columns import parse_mapping
 from events.domain.zones import LocalTimes
+from events.ingest.files import open_lines
 from events.ingest.reading import Reading, Rejection
 from events.ingest.records import read_records, with_format_found
 from events.models import Event
@@ -263,3 +265,14 @@ def test_auto_finds_the_format_of_numbers_in_parquet() -> None:
 
     reading = with_format_found(source(content), Reading(timestamp_format="auto"))
     assert read(content, reading) == [(1, EVENT)]
+
+
+def test_progress_through_parquet_follows_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "events.parquet"
+    path.write_bytes(parquet(**{key: v * 4 for key, v in IDS.items()}, at=[AT] * 4))
+
+    with open_lines(str(path)) as opened:
+        progress = [opened.bytes_read for _ in read_records(opened)]
+
+    assert progress == sorted(progress)
+    assert progress[-1] == path.stat().st_size
