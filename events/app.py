@@ -8,7 +8,7 @@ from contextlib import ExitStack, asynccontextmanager
 
 from fastapi import Depends, FastAPI
 
-from events import bootstrap
+from events import __version__, bootstrap
 from events.api import middleware, problems
 from events.api.adapters import metronome, openmeter
 from events.api.bodies import Bodies
@@ -73,7 +73,7 @@ def create_app(
 
     app = DescribedAPI(
         title="Usage events",
-        version="0.2.0",
+        version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
         dependencies=[Depends(check_request)],

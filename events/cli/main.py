@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from typer._completion_classes import completion_init
+
 from events.cli import (
     archive,
     buckets,
+    completion,
     consume,
     copy,
     deadletters,
     erase,
     export,
     keys,
+    load,
     local,
     make_app,
     produce,
@@ -30,6 +34,7 @@ for command in (
     run.run,
     local.local,
     serve.serve,
+    load.ingest,
     consume.consume,
     produce.produce,
     buckets.buckets,
@@ -40,6 +45,7 @@ for command in (
     copy.copy,
     archive.archive,
     settings.settings,
+    completion.completion,
 ):
     app.command()(command)
 app.add_typer(deadletters.app, name="dead-letter")
@@ -50,3 +56,9 @@ app.add_typer(schema.app, name="schema")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     return run_app(app, arguments, "python -m events")
+
+
+def console() -> int:
+    """The console command `events`, which shells complete."""
+    completion_init()
+    return run_app(app, None, "events")

@@ -19,16 +19,16 @@ from events.errors import EventsError, InvalidInput
 if TYPE_CHECKING:
     from events.config import Settings
 
-_CHECKOUT = Path(__file__).parents[2]
-_SAMPLE = _CHECKOUT / "resources" / "events.csv"
+_ROOT = Path(__file__).parents[2]
+#: In the checkout, or in the installed package.
+_SAMPLES = (_ROOT / "resources" / "events.csv", _ROOT / "events" / "local" / "events.csv")
 #: The customer with the most events in the sample.
 _SAMPLE_CUSTOMER = "9d698ace49b14eaed7cc1ac64afef255"
 
-File = Annotated[
-    Path | None, Option(metavar="FILE", help="Events to store (default: resources/events.csv).")
-]
+File = Annotated[Path | None, Option(metavar="FILE", help="Events to store (default: the sample).")]
 Data = Annotated[
-    Path | None, Option(metavar="FOLDER", help="Where to keep the data (default: .local/data).")
+    Path | None,
+    Option(metavar="FOLDER", help="Where to keep the data (default: .local/data of the checkout)."),
 ]
 
 
@@ -55,7 +55,7 @@ def run(port: Port = 8800, file: File = None, data: Data = None) -> int:
     check_port(port)
     with ExitStack() as stack:
         _start_database(settings, data or dynamodb.DATA_FOLDER, stack)
-        _ingest(file or Path(os.path.relpath(_SAMPLE)))
+        _ingest(file or Path(os.path.relpath(next(filter(Path.exists, _SAMPLES)))))
         _serve(settings, port, stack)
     raise KeyboardInterrupt  # the server ends only when it is stopped
 
@@ -84,11 +84,14 @@ def _start_database(settings: Settings, folder: Path, stack: ExitStack) -> None:
 
 
 def _ingest(file: Path) -> None:
-    script = _CHECKOUT / "ingest_events_from_file.py"
+    program = "import sys; from events.cli.load import main; sys.exit(main())"
+    path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     # In a session of its own: Ctrl-C on the terminal must reach it once, through us, since a
     # second signal would end it without its summary.
-    process = subprocess.Popen(  # noqa: S603 - our own script
-        [sys.executable, str(script), str(file)], start_new_session=True
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", program, str(file)],
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
     )
     try:
         code = process.wait()

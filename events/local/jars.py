@@ -1,8 +1,9 @@
-"""Download jars from Maven Central, once, into the checkout."""
+"""Download jars from Maven Central, once, into the checkout or the user's data folder."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 import zipfile
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from jgo.maven import Artifact
 
 CHECKOUT = Path(__file__).parents[2]
-#: Ignored by git. The license of DynamoDB Local forbids redistribution: never commit a jar.
-FOLDER = CHECKOUT / ".local"
+_DATA_HOME = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+#: In a checkout ignored by git. The license of DynamoDB Local forbids redistribution: never commit
+#: a jar.
+FOLDER = CHECKOUT / ".local" if (CHECKOUT / "pyproject.toml").exists() else _DATA_HOME / "events"
 
 
 def fetch(

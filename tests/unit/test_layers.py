@@ -7,7 +7,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
 LAYERS: list[set[str]] = [
-    {"errors", "models", "config"},
+    {"__version__", "errors", "models", "config"},
     {"domain", "local", "page"},
     {"datamodels", "queries", "verification", "telemetry", "client"},
     {"ingest", "dynamodb", "sql"},
