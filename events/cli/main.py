@@ -25,6 +25,7 @@ from events.cli import (
     schema,
     serve,
     settings,
+    shadow,
     verify,
     void,
 )
@@ -40,6 +41,7 @@ for command in (
     buckets.buckets,
     export.export,
     verify.verify,
+    shadow.shadow,
     void.void,
     erase.erase,
     copy.copy,
