@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import boto3
@@ -43,7 +44,7 @@ _PLACEHOLDER = "local"
 def load_settings() -> Settings:
     """The settings of this process; raises `InvalidInput` with all invalid settings."""
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as exc:
         wrong = "; ".join(
             f"{'.'.join(map(str, error['loc'])).upper()} is {error['input']!r}: "
@@ -53,6 +54,11 @@ def load_settings() -> Settings:
         raise InvalidInput(f"settings (environment or .env): {wrong}") from exc
     except UnicodeDecodeError as exc:
         raise InvalidInput("settings: .env is not UTF-8: save it as UTF-8") from exc
+    if settings.events_database_url and find_spec("sqlalchemy") is None:
+        raise InvalidInput(
+            "EVENTS_DATABASE_URL needs SQLAlchemy: run python -m pip install 'events[sql]'"
+        )
+    return settings
 
 
 def make_client(settings: Settings) -> DynamoDBClient:

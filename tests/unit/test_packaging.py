@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from events import bootstrap
+from events.errors import InvalidInput
+
 CHECKOUT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -27,6 +30,16 @@ def test_the_package_requires_what_the_lists_name() -> None:
     assert set(PROJECT["dependencies"]) | extras["sql"] == requirements("requirements.in")
     assert extras["kafka"] | extras["archive"] == requirements("requirements-stream.in")
     assert extras["spark"] - {"events[archive]"} == requirements("requirements-spark.in")
+
+
+def test_a_database_url_without_sqlalchemy_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EVENTS_DATABASE_URL", "sqlite:///events.db")
+    assert bootstrap.load_settings().events_database_url == "sqlite:///events.db"
+    monkeypatch.setattr(bootstrap, "find_spec", lambda _: None)
+    with pytest.raises(InvalidInput, match=r"pip install 'events\[sql\]'"):
+        bootstrap.load_settings()
 
 
 @pytest.mark.slow
