@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import CUSTOMER, Open, Site, Tab
 
@@ -16,20 +17,61 @@ MARKUP = [
 ]
 
 
-def test_without_a_customer_the_page_suggests_some(tab: Tab) -> None:
+def bucket_of(start: str, count: int) -> dict[str, object]:
+    return {"start": f"{start}T00:00:00.000000+00:00", "count": count}
+
+
+def test_without_a_customer_the_page_shows_the_busiest_customers(tab: Tab) -> None:
+    # The newest day with events is 9 April, so the 30 days begin on 11 March.
+    months = {"a": [bucket_of("2021-01-01", 9)], CUSTOMER: [bucket_of("2021-04-01", 99)]}
+    first = {"a": [bucket_of("2021-03-10", 8), bucket_of("2021-03-11", 7)]}
+    second = {
+        "a": [bucket_of("2021-03-12", 3)],
+        CUSTOMER: [bucket_of("2021-04-09", 1_234)],
+        "old": [bucket_of("2021-03-10", 5)],
+    }
+    asked = []
+
+    def answer(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query, keep_blank_values=True)
+        asked.append({name: query.get(name) for name in ("prefix", "window", "start", "cursor")})
+        page = months if query["window"] == ["month"] else second if "cursor" in query else first
+        customers = [{"customer_id": name, "buckets": buckets} for name, buckets in page.items()]
+        route.fulfill(json={"customers": customers, "next": "more" if page is first else None})
+
+    tab.page.route("**/events/buckets?*", answer)
     tab.open()
-    expect(tab.locator("#panel-title")).to_have_text("Choose a customer")
-    expect(tab.locator("#announcement")).to_have_text(
-        "Choose a customer. Type a customer ID above, or choose one of these."
-    )
-    tab.locator("#panel").get_by_role("button", name=CUSTOMER).click()
+    expect(tab.locator("#overview-range")).to_have_text("11 Mar 2021 – 9 Apr 2021, UTC")
+    expect(tab.locator("#overview-total")).to_have_text("1,244")
+    expect(tab.locator("#overview-number")).to_have_text("of 2 customers")
+    expect(tab.locator("#overview-customers .name")).to_have_text([CUSTOMER, "a"])
+    expect(tab.locator("#overview-customers .total")).to_have_text(["1,234", "10"])
+    expect(tab.locator("#overview-chart rect")).to_have_count(30)
+    day = ["2021-03-02T00:00:00Z"]
+    assert asked == [
+        {"prefix": [""], "window": ["month"], "start": ["0001-01-01T00:00:00Z"], "cursor": None},
+        {"prefix": [""], "window": ["day"], "start": day, "cursor": None},
+        {"prefix": [""], "window": ["day"], "start": day, "cursor": ["more"]},
+    ]
+    tab.locator("#overview").get_by_role("button", name=CUSTOMER).click()
     expect(tab.locator("#result-title")).to_have_text(CUSTOMER)
+    expect(tab.locator("#overview")).to_be_hidden()
+
+
+def test_the_landing_view_counts_as_the_api_does(tab: Tab) -> None:
+    tab.open()
+    expect(tab.locator("#overview-total")).not_to_have_text("")
+    tile = tab.locator("#overview-customers button").first
+    name = tile.locator(".name").inner_text()
+    assert int(tile.locator(".total").inner_text().replace(",", "")) > 0
+    tile.click()
+    expect(tab.locator("#result-title")).to_have_text(name)
 
 
 def test_without_any_events_the_page_asks_for_a_file(tab: Tab) -> None:
-    tab.page.route(
-        "**/events/customers?*", lambda route: route.fulfill(json={"customers": [], "next": None})
-    )
+    nothing: dict[str, object] = {"customers": [], "next": None}
+    for path in ("**/events/customers?*", "**/events/buckets?*"):
+        tab.page.route(path, lambda route: route.fulfill(json=nothing))
     tab.open()
     expect(tab.locator("#panel-title")).to_have_text("No events yet")
 

@@ -2,6 +2,8 @@
 
 const KEY = "events.api-key";
 const MAX_BUCKETS = 10_000;
+/** Of 100 customers each. */
+const MAX_PAGES = 10;
 /** More than one, because the newest may be voided. */
 const MAX_EVENTS = 20;
 
@@ -65,6 +67,29 @@ export async function getBuckets(customer, range, options, isFilled, signal) {
     next = page.next;
   }
   return { total: first.total, lastIngestedAt: first.last_ingested_at, buckets };
+}
+
+/**
+ * The buckets of all customers, of at most `MAX_PAGES` pages.
+ *
+ * @returns `customers`, each with `id` and `buckets`, and `isComplete`: no customers were left out.
+ */
+export async function getAllCustomerBuckets(parameters, signal) {
+  const query = new URLSearchParams({ ...parameters, prefix: "", limit: MAX_BUCKETS });
+  const customers = new Map();
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const answer = await get(`/events/buckets?${query}`, signal);
+    for (const { customer_id: id, buckets } of answer.customers) {
+      customers.set(id, [...(customers.get(id) ?? []), ...buckets]);
+    }
+    if (answer.next === null) return { customers: listOf(customers), isComplete: true };
+    query.set("cursor", answer.next);
+  }
+  return { customers: listOf(customers), isComplete: false };
+}
+
+function listOf(customers) {
+  return [...customers].map(([id, buckets]) => ({ id, buckets }));
 }
 
 /** All buckets with events of a range as CSV, with one header. */

@@ -6,6 +6,7 @@ import { button, byId, show } from "./dom.js";
 import { makeDownloadMenu } from "./downloadmenu.js";
 import { plural, sentence } from "./format.js";
 import { makeKeyPanel } from "./keypanel.js";
+import { drawOverview, queryOverview } from "./overview.js";
 import { announce, hideLoading, showCustomers, showLoading, showNoEvents, showPanel } from "./panels.js";
 import { InvalidDates, isLive, queryChart, queryDetails } from "./queries.js";
 import { isoRange } from "./ranges.js";
@@ -123,8 +124,16 @@ async function refresh({ isPoll = false, extent = null } = {}) {
   try {
     if (!isPoll) showLoading(result.isShown());
     if (!state.customer) {
-      const customers = await getCustomers("", MAX_CUSTOMERS, signal);
-      if (!signal.aborted) showCustomers(customers, (customer) => go({ customer, types: [] }));
+      const choose = (customer) => go({ customer, types: [] });
+      const overview = await queryOverview(signal);
+      const customers = overview ? null : await getCustomers("", MAX_CUSTOMERS, signal);
+      if (signal.aborted) return;
+      if (overview) {
+        hideLoading();
+        show(byId("result"), false);
+        drawOverview(overview, choose);
+        announce(`All customers: ${plural(overview.total, "event")}, ${byId("overview-range").textContent}`);
+      } else showCustomers(customers, choose);
       return;
     }
     const chart = await queryChart(state, extent, signal);

@@ -8,6 +8,7 @@ const TOAST_MILLISECONDS = 5_000;
 /** Show that the page is loading. A result that is already there stays visible, dimmed. */
 export function showLoading(hasResult) {
   announce("Loading");
+  show(byId("overview"), false);
   show(byId("panel"), false);
   byId("result").setAttribute("aria-busy", "true");
   show(byId("result"), hasResult);
@@ -20,6 +21,7 @@ export function hideLoading() {
 }
 
 export function showResult() {
+  show(byId("overview"), false);
   show(byId("panel"), false);
   show(byId("loading"), false);
   show(byId("result"), true);
@@ -32,6 +34,7 @@ export function showResult() {
  * @param text A string, or a list of strings and elements.
  */
 export function showPanel(type, title, text, actions = []) {
+  show(byId("overview"), false);
   show(byId("result"), false);
   show(byId("loading"), false);
   byId("panel").dataset.type = type;
