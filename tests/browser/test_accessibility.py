@@ -45,7 +45,9 @@ def test_every_panel_passes_axe_and_fits_the_screen(
     tab.expected = {400}
     for name, state in states.items():
         tab.open(**state)
-        expect(tab.locator("#panel, #result, #overview").locator("visible=true").first).to_be_visible()
+        expect(
+            tab.locator("#panel, #result, #overview").locator("visible=true").first
+        ).to_be_visible()
         expect(tab.locator("#loading")).to_be_hidden()
         if name == "chart":
             tab.page.get_by_role("slider").press("Home")
