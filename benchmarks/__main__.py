@@ -6,12 +6,13 @@ import argparse
 import os
 import sys
 
-from benchmarks import http, ingest, memory, page, parse, query, soak, state, stream
+from benchmarks import http, ingest, memory, page, parse, query, soak, sql, state, stream
 from benchmarks.measuring import machine
 
 _ALL = {
     "parse": parse.run,
     "ingest": ingest.run,
+    "sql": sql.run,
     "http": http.run,
     "query": query.run,
     "memory": memory.run,

@@ -42,6 +42,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """The environment of a child process that uses the same tables."""
     return {
         **os.environ,
+        "EVENTS_DATABASE_URL": settings.events_database_url,
         "DYNAMODB_ENDPOINT_URL": settings.dynamodb_endpoint_url,
         "DYNAMODB_EVENTS_TABLE_NAME": settings.dynamodb_events_table_name,
         "EVENTS_WRITE_THREADS": str(settings.events_write_threads),

@@ -19,8 +19,9 @@ from events.models import Event, Outcome
 _CHUNK_ROWS = 1_000
 #: A chunk from a slow input is submitted after this time, at its next row.
 _CHUNK_SECONDS = 1.0
-#: Chunks in flight: enough to fill transactions, and the only memory that a load needs.
-_MAX_CHUNKS_AHEAD = 20
+#: Chunks in flight: enough to fill a transaction while another one is written, and the only memory
+#: that a load needs.
+_MAX_CHUNKS_AHEAD = 40
 
 Records = Iterator[Numbered | Rejection]
 

@@ -248,12 +248,15 @@ def _take_batch(lane: deque[_Entry], fits: Callable[[int, int], bool]) -> _Batch
             void_reason = entry.receipts.void_reason
         elif entry.receipts.void_reason != void_reason:
             break
-        if event not in batch:
+        entries = batch.get(event)
+        if entries is not None:
+            # No store takes an event twice in one transaction: a repeated event shares the first.
+            entries.append(entry)
+        else:
             types.add(event.event_type)
             if not fits(len(batch) + 1, len(types)):
                 break
-        # No store takes an event twice in one transaction: a repeated event shares the first.
-        batch.setdefault(event, []).append(entry)
+            batch[event] = [entry]
         lane.popleft()
     return batch
 

@@ -83,9 +83,12 @@ class Statements:
         instant: Callable[[datetime], object] = (
             to_microseconds if self._is_sqlite else format_timestamp
         )
-        return sorted(
-            ((event.customer_id, instant(event.timestamp), *event[1:3]), event) for event in events
-        )
+        pairs = []
+        for event in events:
+            customer_id, event_type, transaction_id, at = event
+            pairs.append(((customer_id, instant(at), event_type, transaction_id), event))
+        pairs.sort()
+        return pairs
 
     def _rows(self, *columns: Column[Any]) -> Subquery:
         """The rows of the parameter `rows`, in their order; `n` is the index of each."""

@@ -47,15 +47,18 @@ class EventTransactions:
             for index, is_voided in found:
                 outcome = Outcome.VOIDED if is_voided else Outcome.DUPLICATE
                 outcomes[ordered[index][1]] = outcome
-            new = [pair for pair in ordered if pair[1] not in outcomes]
-            if new:
-                self._insert(transaction, new)
+            if not outcomes:
+                self._insert(transaction, ordered, rows)
+            elif new := [pair for pair in ordered if pair[1] not in outcomes]:
+                self._insert(transaction, new, as_json([row for row, _ in new]))
             return outcomes
 
         outcomes = self._database.write(work)
         return [outcomes.get(event, Outcome.INSERTED) for event in events]
 
-    def _insert(self, transaction: Transaction, new: Sequence[tuple[Row, Event]]) -> None:
+    def _insert(
+        self, transaction: Transaction, new: Sequence[tuple[Row, Event]], rows: str
+    ) -> None:
         """Store and count events that are not stored."""
         now, execute = self._now(), transaction.connection.execute
         events = [event for _, event in new]
@@ -63,7 +66,6 @@ class EventTransactions:
         customers = as_json([(name,) for name in names])
         execute(self._statements.register, {"rows": customers, "now": now})
         is_locked = len(self._lock(transaction, names)) == len(names)
-        rows = as_json([row for row, _ in new])
         result = execute(self._statements.insert_events, {"rows": rows, "now": now})
         if not is_locked or result.rowcount != len(new):
             raise Conflict  # an erasure or the same events from another writer came in between
