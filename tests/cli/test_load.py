@@ -238,7 +238,7 @@ class _LazyReceipts(PendingReceipts):
         return super().wait(timeout_seconds)
 
 
-def test_at_most_twenty_chunks_are_in_flight() -> None:
+def test_at_most_forty_chunks_are_in_flight() -> None:
     service = RecordingService()
     outstanding: list[int] = []
     ahead: list[int] = []
@@ -253,7 +253,7 @@ def test_at_most_twenty_chunks_are_in_flight() -> None:
     result, problem = ingest(records(), service)
 
     assert (result, problem) == (loaded(read=100_000, inserted=100_000), None)
-    assert max(outstanding) == 20
+    assert max(outstanding) == 40
     # One chunk is read and not yet submitted.
     assert max(ahead) == 1_000
     assert service.outstanding == 0
