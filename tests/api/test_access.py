@@ -30,6 +30,25 @@ AN_EVENT = {
     "timestamp": "2021-03-01T00:00:00Z",
 }
 SEVERAL = "/events/buckets?customer_id=acme%2F%C3%A9&start=2021-03-01&end=2021-03-02"
+METRONOME_USAGE = {
+    "starting_on": "2021-03-01T00:00:00Z",
+    "ending_before": "2021-03-02T00:00:00Z",
+    "window_size": "DAY",
+    "customer_ids": [ITS_CUSTOMER],
+    "billable_metrics": [{"id": "e"}],
+}
+A_CLOUD_EVENT = {
+    "specversion": "1.0",
+    "subject": ITS_CUSTOMER,
+    "type": "e",
+    "source": "s",
+    "id": "t",
+    "time": "2021-03-01T00:00:00Z",
+}
+A_METER = (
+    "/openmeter/api/v1/meters/e/query?subject=acme%2F%C3%A9"
+    "&from=2021-03-01T00:00:00Z&to=2021-03-02T00:00:00Z"
+)
 SUMMARY = "/events/customers/acme%2F%C3%A9/summary"
 
 
@@ -80,7 +99,7 @@ class Guarded(NamedTuple):
     right: Right
     about: About
     path: str
-    body: Json | None = None
+    body: Json | list[Json] | None = None
     good: int = 200
     other: Mapping[str, int] = {}
 
@@ -103,6 +122,12 @@ GUARDED = {
     "POST /events/void": Guarded(
         Right.ADMIN, "each", "/events/void", {"reason": "a test", "events": [AN_EVENT]}
     ),
+    "POST /metronome/v1/ingest": Guarded(Right.INGEST, "each", "/metronome/v1/ingest", [AN_EVENT]),
+    "POST /metronome/v1/usage": Guarded(Right.READ, "each", "/metronome/v1/usage", METRONOME_USAGE),
+    "POST /openmeter/api/v1/events": Guarded(
+        Right.INGEST, "each", "/openmeter/api/v1/events", A_CLOUD_EVENT, 204
+    ),
+    "GET /openmeter/api/v1/meters/{slug:id}/query": Guarded(Right.READ, "each", A_METER),
 }
 #: Routes that need no key.
 OPEN = {

@@ -9,7 +9,17 @@ from fastapi.routing import iter_route_contexts
 
 from events.config import Settings
 from events.dao import DynamoStore
-from tests.support.api import AT, DAY_ONE, Api, all_pages, bucket, errors_of, serving, settled
+from tests.support.api import (
+    AT,
+    DAY_ONE,
+    Api,
+    all_pages,
+    bucket,
+    document,
+    errors_of,
+    serving,
+    settled,
+)
 from tests.support.factories import HOUR, HOUR_ZERO, event
 
 EVENTS = [
@@ -108,6 +118,42 @@ def test_changes(api: Api) -> None:
     assert api.get("/events/changes?since=2021-01-01").status_code == 410
 
 
+def test_buckets_of_several_customers(api: Api) -> None:
+    api.service.ingest([*EVENTS, event(customer_id="globex")])
+    page = api.get(
+        f"/events/buckets?customer_id=acme&customer_id=globex&window=day&{DAY_ONE}"
+    ).json()
+    assert [(row["customer_id"], row["total"]) for row in page["customers"]] == [
+        ("acme", 3),
+        ("globex", 1),
+    ]
+
+
+def test_drop_in_routes(api: Api) -> None:
+    one = document(EVENTS[0])
+    assert api.post([one], "/metronome/v1/ingest").status_code == 200
+    usage = {
+        "starting_on": "2021-03-01T00:00:00Z",
+        "ending_before": "2021-03-02T00:00:00Z",
+        "window_size": "NONE",
+        "customer_ids": ["acme"],
+        "billable_metrics": [{"id": "api_call"}],
+    }
+    assert api.post(usage, "/metronome/v1/usage").json()["data"][0]["value"] == 1
+    sent = {
+        "specversion": "1.0",
+        "subject": "acme",
+        "type": "api_call",
+        "source": "app",
+        "id": "t-9",
+        "time": "2021-03-01T05:00:00Z",
+    }
+    assert api.post(sent, "/openmeter/api/v1/events").status_code == 204
+    query = "subject=acme&from=2021-03-01T00:00:00Z&to=2021-03-02T00:00:00Z"
+    meter = api.get(f"/openmeter/api/v1/meters/api_call/query?{query}").json()
+    assert [row["value"] for row in meter["data"]] == [2]
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/", "/openapi.json"])
 def test_operations(api: Api, path: str) -> None:
     assert api.get(path).status_code == 200
@@ -123,8 +169,10 @@ def test_each_route_has_a_test_here(api: Api) -> None:
     """Fails when a route is added: give it a test in this file, then add it to this set."""
     assert {route.path for route in iter_route_contexts(api.app.routes)} == {
         "/", "/static", "/openapi.json", "/livez", "/readyz", "/metrics",
-        "/events", "/events/void", "/events/changes", "/events/customers",
+        "/events", "/events/void", "/events/changes", "/events/customers", "/events/buckets",
         "/events/customers/{customer_id:id}/buckets",
         "/events/customers/{customer_id:id}/summary",
         "/events/customers/{customer_id:id}/events",
+        "/metronome/v1/ingest", "/metronome/v1/usage",
+        "/openmeter/api/v1/events", "/openmeter/api/v1/meters/{slug:id}/query",
     }  # fmt: skip
