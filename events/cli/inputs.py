@@ -3,19 +3,62 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from events.cli import say
 from events.errors import InvalidInput
+from events.models import Outcome
 
 if TYPE_CHECKING:
+    from events.config import Settings
+    from events.ingest.interrupts import Interrupts
+    from events.ingest.load import LoadResult, Sink
     from events.ingest.reading import Reading
     from events.ingest.source import LineInput
 
 _REJECTS = ".rejects.csv"
+
+
+class Destination(NamedTuple):
+    """Where the events of a file go."""
+
+    #: The past participle for messages: events are "stored".
+    done: str
+    #: The word in the summary for each outcome.
+    labels: Mapping[Outcome, str]
+    #: Connects; fails within seconds if nothing answers. A signal may interrupt it.
+    open: Callable[[Settings, Interrupts], AbstractContextManager[Sink]]
+    #: How to start a local one if nothing answers; may be empty.
+    hint: Callable[[Settings], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Files of events, how to read them, and where their events go."""
+
+    files: Sequence[str]
+    is_dry_run: bool
+    is_json: bool
+    rejects: Path | None
+    reading: Reading
+    destination: Destination
+
+    def rejects_path(self, file: str) -> Path:
+        return self.rejects or rejects_path(file)
+
+
+@dataclass(slots=True)
+class FileResult:
+    """The receipts of one file; `problem` is why it was not read to its end."""
+
+    file: str
+    counts: LoadResult
+    ignored: list[str] = field(default_factory=list)
+    problem: str = ""
 
 
 def title(file: str) -> str:

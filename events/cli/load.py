@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from events import cli
 from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, say
-from events.cli.inputs import expand, opened, rejects_path
+from events.cli.inputs import Destination, FileResult, Load, expand, opened
 from events.cli.options import (
     AmbiguousHour,
     AssumeTimezone,
@@ -31,46 +30,7 @@ from events.models import Outcome
 if TYPE_CHECKING:
     from events.config import Settings
     from events.ingest.interrupts import Interrupts
-    from events.ingest.load import LoadResult, Sink
-    from events.ingest.reading import Reading
-
-
-class Destination(NamedTuple):
-    """Where the events of a file go."""
-
-    #: The past participle for messages: events are "stored".
-    done: str
-    #: The word in the summary for each outcome.
-    labels: Mapping[Outcome, str]
-    #: Connects; fails within seconds if nothing answers. A signal may interrupt it.
-    open: Callable[[Settings, Interrupts], AbstractContextManager[Sink]]
-    #: How to start a local one if nothing answers; may be empty.
-    hint: Callable[[Settings], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Files of events, how to read them, and where their events go."""
-
-    files: Sequence[str]
-    is_dry_run: bool
-    is_json: bool
-    rejects: Path | None
-    reading: Reading
-    destination: Destination
-
-    def rejects_path(self, file: str) -> Path:
-        return self.rejects or rejects_path(file)
-
-
-@dataclass(slots=True)
-class FileResult:
-    """The receipts of one file; `problem` is why it was not read to its end."""
-
-    file: str
-    counts: LoadResult
-    ignored: list[str] = field(default_factory=list)
-    problem: str = ""
+    from events.ingest.load import Sink
 
 
 # --- the ingest command ---------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from events.cli import command, options
-from events.cli.load import Destination, Load, load_files
+from events.cli.inputs import Destination, Load
+from events.cli.load import load_files
 from events.models import Outcome
 
 if TYPE_CHECKING:

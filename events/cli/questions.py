@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING
 
 from events.domain.calendars import parse_bound
 from events.domain.parsing import check_customer_id, check_event_type
@@ -14,7 +15,9 @@ from events.errors import InvalidEvent, InvalidInput
 from events.models import BucketQuery, Calendar, Unit, Window
 from events.queries.customers import CustomersQuery
 from events.queries.formats import Format, encoded
-from events.service import EventService
+
+if TYPE_CHECKING:
+    from events.service import EventService
 
 
 def make_question(

@@ -8,19 +8,14 @@ from events.cli import EXIT_OK, command, make_app, say
 from events.cli.output import write_result
 from events.errors import InvalidInput
 
-app = make_app()
-
-
-@app.callback()
-def _description() -> None:
-    """
+app = make_app("""
     Print or create the tables of EVENTS_DATABASE_URL.
 
     The service creates missing tables on first use. Create them with these commands if it connects
     as a role that may not.
 
     Exit code: 0 done; 2 not done.
-    """
+    """)
 
 
 @app.command("print")

@@ -9,8 +9,7 @@ from json import dumps
 from typing import TYPE_CHECKING
 
 from events.cli import counted, printable
-from events.cli.inputs import title
-from events.cli.load import FileResult, Load
+from events.cli.inputs import FileResult, Load, title
 from events.cli.output import write_result
 from events.models import Outcome
 
