@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted, printable, say
 from events.cli.options import End, Json, OneCustomer, Start
@@ -12,7 +13,9 @@ from events.domain.parsing import check_customer_id
 from events.domain.timestamps import format_timestamp
 from events.models import Event, Window
 from events.queries.lookup import EventQuery
-from events.service import EventService
+
+if TYPE_CHECKING:
+    from events.service import EventService
 
 
 @command()
