@@ -165,7 +165,7 @@ def check_store_settings(settings: Settings) -> str:
     Returns the URL of the store without its password; empty means AWS.
     """
     if settings.events_database_url:
-        from events.sql.database import parse_url
+        from events.sql.engines import parse_url
 
         return parse_url(settings.events_database_url).render_as_string()
     make_client(settings).close()
@@ -174,7 +174,7 @@ def check_store_settings(settings: Settings) -> str:
 
 def sql_schema(settings: Settings) -> Sequence[str]:
     """The statements that create the tables of a SQL database; raises `InvalidInput`."""
-    from events.sql.database import parse_url
+    from events.sql.engines import parse_url
     from events.sql.tables import FIRST_INSTANT, schema
 
     dialect = parse_url(settings.events_database_url).get_backend_name()

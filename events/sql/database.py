@@ -3,71 +3,45 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import (
     URL,
     Connection,
-    Engine,
-    create_engine,
-    event,
     func,
     insert,
     inspect,
-    make_url,
     select,
     text,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import NullPool
 
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
-from events.errors import InvalidInput, StoreRefused, StoreUnavailable
+from events.errors import StoreRefused, StoreUnavailable
+from events.sql.engines import (
+    code_of,
+    may_pass,
+    memory_engine,
+    postgresql_engine,
+    sqlite_engine,
+)
 from events.sql.tables import CHANGE_CLOCK, METADATA, schema
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
-#: How long SQLite waits for another process that writes, before the attempt is repeated.
-_BUSY_SECONDS = 2.0
-#: SQLite's error codes after which the same call may succeed: busy, locked, out of memory,
-#: interrupted, I/O error, disk full, cannot open, protocol.
-_SQLITE_PASSING = frozenset({5, 6, 7, 9, 10, 13, 14, 15})
-#: PostgreSQL's errors for the same: connection, rollback, resources, operator intervention, lock
-#: not available, idle in transaction.
-_POSTGRESQL_PASSING = ("08", "40", "53", "57", "55P03", "25P03")
-#: A statement that takes longer is ended: so a lock never blocks others forever.
-_POSTGRESQL_OPTIONS = (
-    "-c timezone=UTC -c statement_timeout=60s -c lock_timeout=10s "
-    "-c idle_in_transaction_session_timeout=15s"
-)
 #: How often a transaction is repeated at once before it waits.
 _MAX_CONFLICTS = 20
 #: Any number that other programs do not use; it keeps two processes from creating the same table.
 _SCHEMA_LOCK = 7_305_416_912
-
-
-def parse_url(url_text: str) -> URL:
-    """The URL of a supported database; raises `InvalidInput`."""
-    drivers = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
-    try:
-        url = make_url(url_text)
-        return url.set(drivername=drivers[url.get_backend_name()])
-    except (ArgumentError, KeyError) as exc:
-        raise InvalidInput(
-            "EVENTS_DATABASE_URL is not the URL of a supported database: use sqlite:///events.db "
-            "or postgresql://user@host/database, or leave it empty for DynamoDB"
-        ) from exc
 
 
 class Conflict(Exception):
@@ -118,11 +92,11 @@ class Database:
         self._is_in_memory = self.is_sqlite and url.database in (None, "", ":memory:")
         self._file = Path(url.database or "") if self.is_sqlite and not self._is_in_memory else None
         if self._is_in_memory:
-            self._engine = _memory_engine()
+            self._engine = memory_engine()
         elif self.is_sqlite:
-            self._engine = _sqlite_engine(url)
+            self._engine = sqlite_engine(url)
         else:
-            self._engine = _postgresql_engine(url)
+            self._engine = postgresql_engine(url)
 
     def close(self) -> None:
         with self._writing:
@@ -237,13 +211,15 @@ class Database:
                     with suppress(Conflict):
                         return attempt()
             except DBAPIError as exc:
-                if not _may_pass(exc):
-                    log.exception("the database refused a statement")
-                    raise StoreRefused(f"the database refused a statement ({_code(exc)})") from exc
+                if not may_pass(exc):
+                    log.error("the database refused a statement: %s", exc.orig)
+                    raise StoreRefused(
+                        f"the database refused a statement ({code_of(exc)})"
+                    ) from exc
                 error = exc
             except (PoolTimeout, _InProgress) as exc:
                 error = exc
-        reason = _code(error) if isinstance(error, DBAPIError) else "busy"
+        reason = code_of(error) if isinstance(error, DBAPIError) else "busy"
         raise StoreUnavailable(
             f"the database {self._label} did not answer in time ({reason})"
         ) from error
@@ -290,62 +266,3 @@ class Database:
                 clock = {"id": 1, "created_at": now, "changed_at": now}
                 connection.execute(insert(CHANGE_CLOCK), clock)
             connection.commit()
-
-
-def _code(exc: DBAPIError) -> str:
-    """The driver's name for an error."""
-    original: Any = exc.orig
-    code = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None)
-    return str(code or type(original).__name__)
-
-
-def _may_pass(exc: DBAPIError) -> bool:
-    original: Any = exc.orig
-    if isinstance(original, sqlite3.Error):
-        return getattr(original, "sqlite_errorcode", 0) & 0xFF in _SQLITE_PASSING
-    state = getattr(original, "sqlstate", None)
-    if state is None:  # no connection
-        return exc.connection_invalidated or type(original).__name__ == "OperationalError"
-    return bool(state.startswith(_POSTGRESQL_PASSING))
-
-
-# --- engines --------------------------------------------------------------------------------------
-
-
-#: A lock or the pool lets one thread at a time use a connection.
-_ANY_THREAD = {"check_same_thread": False}
-
-
-@cache
-def _memory_engine() -> Engine:
-    """Each connection of this engine is a new database in memory."""
-    engine = create_engine("sqlite://", poolclass=NullPool, connect_args=_ANY_THREAD)
-    event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(
-        url, max_overflow=-1, connect_args={**_ANY_THREAD, "timeout": _BUSY_SECONDS}
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    # Transactions begin where this module says, not before the first statement that writes.
-    connection.isolation_level = None
-    # Readers and the writer do not block each other, and a COMMIT is on the disk when it returns.
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _postgresql_engine(url: URL) -> Engine:
-    options = f"{url.query.get('options', '')} {_POSTGRESQL_OPTIONS}".strip()
-    return create_engine(
-        url,
-        pool_size=8,
-        max_overflow=12,
-        pool_timeout=10,
-        connect_args={"connect_timeout": 5, "options": options, "application_name": "events"},
-    )

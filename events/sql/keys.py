@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import RowMapping, delete, insert, select, update
 
 from events.domain.retries import RetryPolicy
-from events.sql.database import Database, Transaction, parse_url
+from events.sql.database import Database, Transaction
+from events.sql.engines import parse_url
 from events.sql.tables import API_KEYS
 
 

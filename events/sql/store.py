@@ -11,7 +11,8 @@ from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
 from events.models import Event
 from events.sql.changefeed import ChangeFeed
-from events.sql.database import Database, parse_url
+from events.sql.database import Database
+from events.sql.engines import parse_url
 from events.sql.reader import Reader
 from events.sql.tables import CHANGE_CLOCK
 from events.sql.transactions import EventTransactions

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 import multiprocessing
 import random
 import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from events.models import ChangeCursor, Event, Outcome, Verification
 from events.service import EventService
 from events.sql.store import SqlStore
 from tests.support.factories import expected_contents, many_events, time_text
+from tests.support.shell import free_port, until
 from tests.support.sqlstore import SqlTables
 
 pytestmark = pytest.mark.slow
@@ -153,3 +156,54 @@ def test_an_ingest_killed_at_any_moment_is_continued_exactly(
     assert subprocess.run(command, env=environment, cwd=tmp_path, check=False).returncode == 0
     with closing(SqlStore(url, retry=RetryPolicy(30))) as store:
         assert SqlTables(store).contents() == expected_contents(events)
+
+
+def test_a_killed_service_keeps_what_it_acknowledged(url: str, tmp_path: Path, kills: int) -> None:
+    rng = random.Random(kills)
+    acknowledged: set[Event] = set()
+    sent: list[Event] = []
+    for number in range(kills):
+        port = free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "events", "serve", "--port", str(port)],
+            env={"EVENTS_DATABASE_URL": url, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(CHECKOUT)},
+            cwd=tmp_path,
+            stderr=subprocess.DEVNULL,
+        )
+        until(partial(is_ready, port))
+        timer = threading.Timer(rng.uniform(0.1, 1), process.kill)
+        timer.start()
+        batches = many_events(4_000, seed=number, customers=4, hours=50)
+        while batches and process.poll() is None:
+            batch, batches = batches[:5], batches[5:]
+            sent += batch
+            with suppress(OSError):
+                post(port, batch)
+                acknowledged |= set(batch)
+        timer.join()
+        process.wait()
+    assert acknowledged
+    with closing(open_service(url)) as service:
+        assert service.verify().is_equal
+        receipts = dict(zip(sent, service.ingest(sent), strict=True))
+    assert {receipts[item] for item in acknowledged} == {Outcome.DUPLICATE}
+    with closing(SqlStore(url, retry=RetryPolicy(30))) as store:
+        assert SqlTables(store).contents() == expected_contents(sent)
+
+
+def is_ready(port: int) -> bool:
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def post(port: int, events: Sequence[Event]) -> None:
+    """Send events over HTTP; returns once they are acknowledged."""
+    body = [{**item._asdict(), "timestamp": time_text(item.timestamp)} for item in events]
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/events",
+        json.dumps({"events": body}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 200
