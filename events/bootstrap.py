@@ -118,6 +118,7 @@ def _api_descriptions() -> Loader:
 def make_store(
     settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
 ) -> DynamoStore:
+    """The store on DynamoDB."""
     is_windowed = settings.events_counts == "windowed"
     store = WindowedStore if is_windowed else DynamoStore
     return store(
@@ -135,9 +136,16 @@ def make_service(
     """Make the service; `patience_seconds` None uses the setting for the API."""
     if patience_seconds is None:
         patience_seconds = settings.events_store_patience_seconds
-    make = make_sql_store if settings.events_database_url else make_store
-    store = make(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
+    store = open_store(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
     return EventService(store, write_threads=settings.events_write_threads)
+
+
+def open_store(
+    settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
+) -> Store:
+    """The store that the settings name: DynamoDB, SQLite or PostgreSQL."""
+    make = make_sql_store if settings.events_database_url else make_store
+    return make(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
 
 
 def make_sql_store(

@@ -20,7 +20,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from events.bootstrap import load_settings, make_bulk_loader, make_service, make_store
+from events.bootstrap import load_settings, make_bulk_loader, make_service, open_store
 from events.config import INGEST_PATIENCE_SECONDS, Settings
 from events.domain.timestamps import format_timestamp, parse_instant
 from events.domain.windows import EARLIEST, LATEST, window_between
@@ -204,7 +204,7 @@ def _compare(
 ) -> Comparison:
     patience_seconds = INGEST_PATIENCE_SECONDS
     with closing(
-        make_store(settings, patience_seconds=patience_seconds, may_make_tables=False)
+        open_store(settings, patience_seconds=patience_seconds, may_make_tables=False)
     ) as store:
         store.check()
         return compare(hour_counts(counts), store, window, partial(_archived, spark, events))

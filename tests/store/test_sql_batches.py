@@ -1,0 +1,75 @@
+"""What shares a transaction on a SQL store, and when a change is listed."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import pytest
+
+from events.models import Outcome
+from events.queries.changes import changes
+from events.service import EventService
+from events.sql.store import SqlStore
+from tests.support.backdoor import Subject
+from tests.support.factories import DAY_ZERO, event, expected_contents, many_events
+from tests.support.sqlstore import MemoryStore, SpyStore
+
+
+@pytest.fixture(params=["memory", pytest.param("postgresql", marks=pytest.mark.slow)])
+def sql(request: pytest.FixtureRequest) -> Subject:
+    subject: Subject = request.getfixturevalue(request.param)
+    return subject
+
+
+def test_waiting_events_of_all_customers_share_one_transaction() -> None:
+    store = MemoryStore()
+    is_under_way, gate = threading.Event(), threading.Event()
+
+    def hold(name: str) -> None:
+        if name == "write":
+            is_under_way.set()
+            assert gate.wait(60)
+
+    spy = SpyStore(store, hold)
+    events = many_events(1_000, customers=40, hours=900, event_types=9)
+    with closing(EventService(spy, write_threads=4)) as service:
+        first = service.submit([event()])
+        assert is_under_way.wait(60)
+        waiting = [service.submit(events[start : start + 100]) for start in range(0, 1_000, 100)]
+        gate.set()
+        for receipts in (first, *waiting):
+            assert set(receipts.wait()) == {Outcome.INSERTED}
+    assert spy.names().count("write") == 2
+    assert store.contents() == expected_contents([event(), *events])
+
+
+def test_a_transaction_of_duplicates_changes_nothing(sql: Subject) -> None:
+    events = many_events(50, customers=3)
+    sql.store.write(events)
+    before = sql.store.changes.settled_until(), sql.tables.contents()
+    assert sql.store.write(events) == [Outcome.DUPLICATE] * 50
+    assert sql.store.void([event("unknown")], "x") == [Outcome.NOT_FOUND]
+    assert (sql.store.changes.settled_until(), sql.tables.contents()) == before
+
+
+def test_a_change_is_listed_at_once_and_a_day_once(sql: Subject) -> None:
+    start = changes(sql.store.changes, None, limit=10).next_cursor
+    for number in range(3):
+        sql.store.write([event(f"t-{number}")])
+    page = changes(sql.store.changes, start, limit=10)
+    assert [(change.customer_id, change.day) for change in page.changes] == [("acme", DAY_ZERO)]
+    assert not page.has_more
+    assert changes(sql.store.changes, page.next_cursor, limit=10).changes == ()
+    sql.store.void([event("t-0")], "x")
+    again = changes(sql.store.changes, page.next_cursor, limit=10)
+    assert [change.day for change in again.changes] == [DAY_ZERO]
+
+
+def test_a_batch_of_20_000_events_fits(sql: Subject) -> None:
+    assert isinstance(sql.store, SqlStore)
+    assert sql.store.fits_transaction(20_000, 500)
+    assert not sql.store.fits_transaction(20_001, 1)
+    events = many_events(20_000, customers=30, hours=700, event_types=12)
+    assert sql.store.write(events) == [Outcome.INSERTED] * 20_000
+    assert sql.tables.contents() == expected_contents(events)
