@@ -150,6 +150,7 @@ def test_a_wrong_question_is_an_error_that_says_why(
         assert reason in ran.err
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_error(shell: Shell) -> None:
     script = (
         "import subprocess, sys\n"
@@ -184,6 +185,7 @@ def test_incomplete_output_is_an_error(
     assert ran == Ran(2, "", "error: cannot write to standard output: File too large\n")
 
 
+@pytest.mark.slow
 def test_an_export_on_a_full_disk_leaves_the_earlier_file(shell: Shell) -> None:
     shell.write("out.csv", "before")
     ran = shell.run("-c", CUT, "20000", "export", *YEAR, "--output", "out.csv")
@@ -192,6 +194,7 @@ def test_an_export_on_a_full_disk_leaves_the_earlier_file(shell: Shell) -> None:
     assert shell.names() == ["cut", "out.csv"]
 
 
+@pytest.mark.slow
 def test_closed_output_is_an_error(shell: Shell) -> None:
     script = (
         "import os, subprocess, sys\n"

@@ -208,6 +208,7 @@ def test_run_with_a_missing_file_leaves_nothing_running(shell: Shell, tables: Ta
     assert tables.count() == 0
 
 
+@pytest.mark.slow
 def test_run_serves_a_file_that_has_bad_rows(shell: Shell, tables: Tables) -> None:
     port = free_port()
     shell.write("a.csv", HEADER + "acme,e,t-1,2021-03-01T10:00:00Z\nacme,e,t-2,10\n")

@@ -189,6 +189,7 @@ def test_it_still_serves_while_it_drains_but_is_not_ready(
     assert (answer.status, code) == (200, 128 + signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_it_stops_by_itself_once_it_has_drained(lone_shell: Shell, store: SlowStore) -> None:
     store.released.set()
     port = free_port()
@@ -196,6 +197,7 @@ def test_it_stops_by_itself_once_it_has_drained(lone_shell: Shell, store: SlowSt
     assert end_well(command).code == 0
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(lone_shell: Shell, store: SlowStore) -> None:
     port = free_port()
     command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url)

@@ -162,6 +162,7 @@ def test_a_stopped_run_reports_what_is_stored_and_the_next_one_completes(
     assert tables.contents() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", STOP_CASES)
 def test_a_run_that_waits_for_input_can_be_stopped(
     shell: Shell, tables: Tables, number: signal.Signals

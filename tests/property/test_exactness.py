@@ -106,7 +106,7 @@ def check(
 
 
 @given(deliveries)
-@examples(REPEATABLE, max_examples=80)
+@examples(REPEATABLE, max_examples=30)
 def test_any_deliveries_to_two_services_are_counted_exactly(
     batches: list[tuple[int, list[Event], bool]],
 ) -> None:
@@ -124,7 +124,7 @@ def test_any_deliveries_to_two_services_are_counted_exactly(
 
 
 @given(st.lists(near_events, max_size=40), st.randoms(use_true_random=False), st.integers(1, 9))
-@examples(REPEATABLE, max_examples=100)
+@examples(REPEATABLE, max_examples=40)
 def test_order_and_batch_size_do_not_matter(
     events: list[Event], rng: random.Random, size: int
 ) -> None:
@@ -142,7 +142,7 @@ def test_order_and_batch_size_do_not_matter(
     st.lists(st.sampled_from(TIMES) | st.datetimes(timezones=st.just(UTC)), min_size=2, max_size=2),
     st.booleans(),
 )
-@examples(REPEATABLE, max_examples=200)
+@examples(REPEATABLE, max_examples=80)
 def test_buckets_of_any_window_equal_a_count_by_hand(
     events: list[Event], ends: list[datetime], is_grouped: bool
 ) -> None:

@@ -86,6 +86,7 @@ def test_an_invalid_cursor_is_refused(scene: ChangeScene, cursor: ChangeCursor) 
         scene.store.changes.read(cursor, START + DAY, limit=1)
 
 
+@pytest.mark.slow
 def test_a_long_silence_is_read_in_several_pages(scene: ChangeScene) -> None:
     scene.time.advance(5 * 3600)
     until = scene.store.changes.settled_until()

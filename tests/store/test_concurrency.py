@@ -113,8 +113,8 @@ def test_threads_that_ingest_the_same_events_count_each_once(
 ) -> None:
     settings = settings.model_copy(update={"events_write_threads": 2})
     with ThreadPoolExecutor(4) as threads:
-        inserted = list(threads.map(partial(feed, settings, 600), range(4)))
-    check_the_sample(settings, tables, 600, inserted)
+        inserted = list(threads.map(partial(feed, settings, 400), range(4)))
+    check_the_sample(settings, tables, 400, inserted)
 
 
 @pytest.mark.slow  # four Python processes
