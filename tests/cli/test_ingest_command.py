@@ -222,8 +222,8 @@ def test_a_file_without_rows_is_a_run_of_zero_rows(shell: Shell, tables: Tables)
 
 
 def test_a_terminal_shows_progress_with_rate_and_remaining_time(shell: Shell) -> None:
-    shell.write("events.csv", "".join(some_lines(1_500)))
-    total = len(some_contents(shell, 1_500).events)
+    shell.write("events.csv", "".join(some_lines(3_000)))
+    total = len(some_contents(shell, 3_000).events)
     master, slave = pty.openpty()
     try:
         command = shell.start(
@@ -238,7 +238,7 @@ def test_a_terminal_shows_progress_with_rate_and_remaining_time(shell: Shell) ->
         os.close(master)
     ran = command.ended()
 
-    assert untimed(ran.out) == summary("events.csv", inserted=total, duplicates=1_500 - total)
+    assert untimed(ran.out) == summary("events.csv", inserted=total, duplicates=3_000 - total)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
     shown = re.findall(
         r" ([0-9]+)% [0-9:-]+ +[0-9,]+ rows at [0-9,]+/s, ([0-9,]+) inserted, [0-9,]+ duplicates, "

@@ -150,6 +150,7 @@ def test_serve_answers_and_stops_with_exit_code_0(shell: Shell, number: signal.S
     ]
 
 
+@pytest.mark.slow
 def test_requests_in_flight_are_answered_before_it_stops(
     lone_shell: Shell, store: SlowStore
 ) -> None:

@@ -4,7 +4,7 @@ import os
 
 from hypothesis import Phase, settings
 
-settings.register_profile("quick", derandomize=True, deadline=None, max_examples=50)
+settings.register_profile("quick", derandomize=True, deadline=None, max_examples=25)
 settings.register_profile("thorough", deadline=None, max_examples=500, print_blob=True)
 # For `make mutants`: the first failure is enough, however long its example.
 settings.register_profile(

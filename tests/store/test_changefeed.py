@@ -94,6 +94,7 @@ def test_a_long_silence_is_read_in_several_pages(scene: ChangeScene) -> None:
     assert (page, cursor) == ([], ChangeCursor(START + 240 * MINUTE))
 
 
+@pytest.mark.slow
 def test_a_full_page_looks_no_further(scene: ChangeScene) -> None:
     scene.store.write([event()])
     scene.sent.clear()

@@ -108,6 +108,7 @@ def check_the_sample(
         )
 
 
+@pytest.mark.slow
 def test_threads_that_ingest_the_same_events_count_each_once(
     settings: Settings, tables: DynamoBackDoor
 ) -> None:

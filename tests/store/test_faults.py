@@ -32,6 +32,7 @@ from tests.support.faults import (
     Books,
     Scene,
     Send,
+    cases,
     deliveries,
     make_scene,
     mixed_reasons,
@@ -48,7 +49,7 @@ INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 # --- faults that pass -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PASSING_OF_WRITES)
+@pytest.mark.parametrize("name", cases(PASSING_OF_WRITES))
 def test_writes_are_exact_under(scene: Scene, name: str, strikes: int) -> None:
     line = scene.strike(faults={name: PASSING_OF_WRITES[name]}, chance=0.6, seed=len(name))
     books = Books()
@@ -77,7 +78,7 @@ def test_writes_are_exact_under_all_faults_at_once(scene: Scene, strikes: int) -
     assert (result.events, result.differences, result.unsettled) == (len(events), (), ())
 
 
-@pytest.mark.parametrize("name", PASSING_OF_WRITES)
+@pytest.mark.parametrize("name", cases(PASSING_OF_WRITES))
 def test_voids_and_erasures_are_exact_under(scene: Scene, name: str, strikes: int) -> None:
     line = scene.strike(faults={name: PASSING_OF_WRITES[name]}, chance=0.6, seed=len(name))
     stored: set[Event] = set()

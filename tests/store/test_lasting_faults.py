@@ -26,6 +26,7 @@ from tests.support.faults import (
     Send,
     after_commit,
     cancelled,
+    cases,
     conflict,
     error_instead,
     mixed_reasons,
@@ -43,7 +44,7 @@ INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 # --- faults that stay -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name in PASSING_OF_WRITES if "among" not in name])
+@pytest.mark.parametrize("name", cases(name for name in PASSING_OF_WRITES if "among" not in name))
 def test_a_lasting_fault_is_unavailable_and_a_retry_is_safe(scene: Scene, name: str) -> None:
     events = many_events(12)
     scene.store.write(events[:2])
@@ -143,7 +144,7 @@ def test_a_final_cancellation_is_not_retried(scene: Scene, reasons: list[str]) -
 # --- garbled answers ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", GARBLED)
+@pytest.mark.parametrize("name", cases(GARBLED))
 def test_a_foreign_success_is_not_a_receipt(scene: Scene, name: str) -> None:
     lines = [
         scene.strike(operation, faults={name: GARBLED[name]}, strikes=2)
@@ -155,7 +156,7 @@ def test_a_foreign_success_is_not_a_receipt(scene: Scene, name: str) -> None:
     assert [line.struck[name] for line in lines] == [2, 2]
 
 
-@pytest.mark.parametrize("name", GARBLED)
+@pytest.mark.parametrize("name", cases(GARBLED))
 def test_a_foreign_success_repairs_no_counter(scene: Scene, name: str) -> None:
     line = scene.strike("UpdateItem", faults={name: GARBLED[name]}, strikes=2)
     scene.tables.set_counter("acme", DAY_ZERO, None, {0: 5})
@@ -166,7 +167,7 @@ def test_a_foreign_success_repairs_no_counter(scene: Scene, name: str) -> None:
     assert line.struck[name] == 2
 
 
-@pytest.mark.parametrize("name", GARBLED)
+@pytest.mark.parametrize("name", cases(GARBLED))
 def test_a_write_with_a_garbled_answer_is_done_once(scene: Scene, name: str) -> None:
     line = scene.strike(faults={name: after_commit(GARBLED[name])}, strikes=2)
     events = many_events(3)
@@ -175,7 +176,7 @@ def test_a_write_with_a_garbled_answer_is_done_once(scene: Scene, name: str) -> 
     assert line.struck[name] == 2
 
 
-@pytest.mark.parametrize("name", GARBLED)
+@pytest.mark.parametrize("name", cases(GARBLED))
 def test_a_read_with_a_garbled_answer_is_retried(scene: Scene, name: str) -> None:
     events = many_events(30)
     scene.store.write(events[:30])

@@ -24,6 +24,7 @@ from tests.support.faults import (
     LOST_ANSWERS,
     PASSING,
     Scene,
+    cases,
     error_instead,
     read_all,
     timeout,
@@ -39,7 +40,7 @@ INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 # --- reads and single writes ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PASSING)
+@pytest.mark.parametrize("name", cases(PASSING))
 def test_a_read_is_retried_until_it_is_answered(scene: Scene, name: str, strikes: int) -> None:
     events = many_events(120, customers=2, hours=96, event_types=3)
     for group in days_of(events):
@@ -114,7 +115,7 @@ def test_nothing_is_written_for_an_unregistered_customer(scene: Scene) -> None:
     assert scene.tables.contents() == expected_contents([event()])
 
 
-@pytest.mark.parametrize("name", [*PASSING, *LOST_ANSWERS])
+@pytest.mark.parametrize("name", cases([*PASSING, *LOST_ANSWERS]))
 def test_a_counter_is_repaired_once_under(scene: Scene, name: str) -> None:
     faults = {**PASSING, **LOST_ANSWERS}
     scene.tables.set_counter("acme", DAY_ZERO, None, {0: 5})
