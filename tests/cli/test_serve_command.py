@@ -214,6 +214,7 @@ def test_a_second_signal_ends_it_at_once(lone_shell: Shell, store: SlowStore) ->
     assert code == 128 + signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_answers_have_the_security_headers_and_hide_the_store(
     lone_shell: Shell, store: SlowStore
 ) -> None:

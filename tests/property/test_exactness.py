@@ -178,6 +178,7 @@ def client(settings: Settings) -> Iterator[DynamoDBClient]:
     client.close()
 
 
+@pytest.mark.slow
 def test_any_deliveries_are_counted_exactly_on_dynamodb(
     settings: Settings, client: DynamoDBClient
 ) -> None:

@@ -73,14 +73,28 @@ def postgresql(postgresql_url: str) -> Iterator[Subject]:
     store.close()
 
 
-@pytest.fixture(
-    params=[
-        "memory",
-        "dynamodb",
-        pytest.param("sqlite", marks=pytest.mark.slow),
-        pytest.param("postgresql", marks=pytest.mark.slow),
-    ]
-)
+#: Files whose tests meet DynamoDB Local in the first tier; the others meet it in the second.
+_ON_DYNAMODB = ("test_store", "test_void", "test_lookup", "test_repair")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `subject` on each store."""
+    if "subject" in metafunc.fixturenames:
+        slow = pytest.mark.slow
+        dynamodb_marks = [] if metafunc.module.__name__.endswith(_ON_DYNAMODB) else [slow]
+        metafunc.parametrize(
+            "subject",
+            [
+                "memory",
+                pytest.param("dynamodb", marks=dynamodb_marks),
+                pytest.param("sqlite", marks=slow),
+                pytest.param("postgresql", marks=slow),
+            ],
+            indirect=True,
+        )
+
+
+@pytest.fixture
 def subject(request: pytest.FixtureRequest) -> Subject:
     """Any empty store, with its back door."""
     subject: Subject = request.getfixturevalue(request.param)

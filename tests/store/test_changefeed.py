@@ -57,7 +57,10 @@ def test_a_change_is_read_once_its_minute_is_settled(scene: ChangeScene) -> None
     assert page.next_cursor == ChangeCursor(START + MINUTE)
 
 
-@pytest.mark.parametrize("limit", [1, 3, 7, 1_000])
+@pytest.mark.parametrize(
+    "limit",
+    [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(7, marks=pytest.mark.slow), 1_000],
+)
 def test_pages_of_any_size_give_each_change_once(scene: ChangeScene, limit: int) -> None:
     events = many_events(60, customers=12, hours=72)
     for number, day in enumerate(days_of(events)):
@@ -179,6 +182,7 @@ def test_an_erasure_leaves_no_change_behind(scene: ChangeScene) -> None:
     assert scene.logged() == [(START, "acme2"), (START, "globex")]
 
 
+@pytest.mark.slow
 def test_an_erasure_clears_a_long_log_in_steps(scene: ChangeScene) -> None:
     scene.time.advance(500 * 60)
     scene.store.write([event()])

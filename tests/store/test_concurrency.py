@@ -203,6 +203,7 @@ def test_an_ingest_is_visible_to_the_next_read(shared: EventService) -> None:
         assert list(threads.map(ingest, range(8))) == [list(range(1, 16))] * 8
 
 
+@pytest.mark.slow
 def test_verify_finds_no_difference_during_writes(
     settings: Settings, shared: EventService, tables: DynamoBackDoor
 ) -> None:

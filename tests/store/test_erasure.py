@@ -122,6 +122,7 @@ def test_an_erased_customer_can_come_again(subject: Subject, service: EventServi
     assert subject.tables.contents() == expected_contents([event("a")])
 
 
+@pytest.mark.slow
 def test_an_erasure_cannot_complete_while_another_process_writes(table_pool: TablePool) -> None:
     """The writer counts on a registration that it remembers; clocks are passed in."""
     timing = Timing(registered_for_seconds=20, request_seconds=20)
@@ -151,6 +152,7 @@ def test_an_erasure_cannot_complete_while_another_process_writes(table_pool: Tab
         assert tables.contents() == expected_contents([event("late")])
 
 
+@pytest.mark.slow
 def test_an_erasure_during_writes_deletes_all_events(
     table_pool: TablePool,
 ) -> None:

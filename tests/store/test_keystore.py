@@ -207,6 +207,7 @@ def test_the_table_has_a_digest_but_no_token_or_secret(
     assert token[20:] not in str(item)
 
 
+@pytest.mark.slow
 def test_all_pages_of_keys_are_read(dynamo: KeyStore) -> None:
     # A page has at most 1 MB; so large an id is the only part of a key that may be long.
     made = [

@@ -52,6 +52,7 @@ def test_a_read_is_retried_until_it_is_answered(scene: Scene, name: str, strikes
         assert read_all(scene.store) == whole_truth(events)
 
 
+@pytest.mark.slow
 def test_a_fault_between_pages_neither_skips_nor_repeats_events(scene: Scene) -> None:
     customer_id = "c" * 2048
     events = [

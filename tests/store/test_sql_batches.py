@@ -66,6 +66,7 @@ def test_a_change_is_listed_at_once_and_a_day_once(sql: Subject) -> None:
     assert [change.day for change in again.changes] == [DAY_ZERO]
 
 
+@pytest.mark.slow
 def test_a_batch_of_20_000_events_fits(sql: Subject) -> None:
     assert isinstance(sql.store, SqlStore)
     assert sql.store.fits_transaction(20_000, 500)

@@ -101,6 +101,7 @@ def test_an_hour_with_only_voided_events_has_no_bucket(service: EventService) ->
     assert [bucket.start for bucket in page.buckets] == [HOUR_ZERO + HOUR]
 
 
+@pytest.mark.slow
 def test_threads_that_store_and_void_the_same_events_stay_exact(
     subject: Subject, service: EventService
 ) -> None:

@@ -179,7 +179,8 @@ def test_an_empty_window_reads_nothing(service: EventService, spy: SpyStore) -> 
     assert spy.calls == []
 
 
-@pytest.mark.parametrize("is_grouped", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("is_grouped", [False, True])
 def test_a_busy_partial_hour_is_counted_in_slices(
     service: EventService, spy: SpyStore, store: MemoryStore, is_grouped: bool
 ) -> None:

@@ -297,6 +297,7 @@ def test_plain_files_are_ordered_and_have_no_duplicates() -> None:
     assert all(MARCH <= row.at < APRIL for row in rows)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows() -> None:
     # With so many duplicates both pools are full after 5,000 rows. Keeping every row would take
     # 3 MB more.

@@ -99,7 +99,7 @@ def test_a_day_has_the_events_of_its_local_date(service: EventService) -> None:
 
 @pytest.mark.parametrize(
     "zone",
-    ["UTC", "Asia/Kolkata", "Europe/Berlin", KATHMANDU],
+    ["UTC", "Asia/Kolkata", pytest.param("Europe/Berlin", marks=pytest.mark.slow), KATHMANDU],
 )
 @pytest.mark.parametrize("unit", [Unit.DAY, Unit.WEEK, Unit.MONTH])
 @pytest.mark.parametrize("is_filled", [False, True])
