@@ -16,7 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.mutants import MUTANTS, Mutant
+from tests.support.mutant import Mutant
+from tests.support.mutants import MUTANTS
 
 CHECKOUT = Path(__file__).parents[1]
 TIMEOUT_SECONDS = 600

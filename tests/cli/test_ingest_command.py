@@ -221,6 +221,7 @@ def test_a_file_without_rows_is_a_run_of_zero_rows(shell: Shell, tables: Tables)
 # --- real processes -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_progress_with_rate_and_remaining_time(shell: Shell) -> None:
     shell.write("events.csv", "".join(some_lines(3_000)))
     total = len(some_contents(shell, 3_000).events)

@@ -157,6 +157,7 @@ def test_an_invalid_key_id_is_refused_and_not_repeated(keys: Keys) -> None:
         assert not text or text not in ran.err
 
 
+@pytest.mark.slow
 def test_a_database_that_does_not_answer_is_reported(keys: Keys) -> None:
     keys.shell.settings["DYNAMODB_ENDPOINT_URL"] = f"http://127.0.0.1:{free_port()}"
     for arguments in (

@@ -167,6 +167,7 @@ def test_requests_in_flight_are_answered_before_it_stops(
     assert command.ended(timeout_seconds=60).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_it_still_serves_while_it_drains_but_is_not_ready(
     lone_shell: Shell, store: SlowStore, workers: str

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+
+import pytest
 
 from events.models import Event, Outcome
 from tests.support.backdoor import Subject
@@ -44,4 +47,26 @@ def day_counts(
     return [
         (counter.day, counter.event_type, dict(counter.hours))
         for counter in subject.store.day_counts(customer_id, first_day, last_day, by_type=by_type)
+    ]
+
+
+#: Of each kind of fault the one or two that the first tier meets.
+_IN_FIRST_TIER = {
+    "throttled",
+    "connection reset",
+    "garbled 502",
+    "timeout after the commit",
+    "garbled 500 after the commit",
+    "in progress after the commit",
+    "conflict among duplicates",
+    "proxy page",
+    "truncated answer",
+}
+
+
+def cases(names: Iterable[str]) -> list[Any]:
+    """Names of faults as parameters of a test; the second tier meets all of them."""
+    return [
+        name if name in _IN_FIRST_TIER else pytest.param(name, marks=pytest.mark.slow)
+        for name in names
     ]

@@ -17,6 +17,7 @@ from events.dao import DynamoStore
 from events.domain.retries import RetryPolicy
 from events.models import Erasure, Event, Outcome
 from events.service import EventService
+from tests.store.helpers import cases
 from tests.support.factories import (
     DAY,
     DAY_ZERO,
@@ -32,7 +33,6 @@ from tests.support.faults import (
     Books,
     Scene,
     Send,
-    cases,
     deliveries,
     make_scene,
     mixed_reasons,

@@ -11,6 +11,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from events.errors import StoreRefused, StoreUnavailable
 from events.models import DayCounts, Outcome
 from events.service import EventService
+from tests.store.helpers import cases
 from tests.support.factories import (
     DAY_ZERO,
     Contents,
@@ -26,7 +27,6 @@ from tests.support.faults import (
     Send,
     after_commit,
     cancelled,
-    cases,
     conflict,
     error_instead,
     mixed_reasons,

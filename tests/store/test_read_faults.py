@@ -9,6 +9,7 @@ import pytest
 from events.dao import DynamoStore
 from events.errors import StoreRefused, StoreUnavailable
 from events.models import DayCounts, Outcome, Window
+from tests.store.helpers import cases
 from tests.support.factories import (
     DAY_ZERO,
     HOUR,
@@ -24,7 +25,6 @@ from tests.support.faults import (
     LOST_ANSWERS,
     PASSING,
     Scene,
-    cases,
     error_instead,
     read_all,
     timeout,

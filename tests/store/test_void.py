@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import pytest
+
 from events.models import BucketQuery, Outcome, Window
 from events.service import EventService
 from tests.support.backdoor import Subject

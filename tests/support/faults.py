@@ -8,13 +8,12 @@ import random
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import (
     ConnectionClosedError,
@@ -179,28 +178,6 @@ GARBLED: dict[str, Fault] = {
     "truncated answer": partial(html, status=200, body=b'{"ConsumedCapacity": [{"Tab'),
     "JSON of another server": partial(html, status=200, body=b'{"status": "UP"}'),
 }
-
-
-#: Of each kind of fault the one or two that the first tier meets.
-_IN_FIRST_TIER = {
-    "throttled",
-    "connection reset",
-    "garbled 502",
-    "timeout after the commit",
-    "garbled 500 after the commit",
-    "in progress after the commit",
-    "conflict among duplicates",
-    "proxy page",
-    "truncated answer",
-}
-
-
-def cases(names: Iterable[str]) -> list[Any]:
-    """Names of faults as parameters of a test; the second tier meets all of them."""
-    return [
-        name if name in _IN_FIRST_TIER else pytest.param(name, marks=pytest.mark.slow)
-        for name in names
-    ]
 
 
 # --- the line where they strike -------------------------------------------------------------------

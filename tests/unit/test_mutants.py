@@ -3,7 +3,8 @@
 import pytest
 
 from tests.mutants import CHECKOUT, check
-from tests.support.mutants import MUTANTS, Mutant
+from tests.support.mutant import Mutant
+from tests.support.mutants import MUTANTS
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.rule)
