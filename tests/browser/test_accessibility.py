@@ -57,7 +57,8 @@ def test_every_panel_passes_axe_and_fits_the_screen(
             expect(tab.locator("#zone-error")).to_be_visible()
         elif name == "file":
             # Every row is rejected, so nothing is stored.
-            rows = b"a,b\n" + b"a,b,c,a time that cannot be parsed\n" * 20
+            header = b"customer_id,event_type,transaction_id,timestamp\n"
+            rows = header + b"a,b,c,a time that cannot be parsed\n" * 20
             file: FilePayload = {"name": "f.csv", "mimeType": "text/csv", "buffer": rows}
             tab.page.get_by_label("CSV file of events").set_input_files(file)
             expect(tab.locator("#save-rejects")).to_be_visible()
