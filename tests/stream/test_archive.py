@@ -48,7 +48,7 @@ def test_every_message_is_archived_once_with_duplicates_and_invalid_ones(
         row["value"]: (row["field"], row["reason"]) for row in rows_of(settings, "raw_rejected")
     }
     assert rejected.keys() == {b"{", None, b'{"customer_id": 1}'}
-    assert rejected[None] == (None, "has no value")
+    assert rejected[None] == (None, "has no value (a tombstone): void events to correct them")
     assert rejected[b'{"customer_id": 1}'] == ("event_type", "is missing")
     offsets = sorted(offsets_of(settings, "raw") + offsets_of(settings, "raw_rejected"))
     assert offsets == [

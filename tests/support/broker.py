@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import selectors
 import socket
 import threading
@@ -41,10 +42,23 @@ class Broker(NamedTuple):
         return f"127.0.0.1:{self.port}"
 
 
+def _port_below_outgoing() -> int:
+    """
+    A free port that no outgoing connection gets.
+
+    While nothing listens, clients try to connect all the time: one that gets this very port as its
+    own would connect to itself and keep the port.
+    """
+    for port in random.sample(range(20_000, 30_000), 1_000):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no free port between 20,000 and 30,000")
+
+
 @contextmanager
 def started() -> Iterator[Broker]:
     """A Kafka of its own in a temporary folder."""
-    broker = Broker(free_port(), free_port(), free_port())
+    broker = Broker(free_port(), free_port(), _port_below_outgoing())
     controller = free_port()
     listeners = {
         "listeners": f"BROKER://127.0.0.1:{broker.port},"
