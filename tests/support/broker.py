@@ -129,7 +129,16 @@ class Proxy:
 
     def __enter__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._listener = socket.create_server(("127.0.0.1", self._port))
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self._listener = socket.create_server(("127.0.0.1", self._port))
+                break
+            except OSError:
+                # A connection of the proxy that was open before is not closed yet.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._is_open = True
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -138,6 +147,7 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._is_open = False
         self._thread.join()
+        self._listener.close()
         for key in list(self._selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr] # all are sockets
         self._selector.close()
