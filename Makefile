@@ -25,7 +25,7 @@ test: $(VENV)/.dev
 # The rest: the browser, Kafka, Iceberg, Spark, PostgreSQL, long kill loops. Needs chromium, a JDK
 # 17 or 21 (JAVA_HOME, or `java` on PATH) and PostgreSQL; `.ci/run` installs them.
 test-slow: $(VENV)/.spark
-	EVENTS_TEST_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist loadgroup -m slow --kills $(KILLS) tests
+	EVENTS_TEST_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist loadfile -m slow --kills $(KILLS) tests
 
 # Break one rule of the code at a time: each time a test must fail.
 mutants: $(VENV)/.dev

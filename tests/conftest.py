@@ -50,13 +50,8 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not _is_slow(item):
-            continue
-        item.add_marker(pytest.mark.slow)
-        if not item.get_closest_marker("xdist_group"):
-            # One worker runs a file, for its fixtures; one worker has the only Spark session.
-            needs_spark = "spark" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("spark" if needs_spark else str(item.path)))
+        if _is_slow(item):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

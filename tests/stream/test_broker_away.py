@@ -31,7 +31,7 @@ from tests.support.tables import Tables, contents_of
 #: Look often for a broker that is away, and wait briefly for it. Now and then librdkafka leaves a
 #: request for the coordinator unsent until it times out, by default after a minute.
 PROPERTIES = f"reconnect.backoff.max.ms=500\nsocket.timeout.ms=10000\n{QUICK}"
-pytestmark = [pytest.mark.xdist_group("proxy"), pytest.mark.usefixtures("tables")]
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 @pytest.fixture

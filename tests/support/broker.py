@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import selectors
 import socket
 import threading
@@ -42,23 +41,10 @@ class Broker(NamedTuple):
         return f"127.0.0.1:{self.port}"
 
 
-def _port_below_outgoing() -> int:
-    """
-    A free port that no outgoing connection gets.
-
-    While nothing listens, clients try to connect all the time: one that gets this very port as its
-    own would connect to itself and keep the port.
-    """
-    for port in random.sample(range(20_000, 30_000), 1_000):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no free port between 20,000 and 30,000")
-
-
 @contextmanager
 def started() -> Iterator[Broker]:
     """A Kafka of its own in a temporary folder."""
-    broker = Broker(free_port(), free_port(), _port_below_outgoing())
+    broker = Broker(free_port(), free_port(), free_port())
     controller = free_port()
     listeners = {
         "listeners": f"BROKER://127.0.0.1:{broker.port},"
@@ -101,11 +87,17 @@ def shared(folder: Path) -> Iterator[Broker]:
             _add_user(file, broker, -1)
         if own is not None:
             deadline = time.monotonic() + _MAX_SECONDS
-            while json.loads(file.read_text())["users"] > 0 and time.monotonic() < deadline:
+            while _users(file, lock) > 0 and time.monotonic() < deadline:
                 time.sleep(0.2)
             with lock:
                 file.unlink()
             own.__exit__(None, None, None)
+
+
+def _users(file: Path, lock: FileLock) -> int:
+    with lock:  # another process may be writing the file
+        number: int = json.loads(file.read_text())["users"]
+    return number
 
 
 def _add_user(file: Path, broker: Broker, number: int) -> None:
@@ -129,16 +121,7 @@ class Proxy:
 
     def __enter__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                self._listener = socket.create_server(("127.0.0.1", self._port))
-                break
-            except OSError:
-                # A connection of the proxy that was open before is not closed yet.
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
+        self._listener = socket.create_server(("127.0.0.1", self._port))
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._is_open = True
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -147,7 +130,6 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._is_open = False
         self._thread.join()
-        self._listener.close()
         for key in list(self._selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr] # all are sockets
         self._selector.close()
