@@ -17,19 +17,20 @@ from pydantic import ValidationError
 from events.auth.keyring import KeyRing, KeyStore
 from events.auth.keystore import DynamoKeyStore
 from events.config import INGEST_PATIENCE_SECONDS, Settings
-from events.dao import DynamoStore, WindowedStore
+from events.dao import DynamoStore
 from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
 from events.dynamodb.bulk import BulkLoader
 from events.errors import InvalidInput
 from events.kafka import check_installed
-from events.service import EventService, Store
+from events.service import EventService, Store, without_events
 
 if TYPE_CHECKING:
     from botocore.loaders import Loader
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from events.kafka.producer import KafkaSink
+    from events.sql.bulk import BulkLoader as SqlBulkLoader
 
 #: Threads that run API requests (AnyIO's default); each may hold a connection.
 _REQUEST_THREADS = 40
@@ -119,11 +120,9 @@ def make_store(
     settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
 ) -> DynamoStore:
     """The store on DynamoDB."""
-    is_windowed = settings.events_counts == "windowed"
-    store = WindowedStore if is_windowed else DynamoStore
-    return store(
+    return DynamoStore(
         make_client(settings),
-        tables_of(settings, is_windowed=is_windowed),
+        tables_of(settings, is_windowed=settings.events_counts == "windowed"),
         retry=RetryPolicy(patience_seconds),
         readers=_READ_THREADS,
         may_make_tables=may_make_tables,
@@ -145,7 +144,8 @@ def open_store(
 ) -> Store:
     """The store that the settings name: DynamoDB, SQLite or PostgreSQL."""
     make = make_sql_store if settings.events_database_url else make_store
-    return make(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
+    store = make(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
+    return without_events(store) if settings.events_counts == "windowed" else store
 
 
 def make_sql_store(
@@ -154,15 +154,12 @@ def make_sql_store(
     # Imported here, because it takes as long as everything else together.
     from events.sql.store import SqlStore
 
-    if settings.events_counts == "windowed":
-        raise InvalidInput(
-            "EVENTS_COUNTS=windowed reads tables in DynamoDB: leave EVENTS_DATABASE_URL empty"
-        )
     return SqlStore(
         settings.events_database_url,
         retry=RetryPolicy(patience_seconds),
         writers=settings.events_write_threads,
         may_make_tables=may_make_tables,
+        is_windowed=settings.events_counts == "windowed",
     )
 
 
@@ -195,20 +192,17 @@ def tables_of(settings: Settings, *, is_windowed: bool) -> Tables:
     return Tables.named(settings.dynamodb_events_table_name + suffix)
 
 
-def make_bulk_loader(settings: Settings, *, is_windowed: bool = False) -> BulkLoader:
-    """
-    Make what fills empty tables in DynamoDB; with `is_windowed`, the tables of windowed counts.
+def make_bulk_loader(
+    settings: Settings, *, is_windowed: bool = False
+) -> BulkLoader | SqlBulkLoader:
+    """Make what fills empty tables; with `is_windowed`, the tables of windowed counts."""
+    retry = RetryPolicy(INGEST_PATIENCE_SECONDS)
+    if url := settings.events_database_url:
+        from events.sql.bulk import BulkLoader as SqlBulkLoader
 
-    Raises:
-        InvalidInput: The store is a SQL database.
-    """
-    if settings.events_database_url:
-        raise InvalidInput("bulk loading fills DynamoDB only: leave EVENTS_DATABASE_URL empty")
-    return BulkLoader(
-        make_client(settings),
-        tables_of(settings, is_windowed=is_windowed),
-        retry=RetryPolicy(INGEST_PATIENCE_SECONDS),
-    )
+        return SqlBulkLoader(url, retry=retry, is_windowed=is_windowed)
+    tables = tables_of(settings, is_windowed=is_windowed)
+    return BulkLoader(make_client(settings), tables, retry=retry)
 
 
 def make_key_store(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from events.datamodels import Tables, counter_item_key
 from events.domain.retries import RetryPolicy
@@ -23,8 +23,7 @@ from events.dynamodb.expressions import repair_expressions
 from events.dynamodb.reader import Reader
 from events.dynamodb.requests import MAX_REQUEST_SECONDS, ConditionFailed, Requests
 from events.dynamodb.transactions import EventTransactions
-from events.errors import InvalidWindow, NotAllowed
-from events.models import DayCounts, Window
+from events.models import DayCounts
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -157,28 +156,3 @@ class DynamoStore:
                 self._requests.send(
                     self._client.get_item, TableName=table["TableName"], Key=key, retry=retry
                 )
-
-
-class WindowedStore(DynamoStore):
-    """
-    Read-only counts by whole hours, which `jobs/stream_counts.py` writes; there are no events.
-    """
-
-    def __init__(self, client: DynamoDBClient, tables: Tables, **options: Any) -> None:
-        super().__init__(client, tables, **options)
-        self.write = self.void = self.erase = self.counted_events = _refuse
-        self.count_events = self.count_events_by_type = _no_events
-
-
-def _refuse(*_: object, **__: object) -> NoReturn:
-    raise NotAllowed(
-        "windowed counts (EVENTS_COUNTS=windowed) are read-only and have no stored events"
-    )
-
-
-def _no_events(customer_id: str, windows: Sequence[Window]) -> list[Any]:  # noqa: ARG001 - as in `Store`
-    if windows:
-        raise InvalidWindow(
-            "windowed counts have whole hours only: start and end the range on the hour"
-        )
-    return []

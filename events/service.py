@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Protocol
+from typing import Any, NoReturn, Protocol
 
 from events import verification
 from events.domain.windows import ALL_TIME
+from events.errors import InvalidWindow, NotAllowed
 from events.ingest.writer import Batching, PendingReceipts, Writer
 from events.models import (
     BucketCount,
@@ -91,6 +92,28 @@ class Store(hours.Store, lookup.Store, verification.Store, Batching, Protocol):
 
     def close(self) -> None:
         """Release threads and connections."""
+
+
+def without_events(store: Any) -> Store:
+    """Make a store read-only: counts by whole hours that `jobs/stream_counts.py` writes."""
+    store.write = store.void = store.erase = store.counted_events = _refuse
+    store.count_events = store.count_events_by_type = _no_events
+    counts_only: Store = store
+    return counts_only
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise NotAllowed(
+        "windowed counts (EVENTS_COUNTS=windowed) are read-only and have no stored events"
+    )
+
+
+def _no_events(customer_id: str, windows: Sequence[Window]) -> list[Any]:  # noqa: ARG001 - as in `Store`
+    if windows:
+        raise InvalidWindow(
+            "windowed counts have whole hours only: start and end the range on the hour"
+        )
+    return []
 
 
 class EventService:

@@ -76,15 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     then = parser.add_mutually_exclusive_group()
     then.add_argument(
-        "--compare", action="store_true", help="compare with the counters in DynamoDB, both ways"
+        "--compare", action="store_true", help="compare with the counters in the store, both ways"
     )
-    then.add_argument(
-        "--load", action="store_true", help="load the counts into empty DynamoDB tables"
-    )
+    then.add_argument("--load", action="store_true", help="load the counts into an empty store")
     then.add_argument(
         "--load-events",
         action="store_true",
-        help="load the events and counts into empty DynamoDB tables",
+        help="load the events and counts into an empty store",
     )
     then.add_argument(
         "--restore-windowed",
@@ -93,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "that the stream's watermark has passed",
     )
     parser.add_argument(
+        "--to-store",
         "--to-dynamodb",
         action="store_true",
         help="with --restore-windowed: also write to the tables from which the API serves them",
@@ -105,8 +104,8 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     window = days_between(options.start, options.end)
     if options.restore_windowed and options.end is None:
         raise InvalidInput("--restore-windowed needs --end: a day that the watermark has passed")
-    if options.to_dynamodb and not options.restore_windowed:
-        raise InvalidInput("--to-dynamodb needs --restore-windowed; to load a store use --load")
+    if options.to_store and not options.restore_windowed:
+        raise InvalidInput("--to-store needs --restore-windowed; to load a store use --load")
     is_loading = options.load or options.load_events
     plan: dict[str, Any] = {}
     if is_loading:
@@ -118,7 +117,7 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     counts = _saved(spark, settings, window)
     if options.restore_windowed:
         restore(spark, settings, window)
-        if options.to_dynamodb:
+        if options.to_store:
             make_tables(settings)
             publish(spark, settings, counts)
     if is_loading:

@@ -96,9 +96,10 @@ def _parser() -> argparse.ArgumentParser:
         help="maximum messages per batch (default: 500000)",
     )
     parser.add_argument(
+        "--to-store",
         "--to-dynamodb",
         action="store_true",
-        help="also write the counts to DynamoDB, for an API with EVENTS_COUNTS=windowed",
+        help="also write the counts to the store, for an API with EVENTS_COUNTS=windowed",
     )
     parser.add_argument("--until-end", action="store_true", help="stop at the topic's current end")
     parser.add_argument(
@@ -120,7 +121,7 @@ def _seconds(text: str) -> int:
 def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -> int:
     spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {settings.iceberg_catalog_name}.{NAMESPACE}")
     make_table(spark, settings)
-    if options.to_dynamodb:
+    if options.to_store:
         make_tables(settings)
     source = messages(
         spark,
@@ -138,7 +139,7 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
         _stop_on_signals(stop)
     totals: Counter[str] = Counter()
     for attempt in range(1, _ATTEMPTS + 1):
-        counter = BatchCounter(settings, is_published=options.to_dynamodb)
+        counter = BatchCounter(settings, is_published=options.to_store)
         try:
             _follow(_start(events, counter, options), stop, totals)
             break

@@ -27,11 +27,13 @@ from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
 from events.errors import StoreRefused, StoreUnavailable
 from events.sql.engines import (
+    WINDOWED_SCHEMA,
     code_of,
     may_pass,
     memory_engine,
     postgresql_engine,
     sqlite_engine,
+    windowed,
 )
 from events.sql.tables import CHANGE_CLOCK, METADATA, schema
 
@@ -67,6 +69,7 @@ class Database:
 
     Args:
         may_make_tables: Create a missing file and missing tables; False raises `StoreRefused`.
+        is_windowed: The tables of windowed counts, which are apart from those of the events.
     """
 
     def __init__(
@@ -75,13 +78,17 @@ class Database:
         *,
         retry: RetryPolicy,
         may_make_tables: bool,
+        is_windowed: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
+        if is_windowed:
+            url = windowed(url)
         self.dialect = url.get_backend_name()
         self.is_sqlite = self.dialect == "sqlite"
         self._label = url.render_as_string()
         self._retry = retry
         self._may_make_tables = may_make_tables
+        self._is_windowed = is_windowed
         self._now = now
         self._has_tables = False
         #: SQLite has one writer at a time, and waiting for a lock is quicker than for a busy file.
@@ -260,6 +267,8 @@ class Database:
             connection = transaction.connection
             if not self.is_sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+                if self._is_windowed:
+                    connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {WINDOWED_SCHEMA}")
             for statement in schema(self.dialect):
                 connection.exec_driver_sql(statement)
             if connection.scalar(select(CHANGE_CLOCK.c.id)) is None:

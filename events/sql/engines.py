@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
@@ -26,6 +27,8 @@ _POSTGRESQL_OPTIONS = (
     "-c idle_in_transaction_session_timeout=15s"
 )
 
+WINDOWED_SCHEMA = "customer_events_windowed"
+
 
 def parse_url(url_text: str) -> URL:
     """The URL of a supported database; raises `InvalidInput`."""
@@ -38,6 +41,15 @@ def parse_url(url_text: str) -> URL:
             "EVENTS_DATABASE_URL is not the URL of a supported database: use sqlite:///events.db "
             "or postgresql://user@host/database, or leave it empty for DynamoDB"
         ) from exc
+
+
+def windowed(url: URL) -> URL:
+    """Where a database keeps windowed counts: in a file beside it, or in a schema of their own."""
+    if url.get_backend_name() == "sqlite":
+        path = Path(url.database or ":memory:")
+        return url.set(database=str(path.with_stem(f"{path.stem}_windowed")))
+    options = f"{url.query.get('options', '')} -c search_path={WINDOWED_SCHEMA}".strip()
+    return url.update_query_dict({"options": options})
 
 
 def code_of(exc: DBAPIError) -> str:

@@ -30,6 +30,7 @@ class SqlStore:
         retry: For each transaction and each read.
         writers: How many transactions PostgreSQL runs at the same time.
         may_make_tables: Create missing tables; False raises `StoreRefused` instead.
+        is_windowed: Read windowed counts instead of those of events.
     """
 
     def __init__(
@@ -39,9 +40,16 @@ class SqlStore:
         retry: RetryPolicy,
         writers: int = 1,
         may_make_tables: bool = True,
+        is_windowed: bool = False,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        database = Database(parse_url(url), retry=retry, may_make_tables=may_make_tables, now=now)
+        database = Database(
+            parse_url(url),
+            retry=retry,
+            may_make_tables=may_make_tables,
+            is_windowed=is_windowed,
+            now=now,
+        )
         self._database = database
         self._lanes = 1 if database.is_sqlite else writers
         transactions, reader = EventTransactions(database, now=now), Reader(database)

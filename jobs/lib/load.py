@@ -1,4 +1,4 @@
-"""Loads events and counts of the archive into empty DynamoDB tables, from Spark's workers."""
+"""Loads events and counts of the archive into an empty store, from Spark's workers."""
 
 from __future__ import annotations
 

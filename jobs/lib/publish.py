@@ -1,23 +1,26 @@
-"""Writes windowed counts to the DynamoDB tables from which the API serves them."""
+"""Writes windowed counts to the tables from which the API serves them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
 from events.bootstrap import make_bulk_loader
 from events.config import Settings
+from events.models import DayCounts
 from jobs.lib.frames import by_customer_and_day, day_counts, hour_count_of
 from jobs.lib.session import WINDOWED, table_name
 
 
 def make_tables(settings: Settings) -> None:
-    """Create the DynamoDB tables if they do not exist."""
+    """Create these tables if they do not exist."""
     with closing(make_bulk_loader(settings, is_windowed=True)) as loader:
         loader.create_tables()
 
@@ -38,10 +41,12 @@ def publish(spark: SparkSession, settings: Settings, touched: DataFrame) -> None
 
 
 def _put(plain: dict[str, Any], updated_at: datetime, rows: Iterable[Any]) -> None:
-    registered: set[str] = set()
     with closing(make_bulk_loader(Settings(**plain), is_windowed=True)) as loader:
-        for counts in day_counts(map(hour_count_of, rows)):
-            if counts.customer_id not in registered:
-                loader.put_customers([counts.customer_id], updated_at)
-                registered.add(counts.customer_id)
-            loader.set_hours([counts], updated_at)
+
+        def counts_of_customers() -> Iterator[DayCounts]:
+            by_customer = groupby(day_counts(map(hour_count_of, rows)), attrgetter("customer_id"))
+            for customer_id, counts in by_customer:
+                loader.put_customers([customer_id], updated_at)
+                yield from counts
+
+        loader.set_hours(counts_of_customers(), updated_at)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from events.app import create_app
-from events.bootstrap import make_bulk_loader, make_client, make_store
+from events.bootstrap import make_bulk_loader, make_client, open_store
 from events.cli.main import main
 from events.config import Settings
 from events.errors import InvalidWindow, NotAllowed
@@ -23,11 +24,18 @@ BUCKETS = "/events/customers/acme/buckets"
 DAY = {"start": "2021-03-01", "end": "2021-03-02"}
 
 
-@pytest.fixture
-def windowed(settings: Settings) -> Iterator[Settings]:
+@pytest.fixture(params=["dynamodb", "sqlite"])
+def windowed(
+    request: pytest.FixtureRequest, settings: Settings, tmp_path: Path
+) -> Iterator[Settings]:
     """Settings whose windowed counts are three events in one hour and four in another."""
+    is_sqlite = request.param == "sqlite"
     windowed = settings.model_copy(
-        update={"events_counts": "windowed", "events_watermark_seconds": 7_200}
+        update={
+            "events_counts": "windowed",
+            "events_watermark_seconds": 7_200,
+            "events_database_url": f"sqlite:///{tmp_path}/events.db" if is_sqlite else "",
+        }
     )
     loader = make_bulk_loader(windowed, is_windowed=True)
     loader.create_tables()
@@ -44,6 +52,8 @@ def windowed(settings: Settings) -> Iterator[Settings]:
     )
     loader.close()
     yield windowed
+    if is_sqlite:
+        return
     client = make_client(settings)
     for suffix in ("", "_hourly_counts"):
         client.delete_table(TableName=f"{settings.dynamodb_events_table_name}_windowed{suffix}")
@@ -119,7 +129,7 @@ def test_routes_that_write_or_need_events_are_404(api: TestClient) -> None:
 
 
 def test_the_store_refuses_writes_and_raw_events(windowed: Settings) -> None:
-    store = make_store(windowed, patience_seconds=5)
+    store = open_store(windowed, patience_seconds=5)
     with pytest.raises(NotAllowed):
         store.write([event()])
     with pytest.raises(NotAllowed):

@@ -55,12 +55,6 @@ def test_a_url_of_another_database_is_refused(url: str) -> None:
         make_service(Settings(events_database_url=url))
 
 
-def test_windowed_counts_on_sql_are_refused() -> None:
-    settings = Settings(events_database_url="sqlite://", events_counts="windowed")
-    with pytest.raises(InvalidInput, match="EVENTS_COUNTS=windowed"):
-        make_service(settings)
-
-
 @pytest.mark.slow
 def test_a_role_that_may_not_create_tables_can_do_everything_else(empty_database: str) -> None:
     address = empty_database.replace("+psycopg", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,25 @@ from pyspark.sql import SparkSession
 from events.bootstrap import make_bulk_loader, make_client, make_service
 from events.config import Settings
 from events.dao import DynamoStore
+from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp
 from events.errors import StoreRefused
 from events.models import Event
 from events.service import EventService
+from events.sql.store import SqlStore
 from jobs import recount
 from jobs.lib.session import opened_session
 from tests.stream.archives import archive as archive_topic
 from tests.stream.archives import hour_counts_of, hourly, open_archive, produce
-from tests.support.factories import DAY, HOUR, HOUR_ZERO, event, many_events
+from tests.support.factories import (
+    DAY,
+    HOUR,
+    HOUR_ZERO,
+    event,
+    expected_contents,
+    many_events,
+)
+from tests.support.sqlstore import SqlTables
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 
@@ -263,6 +274,24 @@ def test_an_interrupted_load_resumes_with_its_snapshot(settings: Settings, job: 
     assert (code, output["events"], output["is_equal"]) == (0, 60, True)
 
 
+def test_an_empty_sqlite_store_is_loaded_and_compared(
+    settings: Settings, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = awkward_events()
+    archive(settings, [*events, *events[::2]])
+    url = f"sqlite:///{tmp_path}/events.db"
+    monkeypatch.setenv("EVENTS_DATABASE_URL", url)
+
+    code, output = job("--load-events")
+    assert (code, output["is_equal"], output["differences"]) == (0, True, [])
+    with closing(SqlStore(url, retry=RetryPolicy(10))) as sql:
+        assert SqlTables(sql).contents() == expected_contents(events)
+        sql.write([event("extra", customer_id="extra")])
+    assert job("--load-events")[0] == 2, "the store is not empty"
+    code, output = job("--compare")
+    assert (code, len(output["differences"])) == (1, 2)
+
+
 def test_spark_and_pyiceberg_read_the_same_tables(
     settings: Settings, spark: SparkSession, job: Job
 ) -> None:
@@ -295,6 +324,6 @@ def test_an_error_in_spark_is_not_reported_as_a_difference(settings: Settings, j
 
 
 def test_an_option_without_effect_is_refused(job: Job) -> None:
-    code, output = job("--to-dynamodb")
+    code, output = job("--to-store")
     assert code == 2
-    assert "--to-dynamodb needs --restore-windowed" in output
+    assert "--to-store needs --restore-windowed" in output

@@ -16,7 +16,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from events.bootstrap import make_store
+from events.bootstrap import open_store
 from events.config import Settings
 from events.domain.windows import hour_of_day
 from events.models import Event
@@ -105,28 +105,36 @@ def test_the_state_is_bounded_by_the_watermark(settings: Settings, job: Job) -> 
     assert sum(hour_counts_of(settings, TABLE).values()) == 250
 
 
-def test_the_api_serves_the_windowed_counts_and_restored_ones(settings: Settings, job: Job) -> None:
+def test_the_api_serves_the_windowed_counts_and_restored_ones(
+    settings: Settings, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events = many_events(60, customers=2, event_types=2, hours=30)
     late = many_events(5, seed=1, hours=3)
     new = event("new", timestamp=HOUR_ZERO + DAY * 10)
     produce(settings, [*events, *events[:20]])
-    job("--to-dynamodb")
+    job("--to-store")
     produce(settings, [new])
-    job("--to-dynamodb")
+    job("--to-store")
     assert served(settings) == hourly([*events, new])
 
     produce(settings, late)
-    job("--to-dynamodb")
+    job("--to-store")
     assert served(settings) == hourly([*events, new])
     archive(settings)
-    assert recount.main(["--end", "2021-03-05", "--restore-windowed", "--to-dynamodb"]) == 0
+    assert recount.main(["--end", "2021-03-05", "--restore-windowed", "--to-store"]) == 0
     assert served(settings) == hourly([*events, new, *late])
+
+    url = f"sqlite:///{tmp_path}/events.db"
+    monkeypatch.setenv("EVENTS_DATABASE_URL", url)
+    assert recount.main(["--end", "2021-03-05", "--restore-windowed", "--to-store"]) == 0
+    sql = settings.model_copy(update={"events_database_url": url})
+    assert served(sql) == hourly([*events, *late])
 
 
 def served(settings: Settings) -> dict[tuple[str, str, datetime], int]:
     """The counts by type in the API's store; checks that the totals are their sums."""
     windowed = settings.model_copy(update={"events_counts": "windowed"})
-    store = make_store(windowed, patience_seconds=10)
+    store = open_store(windowed, patience_seconds=10)
     counts: dict[tuple[str, str, datetime], int] = {}
     rest: Counter[tuple[str, datetime]] = Counter()
     for customer_id in store.customers(prefix="", after=None, limit=100):
