@@ -24,12 +24,22 @@ class EventsError(Exception):
 
 
 class InvalidEvent(EventsError):
-    """`reason`: what is wrong and how to fix it. `field`: None if it is the event as a whole."""
+    """
+    `reason`: what is wrong and how to fix it. `field`: None if it is the event as a whole.
 
-    def __init__(self, field: str | None, reason: str) -> None:
+    `option`: what else helps if the event is read with options of the command, as from a file.
+    """
+
+    def __init__(self, field: str | None, reason: str, option: str = "") -> None:
         super().__init__(f"{field}: {reason}" if field else reason)
         self.field = field
         self.reason = reason
+        self.option = option
+
+    @property
+    def with_option(self) -> str:
+        """The message for those who can choose the options."""
+        return f"{self}, or {self.option}" if self.option else str(self)
 
 
 class InvalidWindow(EventsError):

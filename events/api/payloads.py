@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -36,6 +37,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _KINDS = {"jsonl": "JSON", "parquet": "Parquet"}
 #: Of an attribute of a CloudEvent in binary mode: `ce-id`, `ce-source`, …
 _HEADER = "ce-"
+#: Old senders quote values: section 3.1.3.2 of the HTTP binding.
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_OPTION = re.compile("--(columns|delimiter|timestamp-format|assume-timezone|ambiguous-hour)")
 
 
 class Parsed(NamedTuple):
@@ -102,17 +106,25 @@ def parse_binary(request: Request, _: bytes, __: int) -> Parsed:
     parsed = Parsed([], [], [], set())
     names = [name for name in ATTRIBUTES if f"{_HEADER}{name}" in request.headers]
     values = {name: request.headers[f"{_HEADER}{name}"] for name in names}
-    attributes = {name: unquote(value, errors="surrogateescape") for name, value in values.items()}
+    plain = {name: _without_quotes(value) for name, value in values.items()}
+    attributes = {name: unquote(value, errors="surrogateescape") for name, value in plain.items()}
     if "subject" in attributes:
         parsed.customers.add(attributes["subject"][: MAX_PARTITION_KEY_BYTES + 1])
     try:
         for name, value in values.items():
             if not value.isascii():
                 raise InvalidEvent(name, "is not ASCII: percent-encode its bytes of UTF-8")
+            if len(request.headers.getlist(f"{_HEADER}{name}")) > 1:
+                raise InvalidEvent(name, "has two headers")
         parsed.events.append((0, event_of(attributes)))
     except InvalidEvent as exc:
         parsed.rejections.append((0, exc))
     return parsed
+
+
+def _without_quotes(value: str) -> str:
+    quoted = _QUOTED.fullmatch(value)
+    return re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else value
 
 
 def parse_json(text: bytes, max_events: int) -> Parsed:
@@ -227,17 +239,22 @@ def parse_csv(text: bytes, max_events: int, reading: Reading = DEFAULT) -> Parse
                 raise TooLarge(f"a request may have {max_events:,} rows, and this one has more")
             if isinstance(record, Rejection):
                 parsed.lines.append(record.line)
-                parsed.rejections.append((index, InvalidEvent(None, record.reason)))
+                parsed.rejections.append((index, InvalidEvent(None, _for_http(record.reason))))
             else:
                 line, event = record
                 parsed.lines.append(line)
                 parsed.events.append((index, event))
                 parsed.customers.add(event.customer_id)
     except InvalidInput as exc:
-        raise InvalidRequest("body", str(exc)) from exc
+        raise InvalidRequest("body", _for_http(str(exc))) from exc
     if not parsed.lines:
         raise InvalidRequest("body", "has no rows: send at least one event")
     return parsed
+
+
+def _for_http(reason: str) -> str:
+    """A reason with the names of query parameters for those of options."""
+    return _OPTION.sub(lambda match: f"the parameter {match[1].replace('-', '_')}", reason)
 
 
 #: By media type.

@@ -157,4 +157,4 @@ def find_columns(names: Sequence[str], mapping: Mapping[str, str]) -> Layout:
 def _listed(names: Sequence[str]) -> str:
     shown = [repr(name.strip()[:100]) for name in names if name.strip()]
     more = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
-    return ", ".join(shown[:20]) + more
+    return (", ".join(shown[:20]) or "no names") + more

@@ -24,14 +24,23 @@ UNITS = {
     "epoch-ns": Unit("nanoseconds", 9),
 }
 _NUMBER = re.compile(r"(-?)([0-9]{1,40})(?:\.([0-9]{1,40}))?")
-#: The years 1980 to 2100, in seconds. Of any number, at most one unit falls into these years.
-_LIKELY_SECONDS = range(315_532_800, 4_102_444_800)
+#: As spreadsheets shorten long numbers.
+_SCIENTIFIC = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?[eE][+-]?[0-9]{1,4}")
+#: The years 2000 to 2100, in seconds. Of any number, at most one unit falls into these years.
+#: Earlier years would include today's numbers of .NET (since the year 1) and Apple (since 2001).
+_LIKELY_SECONDS = range(946_684_800, 4_102_444_800)
 
 
 def parse_epoch(text: str, unit: str) -> datetime:
     """The instant of a number of `unit`, cut to microseconds; raises `InvalidEvent`."""
     match = _NUMBER.fullmatch(text)
     if match is None:
+        if not text:
+            raise InvalidEvent("timestamp", "is empty")
+        if _SCIENTIFIC.fullmatch(text):
+            raise InvalidEvent(
+                "timestamp", f"{text!r} may have lost its last digits: write it without an exponent"
+            )
         raise InvalidEvent(
             "timestamp",
             f"{text[:128]!a} is not a number of {UNITS[unit].name} since 1970, such as 1614557405"
@@ -57,7 +66,7 @@ def from_micros(micros: int) -> datetime:
 
 
 def unit_of(text: str) -> str | None:
-    """The unit in which a number is an instant of the years 1980 to 2100; None if none is."""
+    """The unit in which a number is an instant of the years 2000 to 2100; None if none is."""
     if _NUMBER.fullmatch(text):
         whole = int(text.partition(".")[0])
         for name, unit in UNITS.items():

@@ -30,7 +30,7 @@ _INSTEAD = {
     "X": "%H:%M:%S",
 }
 _DIRECTIVE = re.compile(r"%(.)")
-_DIGITS_OF_A_TIME = 4
+_DIGITS_OF_A_TIME = 6
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 
 
@@ -91,6 +91,11 @@ def _parse_pattern(text: str, pattern: str, local: LocalTimes) -> datetime:
     return in_utc(at, local)
 
 
+def may_be_time(text: str) -> bool:
+    """Whether a text is meant as a time, though perhaps an invalid one, and not as a name."""
+    return sum(map(str.isdigit, text)) >= _DIGITS_OF_A_TIME and (text[0].isdigit() or ":" in text)
+
+
 class Survey:
     """
     Finds the format of a file's timestamps: call it with each of them, then `decide`.
@@ -107,7 +112,7 @@ class Survey:
         self._dates: dict[str, dict[str, str]] = {}
 
     def __call__(self, text: str) -> datetime:
-        if sum(map(str.isdigit, text)) < _DIGITS_OF_A_TIME:
+        if not may_be_time(text):
             raise InvalidEvent("timestamp", f"{text[:128]!a} is not a date and time")
         unit = unit_of(text)
         if unit:
@@ -138,7 +143,8 @@ class Survey:
                     "split the file and name the order of each with --timestamp-format"
                 )
             if not day and not month and "day or month" in examples:
-                raise InvalidInput(f"the timestamp {why_two_ways(examples['day or month'])}")
+                why = why_two_ways(examples["day or month"])
+                raise InvalidInput(f"the timestamp {why.reason}, or {why.option}" if why else "")
             orders[dash] = "month" if month else "day"
         unit = next(iter(self._numbers), None)
         return partial(_parse_auto, local=local, unit=unit, orders=orders)
@@ -148,14 +154,15 @@ def _parse_auto(text: str, local: LocalTimes, unit: str | None, orders: dict[str
     reason = why_unreadable(text)
     if reason:
         raise InvalidEvent("timestamp", reason)
-    if unit and unit_of(text):
+    if unit and unit_of(text) == unit:
         return parse_epoch(text, unit)
     match = TWO_WAY_DATE.fullmatch(text)
     if match and match["dash"] in orders:
         if not match["hour"]:
             raise InvalidEvent(
                 "timestamp",
-                f"{text!r} has no time of day; if midnight is meant, use --timestamp-format "
+                f"{text!r} has no time of day: add it",
+                f"mean midnight with --timestamp-format "
                 f"'{pattern_of(match, orders[match['dash']])}'",
             )
         names = ("day", "month") if orders[match["dash"]] == "day" else ("month", "day")

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import NoReturn
 
-from events.domain.zones import LocalTimes, in_utc, zone_named
+from events.domain.zones import LocalTimes, in_utc, offsets_by_abbreviation, zone_named
 from events.errors import InvalidEvent, InvalidInput
 
+LIKE = "write it like 2021-03-01T00:10:05.657Z"
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
 )
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _OFFSET = r"[+-][0-9]{2}(?::?[0-5][0-9])?"
+#: PostgreSQL ends years before Christ with BC.
+_ABBREVIATION = r"(?!(?:AM|PM|BC|AD)\b)[A-Z]{2,5}"
 #: An offset may be followed by the zone's abbreviation (Go) or its name in brackets (Java).
 _ZONE = (
     r"(?: ?(?P<utc>Z|z|UTC|GMT)(?:\[(?P<utc_name>[A-Za-z0-9_+/-]+)\])?"
-    rf"| ?(?P<offset>{_OFFSET})(?: (?P<abbreviation>[A-Z]{{2,5}}|{_OFFSET}))?"
+    rf"| ?(?P<offset>{_OFFSET})(?: (?P<abbreviation>{_ABBREVIATION}|{_OFFSET}))?"
     r"(?:\[(?P<offset_name>[A-Za-z0-9_+/-]+)\])?"
     r"| (?P<zone>[A-Za-z_]+(?:/[A-Za-z0-9_+-]+)+)|\[(?P<in_brackets>[A-Za-z0-9_+/-]+)\]"
-    r"| (?P<local>[A-Z]{2,5}))?"
+    rf"| (?P<local>{_ABBREVIATION}))?"
 )
 #: The same after a weekday, a month and a day, as JavaScript prints: "GMT+0100 (Central …)".
 _JS_ZONE = r" GMT(?P<offset>[+-][0-9]{4})(?: \([^()]+\))?"
@@ -145,7 +148,7 @@ def _with_zone(at: datetime, text: str, groups: dict[str, str], local: LocalTime
             raise InvalidEvent("timestamp", f"{text!r} has an offset of 24 hours or more") from exc
         name = groups.get("utc_name") or groups.get("offset_name")
         shown = instant.astimezone(_zone(text, name)).replace(tzinfo=None) if name else at
-        if shown != at or (abbreviation in ("UTC", "GMT") and instant != at.replace(tzinfo=UTC)):
+        if shown != at or not _agrees(offset, abbreviation):
             _refuse(
                 text, f"has the offset {offset}, which {name or abbreviation} did not have then"
             )
@@ -168,6 +171,18 @@ def _with_zone(at: datetime, text: str, groups: dict[str, str], local: LocalTime
     )
 
 
+def _agrees(offset: str, abbreviation: str) -> bool:
+    """Whether what follows an offset may be a name of it."""
+    offset, other = (text.replace(":", "").ljust(5, "0") for text in (offset, abbreviation))
+    if abbreviation in ("", "UTC", "GMT"):  # the usual ones, without all zones
+        return not abbreviation or int(offset) == 0
+    if abbreviation[0] in "+-":
+        return offset == other
+    minutes = int(offset[:3]) * 60 + int(offset[0] + offset[3:])
+    known = offsets_by_abbreviation().get(abbreviation)
+    return known is None or timedelta(minutes=minutes) in known
+
+
 def _zone(text: str, name: str) -> tzinfo:
     try:
         return zone_named(name)
@@ -175,7 +190,7 @@ def _zone(text: str, name: str) -> tzinfo:
         raise InvalidEvent("timestamp", f"{text!r} has the unknown time zone {name!r}") from exc
 
 
-def why_two_ways(text: str) -> str | None:
+def why_two_ways(text: str) -> InvalidEvent | None:
     """Why a text can be read in several ways, and what decides; None if it cannot be read."""
     match = TWO_WAY_DATE.fullmatch(text)
     if match:
@@ -186,23 +201,31 @@ def why_two_ways(text: str) -> str | None:
             if 1 <= month <= 12
         ]
         if len(readings) == 2 and one != other:
-            return (
-                f"{text!r} is {' or '.join(readings)}: choose with --timestamp-format "
-                f"'{pattern_of(match, 'day')}' or '{pattern_of(match, 'month')}'"
+            return InvalidEvent(
+                "timestamp",
+                f"{text!r} is {' or '.join(readings)}; {LIKE}",
+                f"choose with --timestamp-format '{pattern_of(match, 'day')}' or "
+                f"'{pattern_of(match, 'month')}'",
             )
         order = "day" if 1 <= other <= 12 else "month"
-        return (
-            f"{text!r} has day and month as numbers: name their order with --timestamp-format "
-            f"'{pattern_of(match, order)}'"
+        return InvalidEvent(
+            "timestamp",
+            f"{text!r} has day and month as numbers; {LIKE}",
+            f"name their order with --timestamp-format '{pattern_of(match, order)}'",
         )
     match = _TWO_WAY_OFFSET.search(text)
     if match:
-        return (
+        return InvalidEvent(
+            "timestamp",
             f"{text!r} has an offset after GMT or UTC, which may mean ahead of UTC or, as in "
-            "POSIX, behind it: remove GMT or UTC"
+            "POSIX, behind it: remove GMT or UTC",
         )
     if _TWO_DIGIT_YEAR.match(text):
-        return f"{text!r} has a year of two digits: write all four, or use --timestamp-format"
+        return InvalidEvent(
+            "timestamp",
+            f"{text!r} has a year of two digits; {LIKE}",
+            "name the pattern with --timestamp-format",
+        )
     return None
 
 

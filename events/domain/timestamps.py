@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from events.domain.epochs import UNITS, unit_of
-from events.domain.timeprints import parse_print, why_two_ways
+from events.domain.timeprints import LIKE, parse_print, why_two_ways
 from events.domain.zones import NO_ZONE, LocalTimes, in_utc
 from events.errors import InvalidEvent, InvalidWindow
 
@@ -28,9 +28,9 @@ _INSTANT = re.compile(
     r"(?:[T ](?!24)[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
     r"(?:Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?)?"
 )
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _HOUR_24 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]24:")
 _SPACE_FOR_PLUS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+ [0-9]{2}(?::?[0-9]{2})?")
-_EXAMPLE = "2021-03-01T00:10:05.657Z"
 #: Longer texts are rejected.
 _MAX_LENGTH = 128
 
@@ -74,7 +74,7 @@ def _parse_other(text: str, local: LocalTimes) -> datetime:
     reason = why_unreadable(text)
     printed = None if reason else parse_print(text, local)
     if printed is None:
-        raise InvalidEvent("timestamp", reason or _why_not_strict(text))
+        raise InvalidEvent("timestamp", reason) if reason else _why_not_strict(text)
     return printed
 
 
@@ -83,26 +83,38 @@ def why_unreadable(text: str) -> str | None:
     if not text:
         return "is empty"
     if len(text) > _MAX_LENGTH:
-        return f"has {len(text):,} characters; write it like {_EXAMPLE}"
+        return f"has {len(text):,} characters; {LIKE}"
     if not text.isascii() or not text.isprintable():
-        return f"{text!a} has invalid characters; write it like {_EXAMPLE}"
+        return f"{text!a} has invalid characters; {LIKE}"
     return None
 
 
-def _why_not_strict(text: str) -> str:
-    if _HOUR_24.match(text):
-        return f"{text!r} is not a valid date and time: hour must be in 0..23"
-    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        return f"{text!r} has no time of day; write it like {_EXAMPLE}"
-    if _SPACE_FOR_PLUS.fullmatch(text):
-        return f"{text!r} has a space where the sign of the offset should be; write + as it is"
+def _why_not_strict(text: str) -> InvalidEvent:
+    problem, option = "is not a date and time", ""
     unit = unit_of(text)
-    if unit:
-        return (
-            f"{text!r} is a number, perhaps {UNITS[unit].name} since 1970; write it like "
-            f"{_EXAMPLE}, or read the file with --timestamp-format {unit}"
-        )
-    return why_two_ways(text) or f"{text!r} is not a date and time; write it like {_EXAMPLE}"
+    if _HOUR_24.match(text):
+        problem = "is not a valid date and time: hour must be in 0..23"
+    elif re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        problem, option = "has no time of day", "mean midnight with --timestamp-format %Y-%m-%d"
+    elif _SPACE_FOR_PLUS.fullmatch(text):
+        problem = "has a space where the sign of the offset should be"
+    elif unit:
+        problem = f"is a number, perhaps {UNITS[unit].name} since 1970"
+        option = f"read the file with --timestamp-format {unit}"
+    elif _NUMBER.fullmatch(text):
+        problem, option = "is a number", "name its unit with --timestamp-format, such as epoch-s"
+    elif why := why_two_ways(text):
+        return why
+    elif _is_free(text):
+        option = "name its format with --timestamp-format: a pattern, or auto for a whole file"
+    return InvalidEvent("timestamp", f"{text!r} {problem}; {LIKE}", option)
+
+
+def _is_free(text: str) -> bool:
+    try:
+        return parse_print(text, LocalTimes(UTC), is_free=True) is not None
+    except InvalidEvent:
+        return False
 
 
 def _why_no_date(text: str, exc: ValueError) -> str:

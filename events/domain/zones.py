@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from importlib.resources import files
 from typing import Literal, NamedTuple
@@ -34,7 +36,9 @@ def in_utc(at: datetime, local: LocalTimes) -> datetime:
             return at.astimezone(UTC)
         if local.zone is None:
             raise InvalidEvent(
-                "timestamp", "has no offset: add Z or +00:00, or name the zone to assume"
+                "timestamp",
+                "has no offset: add Z or +00:00",
+                "name its zone with --assume-timezone",
             )
         first, second = (
             at.replace(tzinfo=local.zone, fold=fold).astimezone(UTC) for fold in (0, 1)
@@ -51,10 +55,22 @@ def in_utc(at: datetime, local: LocalTimes) -> datetime:
         raise InvalidEvent(
             "timestamp",
             f"{at} occurs twice in {local.zone}, at {first:%H:%M} and {second:%H:%M} UTC, because "
-            "the clocks were set back: add the offset, or choose with --ambiguous-hour "
-            "first or second",
+            "the clocks were set back: add the offset",
+            "choose with --ambiguous-hour first or second",
         )
     return first if local.ambiguous_hour == "first" else second
+
+
+@cache
+def offsets_by_abbreviation() -> Mapping[str, set[timedelta]]:
+    """The offsets for which the zones of the world used an abbreviation since 1970."""
+    offsets: dict[str, set[timedelta]] = defaultdict(set)
+    for zone in map(ZoneInfo, _iana_names()):
+        for year in range(1970, 2038):
+            for month in (1, 7):
+                at = datetime(year, month, 1, tzinfo=zone)
+                offsets[str(at.tzname())].add(at.utcoffset() or timedelta())
+    return dict(offsets)
 
 
 @cache

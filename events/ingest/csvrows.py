@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import repeat
 
 from events.domain.columns import NO_HEADER, find_columns, names_known, row_parser
 from events.domain.parsing import COLUMNS
-from events.domain.timeformats import TimestampParser
+from events.domain.timeformats import TimestampParser, may_be_time
 from events.errors import InvalidEvent, InvalidInput
 from events.ingest.reading import Numbered, Reading, Rejection, shown
 from events.ingest.source import (
@@ -20,12 +20,13 @@ from events.ingest.source import (
     LongLine,
     why_too_long,
 )
+from events.models import Event
 
 _DELIMITERS = (",", ";", "\t", "|")
 #: Spreadsheets write the delimiter into the first line.
 _SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE)
-#: A cell with so many digits is a time, though perhaps an invalid one, and not a column's name.
-_DIGITS_OF_A_TIME = 6
+#: A long number as spreadsheets shorten it.
+_SHORTENED = re.compile(r"-?[0-9]\.[0-9]+E\+[0-9]+")
 
 
 def read_csv(source: LineInput, reading: Reading) -> Iterator[Numbered | Rejection]:
@@ -69,20 +70,22 @@ def _first_row(
 ) -> _Rows:
     """Find the delimiter and the columns in the first row."""
     where = f"{source.name}, line {line}"
-    parse_time = reading.time_parser()
     rows: dict[str, list[str]] = {}
     problem = ""
     for candidate in [delimiter] if delimiter else _DELIMITERS:
         try:
-            row = rows[candidate] = _row(raw, candidate)
+            rows[candidate] = _row(raw, candidate)
         except InvalidEvent as exc:
             problem = problem or str(exc)
-            continue
-        is_event = len(row) >= 4 and not any(row[4:]) and _is_time(row[3], parse_time)
-        if is_event and not reading.columns:
-            return _Rows(where, candidate, None, reading)
     if not rows:
         raise InvalidInput(f"{where}: {problem}")
+    if not reading.columns:
+        events = {key: row[3] for key, row in rows.items() if len(row) >= 4 and not any(row[4:])}
+        # A valid time decides before a text that only looks like one.
+        for is_time in (partial(_is_valid, parse_time=reading.time_parser()), may_be_time):
+            for candidate, text in events.items():
+                if is_time(text):
+                    return _Rows(where, candidate, None, reading)
     # The header's delimiter is the one that gives most names of fields.
     known, _, delimiter = max(
         (names_known(row, reading.columns), len(row), candidate) for candidate, row in rows.items()
@@ -98,11 +101,11 @@ def _first_row(
     return header
 
 
-def _is_time(text: str, parse_time: TimestampParser) -> bool:
+def _is_valid(text: str, parse_time: TimestampParser) -> bool:
     try:
         parse_time(text)
     except InvalidEvent:
-        return sum(map(str.isdigit, text)) >= _DIGITS_OF_A_TIME
+        return False
     return True
 
 
@@ -117,6 +120,7 @@ class _Rows:
         self._delimiter = delimiter
         self._names = _bare(header or list(COLUMNS))
         self._columns = reading.columns
+        self._is_stored = reading.is_stored
         try:
             layout = NO_HEADER if header is None else find_columns(header, reading.columns)
         except InvalidInput as exc:
@@ -131,14 +135,14 @@ class _Rows:
             yield from self._records_by_line(line, block)
             return
         lines, rows = ordinary
-        parse = self._parse
+        parse = self._parse_checked if b"\\N" in block or b"E+" in block else self._parse
         for number, row in enumerate(rows, line):
             try:
                 event = parse(row)
             except InvalidEvent as exc:
                 if self._is_row(number, row):
                     raw = lines[number - line].encode("utf-8", "surrogateescape")
-                    yield Rejection(number, str(exc), shown(raw))
+                    yield Rejection(number, exc.with_option, shown(raw))
             else:
                 yield number, event
 
@@ -148,12 +152,23 @@ class _Rows:
             row = None
             try:
                 row = _row(raw, self._delimiter)
-                event = self._parse(row)
+                event = self._parse_checked(row)
             except InvalidEvent as exc:
                 if row is None or self._is_row(number, row):
-                    yield Rejection(number, str(exc), shown(raw))
+                    yield Rejection(number, exc.with_option, shown(raw))
             else:
                 yield number, event
+
+    def _parse_checked(self, row: Sequence[str]) -> Event:
+        """Also refuse what other programs write in the place of an id: many events would get it."""
+        event = self._parse(row)
+        for field, text in zip(COLUMNS, () if self._is_stored else event[:3], strict=False):
+            if text == r"\N":
+                raise InvalidEvent(field, r"is \N, which databases write for NULL")
+            if _SHORTENED.fullmatch(text):
+                reason = f"is {text}, a number that a spreadsheet shortened: export it as text"
+                raise InvalidEvent(field, reason)
+        return event
 
     def _is_row(self, line: int, row: Sequence[str]) -> bool:
         """
@@ -220,8 +235,12 @@ def _row(raw: bytes, delimiter: str) -> list[str]:
     except csv.Error as exc:
         raise InvalidEvent(None, _why_no_row(str(exc))) from exc
     if not _is_well_quoted(text, delimiter):
+        is_apart = any(cell.startswith('"') != cell.lstrip().startswith('"') for cell in row)
         raise InvalidEvent(
-            None, "has a quote in a cell that is not quoted: quote the cell and double the quote"
+            None,
+            "has white space between a delimiter and a quote: remove it"
+            if is_apart
+            else "has a quote in a cell that is not quoted: quote the cell and double the quote",
         )
     return row
 

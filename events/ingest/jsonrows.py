@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from json import dumps
 
 from events.domain.cloudevents import SPEC_VERSION
 from events.domain.columns import find_columns, row_parser
@@ -20,6 +21,8 @@ from events.ingest.reading import Numbered, Reading, Rejection, shown
 from events.ingest.source import LONGEST_LINE_BYTES, LineInput, LongLine, why_too_long
 from events.models import Event
 
+#: An array of objects, perhaps of events.
+_OBJECTS = re.compile(rb"\[\s*\{")
 _WHOLE_NUMBER = re.compile(rb"-?[0-9]+")
 #: Names that were ignored and are reported; rows may have any number of them.
 _MAX_IGNORED = 100
@@ -47,7 +50,7 @@ def read_json_lines(source: LineInput, reading: Reading) -> Iterator[Numbered | 
                     raise InvalidEvent(None, why_too_long(len(text), b""))
                 event = objects.parse(number, text)
             except InvalidEvent as exc:
-                yield Rejection(number, str(exc), shown(ended.rstrip(b"\r")))
+                yield Rejection(number, exc.with_option, shown(ended.rstrip(b"\r")))
             else:
                 yield number, event
 
@@ -81,7 +84,7 @@ class _Objects:
         if SPEC_VERSION in values and not self._columns:
             self._is_first = False
             return parse_cloud_event(text, is_stored=self._is_stored)
-        names = self._names_in(line, tuple(values))
+        names = self._names_in(line, values)
         self._is_first = False
         check_repeated(text, values, names)
         return self._parse(
@@ -91,16 +94,22 @@ class _Objects:
             ]
         )
 
-    def _names_in(self, line: int, keys: tuple[str, ...]) -> list[str]:
+    def _names_in(self, line: int, values: dict[str, bytes]) -> list[str]:
+        keys = tuple(values)
         names = self._names.get(keys)
         if names is None:
             try:
                 layout = find_columns(keys, self._columns)
             except InvalidInput as exc:
                 if self._is_first:
-                    raise InvalidInput(
-                        f"{self._source.name}, line {line}: the object {exc}"
-                    ) from exc
+                    arrays = [name for name in keys if _OBJECTS.match(values[name])]
+                    where = f"{self._source.name}, line {line}"
+                    if len(arrays) == 1:
+                        raise InvalidInput(
+                            f"{where}: an object with the array {arrays[0]!r}. Write one object a "
+                            f"line, as with jq -c '.[{dumps(arrays[0])}][]'"
+                        ) from exc
+                    raise InvalidInput(f"{where}: the object {exc}") from exc
                 raise InvalidEvent(None, str(exc)) from exc
             names = [keys[index] for index in layout.indexes]
             ignored = self._source.ignored
@@ -116,5 +125,6 @@ def _text_of(field: str, value: bytes, *, is_time: bool) -> str:
     if value[:1] in b"-0123456789" and (is_time or _WHOLE_NUMBER.fullmatch(value)):
         return value.decode()
     if value[:1] != b'"':
-        raise InvalidEvent(field, f"is {json_type(value)}, not a string")
+        not_whole = " that is not written as a whole one" if json_type(value) == "a number" else ""
+        raise InvalidEvent(field, f"is {json_type(value)}{not_whole}, not a string")
     return string_of(field, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from decimal import Decimal
 from json import dumps
 from typing import Any
 
@@ -57,7 +58,7 @@ def read_parquet(source: LineInput, reading: Reading) -> Iterator[Numbered | Rej
                     try:
                         event = parse(row)
                     except InvalidEvent as exc:
-                        yield Rejection(number, str(exc), shown(dumps(row).encode()))
+                        yield Rejection(number, exc.with_option, shown(dumps(row).encode()))
                     else:
                         yield number, event
         except (pa.ArrowException, OSError) as exc:
@@ -82,24 +83,30 @@ def _text_reader(
     if pa.types.is_dictionary(arrow_type):
         read = _text_reader(source, pa, field, name, arrow_type.value_type)
         return lambda array: read(array.dictionary_decode())
-    if pa.types.is_string(arrow_type) or pa.types.is_large_string(arrow_type):
-        return lambda array: [text or "" for text in array.to_pylist()]
-    if pa.types.is_binary(arrow_type) or pa.types.is_large_binary(arrow_type):
+    is_time = field == "timestamp"
+    types = pa.types
+    if types.is_binary(arrow_type) or types.is_large_binary(arrow_type):
         return lambda array: [
             (text or b"").decode("utf-8", "surrogateescape") for text in array.to_pylist()
         ]
-    is_time = field == "timestamp" and pa.types.is_timestamp(arrow_type)
-    if pa.types.is_integer(arrow_type) or is_time:
-        return lambda array: [
-            "" if number is None else str(number)
-            for number in (array.cast(pa.int64()) if is_time else array).to_pylist()
-        ]
-    suitable = (
-        "a timestamp, text, or whole numbers" if field == "timestamp" else "text or whole numbers"
-    )
+    if is_time and types.is_timestamp(arrow_type):
+        return lambda array: _texts(array.cast(pa.int64()))
+    if types.is_decimal(arrow_type) and (is_time or arrow_type.scale == 0):
+        return lambda array: _texts(array, "f")
+    if is_time and types.is_floating(arrow_type):
+        return lambda array: [format(Decimal(text), "f") if text else "" for text in _texts(array)]
+    is_text = types.is_string(arrow_type) or types.is_large_string(arrow_type)
+    is_text = is_text or types.is_string_view(arrow_type) or isinstance(arrow_type, pa.UuidType)
+    if is_text or types.is_integer(arrow_type):
+        return _texts
+    suitable = "a timestamp, text, or numbers" if is_time else "text or whole numbers"
     raise InvalidInput(
         f"{source.name}: the column {name!r} for {field} has the type {arrow_type}, not {suitable}"
     )
+
+
+def _texts(array: Any, specification: str = "") -> list[str]:
+    return ["" if value is None else format(value, specification) for value in array.to_pylist()]
 
 
 def _time_parser(pa: Any, arrow_type: Any, reading: Reading) -> Callable[[str], datetime]:

@@ -8,7 +8,8 @@ import gzip
 import io
 import lzma
 import re
-from typing import IO, TYPE_CHECKING, Literal, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import zstandard
 
@@ -19,11 +20,12 @@ Kind = Literal["csv", "jsonl", "parquet"]
 
 #: How much of an input decides what it is.
 START_BYTES = 16
-#: Compressed bytes that are decompressed together.
-_ZSTD_BLOCK_BYTES = 1 << 14
+#: Compressed bytes that are decompressed together; they may become 30,000 times as many.
+_FRAME_BLOCK_BYTES = 1 << 10
 _COMPRESSIONS = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x50\x2a\x4d\x18": "zstd",  # a frame of pzstd, without data
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
 }
@@ -67,36 +69,56 @@ def decompressed(stream: io.BufferedIOBase, compression: str) -> io.BufferedIOBa
         case "gzip":
             return gzip.GzipFile(fileobj=stream, mode="rb")
         case "bzip2":
-            return bz2.BZ2File(stream)
+            return io.BufferedReader(_Frames(stream, bz2.BZ2Decompressor))
         case "xz":
-            return lzma.LZMAFile(cast("IO[bytes]", stream))
-    return io.BufferedReader(_Zstd(stream))
+            return io.BufferedReader(_Frames(stream, lzma.LZMADecompressor))
+    zstd = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+    return io.BufferedReader(_Frames(stream, lambda: zstd.decompressobj()))
 
 
-class _Zstd(io.RawIOBase):
-    """The frames of a zstd file. zstandard's own reader does not notice that the end is missing."""
+class _Frame(Protocol):
+    @property
+    def eof(self) -> bool: ...
 
-    def __init__(self, stream: io.BufferedIOBase) -> None:
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class _Frames(io.RawIOBase):
+    """
+    The frames of a compressed file, one after another.
+
+    zstandard's own reader does not notice that the end is missing; those of bzip2 and xz leave out
+    all that follows a damaged start of a frame.
+    """
+
+    def __init__(self, stream: io.BufferedIOBase, new_frame: Callable[[], _Frame]) -> None:
         super().__init__()
         self._stream = stream
-        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._new_frame = new_frame
+        self._frame: _Frame | None = None
         self._compressed = b""
-        self._plain = b""
+        self._plain = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         while not self._plain:
-            block = self._compressed or self._stream.read1(_ZSTD_BLOCK_BYTES)
+            block = self._compressed or self._stream.read1(_FRAME_BLOCK_BYTES)
             self._compressed = b""
             if not block:
                 if self._frame is not None:
                     raise EOFError
                 return 0
             if self._frame is None:
-                self._frame = zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
-            self._plain = self._frame.decompress(block)
+                block = block.lstrip(b"\0")  # padding
+                if not block:
+                    continue
+                self._frame = self._new_frame()
+            self._plain = memoryview(self._frame.decompress(block))
             if self._frame.eof:
                 self._compressed = self._frame.unused_data
                 self._frame = None

@@ -82,6 +82,47 @@ def test_if_all_rows_are_rejected_the_errors_name_their_lines(api: Api) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "acme,api_call,t-0,2021-03-01T00:00:00\n",
+            "timestamp: has no offset: add Z or +00:00, or name its zone with the parameter "
+            "assume_timezone",
+        ),
+        (
+            "acme,api_call,t-0,1614556800\n",
+            "timestamp: '1614556800' is a number, perhaps seconds since 1970; write it like 2021-"
+            "03-01T00:10:05.657Z, or read the file with the parameter timestamp_format epoch-s",
+        ),
+        (
+            "acme,api_call,t-0,2024-10-27 02:30:00[Europe/Berlin]\n",
+            "timestamp: 2024-10-27 02:30:00 occurs twice in Europe/Berlin, at 00:30 and 01:30 UTC, "
+            "because the clocks were set back: add the offset, or choose with the parameter "
+            "ambiguous_hour first or second",
+        ),
+        (
+            "id,user_id,event,time\n",
+            "the CSV, line 1: the header lacks 'transaction_id'; it has 'id', 'user_id', 'event', "
+            "'time'. If a field has another name here, add the parameter columns "
+            "transaction_id=COLUMN",
+        ),
+    ],
+)
+def test_reasons_name_query_parameters(api: Api, text: str, reason: str) -> None:
+    assert list(errors_of(post_csv(api, text)).values()) == [reason]
+
+
+def test_reasons_of_json_name_no_option(api: Api) -> None:
+    fields = {"customer_id": "acme", "event_type": "e", "transaction_id": "t"}
+    for body, content_type in (
+        ({"events": [{**fields, "timestamp": "2021-03-01T00:00:00"}]}, "application/json"),
+        ({**fields, "timestamp": "2021-03-01T00:00:00"}, "application/x-ndjson"),
+    ):
+        (reason,) = errors_of(api.post(body, Content_Type=content_type)).values()
+        assert reason.endswith("has no offset: add Z or +00:00")
+
+
 def test_bytes_that_are_not_utf8_cost_one_row(api: Api) -> None:
     response = post_csv(api, f"a,e,t,{T0}\na,e,\xff,{T0}\n".encode("latin-1"))
     assert [receipt["status"] for receipt in response.json()["results"]] == ["inserted", "rejected"]

@@ -50,6 +50,8 @@ def encoded(document: object) -> bytes:
         (b"\x00\xff", {**BINARY, "Content_Type": "application/octet-stream"}, CLOUD_ID),
         (b"", {**BINARY, "Content_Type": "", "ce_extra": "x"}, CLOUD_ID),
         (b"", {**BINARY, "ce_source": "/a%20"[:2], "ce_id": "t%2D0"}, CLOUD_ID),
+        (b"", {**BINARY, "ce_subject": '"acme"', "ce_id": r'"t-\0"'}, CLOUD_ID),
+        (b"", {**BINARY, "ce_id": '"t" 0'}, '/a "t" 0'),
     ],
 )
 def test_each_format_of_a_body_is_read(
@@ -89,6 +91,13 @@ def test_an_invalid_header_is_named(
     assert others == []
     assert {field: detail[: len(error.get(field, ""))]} == error
     assert memory.contents() == expected_contents([])
+
+
+def test_an_attribute_in_two_headers_is_refused(api: Api) -> None:
+    headers = [(name.replace("_", "-"), value) for name, value in BINARY.items()]
+    response = api.client.post("/events", headers=[*headers, ("ce-id", "t-1")])
+
+    assert errors_of(response) == {"events.0.id": "has two headers"}
 
 
 def test_a_missing_time_is_refused(api: Api) -> None:

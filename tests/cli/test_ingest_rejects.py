@@ -14,6 +14,7 @@ from tests.support.tables import Tables, contents_of
 TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)
 GOOD_LINES = ("acme,api_call,t-1,2021-03-01T10:00:00Z", "acme,search,t-2,2021-03-01T10:00:00Z")
 BOTH_GOOD = contents_of([("acme", "api_call", "t-1", TEN), ("acme", "search", "t-2", TEN)])
+UNIT = "name its unit with --timestamp-format, such as epoch-s"
 LIKE = "write it like 2021-03-01T00:10:05.657Z"
 IN_NO_QUOTES = "has a quote in a cell that is not quoted: quote the cell and double the quote"
 
@@ -34,7 +35,7 @@ def test_the_next_run_replaces_or_removes_the_rejects_file(shell: Shell, tables:
     shell.write("a.csv", "\n".join(GOOD_LINES))
     third = shell.call(INGEST, "a.csv")
 
-    reason = f"timestamp: '10' is not a date and time; {LIKE}"
+    reason = f"timestamp: '10' is a number; {LIKE}, or {UNIT}"
     lines = (3, 4, 5, 8, 9, 10)
     assert in_short(first) == Ran(
         1,
@@ -165,12 +166,12 @@ BAD_ROWS = {
     ),
     "no offset": (
         b"acme,e,t,2021-03-01T10:00:00",
-        "timestamp: has no offset: add Z or +00:00, or name the zone to assume",
+        "timestamp: has no offset: add Z or +00:00, or name its zone with --assume-timezone",
     ),
     "a space for the plus": (
         b"acme,e,t,2021-03-01T10:00:00 00:00",
         "timestamp: '2021-03-01T10:00:00 00:00' has a space where the sign of the offset should "
-        "be; write + as it is",
+        "be; write it like 2021-03-01T00:10:05.657Z",
     ),
     "a leap second": (
         b"acme,e,t,2016-12-31T23:59:60Z",
@@ -190,10 +191,11 @@ BAD_ROWS = {
         b"acme,e,t,9999-12-31T23:59:59-01:00",
         "timestamp: is outside the years 0001 to 9999 in UTC",
     ),
-    "a bare number": (b"acme,e,t,10", f"timestamp: '10' is not a date and time; {LIKE}"),
+    "a bare number": (b"acme,e,t,10", f"timestamp: '10' is a number; {LIKE}, or {UNIT}"),
     "a date alone": (
         b"acme,e,t,2021-03-01",
-        f"timestamp: '2021-03-01' has no time of day; {LIKE}",
+        f"timestamp: '2021-03-01' has no time of day; {LIKE}, or mean midnight with "
+        "--timestamp-format %Y-%m-%d",
     ),
     "no customer": (b",e,t,2021-03-01T10:00:00Z", "customer_id: is empty"),
     "no type": (b"acme,,t,2021-03-01T10:00:00Z", "event_type: is empty"),

@@ -166,7 +166,7 @@ PRINTS: list[Callable[[datetime], str]] = [
 ]
 
 
-@given(local_times("1980-01-01", "2099-01-01").map(lambda at: at.replace(tzinfo=UTC)))
+@given(local_times("2000-01-02", "2099-01-01").map(lambda at: at.replace(tzinfo=UTC)))
 def test_every_format_gives_the_same_instant(at: datetime) -> None:
     auto = Survey().decide(NO_ZONE)
     micros = (at - EPOCH) // timedelta(microseconds=1)

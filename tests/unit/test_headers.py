@@ -12,6 +12,7 @@ from events.models import Event
 from tests.support.csvinput import EVENT, HEADER, ROW, TEN, Record, read, read_until_refused, source
 
 AT = "2021-03-01T10:00:00Z"
+UNIT = "name its unit with --timestamp-format, such as epoch-s"
 LIKE = "write it like 2021-03-01T00:10:05.657Z"
 FIELDS = "customer_id,event_type,transaction_id,timestamp"
 
@@ -49,6 +50,8 @@ def mapped(text: str) -> Reading:
         (f"a|{FIELDS.replace(',', '|')}\n,|c|e|t|{AT}", 2, ["a"]),
         (f'"{FIELDS.replace(",", chr(34) + ";" + chr(34))}"\n"c";e;t;{AT}', 2, []),
         (f"c;e;t;{AT}", 1, []),
+        (f"customer_id;event;transaction_id;timestamp;a, EUR\nc;e;t;{AT};1,5", 2, ["a, EUR"]),
+        (f"subject,event,key20210301,time,id,message_id\nc,e,7,{AT},8,t", 2, ["key20210301", "id"]),
         (f"c\te\tt\t{AT}", 1, []),
     ],
 )
@@ -94,6 +97,10 @@ def test_columns_are_mapped_by_hand(content: str, columns: str) -> None:
             "'created_at'. If a field has another name here, add --columns transaction_id=COLUMN",
         ),
         ("\na,b,c,d\n", "line 2: neither an event nor a header with known names: 'a,b,c,d'. "),
+        # The fourth name has many digits, but is not a time.
+        (f"id,user,verb,zeit202103\n1,c,e,{AT}", "line 1: the header lacks 'event_type', "),
+        (f"id,kunde,verb,zeit202103\n1,c,e,{AT}", "line 1: neither an event nor a header with "),
+        ('"user_id", "event"\n', "line 1: has white space between a delimiter and a quote: "),
         ("id,name,kind,when\n", "line 1: neither an event nor a header with known names: "),
         (f"a,b,c,{AT},x\n", "line 1: neither an event nor a header with known names: "),
         ("c,e,t,7\n", "line 1: neither an event nor a header with known names: "),
@@ -112,6 +119,43 @@ def test_columns_are_mapped_by_hand(content: str, columns: str) -> None:
 )
 def test_an_unknown_first_line_stops_the_run(content: str, reason: str) -> None:
     assert refused(content).startswith(reason)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize("reading", [Reading(), Reading(timestamp_format="epoch-s")])
+def test_commas_in_ids_do_not_hide_the_delimiter(delimiter: str, reading: Reading) -> None:
+    """Split at commas, the first row has a fourth cell with many digits."""
+    at = AT if reading.timestamp_format == "iso" else "1614592800"
+    rows = "".join(f"{id_}{delimiter}e{delimiter}t{delimiter}{at}\n" for id_ in ("a,b,c,d", "c"))
+
+    assert read(rows.encode(), reading) == [(1, EVENT._replace(customer_id="a,b,c,d")), (2, EVENT)]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (rf"\N,e,t,{AT}", r"customer_id: is \N, which databases write for NULL"),
+        (rf"c,\N,t,{AT}", r"event_type: is \N, which databases write for NULL"),
+        (rf"c,e,\N,{AT}", r"transaction_id: is \N, which databases write for NULL"),
+        (rf'"c",e,"\N",{AT}', r"transaction_id: is \N, which databases write for NULL"),
+        (f"c,e,1.23457E+15,{AT}", "transaction_id: is 1.23457E+15, a number that a spreadsheet "),
+        (f"-9.9E+10,e,t,{AT}", "customer_id: is -9.9E+10, a number that a spreadsheet shortened"),
+        (r"c,e,t,\N", rf"timestamp: '\\N' is not a date and time; {LIKE}"),
+    ],
+)
+def test_what_other_programs_put_in_place_of_ids_is_rejected(row: str, reason: str) -> None:
+    for block_bytes in (1, 1 << 18):
+        content = HEADER + ROW + row.encode() + b"\n" + ROW
+        before, rejection, after = read(content, block_bytes=block_bytes)
+        assert (before, after) == ((2, EVENT), (4, EVENT))
+        assert isinstance(rejection, Rejection)
+        assert rejection.reason.startswith(reason)
+    # A stored event can still be voided, and similar ids are ids.
+    stored = read(HEADER + row.encode(), Reading(is_stored=True))
+    assert isinstance(stored[0], Rejection) == ("timestamp" in reason)
+    assert read(HEADER + rb"c\N,1E+5,abE+9/," + AT.encode()) == [
+        (2, Event(r"c\N", "1E+5", "abE+9/", EVENT.timestamp))
+    ]
 
 
 def test_a_column_of_the_mapping_must_exist() -> None:
@@ -143,7 +187,7 @@ def test_a_delimiter_by_hand_is_the_only_one() -> None:
     reading = Reading(delimiter=":")
 
     assert read(b"customer_id:event:idempotency_key:time\nc:e:t:5", reading) == [
-        Rejection(2, f"timestamp: '5' is not a date and time; {LIKE}", "c:e:t:5")
+        Rejection(2, f"timestamp: '5' is a number; {LIKE}, or {UNIT}", "c:e:t:5")
     ]
     assert read(b"c^e^t^" + AT.encode(), Reading(delimiter="^")) == [(1, EVENT)]
     assert refused(HEADER, Reading(delimiter=";")).startswith("line 1: neither an event nor")

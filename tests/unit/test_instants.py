@@ -15,7 +15,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 KOLKATA = ZoneInfo("Asia/Kolkata")
 NEW_YORK = ZoneInfo("America/New_York")
 LIKE = "write it like 2021-03-01T00:10:05.657Z"
-NO_OFFSET = "has no offset: add Z or +00:00, or name the zone to assume"
+NO_OFFSET = "has no offset: add Z or +00:00"
 OUTSIDE = "is outside the years 0001 to 9999"
 
 

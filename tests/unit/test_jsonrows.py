@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -76,8 +78,9 @@ def test_whole_numbers_are_ids_as_they_are_written() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ({**WHOLE, "customer_id": 1.5}, "customer_id: is a number, not a string"),
-        ({**WHOLE, "customer_id": 1e30}, "customer_id: is a number, not a string"),
+        ({**WHOLE, "customer_id": 1.5}, "customer_id: is a number that is not written as a whole"),
+        ({**WHOLE, "customer_id": 1e30}, "customer_id: is a number that is not written as a who"),
+        ({**WHOLE, "customer_id": 42.0}, "customer_id: is a number that is not written as a who"),
         ({**WHOLE, "event_type": None}, "event_type: is null, not a string"),
         ({**WHOLE, "event_type": True}, "event_type: is a boolean, not a string"),
         ({**WHOLE, "transaction_id": ["t"]}, "transaction_id: is an array, not a string"),
@@ -86,7 +89,7 @@ def test_whole_numbers_are_ids_as_they_are_written() -> None:
             {**WHOLE, "timestamp": 1614592800},
             "timestamp: '1614592800' is a number, perhaps seconds since 1970; " + LIKE,
         ),
-        ({**WHOLE, "timestamp": 5}, f"timestamp: '5' is not a date and time; {LIKE}"),
+        ({**WHOLE, "timestamp": 5}, f"timestamp: '5' is a number; {LIKE}, or name its unit with "),
         ({"event_type": "e"}, "lacks 'customer_id', 'transaction_id', 'timestamp'; it has "),
         ({**WHOLE, "user_id": "d"}, "has several names for customer_id: 'customer_id', 'user_id'"),
         ({**WHOLE, "customer_id": "a\ufeff"}, "customer_id: has the invisible character U+FEFF "),
@@ -133,9 +136,15 @@ def test_a_line_that_is_not_an_object_is_rejected(text: bytes, reason: str) -> N
             "line 1: not JSON Lines: the line is not valid JSON: input data was truncated. Write ",
         ),
         (
-            lines({"events": [WHOLE]}),
-            "line 1: the object lacks 'customer_id', 'event_type', 'transaction_id', 'timestamp'; "
-            "it has 'events'. If a field has another name here, add --columns customer_id=COLUMN,",
+            lines({"object": "list", "da ta": [WHOLE], "links": []}),
+            "line 1: an object with the array 'da ta'. Write one object a line, as with "
+            "jq -c '.[\"da ta\"][]'",
+        ),
+        (lines({"a": [{}], "b": [{}]}), "line 1: the object lacks 'customer_id', 'event_type', "),
+        (
+            b"{}",
+            "line 1: the object lacks 'customer_id', 'event_type', 'transaction_id', "
+            "'timestamp'; it has no names. If a field has another name here, add --columns ",
         ),
         (lines({"id": "t"}), "line 1: the object lacks 'customer_id', "),
     ],
@@ -183,6 +192,10 @@ ISO = Reading()
         ({**IDS, "at": pa.array([AT], pa.large_string())}, ISO),
         ({**{key: pa.array(v).dictionary_encode() for key, v in IDS.items()}, "at": [AT]}, ISO),
         ({**{key: pa.array([v[0].encode()]) for key, v in IDS.items()}, "at": [AT]}, ISO),
+        ({**IDS, "at": pa.array([AT], pa.string_view())}, ISO),
+        ({**IDS, "at": [MICROS / 10**6]}, Reading(timestamp_format="epoch-s")),
+        ({**IDS, "at": [float(MICROS * 1000)]}, Reading(timestamp_format="epoch-ns")),
+        ({**IDS, "at": [Decimal(MICROS) / 10**6]}, Reading(timestamp_format="epoch-s")),
         (
             {"User": ["c"], "e": ["e"], "id": ["t"], "at": [AT], "price": [1.5]},
             Reading(columns=parse_mapping("transaction_id=id")),
@@ -221,7 +234,8 @@ def test_rows_of_parquet_are_numbered_and_rejected_alone() -> None:
     ("columns", "reason"),
     [
         ({**IDS, "at": [date(2021, 3, 1)]}, "the column 'timestamp' for timestamp has the type "),
-        ({**IDS, "at": [1.5]}, "the column 'timestamp' for timestamp has the type double, not a "),
+        ({**IDS, "at": [True]}, "the column 'timestamp' for timestamp has the type bool, not a "),
+        ({**IDS, "t": [Decimal("4.2")], "at": [AT]}, "the column 'transaction_id' for transaction"),
         (
             {**IDS, "c": [42.0], "at": [AT]},
             "the column 'customer_id' for customer_id has the type double, not text or whole ",
@@ -237,6 +251,16 @@ def test_a_table_without_suitable_columns_stops_the_run(
     assert read_until_refused(read_records(source(parquet(**columns))))[1].startswith(
         f"events.csv: {reason}"
     )
+
+
+def test_ids_of_parquet_may_be_decimals_and_uuids() -> None:
+    unique = uuid.UUID(int=5)
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([unique.bytes], pa.binary(16)))
+    content = parquet(
+        c=pa.array([Decimal(10**20)], pa.decimal128(38, 0)), e=["e"], t=uuids, at=[AT]
+    )
+
+    assert read(content) == [(1, Event("100000000000000000000", "e", str(unique), TEN))]
 
 
 def test_local_times_of_parquet_need_a_zone_and_a_choice() -> None:

@@ -127,6 +127,26 @@ def test_compressed_data_that_is_cut_off_or_damaged_says_where(name: str) -> Non
         assert len(got) in (int((lines or ["1"])[0].replace(",", "")) - 1, 1)
 
 
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_nothing_after_a_member_is_left_out(name: str) -> None:
+    """A damaged start of a second member is not the end; zeros that pad are."""
+    whole = COMPRESSIONS[name](ROW)
+    second = COMPRESSIONS[name](HEADER + numbered_rows(9))
+    for damaged in (b"?" + second[1:], second[:2] + b"?" + second[3:], b"more" * 9):
+        got, reason = read_until_refused(read_records(source(whole + damaged)))
+        assert got == [(1, EVENT)]
+        assert reason.startswith(f"events.csv: the {name} data is damaged after line 1, and rows ")
+    for padded in (whole + bytes(8), whole + bytes(4) + whole):
+        assert read(padded)[0] == (1, EVENT)
+        assert len(read(padded)) == padded.count(whole)
+
+
+def test_zstd_may_begin_with_a_frame_to_skip() -> None:
+    """As pzstd writes it."""
+    frame = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
+    assert read(frame + COMPRESSIONS["zstd"](ROW) + frame) == [(1, EVENT)]
+
+
 def test_a_name_in_gz_needs_gzip_data() -> None:
     records, reason = read_until_refused(read_records(source(HEADER + ROW, name="events.CSV.GZ")))
 

@@ -19,7 +19,7 @@ def refusal(parse: TimestampParser, text: str) -> str:
     with pytest.raises(InvalidEvent) as refused:
         parse(text)
     assert refused.value.field == "timestamp"
-    return refused.value.reason
+    return refused.value.with_option.removeprefix("timestamp: ")
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,17 @@ def test_a_number_since_1970_is_read_exactly(name: str, text: str, instant: str)
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "1e9", "1.43E+12", "1,433", "0x10", "1_000", "+5", " 5", "5.", ".5", "٣", "NaN",
+    ["x", "1e9x", "1,433", "0x10", "1_000", "+5", " 5", "5.", ".5", "٣", "NaN",
      "2021-03-01T00:00:00Z", "1" * 41],
 )  # fmt: skip
 def test_what_is_no_plain_number_is_refused(text: str) -> None:
     assert refusal(timestamp_parser("epoch-ms", NO_ZONE), text) == (
         f"{text!a} is not a number of milliseconds since 1970, such as 1614557405000"
     )
+    for lost in ("1e9", "1.43E+12"):  # as spreadsheets shorten numbers
+        reason = f"{lost!r} may have lost its last digits: write it without an exponent"
+        assert refusal(timestamp_parser("epoch-s", NO_ZONE), lost) == reason
+    assert refusal(timestamp_parser("epoch-s", NO_ZONE), "") == "is empty"
     assert "outside the years" in refusal(timestamp_parser("epoch-s", NO_ZONE), "1433221332117")
 
 
@@ -150,7 +154,7 @@ def surveyed(texts: list[str], local: LocalTimes = BERLIN) -> TimestampParser:
             ["2021-03-01T09:15Z"] * 2 + ["2021-03-31T08:15Z"] * 2,
         ),
         (["1433221332", "1433224214.5"], ["2015-06-02T05:02:12Z", "2015-06-02T05:50:14.5Z"]),
-        (["1433221332117", "315532800000"], ["2015-06-02T05:02:12.117Z", "1980-01-01T00:00Z"]),
+        (["1433221332117", "946684800000"], ["2015-06-02T05:02:12.117Z", "2000-01-01T00:00Z"]),
         (["1433221332117001"], ["2015-06-02T05:02:12.117001Z"]),
         (["1433221332117001999"], ["2015-06-02T05:02:12.117001Z"]),
         (["2021-03-01T10:15Z", "2021-03-01 11:15:07,5"],
@@ -176,7 +180,8 @@ def test_auto_reads_what_the_whole_file_decides(texts: list[str], instants: list
         (
             ["03/04/2021 10:15"],
             "the timestamp '03/04/2021 10:15' is 3 April 2021 (day first) or 4 March 2021 (month "
-            "first): choose with --timestamp-format '%d/%m/%Y %H:%M' or '%m/%d/%Y %H:%M'",
+            "first); write it like 2021-03-01T00:10:05.657Z, or choose with --timestamp-format "
+            "'%d/%m/%Y %H:%M' or '%m/%d/%Y %H:%M'",
         ),
         (["13.03.2021 10:15", "03/04/2021 10:15"], "the timestamp '03/04/2021 10:15' is "),
         (
@@ -200,17 +205,18 @@ def test_auto_refuses_a_file_that_can_be_read_in_two_ways(texts: list[str], prob
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("31.03.2021", "'31.03.2021' has no time of day; if midnight is meant, use "),
+        ("31.03.2021", "'31.03.2021' has no time of day: add it, or mean midnight with "),
         ("2021-03-01", "'2021-03-01' has no time of day; "),
         ("32.03.2021 10:15", "'32.03.2021 10:15' is not a valid date and time: "),
         ("13.13.2021 10:15", "'13.13.2021 10:15' is not a valid date and time: "),
         ("01.03.2021 13:15 PM", "'01.03.2021 13:15 PM' has the hour 13 with PM: "),
         ("01.03.2021 0:15 AM", "'01.03.2021 0:15 AM' has the hour 0 with AM: "),
         ("01.03.2021 10:15 P", "'01.03.2021 10:15 P' is not a date and time; "),
-        ("01.03.21 10:15", "'01.03.21 10:15' has a year of two digits: "),
-        ("-1433221332", "'-1433221332' is not a date and time; "),
-        ("20210301", "'20210301' is not a date and time; "),
-        ("10", "'10' is not a date and time; "),
+        ("01.03.21 10:15", "'01.03.21 10:15' has a year of two digits; "),
+        ("-1433221332", "'-1433221332' is a number; "),
+        ("20210301", "'20210301' is a number; "),
+        ("637501614056570000", "'637501614056570000' is a number; "),  # .NET's, not of 1990
+        ("10", "'10' is a number; "),
         ("", "is empty"),
         ("01.03.2021 10:15\0", r"'01.03.2021 10:15\x00' has invalid characters; "),
         ("10:00 01.03.2021", "'10:00 01.03.2021' is not a date and time; "),

@@ -19,7 +19,7 @@ TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
 LIKE = "write it like 2021-03-01T00:10:05.657Z"
-NO_OFFSET = "has no offset: add Z or +00:00, or name the zone to assume"
+NO_OFFSET = "has no offset: add Z or +00:00"
 OUTSIDE = "is outside the years 0001 to 9999"
 
 
@@ -109,7 +109,7 @@ def test_the_ends_of_the_calendar_are_accepted(text: str, at: datetime) -> None:
         (
             "2021-03-01T00:10:05.657 00:00",
             "'2021-03-01T00:10:05.657 00:00' has a space where the sign of the offset should be; "
-            "write + as it is",
+            f"{LIKE}",
         ),
         (
             "2016-12-31T23:59:60Z",
@@ -119,7 +119,7 @@ def test_the_ends_of_the_calendar_are_accepted(text: str, at: datetime) -> None:
         ("0000-01-01T00:00:00Z", OUTSIDE),
         ("0001-01-01T00:00:00+00:01", f"{OUTSIDE} in UTC"),
         ("9999-12-31T23:59:59.999999-00:01", f"{OUTSIDE} in UTC"),
-        ("0" * 128, f"'{'0' * 128}' is not a date and time; {LIKE}"),
+        ("0" * 128, f"'{'0' * 128}' is a number; {LIKE}"),
         ("0" * 129, f"has 129 characters; {LIKE}"),
         ("x" * 1_000_000, f"has 1,000,000 characters; {LIKE}"),
     ],
@@ -176,7 +176,6 @@ def test_an_offset_of_a_day_or_more_is_rejected(offset: str) -> None:
         "2021-W09-1T00:10:05Z",
         "2021-060T00:10:05Z",
         "2021-03-01T00:10:05ZZ",
-        "10",
         "March 1 2021 10:00 UTC",
         "timestamp",
     ],
