@@ -9,11 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
     Connection,
+    Select,
     func,
     insert,
     inspect,
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 _MAX_CONFLICTS = 20
 #: Any number that other programs do not use; it keeps two processes from creating the same table.
 _SCHEMA_LOCK = 7_305_416_912
+#: PostgreSQL's error for a transaction id that it has not given, or has forgotten in a crash.
+_FUTURE_ID = "22023"
 
 
 class Conflict(Exception):
@@ -61,6 +64,9 @@ class Transaction:
         self.connection = connection
         #: Whether there is anything to commit.
         self.has_written = False
+        #: Finds a row only if this transaction was committed. Without it, a transaction whose
+        #: COMMIT was not answered runs again.
+        self.proof: Select[Any] | None = None
 
 
 class Database:
@@ -146,12 +152,12 @@ class Database:
         PostgreSQL is asked whether it succeeded. So a retry never meets its own rows as duplicates.
         """
         results: list[Result] = []
-        #: PostgreSQL's id of a transaction whose COMMIT was not answered.
-        unanswered: list[str] = []
+        #: PostgreSQL's id of a transaction whose COMMIT was not answered, and its proof.
+        unanswered: list[tuple[str, Select[Any] | None]] = []
 
         def attempt() -> Result:
             if unanswered:
-                if self._is_committed(unanswered[0]):
+                if self._is_committed(*unanswered[0]):
                     return results[0]
                 unanswered.clear()
             with self._transaction() as transaction:
@@ -159,7 +165,8 @@ class Database:
                 if transaction.has_written:
                     if not self.is_sqlite:
                         query = text("SELECT CAST(pg_current_xact_id() AS text)")
-                        unanswered[:] = [transaction.connection.scalar(query)]
+                        transaction_id = transaction.connection.scalar(query)
+                        unanswered[:] = [(transaction_id, transaction.proof)]
                     transaction.connection.commit()
                     unanswered.clear()
             return results[0]
@@ -194,13 +201,20 @@ class Database:
             self._writer.exec_driver_sql("PRAGMA cache_size = -65536")
         return self._writer
 
-    def _is_committed(self, transaction_id: str) -> bool:
+    def _is_committed(self, transaction_id: str, proof: Select[Any] | None) -> bool:
         query = text("SELECT pg_xact_status(CAST(:id AS xid8))")
         with self._connection() as connection:
-            status = connection.scalar(query, {"id": transaction_id})
-        if status == "in progress":
-            raise _InProgress
-        return bool(status == "committed")
+            try:
+                status = connection.scalar(query, {"id": transaction_id})
+            except DBAPIError as exc:
+                if code_of(exc) != _FUTURE_ID:
+                    raise
+                return False
+            if status == "in progress":
+                raise _InProgress
+            # A server that was killed may have given the id of a lost transaction to another one.
+            is_proven = proof is not None and connection.execute(proof).first() is not None
+        return status == "committed" and is_proven
 
     # --- attempts and their errors ----------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, select, tuple_, update
+from sqlalchemy import Column, Select, and_, delete, select, tuple_, update
 
 from events.models import DayCounts, Erasure, Event, Outcome
 from events.sql.database import Conflict, Database, Transaction
@@ -69,6 +69,7 @@ class EventTransactions:
         result = execute(self._statements.insert_events, {"rows": rows, "now": now})
         if not is_locked or result.rowcount != len(new):
             raise Conflict  # an erasure or the same events from another writer came in between
+        transaction.proof = _changed(events[0], EVENTS.c.ingested_at, now)
         self._count(transaction, events, 1, now)
 
     def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
@@ -89,6 +90,7 @@ class EventTransactions:
             if counted:
                 values = {"rows": as_json([row for row, _ in counted]), "now": now}
                 execute(self._statements.void_events, {**values, "reason": reason})
+                transaction.proof = _changed(counted[0][1], EVENTS.c.voided_at, now)
                 self._count(transaction, [event for _, event in counted], -1, now)
             return outcomes
 
@@ -204,6 +206,13 @@ class EventTransactions:
         rows = as_json(sorted(days))
         execute(self._statements.log_changes, {"rows": rows, "now": changed_at})
         transaction.has_written = True
+
+
+def _changed(event: Event, column: Column[Any], at: datetime) -> Select[Any]:
+    """Find an event that was stored or voided at this instant."""
+    key = event.customer_id, event.timestamp, event.event_type, event.transaction_id
+    is_event = and_(*(item == value for item, value in zip(EVENT_KEY, key, strict=True)))
+    return select(column).where(is_event, column == at)
 
 
 def _count_rows(events: Iterable[Event], sign: int) -> list[tuple[Any, ...]]:

@@ -59,7 +59,7 @@ def postgresql_url() -> Iterator[str]:
     programs = postgres.programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed")
-    with postgres.server(programs) as server, postgres.database(server) as url:
+    with postgres.server(programs) as server, postgres.database(server.url) as url:
         yield url
 
 

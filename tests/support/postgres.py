@@ -10,10 +10,11 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from tests.support.shell import free_port
@@ -33,21 +34,16 @@ def _debian() -> list[Path]:
     return sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
 
-@contextmanager
-def server(bin_folder: Path) -> Iterator[str]:
-    """
-    A server with nothing in it, ended and removed afterwards.
+class Server:
+    """A PostgreSQL server on a folder of its own, which can be killed and started again."""
 
-    Returns:
-        The URL of it, up to the name of a database, for SQLAlchemy with psycopg.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="events-postgres-"))
-    # It refuses to run as root, which tests in a container often do.
-    user: dict[str, Any] = {}
-    if os.getuid() == 0:
-        user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
-        shutil.chown(folder, "nobody", "nogroup")
-    try:
+    def __init__(self, bin_folder: Path, folder: Path) -> None:
+        self._bin_folder, self._folder = bin_folder, folder
+        # It refuses to run as root, which tests in a container often do.
+        self._user: dict[str, Any] = {}
+        if os.getuid() == 0:
+            self._user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+            shutil.chown(folder, "nobody", "nogroup")
         subprocess.run(
             [
                 *(bin_folder / "initdb", "-D", folder / "data", "-U", _USER, "--auth=trust"),
@@ -56,26 +52,52 @@ def server(bin_folder: Path) -> Iterator[str]:
             check=True,
             cwd=folder,
             stdout=subprocess.DEVNULL,
-            **user,
+            **self._user,
         )
-        port = free_port()
-        process = subprocess.Popen(
+        self._port = free_port()
+        #: The URL up to the name of a database, for SQLAlchemy with psycopg.
+        self.url = f"postgresql+psycopg://{_USER}@127.0.0.1:{self._port}"
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
             [
-                *(bin_folder / "postgres", "-D", folder / "data", "-k", folder),
-                *("-h", "127.0.0.1", "-p", str(port), "-c", "fsync=off"),
+                *(self._bin_folder / "postgres", "-D", self._folder / "data", "-k", self._folder),
+                *("-h", "127.0.0.1", "-p", str(self._port), "-c", "fsync=off"),
             ],
-            cwd=folder,
+            cwd=self._folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            **user,
+            **self._user,
         )
+        _wait(self._process, self._port)
+
+    def kill(self) -> None:
+        """`kill -9` of all processes of the server at once."""
+        server = psutil.Process(self._process.pid)
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait(_SECONDS_TO_START)
+        psutil.wait_procs(processes, _SECONDS_TO_START)
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)  # it cuts connections, and ends in good order
+        self._process.wait(_SECONDS_TO_START)
+
+
+@contextmanager
+def server(bin_folder: Path) -> Iterator[Server]:
+    """A server with nothing in it, ended and removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="events-postgres-"))
+    try:
+        server = Server(bin_folder, folder)
         try:
-            _wait(process, port)
-            yield f"postgresql+psycopg://{_USER}@127.0.0.1:{port}"
+            yield server
         finally:
-            process.send_signal(signal.SIGINT)  # it cuts connections, and ends in good order
-            process.wait(_SECONDS_TO_START)
+            server.stop()
     finally:
         shutil.rmtree(folder)
 

@@ -47,8 +47,8 @@ def postgresql() -> Iterator[str]:
     programs = postgres.programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed")
-    with postgres.server(programs) as url:
-        yield url
+    with postgres.server(programs) as server:
+        yield server.url
 
 
 @pytest.fixture
