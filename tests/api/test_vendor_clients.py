@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -26,8 +25,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 TIME = "2021-03-01T00:10:00Z"
-#: A folder whose `node_modules` has @metronome/sdk 3.10.0 and @openmeter/sdk 1.0.0-beta.232.
-NODE_FOLDER = os.environ.get("EVENTS_TEST_NODE_FOLDER", "")
+#: Which JavaScript clients are installed, and where.
+LOCK = Path(__file__).with_name("npm")
+NODE_FOLDER = Path(__file__).parents[2] / ".local" / "npm"
 
 
 def usage(number: int) -> Usage:
@@ -94,13 +94,27 @@ def test_openmeter_s_client_sends_retries_and_reads(memory: MemoryStore) -> None
         assert faults.requests == requests + 1, "a 400 is not retried"
 
 
-@pytest.mark.skipif(
-    not (NODE_FOLDER and shutil.which("node")), reason="needs node and EVENTS_TEST_NODE_FOLDER"
-)
+def install_javascript_clients() -> None:
+    """Skip the test if they cannot be had."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("needs node and npm")
+    name = "package-lock.json"
+    installed = NODE_FOLDER / "node_modules" / "installed.json"
+    if installed.exists() and installed.read_bytes() == (LOCK / name).read_bytes():
+        return
+    shutil.copytree(LOCK, NODE_FOLDER, dirs_exist_ok=True)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    ran = subprocess.run(command, cwd=NODE_FOLDER, capture_output=True, text=True, timeout=300)
+    if ran.returncode:
+        pytest.skip(f"npm cannot install the clients: {ran.stderr[-300:]}")
+    shutil.copy(LOCK / name, installed)
+
+
 def test_the_javascript_clients_send_and_read(memory: MemoryStore) -> None:
+    install_javascript_clients()
     script = Path(__file__).with_name("vendor_clients.mjs")
     with served(api_on(memory)) as url:
-        command = ["node", str(script), NODE_FOLDER, url]
+        command = ["node", str(script), str(NODE_FOLDER), url]
         out = subprocess.run(command, check=True, capture_output=True, timeout=120).stdout
     assert json.loads(out) == {
         "usage": [["acme", "api_call", "2021-03-01T00:00:00.000000Z", 2]],

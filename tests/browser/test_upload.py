@@ -293,3 +293,34 @@ def test_a_file_without_rows_is_refused_with_the_reason(
     drop(tab, "other", content)
     expect(tab.locator("#upload-state")).to_contain_text(reason)
     assert tab.text("#upload-inserted") == "0"
+
+
+def test_a_file_is_added_again_with_options(tab: Tab, site: Site) -> None:
+    """Columns with other names, and local times of Berlin in the German form."""
+    tab.expected = {400}
+    rows = b"".join(
+        b"%d;01.03.2021 01:%02d;mapped;e\n" % (index, index % 60) for index in range(1_200)
+    )
+    tab.open()
+    drop(tab, "german.csv", b"Nr;Zeit;Kunde;event\n" + rows)
+    expect(tab.locator("#upload-state")).to_contain_text("add the parameter columns")
+    tab.page.get_by_label("Columns with other names").fill(
+        "customer_id=Kunde,transaction_id=Nr,timestamp=Zeit"
+    )
+    again = tab.page.get_by_role("button", name="Add the file again")
+    again.click()
+    expect_receipts(tab, inserted=0, duplicates=0, rejected=1_200)
+    assert "day first" in tab.rows("#rejects-body")[0][1]
+    tab.page.get_by_label("Format of times").fill("%d.%m.%Y %H:%M")
+    tab.page.get_by_label("Time zone of times without one").fill("Mars/Base")
+    again.click()
+    expect(tab.locator("#upload-state")).to_contain_text("unknown time zone 'Mars/Base'")
+    tab.page.get_by_label("Time zone of times without one").fill("Europe/Berlin")
+    again.click()
+    expect_receipts(tab, inserted=1_200, duplicates=0, rejected=0)
+    expect(tab.locator("#upload-options")).to_be_hidden()
+    expect(tab.page.get_by_role("button", name="Show mapped")).to_be_visible()
+    assert site.buckets("mapped", start="2021-03-01", end="2021-03-02")["total"] == 1_200
+    drop(tab, "other.csv", HEADER + ROW % b"other" + b"bad\n")
+    expect_receipts(tab, inserted=1, duplicates=0, rejected=1)
+    expect(tab.page.get_by_label("Format of times")).to_have_value("")

@@ -86,20 +86,29 @@ def test_the_chart_says_if_there_is_no_previous_period(tab: Tab) -> None:
     assert len(tab.bucket_queries()) == 1
 
 
-def test_hours_stay_utc_and_the_chart_says_so(tab: Tab) -> None:
+def test_hours_are_those_of_the_zone(tab: Tab, site: Site) -> None:
+    """The hours of Kolkata begin at half past those of UTC."""
     tab.open(customer=CUSTOMER, start="2021-03-05", end="2021-03-06", timezone=KOLKATA)
-    expect(tab.locator("#chart-note")).to_contain_text(
-        "Hours are always UTC; days, weeks and months follow Asia/Kolkata."
+    expect(tab.locator("#chart-note")).to_have_text("Events per hour (Asia/Kolkata).")
+    rows = tab.rows()
+    assert (rows[0][0], rows[-1][0], len(rows)) == ("5 Mar 2021, 00:00", "5 Mar 2021, 23:00", 24)
+    answer = site.buckets(
+        CUSTOMER,
+        start="2021-03-05T00:00:00+05:30",
+        end="2021-03-06T00:00:00+05:30",
+        timezone=KOLKATA,
+        fill="zero",
     )
-    rows = [row[0] for row in tab.rows()]
-    assert (rows[0], rows[1], rows[-1], len(rows)) == (
-        "4 Mar 2021, 18:00 partial",
-        "4 Mar 2021, 19:00",
-        "5 Mar 2021, 18:00 partial",
-        25,
+    assert partial_and_count(tab) == of_api(answer)
+    assert tab.text("#table-head th >> nth=0") == "Hour (Asia/Kolkata)"
+    # The second event of the UTC hour from 12:00 is at 12:35.
+    expect(tab.locator("#stat-busiest-when")).to_have_text("5 Mar 2021, 18:00–19:00 Asia/Kolkata")
+    tab.page.get_by_label("24 h", exact=True).check()
+    # The newest event is at 04:35 in Kolkata.
+    expect(tab.locator("#result-range")).to_have_text(
+        "9 Apr 2021, 05:00 – 10 Apr 2021, 05:00, Asia/Kolkata"
     )
-    assert tab.text("#table-head th >> nth=0") == "Hour (UTC)"
-    assert tab.text("#result-range") == "Fri, 5 Mar 2021, Asia/Kolkata"
+    assert (len(tab.rows()), "partial" in str(tab.rows())) == (24, False)
 
 
 def test_the_zone_is_chosen_and_stands_in_the_url(new_tab: Open, site: Site) -> None:

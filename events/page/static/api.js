@@ -1,6 +1,7 @@
 // Requests to the public API, and the API key that they carry.
 
 const KEY = "events.api-key";
+const ALL_TIME = Object.freeze({ start: "0001-01-01", end: "9999-12-31T23:59:59.999999Z" });
 const MAX_BUCKETS = 10_000;
 /** Of 100 customers each. */
 const MAX_PAGES = 10;
@@ -29,7 +30,13 @@ function customerPath(customer) {
   return `/events/customers/${encodeURIComponent(customer)}`;
 }
 
+/** Browsers remove these two from paths, also when they are encoded. */
+function isDots(customer) {
+  return customer === "." || customer === "..";
+}
+
 export function bucketsPath(customer, parameters) {
+  if (isDots(customer)) return `/events/buckets?customer_id=${customer}&${parameters}`;
   return `${customerPath(customer)}/buckets?${parameters}`;
 }
 
@@ -37,13 +44,13 @@ export function bucketsPath(customer, parameters) {
  * The parameters of the buckets route.
  *
  * @param range `{start, end}` as ISO 8601 text.
- * @param unit The size of a bucket. Days, weeks and months are those of `zone`.
+ * @param unit The size of a bucket, which is one of `zone`.
  * @param types Only these event types; empty for all.
  */
 export function bucketParameters(range, { unit, zone, types, isGrouped }) {
   const query = new URLSearchParams({ start: range.start, end: range.end });
   if (unit !== "hour") query.set("window", unit);
-  if (unit !== "hour" && zone !== "UTC") query.set("timezone", zone);
+  if (zone !== "UTC") query.set("timezone", zone);
   for (const type of types) query.append("event_type", type);
   if (isGrouped) query.set("group_by", "event_type");
   return query;
@@ -58,11 +65,15 @@ export async function getBuckets(customer, range, options, isFilled, signal) {
   const query = bucketParameters(range, options);
   if (isFilled) query.set("fill", "zero");
   query.set("limit", MAX_BUCKETS);
-  const first = await get(bucketsPath(customer, query), signal);
+  const getPage = async () => {
+    const answer = await get(bucketsPath(customer, query), signal);
+    return { ...answer, ...answer.customers?.[0] };
+  };
+  const first = await getPage();
   const buckets = [...first.buckets];
   for (let { next } = first; next; ) {
     query.set("cursor", next);
-    const page = await get(bucketsPath(customer, query), signal);
+    const page = await getPage();
     buckets.push(...page.buckets);
     next = page.next;
   }
@@ -110,14 +121,30 @@ export async function getCsv(customer, range, options) {
 
 /** The newest (or oldest) stored events, including voided ones. */
 export async function getEvents(customer, order, signal) {
+  if (isDots(customer)) {
+    const { total, first_event_at: first, last_event_at: last } = await getSummary(customer, null, signal);
+    return total ? [{ timestamp: order === "newest" ? last : first, voided_at: null }] : [];
+  }
   const query = new URLSearchParams({ order, limit: MAX_EVENTS });
   return (await get(`${customerPath(customer)}/events?${query}`, signal)).events;
 }
 
 /** The summary of a customer in a range, or of all time if the range is null. */
 export async function getSummary(customer, range, signal) {
+  if (isDots(customer)) return summaryOfHours(customer, range ?? ALL_TIME, signal);
   const query = range ? `?${new URLSearchParams(range)}` : "";
   return get(`${customerPath(customer)}/summary${query}`, signal);
+}
+
+/** A summary from buckets alone: its times are those of hours. */
+async function summaryOfHours(customer, range, signal) {
+  const options = { unit: "hour", zone: "UTC", types: [], isGrouped: true };
+  const { total, lastIngestedAt, buckets } = await getBuckets(customer, range, options, false, signal);
+  const types = {};
+  for (const { counts } of buckets) for (const [type, count] of Object.entries(counts)) types[type] = (types[type] ?? 0) + count;
+  const start = (bucket) => bucket?.ts_start_of_hour ?? null;
+  const busiest = buckets.reduce((best, bucket) => (bucket.count > (best?.count ?? 0) ? bucket : best), null);
+  return { total, by_type: types, first_event_at: start(buckets[0]), last_event_at: start(buckets.at(-1)), busiest_hour: busiest, last_ingested_at: lastIngestedAt };
 }
 
 export async function getCustomers(prefix, limit, signal) {
@@ -125,10 +152,15 @@ export async function getCustomers(prefix, limit, signal) {
   return (await get(`/events/customers?${query}`, signal)).customers;
 }
 
-/** Send rows of CSV; returns the receipts, or throws an `ApiError` if the service stored none. */
-export async function postCsv(body, signal) {
+/**
+ * Send rows of CSV; returns the receipts, or throws an `ApiError` if the service stored none.
+ *
+ * @param options How to read them: query parameters of the route.
+ */
+export async function postCsv(body, options, signal) {
   const headers = { "Content-Type": "text/csv; charset=utf-8" };
-  return read(await request("/events", { method: "POST", headers, body, signal }), "json");
+  const query = new URLSearchParams(options);
+  return read(await request(`/events${query.size ? `?${query}` : ""}`, { method: "POST", headers, body, signal }), "json");
 }
 
 async function get(path, signal) {

@@ -181,8 +181,8 @@ function poll() {
 
 /** Equal for two answers that look the same. Polls of custom dates do not query the extent. */
 function fingerprint({ extent, range, total, lastIngestedAt, previous }) {
-  const { newest, voided } = extent ?? data.extent;
-  return JSON.stringify([newest, voided, range && isoRange(range), total, lastIngestedAt, previous?.total]);
+  const { newest, latest, voided } = extent ?? data.extent;
+  return JSON.stringify([newest, latest, voided, range && isoRange(range), total, lastIngestedAt, previous?.total]);
 }
 
 function isoText({ range }) {

@@ -49,7 +49,7 @@ export function rangeText({ local: { start, end } }) {
 
 const instant = (at) => `${plainDay.format(at)}, ${clock.format(at)}`;
 export const exact = (at) => `${plainDay.format(at)}, ${exactClock.format(at)} UTC`;
-export const hourText = (start) => `${instant(start)}–${clock.format(start + HOUR)} UTC`;
+export const hourText = (start, zone = "UTC") => `${instant(start)}–${clock.format(start + HOUR)} ${zone}`;
 
 /** The change from one count to another in percent, with its sign. */
 export function change(now, before) {

@@ -1,9 +1,9 @@
 // The landing view: the busiest customers of the last 30 days that have events, and the total of all.
 
 import { getAllCustomerBuckets } from "./api.js";
-import { byId, h, show, svg } from "./dom.js";
+import { button, byId, h, show, svg } from "./dom.js";
 import * as format from "./format.js";
-import { DAY, FIRST_INSTANT, iso, makeRange } from "./ranges.js";
+import { DAY, FIRST_INSTANT, LAST_INSTANT, iso, makeRange } from "./ranges.js";
 
 const DAYS = 30;
 const MAX_TILES = 8;
@@ -14,16 +14,20 @@ const CHART_HEIGHT = 36;
  *
  * @returns Null if no customer has events that count. Otherwise `range`, and of all customers `total`
  *   and `counts` (by day), `number` and `isComplete` (all customers are included); `tiles` are the
- *   busiest customers.
+ *   busiest customers, `later` the IDs of those with events in later months than this.
  */
 export async function queryOverview(signal) {
   const now = Date.now();
-  const months = await getAllCustomerBuckets({ start: iso(FIRST_INSTANT), end: iso(now), window: "month" }, signal);
-  const month = newestStart(months.customers);
-  if (month === null) return null;
-  const around = { start: iso(Math.max(month - DAYS * DAY, FIRST_INSTANT)), end: iso(Math.min(now, month + 31 * DAY)) };
-  const days = await getAllCustomerBuckets({ ...around, window: "day" }, signal);
-  const newest = newestStart(days.customers);
+  const months = await getAllCustomerBuckets({ start: iso(FIRST_INSTANT), end: iso(LAST_INSTANT), window: "month" }, signal);
+  const starts = new Set(months.customers.flatMap(({ buckets }) => buckets.map(startOf)));
+  let [days, newest] = [null, null];
+  // The events of this month may all be later than now: then those of the month before count.
+  for (const month of [...starts].filter((start) => start <= now).sort((a, b) => b - a).slice(0, 2)) {
+    const around = { start: iso(Math.max(month - DAYS * DAY, FIRST_INSTANT)), end: iso(Math.min(now, month + 31 * DAY)) };
+    days = await getAllCustomerBuckets({ ...around, window: "day" }, signal);
+    newest = newestStart(days.customers);
+    if (newest !== null) break;
+  }
   if (newest === null) return null;
   const start = newest - (DAYS - 1) * DAY;
   const all = Array(DAYS).fill(0);
@@ -44,12 +48,13 @@ export async function queryOverview(signal) {
     counts: all,
     number: active.length,
     tiles: active.slice(0, MAX_TILES),
+    later: months.customers.filter(({ buckets }) => buckets.length && startOf(buckets.at(-1)) > now).map(({ id }) => id),
     isComplete: months.isComplete && days.isComplete,
   };
 }
 
 /** @param choose Called with the id of the customer whose tile was pressed. */
-export function drawOverview({ range, total, counts, number, tiles, isComplete }, choose) {
+export function drawOverview({ range, total, counts, number, tiles, later, isComplete }, choose) {
   byId("overview-range").textContent = `${format.rangeText(range)}, UTC`;
   byId("overview-total").textContent = format.count(total);
   byId("overview-number").textContent = `of ${format.plural(number, "customer")}${isComplete ? "" : " (the first 1,000 customers only)"}`;
@@ -69,6 +74,9 @@ export function drawOverview({ range, total, counts, number, tiles, isComplete }
       ),
     ),
   );
+  const chips = later.slice(0, MAX_TILES).map((id) => button(id, () => choose(id), "chip"));
+  byId("overview-later").replaceChildren(`${format.plural(later.length, "customer has", "customers have")} later events: `, ...chips);
+  show(byId("overview-later"), later.length > 0);
   show(byId("overview"), true);
 }
 

@@ -2,7 +2,7 @@
 
 import { getBuckets, getEvents, getSummary } from "./api.js";
 import { barOf } from "./bars.js";
-import { FIRST_INSTANT, MAX_BARS, isoRange, makeRange, parseInstant, presetRange, previousRange, unitFor, unitsIn } from "./ranges.js";
+import { FIRST_INSTANT, MAX_BARS, iso, isoRange, makeRange, parseInstant, presetRange, previousRange, unitFor, unitsIn } from "./ranges.js";
 
 /** The dates that the reader entered are not a range that can be drawn. */
 export class InvalidDates extends Error {}
@@ -32,7 +32,8 @@ export async function queryChart(state, extent, signal) {
 /**
  * Query when a customer's events start and end.
  *
- * @returns `{newest, oldest, voided, summary}`. If `newest` is null, no event counts, and `voided` is
+ * @returns `{newest, latest, oldest, voided, summary}`. `newest` is the newest event up to now, if
+ *   there is one, and `latest` the last of all. If `newest` is null, no event counts, and `voided` is
  *   the newest voided event or null. `oldest` and `summary` are only known for the range "all".
  */
 async function queryExtent({ customer, range }, signal) {
@@ -44,10 +45,13 @@ async function queryExtent({ customer, range }, signal) {
   const summary = allTime ?? (counted ? null : await getSummary(customer, null, signal));
   if (summary?.total === 0) return { newest: null, voided: events[0] };
   // A summary has no first or last event if thousands of voided ones precede it: use a voided one.
-  const newest = Date.parse(counted?.timestamp ?? summary.last_event_at ?? events[0].timestamp);
-  if (!isAll) return { newest, voided: null };
+  const latest = Date.parse(counted?.timestamp ?? summary.last_event_at ?? events[0].timestamp);
+  const now = Date.now();
+  const past = latest > now ? await getSummary(customer, { start: iso(FIRST_INSTANT), end: iso(now) }, signal) : null;
+  const newest = past?.last_event_at ? Date.parse(past.last_event_at) : latest;
+  if (!isAll) return { newest, latest, voided: null };
   const oldest = summary.first_event_at ?? (await getEvents(customer, "oldest", signal))[0].timestamp;
-  return { newest, oldest: Date.parse(oldest), voided: null, summary };
+  return { newest, latest, oldest: Date.parse(oldest), voided: null, summary: newest === latest ? summary : null };
 }
 
 /** Query what the numbers and the list of types need beyond the chart: the `extent` and the `summary`. */

@@ -19,6 +19,8 @@ const MAX_BARS_OF_AUTO = Object.freeze({ hour: 8 * 24 + 1, day: 400, week: 400 }
 export const MAX_BARS = 10_000;
 /** 0001-01-01: the service accepts no earlier timestamp. */
 export const FIRST_INSTANT = Date.parse("0001-01-01T00:00Z");
+/** The service accepts no later timestamp. */
+export const LAST_INSTANT = Date.parse("9999-12-31T23:59:59.999Z");
 
 export function iso(at) {
   return new Date(at).toISOString().replace(/\.000Z$/, "Z");
@@ -36,11 +38,12 @@ export function isoRange(range) {
 /**
  * The range that ends with the newest event.
  *
- * `24h` ends with the UTC hour of that event, the others with its day in the time zone.
+ * `24h` ends with the hour of that event, the others with its day, in the time zone.
  */
 export function presetRange(preset, { oldest, newest }, zone) {
   if (preset === "24h") {
-    const end = floorTo(newest, "hour") + HOUR;
+    const shift = (toLocal(newest, zone) - newest) % HOUR;
+    const end = floorTo(newest + shift, "hour") + HOUR - shift;
     return makeRange(end - DAY, end, zone);
   }
   const end = floorTo(toLocal(newest, zone), "day") + DAY;
@@ -67,7 +70,9 @@ export function unitFor(interval, range) {
 
 /** How many hours, days, weeks or months a range touches. */
 export function unitsIn(range, unit) {
-  const { start, end } = unit === "hour" ? range : range.local;
+  let { start, end } = range.local;
+  // Not by the clocks, which show fewer or more hours on days when they are moved.
+  if (unit === "hour") [start, end] = [start, start + range.end - range.start];
   if (unit === "month") return monthOf(end - 1) - monthOf(start) + 1;
   return Math.floor((floorTo(end - 1, unit) - floorTo(start, unit)) / SIZE[unit]) + 1;
 }

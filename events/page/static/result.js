@@ -6,8 +6,13 @@ import { byId, show } from "./dom.js";
 import * as format from "./format.js";
 import { showResult } from "./panels.js";
 import { isLive } from "./queries.js";
+import { DAY, HOUR, LAST_INSTANT, iso } from "./ranges.js";
 import { chartNote, drawStats, makeTypeList, typesOf } from "./stats.js";
 import { drawTable } from "./table.js";
+import { toLocal } from "./zones.js";
+
+/** How many days the link to later events shows. */
+const LATER_DAYS = 30;
 
 /** @param go Called with a change of the state. `getTypes` returns the chosen types. */
 export function makeResult({ go, getTypes }) {
@@ -27,11 +32,12 @@ export function makeResult({ go, getTypes }) {
     const { unit, bars, previous, types } = data;
     const all = typesOf(data) ?? ranked(totalsByType(bars));
     const layers = state.view === "stacked" ? layersOf(all, types) : [TOTAL];
-    view = { unit, zone: unit === "hour" ? "UTC" : data.zone, bars, layers, previous: previous?.bars ?? null };
+    view = { unit, zone: data.zone, bars, layers, previous: previous?.bars ?? null };
     showResult();
     byId("result-title").textContent = byId("result-title").title = state.customer;
     byId("result-range").textContent = `${format.rangeText(data.range)}, ${data.zone}`;
     show(byId("empty"), data.total === 0);
+    drawLater(data, state);
     chart.draw(view);
     byId("chart-note").textContent = chartNote(data, state.bars);
     drawTable(view);
@@ -54,6 +60,18 @@ export function makeResult({ go, getTypes }) {
     const updated = data.lastIngestedAt ? `last updated ${format.exact(Date.parse(data.lastIngestedAt))}` : "no updates in this range";
     element.dataset.state = problem ? "problem" : isLive(data) ? "live" : "still";
     element.textContent = problem || (isLive(data) ? `Live, ${updated}` : format.capitalized(updated));
+  }
+
+  /** Say that there are events after the range if it ends before them by itself. */
+  function drawLater({ extent, range }, state) {
+    const isLater = state.range !== "own" && extent?.latest >= range.end;
+    show(byId("later"), isLater);
+    if (!isLater) return;
+    byId("later-time").textContent = format.exact(extent.latest);
+    const fieldValue = (at) => iso(toLocal(at, range.zone)).slice(0, 16);
+    const end = Math.min(extent.latest + HOUR, LAST_INSTANT);
+    const start = Math.max(range.end, end - LATER_DAYS * DAY);
+    byId("to-later").onclick = () => go({ range: "own", start: fieldValue(start), end: fieldValue(end) });
   }
 
   function clear() {

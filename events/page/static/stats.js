@@ -12,10 +12,10 @@ export function typesOf({ summary, bars, types, isGrouped }) {
   return isGrouped && !types.length ? ranked(totalsByType(bars)) : null;
 }
 
-export function drawStats({ unit, total, bars, types, previous, summary, isFilled }) {
+export function drawStats({ unit, zone, total, bars, types, previous, summary, isFilled }) {
   byId("stat-total").textContent = format.count(total);
   byId("stat-change").textContent = previous ? changeText(total, previous.total) : typesText(types);
-  const best = busiestOf({ unit, bars, types, summary });
+  const best = busiestOf({ unit, zone, bars, types, summary });
   byId("stat-busiest-name").textContent = `Busiest ${best.unit}`;
   byId("stat-busiest").textContent = best.count ? format.count(best.count) : "–";
   byId("stat-busiest-when").textContent = best.time;
@@ -25,13 +25,13 @@ export function drawStats({ unit, total, bars, types, previous, summary, isFille
 }
 
 /** The busiest hour if it is known for the chosen types, otherwise the busiest bar. */
-function busiestOf({ unit, bars, types, summary }) {
+function busiestOf({ unit, zone, bars, types, summary }) {
   if (unit !== "hour" && !types.length) {
     const hour = summary?.busiest_hour;
     return { unit: "hour", count: hour?.count, time: hour ? format.hourText(Date.parse(hour.ts_start_of_hour)) : "" };
   }
   const bar = busiest(bars);
-  const time = unit === "hour" ? ({ start }) => format.hourText(start) : (other) => format.barTime(other, unit);
+  const time = unit === "hour" ? ({ local }) => format.hourText(local.start, zone) : (other) => format.barTime(other, unit);
   return { unit, count: bar?.count, time: bar ? time(bar) : "" };
 }
 
@@ -45,8 +45,7 @@ function typesText(types) {
 
 /** What the bars and the line of the chart mean; `interval` is the reader's choice. */
 export function chartNote({ unit, zone, bars, previous, isFilled, isPreviousMissing }, interval) {
-  const notes = [`Events per ${unit} (${unit === "hour" ? "UTC" : zone}).`];
-  if (unit === "hour" && zone !== "UTC") notes[0] = `Events per hour. Hours are always UTC; days, weeks and months follow ${zone}.`;
+  const notes = [`Events per ${unit} (${zone}).`];
   if (interval !== "auto" && interval !== unit) notes.push(`This range has too many ${interval}s to draw, so it is shown by ${unit}.`);
   if (!isFilled) notes.push(`Only ${unit}s with events are shown.`);
   if (bars.some((bar) => bar.isPartial)) notes.push("Hatched bars are incomplete: cut off by the range, or still in progress.");

@@ -25,11 +25,12 @@ export function newProgress() {
 /**
  * Upload a file.
  *
+ * @param options How to read the file: `columns`, `assume_timezone`, `timestamp_format`.
  * @param onChange Called with the progress (see `newProgress`).
  * @param waitForKey Called with a 401 error; resolves when the reader has entered another key.
  * @returns The progress at the end. Throws if the upload cannot continue.
  */
-export async function sendFile(file, { signal, onChange, waitForKey }) {
+export async function sendFile(file, { options, signal, onChange, waitForKey }) {
   const progress = newProgress();
   const tell = () => onChange(progress);
   // The service decides whether the file has a header. Every chunk after the first one starts with it.
@@ -37,11 +38,11 @@ export async function sendFile(file, { signal, onChange, waitForKey }) {
   for await (const { line, bytes } of readChunks(file, (read) => (progress.bytes = read))) {
     signal.throwIfAborted();
     const body = header === null ? bytes : joined(new TextEncoder().encode(`${header}\n`), bytes);
-    const answer = await sendChunk(body, progress, { signal, tell, waitForKey });
+    const answer = await sendChunk(body, progress, { options, signal, tell, waitForKey });
     const lines = new TextDecoder().decode(body).split(/\r?\n/);
     const firstLine = header === null ? line : line - header.split("\n").length;
     header ??= headerOf(lines, answer.results[0].line);
-    collect(answer, lines, firstLine, header, progress);
+    collect(answer, lines, firstLine, header, customerColumn(options), progress);
     tell();
   }
   return progress;
@@ -55,10 +56,10 @@ function headerOf(lines, firstRow) {
   return COLUMNS.join(DELIMITERS.find((delimiter) => row.split(delimiter).length >= COLUMNS.length) ?? ",");
 }
 
-async function sendChunk(body, progress, { signal, tell, waitForKey }) {
+async function sendChunk(body, progress, { options, signal, tell, waitForKey }) {
   for (let tries = 0; ; tries += 1) {
     try {
-      return await postCsv(body, signal);
+      return await postCsv(body, options, signal);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const results = receiptsOf(error);
@@ -80,12 +81,12 @@ function receiptsOf({ errors }) {
 }
 
 /** Add the answer to a chunk. `lines` are those of the request, `firstLine` is where they start in the file. */
-function collect(answer, lines, firstLine, header, progress) {
+function collect(answer, lines, firstLine, header, column, progress) {
   // A service that writes to Kafka counts only `accepted`, any other one all but that.
   for (const status of ["inserted", "duplicates", "voided", "accepted"]) progress[status] += answer[status] ?? 0;
   const columns = header.split("\n").at(-1).toLowerCase();
   const delimiter = DELIMITERS.find((one) => columns.split(one).length >= COLUMNS.length) ?? ",";
-  const customer = cellsOf(columns, delimiter).findIndex((name) => name.trim() === COLUMNS[0]);
+  const customer = cellsOf(columns, delimiter).findIndex((name) => name.trim() === column);
   for (const { line, status, error } of answer.results) {
     const row = lines[line - 1];
     progress.rows += 1;
@@ -95,6 +96,12 @@ function collect(answer, lines, firstLine, header, progress) {
       progress.customers.add(cellsOf(row, delimiter)[customer]);
     }
   }
+}
+
+/** The name of the customers' column, in lower case, if `columns` has no alias for it. */
+function customerColumn({ columns = "" }) {
+  const pairs = columns.split(",").map((pair) => pair.split("=").map((part) => part.trim()));
+  return (pairs.find(([field]) => field === COLUMNS[0])?.[1] ?? COLUMNS[0]).toLowerCase();
 }
 
 /** The cells of a valid line of CSV. */

@@ -5,6 +5,7 @@ import { save, toCsv } from "./download.js";
 import { count, plural, sentence } from "./format.js";
 import { toast } from "./panels.js";
 import { newProgress, sendFile } from "./upload.js";
+import { fillZoneNames } from "./zonefield.js";
 
 const MAX_REJECTED_ROWS = 100;
 const SAFE_TO_REPEAT = "Rows that were stored stay stored. It is safe to add the whole file again.";
@@ -17,6 +18,7 @@ const SAFE_TO_REPEAT = "Rows that were stored stay stored. It is safe to add the
 export function makeUploadPanel({ waitForKey, onDone, choose }) {
   /** Aborts the upload under way; null if there is none. */
   let upload = null;
+  let file = null;
   let fileName = "";
   let rows = 0;
   let rejected = [];
@@ -74,10 +76,12 @@ export function makeUploadPanel({ waitForKey, onDone, choose }) {
       return;
     }
     if (files.length > 1) toast("Only the first file is added: add files one at a time.");
-    start(files[0]);
+    [file] = files;
+    byId("upload-options").reset();
+    start({});
   }
 
-  async function start(file) {
+  async function start(options) {
     upload = new AbortController();
     addEventListener("beforeunload", confirmLeaving);
     fileName = file.name;
@@ -85,13 +89,14 @@ export function makeUploadPanel({ waitForKey, onDone, choose }) {
     byId("upload-customers").replaceChildren();
     drawProgress(newProgress(), file.size);
     drawRejected();
+    show(byId("upload-options"), false);
     byId("upload-stop").textContent = "Stop";
     show(byId("upload"), true);
     byId("upload").scrollIntoView({ block: "nearest" });
     byId("upload").setAttribute("aria-busy", "true");
     try {
       const onChange = (progress) => drawProgress(progress, file.size);
-      drawDone(await sendFile(file, { signal: upload.signal, onChange, waitForKey }));
+      drawDone(await sendFile(file, { options, signal: upload.signal, onChange, waitForKey }));
     } catch (error) {
       byId("upload-title").textContent = `Adding ${fileName} ${error.name === "AbortError" ? "was stopped" : "failed"}`;
       setStatus(errorText(error, rows));
@@ -101,6 +106,9 @@ export function makeUploadPanel({ waitForKey, onDone, choose }) {
       byId("upload").removeAttribute("aria-busy");
       byId("upload-stop").textContent = "Close";
       drawRejected();
+      // Rows that could not be read, or a file without the columns: options may help.
+      show(byId("upload-options"), rejected.length > 0 || rows === 0);
+      fillZoneNames();
       onDone();
     }
   }
@@ -111,6 +119,11 @@ export function makeUploadPanel({ waitForKey, onDone, choose }) {
       show(byId("upload"), false);
       byId("add-events").focus();
     }
+  });
+  byId("upload-options").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const given = [...new FormData(event.target)].map(([name, value]) => [name, value.trim()]);
+    start(Object.fromEntries(given.filter(([, value]) => value)));
   });
   byId("save-rejects").addEventListener("click", () => {
     const rows = rejected.map(({ line, reason, row }) => [line, reason, row]);

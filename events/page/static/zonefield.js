@@ -5,6 +5,11 @@ import { browserZone, isZone, properName, zoneNames } from "./zones.js";
 
 const OTHER = "other";
 
+/** Suggest time zones in the fields for them. */
+export function fillZoneNames() {
+  if (!byId("zone-names").children.length) byId("zone-names").append(...zoneNames().map((value) => h("option", { value })));
+}
+
 /** @param choose Called with the name of the chosen zone. */
 export function makeZoneField({ choose }) {
   const [select, form, name, error] = ["zone", "other-zone", "zone-name", "zone-error"].map(byId);
@@ -22,7 +27,7 @@ export function makeZoneField({ choose }) {
   }
 
   function openForm() {
-    if (!byId("zone-names").children.length) byId("zone-names").append(...zoneNames().map((value) => h("option", { value })));
+    fillZoneNames();
     name.value = "";
     show(error, false);
     show(form, true);
