@@ -180,10 +180,9 @@ def check_store_settings(settings: Settings) -> str:
 def sql_schema(settings: Settings) -> Sequence[str]:
     """The statements that create the tables of a SQL database; raises `InvalidInput`."""
     from events.sql.engines import parse_url
-    from events.sql.tables import FIRST_INSTANT, schema
+    from events.sql.schema import script
 
-    dialect = parse_url(settings.events_database_url).get_backend_name()
-    return *schema(dialect), FIRST_INSTANT[dialect]
+    return script(parse_url(settings.events_database_url).get_backend_name())
 
 
 def tables_of(settings: Settings, *, is_windowed: bool) -> Tables:

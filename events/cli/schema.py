@@ -11,8 +11,8 @@ from events.errors import InvalidInput
 app = make_app("""
     Print or create the tables of EVENTS_DATABASE_URL.
 
-    The service creates missing tables on first use. Create them with these commands if it connects
-    as a role that may not.
+    On first use the service creates missing tables, and migrates those of an older version. Use
+    these commands if it connects as a role that may not.
 
     Exit code: 0 done; 2 not done.
     """)
@@ -31,7 +31,7 @@ def print_schema() -> int:
 @app.command()
 @command()
 def create() -> int:
-    """Create the tables that are missing."""
+    """Create the tables that are missing, or migrate those of an older version."""
     from events.bootstrap import SECONDS_TO_FIND_THE_STORE, load_settings, make_service
 
     settings = load_settings()
@@ -39,5 +39,5 @@ def create() -> int:
         raise InvalidInput("EVENTS_DATABASE_URL is empty: the service creates tables in DynamoDB")
     with closing(make_service(settings, patience_seconds=SECONDS_TO_FIND_THE_STORE)) as service:
         service.create_tables()
-    say("all tables exist")
+    say("all tables exist and have this version")
     return EXIT_OK

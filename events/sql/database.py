@@ -16,8 +16,6 @@ from sqlalchemy import (
     Connection,
     Select,
     func,
-    insert,
-    inspect,
     select,
     text,
 )
@@ -27,6 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
 from events.errors import StoreRefused, StoreUnavailable
+from events.sql import schema
 from events.sql.engines import (
     WINDOWED_SCHEMA,
     code_of,
@@ -36,7 +35,6 @@ from events.sql.engines import (
     sqlite_engine,
     windowed,
 )
-from events.sql.tables import CHANGE_CLOCK, METADATA, schema
 
 Result = TypeVar("Result")
 log = logging.getLogger(__name__)
@@ -258,10 +256,10 @@ class Database:
         with self._writing:
             self._check_file()
             with self._connection() as connection:
-                there = set(inspect(connection).get_table_names())
-            if missing := [name for name in METADATA.tables if name not in there]:
-                if not self._may_make_tables:
-                    raise StoreRefused(f"table {missing[0]} not found in {self._label}")
+                problem = schema.problem(connection)
+            if problem and not self._may_make_tables:
+                raise StoreRefused(f"{self._label}: {problem}")
+            if problem:
                 self._make_tables()
             self._has_tables = True
 
@@ -276,16 +274,11 @@ class Database:
             raise StoreRefused(f"cannot create {self._file.parent}: {exc.strerror}") from exc
 
     def _make_tables(self) -> None:
-        now = self._now().replace(microsecond=0)
         with self._transaction() as transaction:
             connection = transaction.connection
             if not self.is_sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
                 if self._is_windowed:
                     connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {WINDOWED_SCHEMA}")
-            for statement in schema(self.dialect):
-                connection.exec_driver_sql(statement)
-            if connection.scalar(select(CHANGE_CLOCK.c.id)) is None:
-                clock = {"id": 1, "created_at": now, "changed_at": now}
-                connection.execute(insert(CHANGE_CLOCK), clock)
+            schema.prepare(connection, now=self._now())
             connection.commit()

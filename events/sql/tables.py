@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -22,8 +21,6 @@ from sqlalchemy import (
     TypeDecorator,
     tuple_,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.types import TypeEngine
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -143,28 +140,5 @@ API_KEYS = Table(
     Column("revoked_at", Instant),
 )
 
-
-@cache
-def schema(dialect: str) -> tuple[str, ...]:
-    """The statements that create what is missing."""
-    compiler = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[dialect]()
-    statements: list[str] = []
-    for table in METADATA.sorted_tables:
-        statements.append(str(CreateTable(table, if_not_exists=True).compile(dialect=compiler)))
-        statements += [
-            str(CreateIndex(index, if_not_exists=True).compile(dialect=compiler))
-            for index in table.indexes
-        ]
-    return tuple(statement.strip() for statement in statements)
-
-
-#: Starts the change clock, for people who create the tables themselves.
-FIRST_INSTANT = {
-    "sqlite": """INSERT INTO customer_events_change_clock
-SELECT 1, seconds * 1000000, seconds * 1000000
-FROM (SELECT CAST(strftime('%s', 'now') AS INTEGER) AS seconds) WHERE true
-ON CONFLICT DO NOTHING""",
-    "postgresql": """INSERT INTO customer_events_change_clock
-VALUES (1, date_trunc('second', now()), date_trunc('second', now()))
-ON CONFLICT DO NOTHING""",
-}
+#: One row: the version of the tables. Alembic's table; `events.sql.schema` reads it.
+SCHEMA = Table("customer_events_schema", METADATA, Column("version_num", _Text, primary_key=True))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import Engine, create_engine, inspect, select, update
 
 from events.bootstrap import make_service, sql_schema
 from events.cli.main import main
@@ -15,10 +17,11 @@ from events.config import Settings
 from events.domain.retries import RetryPolicy
 from events.errors import InvalidInput, StoreRefused
 from events.models import Outcome
+from events.sql.schema import MIGRATIONS, VERSION, prepare, problem, schema
 from events.sql.store import SqlStore
-from events.sql.tables import schema
+from events.sql.tables import CUSTOMERS, SCHEMA
 from tests.support import postgres
-from tests.support.factories import event
+from tests.support.factories import HOUR_ZERO, event
 
 
 @pytest.fixture
@@ -53,6 +56,104 @@ def test_schema_commands_need_a_database_url(capsys: pytest.CaptureFixture[str])
 def test_a_url_of_another_database_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match="EVENTS_DATABASE_URL is not"):
         make_service(Settings(events_database_url=url))
+
+
+# --- versions -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/events.db"
+    database_url: str = request.getfixturevalue("empty_database")
+    return database_url
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    """A database with the tables of this version, and one event."""
+    with closing(SqlStore(url, retry=RetryPolicy(5))) as store:
+        store.write([event()])
+    engine = create_engine(url)
+    yield engine
+    engine.dispose()
+
+
+def versions(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.scalars(select(SCHEMA.c.version_num)))
+
+
+def set_version(engine: Engine, version: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(update(SCHEMA).values(version_num=version))
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> Path:
+    """Migrations of a later version, which has one more column."""
+    folder = shutil.copytree(MIGRATIONS, tmp_path / "100%")
+    (folder / "versions" / "v0002_a_column.py").write_text(
+        """
+from alembic import op
+from sqlalchemy import Column, String
+
+revision, down_revision = "0002", "0001"
+
+
+def upgrade():
+    op.add_column("customer_events_customers", Column("note", String))
+"""
+    )
+    return folder
+
+
+def test_new_tables_have_the_version_of_the_newest_migration(engine: Engine) -> None:
+    newest = max((MIGRATIONS / "versions").glob("v*.py")).name
+    assert versions(engine) == [VERSION] == [newest[1:5]]
+
+
+def test_tables_without_a_version_are_adopted(engine: Engine, url: str) -> None:
+    with engine.begin() as connection:
+        SCHEMA.drop(connection)
+    with closing(SqlStore(url, retry=RetryPolicy(5))) as store:
+        assert store.write([event()]) == [Outcome.DUPLICATE]
+    assert versions(engine) == [VERSION]
+
+
+@pytest.mark.parametrize("has_version", [True, False])
+def test_older_tables_are_migrated(engine: Engine, later: Path, has_version: bool) -> None:
+    if not has_version:
+        with engine.begin() as connection:
+            SCHEMA.drop(connection)
+    for _ in range(2):  # once is enough, and a second time changes nothing
+        with engine.begin() as connection:
+            prepare(connection, now=HOUR_ZERO, version="0002", migrations=later)
+    assert versions(engine) == ["0002"]
+    with engine.connect() as connection:
+        assert problem(connection, version="0002") is None
+        names = {item["name"] for item in inspect(connection).get_columns(CUSTOMERS.name)}
+    assert names == {"customer_id", "registered_at", "note"}
+
+
+def test_older_tables_are_refused_to_a_reader(engine: Engine, url: str) -> None:
+    set_version(engine, "0000")
+    with (
+        closing(SqlStore(url, retry=RetryPolicy(5), may_make_tables=False)) as store,
+        pytest.raises(StoreRefused, match=f"version 0000, not {VERSION}: run python -m events sch"),
+    ):
+        store.check()
+
+
+def test_tables_of_a_newer_version_are_refused(engine: Engine, url: str) -> None:
+    set_version(engine, "9999")
+    with (
+        closing(SqlStore(url, retry=RetryPolicy(5))) as store,
+        pytest.raises(StoreRefused, match="version 9999, and this program knows versions up to"),
+    ):
+        store.write([event("new")])
+    assert versions(engine) == ["9999"]
 
 
 @pytest.mark.slow

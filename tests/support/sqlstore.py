@@ -14,7 +14,7 @@ from events.models import Event
 from events.service import Store
 from events.sql.database import Database, Transaction
 from events.sql.store import SqlStore
-from events.sql.tables import CHANGE_CLOCK, COUNTS, CUSTOMERS, EVENTS, HOURS, METADATA
+from events.sql.tables import CHANGE_CLOCK, COUNTS, CUSTOMERS, EVENTS, HOURS, METADATA, SCHEMA
 from tests.support.backdoor import BackDoor
 from tests.support.factories import Contents, counter_key, stored_key
 
@@ -58,9 +58,9 @@ class SqlBackDoor:
         return self._database.write(work)
 
     def clear(self) -> None:
-        """Empty all tables, and keep the change clock."""
-        tables = [table for table in METADATA.sorted_tables if table is not CHANGE_CLOCK]
-        self._execute(*(delete(table) for table in tables))
+        """Empty all tables, and keep the change clock and the version."""
+        kept = (CHANGE_CLOCK, SCHEMA)
+        self._execute(*(delete(table) for table in METADATA.sorted_tables if table not in kept))
 
     def set_counter(
         self, customer_id: str, day: str, event_type: str | None, hours: Mapping[int, int]

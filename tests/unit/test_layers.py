@@ -33,6 +33,7 @@ DRIVERS = {
     "botocore": {"dynamodb", "bootstrap"},
     "sqlalchemy": {"sql", "archive"},
     "psycopg": {"sql"},
+    "alembic": {"sql"},
     "fastapi": {"api", "page", "app", "server"},
     "uvicorn": {"server"},
     "confluent_kafka": {"kafka", "archive"},
