@@ -39,6 +39,13 @@ def consume(
     before they were counted; 2 could not run; 130 ended by a second signal. Running it again is
     always safe.
     """
+    return count(
+        is_until_end=until_end, since=0 if from_beginning else None, host=host, port=port, json=json
+    )
+
+
+def count(*, is_until_end: bool, since: int | None, host: str, port: int, json: bool) -> int:
+    """Run the consumer and print its result; returns the exit code."""
     from events.bootstrap import make_service
     from events.cli.service import start_logging
     from events.config import INGEST_PATIENCE_SECONDS
@@ -57,8 +64,8 @@ def consume(
             is_stopping=lambda: interrupts.is_stopping,
             serve=partial(served, host, port),
             patience_seconds=INGEST_PATIENCE_SECONDS,
-            is_until_end=until_end,
-            is_from_beginning=from_beginning,
+            is_until_end=is_until_end,
+            since=since,
         )
     if json:
         write_json(asdict(consumed))

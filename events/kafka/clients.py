@@ -12,12 +12,10 @@ from typing import Any, TypeVar
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Producer,
     TopicCollection,
-    TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -31,7 +29,14 @@ log = logging.getLogger(__name__)
 PARTITIONS = 12
 _CREATE_TIMEOUT_SECONDS = 30.0
 _CHECK_TIMEOUT_SECONDS = 2.0
-_TOPIC_TIMEOUT_SECONDS = 10.0
+#: Members of a group, unless the properties file says otherwise (decision 15).
+_MEMBERSHIP = {
+    # A killed member is removed after this time, the shortest that brokers allow by default.
+    "session.timeout.ms": "6000",
+    "heartbeat.interval.ms": "1000",
+    # A member that does not poll is removed after this time.
+    "max.poll.interval.ms": "300000",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,21 @@ def make_consumer(cluster: Cluster, *, group: str, **more: Any) -> Consumer:
         # By default a reader that emptied its queue may wait a second for more messages.
         "fetch.queue.backoff.ms": 10,
     }
-    return _make(Consumer, cluster, configuration | more)
+    return _make(Consumer, cluster, _membership(cluster) | configuration | more)
+
+
+def _membership(cluster: Cluster) -> dict[str, str]:
+    chosen = properties(cluster)
+    return {name: chosen.get(name, default) for name, default in _MEMBERSHIP.items()}
+
+
+def membership_seconds(cluster: Cluster) -> tuple[float, float]:
+    """After how long a group removes a member that was killed, and one that does not poll."""
+    values = _membership(cluster)
+    return (
+        int(values["session.timeout.ms"]) / 1000,
+        int(values["max.poll.interval.ms"]) / 1000,
+    )
 
 
 def make_admin(cluster: Cluster) -> AdminClient:
@@ -139,8 +158,13 @@ def ensure_topics(
     *names: str,
     partitions: int = PARTITIONS,
     timeout_seconds: float = _CREATE_TIMEOUT_SECONDS,
+    configuration: Mapping[str, str] | None = None,
 ) -> None:
-    """Create the topics that do not exist; raises as `map_errors`."""
+    """
+    Create the topics that do not exist; raises as `map_errors`.
+
+    `configuration` are properties of the topics that are created.
+    """
     admin = make_admin(cluster)
     existing = set()
     described = admin.describe_topics(TopicCollection(list(names)), request_timeout=timeout_seconds)
@@ -150,7 +174,12 @@ def ensure_topics(
             existing.add(name)
     topics = [
         # -1: the broker's default replication factor (KIP-464).
-        NewTopic(name, num_partitions=partitions, replication_factor=-1)
+        NewTopic(
+            name,
+            num_partitions=partitions,
+            replication_factor=-1,
+            config=dict(configuration or {}),
+        )
         for name in names
         if name not in existing
     ]
@@ -175,55 +204,6 @@ def check_topic(client: Any, topic: str, timeout_seconds: float = _CHECK_TIMEOUT
         metadata = client.list_topics(topic, timeout=timeout_seconds).topics[topic]
     if metadata.error is not None:
         raise error_of(metadata.error, f"cannot use the topic {topic}")
-
-
-def read_ends(cluster: Cluster, topic: str, *, group: str) -> dict[int, int]:
-    """Partition → the offset after its last message; empty partitions are left out."""
-    bounds = read_bounds(cluster, topic, group=group)
-    return {partition: high for partition, (low, high) in bounds.items() if high > low}
-
-
-def read_bounds(cluster: Cluster, topic: str, *, group: str) -> dict[int, tuple[int, int]]:
-    """Partition → the offset of its first message, and the offset after its last one."""
-    # The consumer does not join the group.
-    with (
-        make_consumer(cluster, group=group) as consumer,
-        map_errors(f"cannot read the ends of the topic {topic}"),
-    ):
-        metadata = consumer.list_topics(topic, timeout=_TOPIC_TIMEOUT_SECONDS).topics[topic]
-        error = metadata.error
-        if error is not None and error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            # Otherwise a topic that we have no right to see would look empty.
-            raise KafkaException(error)
-        return {
-            partition: consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=_TOPIC_TIMEOUT_SECONDS
-            )
-            for partition in metadata.partitions
-        }
-
-
-def rewind_group(cluster: Cluster, topic: str, *, group: str) -> None:
-    """
-    Reset a group's offsets to the first messages that still exist.
-
-    Raises `InvalidInput` if the group has active members, which would continue where they are.
-    """
-    admin = make_admin(cluster)
-    with map_errors(f"cannot reset the consumer group {group}"):
-        descriptions = admin.describe_consumer_groups(
-            [group], request_timeout=_TOPIC_TIMEOUT_SECONDS
-        )
-        if members := descriptions[group].result().members:
-            raise InvalidInput(
-                f"the consumer group {group} has {len(members)} active members: stop "
-                "them before you reset it to the beginning"
-            )
-        bounds = read_bounds(cluster, topic, group=group)
-        starts = [TopicPartition(topic, partition, low) for partition, (low, _) in bounds.items()]
-        request = [ConsumerGroupTopicPartitions(group, starts)]
-        reset = admin.alter_consumer_group_offsets(request, request_timeout=_TOPIC_TIMEOUT_SECONDS)
-        reset[group].result()
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -265,6 +245,7 @@ _TRANSIENT = frozenset(
         KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
         KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.REPLICA_NOT_AVAILABLE, KafkaError.REQUEST_TIMED_OUT,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
+        # The broker failed in a way of its own, as tiered storage does right after a restart.
+        KafkaError.UNKNOWN, KafkaError.UNKNOWN_LEADER_EPOCH,
     }
 )  # fmt: skip

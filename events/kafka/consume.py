@@ -12,14 +12,13 @@ from functools import partial
 from events.config import Settings
 from events.domain.retries import Backoff
 from events.errors import StoreUnavailable
+from events.kafka.bounds import read_ends, rewind_group
 from events.kafka.clients import (
     Cluster,
     check_topic,
     dead_letter_topic,
     ensure_topics,
     make_admin,
-    read_ends,
-    rewind_group,
 )
 from events.kafka.consumer import CountConsumer
 from events.kafka.pipeline import Limits
@@ -62,7 +61,7 @@ def consume(
     serve: Callable[[Health], AbstractContextManager[object]],
     patience_seconds: float,
     is_until_end: bool = False,
-    is_from_beginning: bool = False,
+    since: int | None = None,
     limits: Limits = Limits(),  # noqa: B008 - a frozen value
 ) -> Consumed:
     """
@@ -72,7 +71,7 @@ def consume(
         serve: Publishes the health while its context is open.
         patience_seconds: How long to finish when stopping.
         is_until_end: Stop at the ends that the partitions have at the start.
-        is_from_beginning: Reset the group first; `InvalidInput` if it has members.
+        since: Reset the group to this time first, as `rewind_group`; None continues where it is.
 
     Raises as `CountConsumer.run`.
     """
@@ -107,8 +106,8 @@ def consume(
             consumer.turned_at = time.monotonic()
             topics = (topic, dead_letter_topic(topic))
             ensure_topics(cluster, *topics, timeout_seconds=_CREATE_TIMEOUT_SECONDS)
-            if is_from_beginning:
-                rewind_group(cluster, topic, group=group)
+            if since is not None:
+                rewind_group(cluster, topic, group=group, since=since)
             return read_ends(cluster, topic, group=group) if is_until_end else None
 
         ends = _retry(

@@ -84,7 +84,7 @@ class CountConsumer:
         waiting = self.pipeline.waiting
         problems = {
             "dead_letters": self._dead_letters.problem and "Kafka refuses dead letters",
-            "kafka": self.member.problem,
+            "kafka": self.member.standing.problem,
             "store": waiting and waiting.value,
         }
         return {name: problem for name, problem in problems.items() if problem}
@@ -178,12 +178,12 @@ class CountConsumer:
         def is_over() -> bool:
             if self.pipeline.is_busy:
                 return self.pipeline.waiting_seconds(time.monotonic()) > _CLOSE_SECONDS
-            return not self._dead_letters.open or self.member.problem is not None
+            return not self._dead_letters.open or self.member.standing.problem is not None
 
         self.pipeline.flush(time.monotonic())
         self._advance_until(is_over, patience_seconds)
         self.member.commit()
-        if self.member.problem is None:
+        if self.member.standing.problem is None:
             self._advance_until(lambda: not self._offsets.uncommitted(), _CLOSE_SECONDS)
             self.member.gaps.check()
 
@@ -200,5 +200,4 @@ class CountConsumer:
         if waiting and self.pipeline.waiting_seconds(now) > patience_seconds:
             error = StoreRefused if waiting is Waiting.REFUSED else StoreUnavailable
             raise error(waiting.value)
-        if self.member.problem_seconds(now) > patience_seconds:
-            raise StoreUnavailable(f"Kafka does not answer: {self.member.problem}")
+        self.member.standing.check_patience(now, patience_seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -14,6 +15,7 @@ from events.kafka.clients import OF_ONE_BROKER, Cluster, check_topic, make_consu
 from events.kafka.gaps import Gaps
 from events.kafka.messages import Message, message_of, position_of
 from events.kafka.offsets import Offsets
+from events.kafka.standing import Standing
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +51,7 @@ class GroupMember:
         self._on_revoke = on_revoke
         self._on_drop = on_drop
         self._paused: set[int] = set()
-        self._has_joined = False
         self._next_check_at = 0.0
-        self._problem_since = time.monotonic()
-        #: The problem with Kafka; None while Kafka answers.
-        self.problem: str | None = "no partition is assigned yet"
         self._consumer: Consumer = make_consumer(
             cluster,
             group=group,
@@ -67,8 +65,12 @@ class GroupMember:
             },
         )
         self.gaps = Gaps(self._consumer, topic, offsets)
+        # After the client, which checks the properties.
+        self.standing = Standing.of(cluster, group)
 
     def subscribe(self) -> None:
+        """Join the group; Kafka must have answered a moment ago."""
+        self.standing.begin(time.monotonic())
         self._consumer.subscribe(
             [self._topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose
         )
@@ -119,7 +121,7 @@ class GroupMember:
     def close(self) -> bool:
         """Leave the group; returns False if the broker is away and does not know."""
         # `close` would wait for the broker until the session ends.
-        if self.problem is not None:
+        if self.standing.failure is not None:
             return False
         self._consumer.close()
         return True
@@ -130,7 +132,7 @@ class GroupMember:
         """Send what may be committed; `uncommitted` shrinks when Kafka has it."""
         offsets = self._offsets.uncommitted()
         # While the broker is away librdkafka would keep the commit, and not end before it is sent.
-        if offsets and self.problem is None:
+        if offsets and self.standing.failure is None:
             try:
                 self._consumer.commit(offsets=self._positions(offsets), asynchronous=True)
             except KafkaException:
@@ -143,7 +145,7 @@ class GroupMember:
         if any((committed[number] or 0) < ends[number] for number in ours & ends.keys()):
             return False
         others = ends.keys() - ours
-        if others and (ours or not self.problem):
+        if others and (ours or not self.standing.failure):
             committed |= self._committed_by_group(others)
         return all((committed.get(number) or 0) >= ends[number] for number in others)
 
@@ -159,7 +161,7 @@ class GroupMember:
                 lag = high - (max(low, 0) if start is None else start)
                 metrics.LAG.labels(str(partition)).set(max(lag, 0))
         self.gaps.check()
-        metrics.IS_WAITING.labels("kafka").set(self.problem is not None)
+        metrics.IS_WAITING.labels("kafka").set(self.standing.problem is not None)
 
     def _committed(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
         for partition in partitions:
@@ -193,13 +195,11 @@ class GroupMember:
 
     def _assign(self, _: Consumer, assigned: Sequence[TopicPartition]) -> None:
         metrics.REBALANCES.labels("assigned").inc()
-        self._has_joined = True
         new = [partition.partition for partition in assigned]
         committed = self._committed_by_group(new) if new else {}
         for partition in new:
             self._offsets.assign(partition, committed=committed.get(partition))
-        if self.problem:
-            self._note_answer()
+        self.standing.join(time.monotonic())
         if new:
             log.info("assigned partitions: %s", sorted(self._offsets.partitions))
 
@@ -210,7 +210,7 @@ class GroupMember:
         self._on_revoke(lambda: any(self._offsets.open_of(partition) for partition in gone))
         uncommitted = self._offsets.uncommitted()
         due = {partition: uncommitted[partition] for partition in gone & uncommitted.keys()}
-        if due and not self.problem:
+        if due and not self.standing.failure:
             try:
                 consumer.commit(offsets=self._positions(due), asynchronous=False)
                 metrics.COMMITS.labels("committed").inc()
@@ -225,6 +225,7 @@ class GroupMember:
         metrics.REBALANCES.labels("lost").inc()
         gone = {partition.partition for partition in lost}
         log.warning("lost partitions: %s; their messages in flight are read again", sorted(gone))
+        self.standing.lose(time.monotonic())
         self._drop(gone)
 
     def _drop(self, gone: set[int]) -> None:
@@ -237,31 +238,19 @@ class GroupMember:
 
     # --- whether Kafka answers --------------------------------------------------------------------
 
-    def problem_seconds(self, now: float) -> float:
-        """How long Kafka has not answered."""
-        return now - self._problem_since if self.problem else 0.0
-
     def check(self, now: float) -> None:
-        """While there is a problem, look from time to time whether Kafka answers again."""
-        if self.problem is None or now < self._next_check_at or not self._has_joined:
+        """While Kafka fails, look now and then whether it answers again."""
+        self.standing.step(now)
+        is_due = now >= self._next_check_at and self.standing.may_recover
+        if self.standing.failure is None or not is_due:
             return
         self._next_check_at = now + _CHECK_SECONDS
-        try:
+        with suppress(StoreUnavailable, StoreRefused):
             check_topic(self._consumer, self._topic, _CHECK_TIMEOUT_SECONDS)
-        except (StoreUnavailable, StoreRefused):
-            return
-        self._note_answer()
+            self.standing.begin(time.monotonic())
 
     def _handle_error(self, error: KafkaError) -> None:
         if error.fatal():
             raise StoreRefused(f"Kafka refuses this consumer: {error.name()}")
-        if error.code() in OF_ONE_BROKER:
-            return
-        if self.problem is None:
-            log.warning("Kafka does not answer (%s); retrying, no message is lost", error.name())
-            self._problem_since = time.monotonic()
-        self.problem = f"Kafka says {error.name()}"
-
-    def _note_answer(self) -> None:
-        log.info("Kafka answers")
-        self.problem = None
+        if error.code() not in OF_ONE_BROKER:
+            self.standing.fail(error, time.monotonic())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from events.domain.jsonevents import parse_record
 from events.errors import EventsError, InvalidEvent, StoreRefused
 from events.kafka.clients import Cluster, error_of, make_consumer
 from events.kafka.messages import headers_of, position_of
+from events.kafka.standing import Standing
 from events.models import Event
 from examples.billing.invoices import shown
 from examples.billing.ledger import BadMessage, Batch, Ledger
@@ -59,6 +61,10 @@ class Biller:
     _ours: set[int] = field(default_factory=set)
     #: Our partitions that were read to their end at some time.
     _finished: set[int] = field(default_factory=set)
+    _standing: Standing = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._standing = Standing.of(self.cluster, self.group)
 
     def run(self, *, is_until_end: bool) -> None:
         """
@@ -84,10 +90,12 @@ class Biller:
         )
         try:
             self._check_topic(consumer)
+            self._standing.begin(time.monotonic())
             consumer.subscribe([self.topic], on_assign=self._assign, on_revoke=self._revoke)
             while not (is_until_end and self._ours and self._ours == self._finished):
                 messages = consumer.consume(self.batch_size, timeout=_SECONDS_TO_FILL_A_BATCH)
                 self._bill(consumer, messages)
+                self._standing.step(time.monotonic())
         except KafkaException as exc:
             raise error_of(exc.args[0], f"cannot read the topic {self.topic}") from exc
         finally:
@@ -106,10 +114,12 @@ class Biller:
             partition.offset = next_offsets.get(partition.partition, OFFSET_BEGINNING)
         self._ours, self._finished = {partition.partition for partition in partitions}, set()
         consumer.assign(partitions)
+        self._standing.join(time.monotonic())
 
     def _revoke(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
         # Called between two batches: nothing is in flight.
         self._ours, self._finished = set(), set()
+        self._standing.lose(time.monotonic())
 
     def _bill(self, consumer: Consumer, messages: Sequence[Message]) -> None:
         # Some messages may be from before a rebalance in the same call. Whatever offset is stored

@@ -36,8 +36,6 @@ from tests.support.shell import Shell
 from tests.support.tables import Tables
 
 PARTITIONS = 3
-#: A member with a fixed id takes its partitions back at once after it was killed.
-QUICK = "session.timeout.ms=6000\nheartbeat.interval.ms=500\n"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -176,12 +174,17 @@ def tables(settings: Settings) -> Iterator[Tables]:
 
 @pytest.fixture
 def environment(settings: Settings, tmp_path: Path) -> Callable[..., Mapping[str, str]]:
-    """Makes environments for commands; `member` is a fixed id in the consumer group."""
+    """
+    Makes environments for commands.
+
+    `member` is a fixed id in the consumer group: such a member takes its partitions back at once
+    after it was killed.
+    """
 
     def make(member: str = "") -> Mapping[str, str]:
         properties = tmp_path / f"kafka{member}.properties"
         fixed = f"group.instance.id={member}\n" if member else ""
-        properties.write_text(QUICK + fixed, encoding="utf-8")
+        properties.write_text(fixed, encoding="utf-8")
         return {
             **environment_of(settings),
             "EVENTS_KAFKA_PROPERTIES_FILE": str(properties),

@@ -20,7 +20,7 @@ from events.local import kafka
 from events.models import Event
 from events.service import EventService
 from tests.stream.archives import archived, make_archiver, produce
-from tests.stream.conftest import QUICK, Topics
+from tests.stream.conftest import Topics
 from tests.stream.runs import running, start
 from tests.support.broker import Broker, Proxy
 from tests.support.factories import environment_of, many_events, time_text
@@ -30,7 +30,7 @@ from tests.support.tables import Tables, contents_of
 
 #: Look often for a broker that is away, and wait briefly for it. Now and then librdkafka leaves a
 #: request for the coordinator unsent until it times out, by default after a minute.
-PROPERTIES = f"reconnect.backoff.max.ms=500\nsocket.timeout.ms=10000\n{QUICK}"
+PROPERTIES = "reconnect.backoff.max.ms=500\nsocket.timeout.ms=10000\n"
 pytestmark = pytest.mark.usefixtures("tables")
 
 
