@@ -30,7 +30,7 @@ def local(
 
     It runs until Ctrl-C or SIGTERM. The first run downloads the program from Maven Central. To use
     your own, set DYNAMODB_LOCAL_HOME to an unpacked DynamoDB Local, and JAVA_HOME to a Java
-    runtime.
+    runtime. EVENTS_LOCAL_ENGINE names a program to run in place of DynamoDB Local.
 
     Exit code: 0 stopped; 2 it could not run.
     """
@@ -40,7 +40,7 @@ def local(
     from events.local import kafka as kafka_server
 
     program = kafka_server if kafka else dynamodb
-    name, nowhere = ("Kafka", "a temporary folder") if kafka else ("DynamoDB Local", "memory")
+    name, nowhere = ("Kafka", "a temporary folder") if kafka else (dynamodb.name(), "memory")
     if program.must_be_fetched():
         say(f"Downloading {name} {program.VERSION}, once …")
     folder = None if in_memory else data or program.DATA_FOLDER

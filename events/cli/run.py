@@ -80,7 +80,7 @@ def _start_database(settings: Settings, folder: Path, stack: ExitStack) -> None:
     if dynamodb.must_be_fetched():
         say(f"Downloading DynamoDB Local {dynamodb.VERSION}, once; this takes about a minute …")
     stack.enter_context(dynamodb.start(port=port, data_folder=folder))
-    say(f"DynamoDB Local is ready at {url}, data in {folder}.")
+    say(f"{dynamodb.name()} is ready at {url}, data in {folder}.")
 
 
 def _ingest(file: Path) -> None:

@@ -1,8 +1,14 @@
-"""DynamoDB Local: download it once from Maven Central, start it, stop it."""
+"""
+DynamoDB Local: download it once from Maven Central, start it, stop it.
+
+`EVENTS_LOCAL_ENGINE` names a program to start in its place. Like `JAVA_HOME` it is about programs
+of this machine, not a setting of the service.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import urllib.error
 import urllib.request
 from functools import partial
@@ -15,6 +21,7 @@ from events.local.javaserver import (
     check_port,
     free_port,
     launch,
+    launch_program,
     scratch_folder,
 )
 
@@ -37,26 +44,45 @@ class DynamoDBLocal(LocalServer):
 
 def start(*, port: int = 0, data_folder: Path | None = None) -> DynamoDBLocal:
     """
-    Start DynamoDB Local and wait until it answers.
+    Start DynamoDB Local, or the program in its place, and wait until it answers.
 
     Args:
         port: 0 chooses a free port.
         data_folder: Created if missing; None keeps all data in memory.
     """
-    class_path = _class_path()
+    engine = _engine()
+    class_path = "" if engine else _class_path()
     port = port or free_port()
     check_port(port)
-    storage = ["-inMemory"]
     if data_folder is not None:
         data_folder.mkdir(parents=True, exist_ok=True)
-        storage = ["-dbPath", str(data_folder)]
     # Each start leaves a native library in java.io.tmpdir, so it gets a folder of its own.
     with scratch_folder("dynamodb-local-") as scratch:
-        arguments = [_MAIN_CLASS, "-port", str(port), "-sharedDb", "-disableTelemetry", *storage]
-        process = launch(class_path, arguments, scratch)
+        if engine:
+            storage = ["--db-path", str(data_folder / "engine.db")] if data_folder else []
+            process = launch_program([engine, "--port", str(port), *storage], scratch)
+        else:
+            storage = ["-dbPath", str(data_folder)] if data_folder else ["-inMemory"]
+            arguments = [_MAIN_CLASS, "-port", str(port), "-sharedDb", "-disableTelemetry"]
+            process = launch(class_path, [*arguments, *storage], scratch)
         server = DynamoDBLocal(process, port, scratch, stop_seconds=10)
-        server.wait_until(partial(is_answering, server.endpoint_url), "DynamoDB Local")
+        server.wait_until(partial(is_answering, server.endpoint_url), name())
     return server
+
+
+def name() -> str:
+    """What `start` starts."""
+    return os.environ.get("EVENTS_LOCAL_ENGINE") or "DynamoDB Local"
+
+
+def _engine() -> str | None:
+    program = os.environ.get("EVENTS_LOCAL_ENGINE")
+    if program and shutil.which(program) is None:
+        raise LocalServerError(
+            f"EVENTS_LOCAL_ENGINE is {program}, but there is no such program: correct it, or unset "
+            "it to use DynamoDB Local"
+        )
+    return program
 
 
 def is_answering(endpoint_url: str) -> bool:
@@ -99,4 +125,5 @@ def _class_path() -> str:
 
 def must_be_fetched() -> bool:
     """Whether the next start downloads the program."""
-    return not os.environ.get("DYNAMODB_LOCAL_HOME") and not _JARS.is_dir()
+    own = os.environ.get("EVENTS_LOCAL_ENGINE") or os.environ.get("DYNAMODB_LOCAL_HOME")
+    return not own and not _JARS.is_dir()

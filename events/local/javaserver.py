@@ -101,9 +101,16 @@ def launch(
     `arguments` are the main class and its arguments, `options` those of the Java runtime.
     """
     temporary = f"-Djava.io.tmpdir={scratch}"
+    return launch_program(
+        [str(_java()), temporary, *options, "-cp", class_path, *arguments], scratch
+    )
+
+
+def launch_program(command: Sequence[str], scratch: Path) -> subprocess.Popen[bytes]:
+    """Start a program; its output goes to a file in `scratch`."""
     with (scratch / "log").open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own arguments, no shell
-            [str(_java()), temporary, *options, "-cp", class_path, *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

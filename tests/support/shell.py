@@ -31,7 +31,7 @@ SAMPLE = CHECKOUT / "resources" / "events.csv"
 HEADER = "customer_id,event_type,transaction_id,timestamp\n"
 TIMEOUT_SECONDS = 60.0
 #: Environment variables of this machine that commands keep.
-_KEPT = ("PATH", "JAVA_HOME", "JAVA_TOOL_OPTIONS", "DYNAMODB_LOCAL_HOME")
+_KEPT = ("PATH", "JAVA_HOME", "JAVA_TOOL_OPTIONS", "DYNAMODB_LOCAL_HOME", "EVENTS_LOCAL_ENGINE")
 
 #: Runs a command whose standard output is on a full disk.
 ON_FULL_DISK = (
