@@ -128,7 +128,13 @@ def _properties(port: int, controller_port: int, data: Path) -> dict[str, str]:
 def _format(class_path: str, configuration: Path, scratch: Path) -> None:
     """Prepare a new data folder."""
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    arguments = ["kafka.tools.StorageTool", "format", "--standalone", "--config", str(configuration)]
+    arguments = [
+        "kafka.tools.StorageTool",
+        "format",
+        "--standalone",
+        "--config",
+        str(configuration),
+    ]
     # Joined by "=": an id in 64 begins with "-" and would be taken for an option of its own.
     arguments += [f"--cluster-id={cluster_id}"]
     if launch(class_path, arguments, scratch, _JAVA_OPTIONS).wait() != 0:

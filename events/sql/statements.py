@@ -68,7 +68,10 @@ class Statements:
     def __init__(self, dialect: str) -> None:
         self._is_sqlite = dialect == "sqlite"
         self.register = self._register()
-        self.lock_customers = self._lock_customers()
+        customers = self._registered_customers()
+        # Writers share the first lock; the second waits for all of them.
+        self.lock_customers = customers.with_for_update(read=True, key_share=True)
+        self.lock_for_erasure = customers.with_for_update()
         self.find_events = self._find_events()
         self.insert_events = self._insert_events()
         self.lock_events = self.find_events.order_by(*EVENT_KEY).with_for_update(of=EVENTS)
@@ -128,14 +131,12 @@ class Statements:
         )
         return insert
 
-    def _lock_customers(self) -> Select[Any]:
-        """Keep registered customers from being erased until the transaction ends."""
+    def _registered_customers(self) -> Select[Any]:
         incoming = self._rows(CUSTOMERS.c.customer_id)
         return (
             select(CUSTOMERS.c.customer_id)
             .where(CUSTOMERS.c.customer_id.in_(select(incoming.c.customer_id)))
             .order_by(CUSTOMERS.c.customer_id)
-            .with_for_update(read=True, key_share=True)
         )
 
     def _find_events(self) -> Select[Any]:

@@ -62,13 +62,10 @@ class EventTransactions:
         """Store and count events that are not stored."""
         now, execute = self._now(), transaction.connection.execute
         events = [event for _, event in new]
-        names = sorted({event.customer_id for event in events})
-        customers = as_json([(name,) for name in names])
-        execute(self._statements.register, {"rows": customers, "now": now})
-        is_locked = len(self._lock(transaction, names)) == len(names)
+        self._lock(transaction, {event.customer_id for event in events}, now)
         result = execute(self._statements.insert_events, {"rows": rows, "now": now})
-        if not is_locked or result.rowcount != len(new):
-            raise Conflict  # an erasure or the same events from another writer came in between
+        if result.rowcount != len(new):
+            raise Conflict  # another writer stored some of them in between
         transaction.proof = _changed(events[0], EVENTS.c.ingested_at, now)
         self._count(transaction, events, 1, now)
 
@@ -76,14 +73,18 @@ class EventTransactions:
         """Mark distinct stored events as voided and uncount them; return the outcomes."""
         ordered = self._statements.in_order(events)
         rows = as_json([row for row, _ in ordered])
-        names = sorted({event.customer_id for event in events})
 
         def work(transaction: Transaction) -> dict[Event, Outcome]:
             now, execute = self._now(), transaction.connection.execute
-            self._lock(transaction, names)
+            stored = [
+                ordered[index] for index, _ in execute(self._statements.find_events, {"rows": rows})
+            ]
+            self._lock(transaction, {event.customer_id for _, event in stored}, now)
+            stored.sort()
             outcomes, counted = {}, []
-            for index, is_voided in execute(self._statements.lock_events, {"rows": rows}):
-                row, event = ordered[index]
+            rows_stored = as_json([row for row, _ in stored])
+            for index, is_voided in execute(self._statements.lock_events, {"rows": rows_stored}):
+                row, event = stored[index]
                 outcomes[event] = Outcome.ALREADY_VOIDED if is_voided else Outcome.VOIDED
                 if not is_voided:
                     counted.append((row, event))
@@ -102,11 +103,9 @@ class EventTransactions:
         is_customer = EVENTS.c.customer_id == customer_id
 
         def work(transaction: Transaction) -> Erasure:
-            execute = transaction.connection.execute
+            now, execute = self._now(), transaction.connection.execute
             # Wait for transactions that write for the customer, and keep out later ones.
-            execute(
-                select(CUSTOMERS).where(CUSTOMERS.c.customer_id == customer_id).with_for_update()
-            )
+            self._lock(transaction, {customer_id}, now, is_erasure=True)
             key = EVENT_KEY[1:]
             first = (
                 select(*EVENT_KEY, EVENTS.c.voided_at)
@@ -122,7 +121,7 @@ class EventTransactions:
                     if row.voided_at is None
                 ]
                 counts = as_json(_count_rows(counted, -1))
-                execute(self._statements.subtract_erased, {"rows": counts, "now": self._now()})
+                execute(self._statements.subtract_erased, {"rows": counts, "now": now})
                 execute(
                     delete(EVENTS).where(
                         is_customer, tuple_(*key) <= values_for(key, rows[-1][1:4])
@@ -179,15 +178,27 @@ class EventTransactions:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def _lock(self, transaction: Transaction, names: list[str]) -> list[str]:
-        """Keep customers from being erased until the end; returns those that are registered."""
+    def _lock(
+        self,
+        transaction: Transaction,
+        names: set[str],
+        now: datetime,
+        *,
+        is_erasure: bool = False,
+    ) -> None:
+        """
+        Keep erasures of these customers out until the end; an erasure keeps out writers as well.
+
+        Only a row that exists can be locked, so each customer is registered first.
+        """
+        customers = as_json([(name,) for name in sorted(names)])
+        execute, statements = transaction.connection.execute, self._statements
+        execute(statements.register, {"rows": customers, "now": now})
         if self._database.is_sqlite:
-            return names  # it has one writer
-        customers = as_json([(name,) for name in names])
-        result = transaction.connection.execute(
-            self._statements.lock_customers, {"rows": customers}
-        )
-        return list(result.scalars())
+            return  # it has one writer
+        lock = statements.lock_for_erasure if is_erasure else statements.lock_customers
+        if len(execute(lock, {"rows": customers}).all()) != len(names):
+            raise Conflict  # an erasure deleted some of them in between
 
     def _count(
         self, transaction: Transaction, events: Iterable[Event], sign: int, now: datetime

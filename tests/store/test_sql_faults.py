@@ -66,6 +66,7 @@ class Striker:
         self._execute, self._commit = dialect.do_execute, dialect.do_commit
         self._strike: Strike | None = None
         self._countdown = 0
+        self._is_after_commit = False
         self.has_struck = False
         monkeypatch.setattr(dialect, "do_execute", self._do_execute)
         monkeypatch.setattr(dialect, "do_commit", self._do_commit)
