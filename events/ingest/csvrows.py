@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
-from itertools import repeat
+from itertools import chain, repeat
 
 from events.domain.columns import NO_HEADER, find_columns, names_known, row_parser
 from events.domain.parsing import COLUMNS
@@ -41,13 +41,17 @@ def read_csv(source: LineInput, reading: Reading) -> Iterator[Numbered | Rejecti
         InvalidInput: The input is not a CSV file of events (no columns for the fields), or
             reading stopped before its end; by then all complete lines have been yielded.
     """
+    return chain.from_iterable(_blocks(source, reading))
+
+
+def _blocks(source: LineInput, reading: Reading) -> Iterator[Iterable[Numbered | Rejection]]:
     rows: _Rows | None = None
     delimiter = reading.delimiter
     for line, part in source.parts():
         if isinstance(part, LongLine):
             if rows is None:
                 raise InvalidInput(f"{source.name}, line {line}: {part.reason}")
-            yield Rejection(line, part.reason, shown(part.start))
+            yield [Rejection(line, part.reason, shown(part.start))]
             continue
         while rows is None and part:
             end = part.index(b"\n") + 1
@@ -62,7 +66,7 @@ def read_csv(source: LineInput, reading: Reading) -> Iterator[Numbered | Rejecti
             part = part[end:]
             line += 1
         if rows is not None and part:
-            yield from rows.records(line, part)
+            yield rows.records(line, part)
 
 
 def _first_row(
