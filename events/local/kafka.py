@@ -26,6 +26,9 @@ VERSION = "4.3.1"
 #: slf4j-simple prints why a start fails.
 _COORDINATES = f"org.apache.kafka:kafka_2.13:{VERSION}+org.slf4j:slf4j-simple:1.7.36"
 _JARS = jars.FOLDER / f"kafka-{VERSION}"
+#: Kafka's own remote storage in a folder, made for its tests.
+_TIER_COORDINATES = f"org.apache.kafka:kafka-storage:{VERSION}:test"
+_TIER_JARS = jars.FOLDER / f"kafka-tiered-{VERSION}"
 DATA_FOLDER = jars.FOLDER / "kafka-data"
 DEFAULT_PORT = 9092
 _JAVA_OPTIONS = ("-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
@@ -45,6 +48,7 @@ def start(
     *,
     port: int = 0,
     data_folder: Path | None = None,
+    is_tiered: bool = False,
     properties: Mapping[str, str] = MappingProxyType({}),
 ) -> KafkaLocal:
     """
@@ -56,6 +60,8 @@ def start(
     Args:
         port: The broker's port; 0 chooses a free port.
         data_folder: Created and formatted if missing; None is a temporary folder.
+        is_tiered: Tiered storage in the folder beside the data (`tier_of`), for topics that ask
+            for it.
         properties: Further server properties.
     """
     class_path = str(jars.fetch(f"Kafka {VERSION}", _COORDINATES, _JARS) / "*")
@@ -66,6 +72,8 @@ def start(
         data.mkdir(parents=True, exist_ok=True)
         configuration = scratch / "server.properties"
         values = {**_properties(port, free_port(), data), **properties}
+        if is_tiered:
+            values |= _tiered_properties(data)
         lines = [f"{name}={value}\n" for name, value in values.items()]
         configuration.write_text("".join(lines), encoding="utf-8")
         if not (data / _FORMATTED).exists():
@@ -99,6 +107,11 @@ def must_be_fetched() -> bool:
     return not _JARS.is_dir()
 
 
+def must_tier_be_fetched() -> bool:
+    """Whether the next start with tiered storage downloads it."""
+    return not _TIER_JARS.is_dir()
+
+
 def _properties(port: int, controller_port: int, data: Path) -> dict[str, str]:
     return {
         "process.roles": "broker,controller",
@@ -109,8 +122,7 @@ def _properties(port: int, controller_port: int, data: Path) -> dict[str, str]:
         "inter.broker.listener.name": "BROKER",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller_port}",
-        # In a properties file a backslash starts an escape sequence.
-        "log.dirs": str(data).replace("\\", "/"),
+        "log.dirs": _path(data),
         # There is only one node to hold copies.
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "4",
@@ -123,6 +135,37 @@ def _properties(port: int, controller_port: int, data: Path) -> dict[str, str]:
         # On a laptop no other members of a group are on their way.
         "group.initial.rebalance.delay.ms": "0",
     }
+
+
+def tier_of(data_folder: Path) -> Path:
+    """The folder of the remote tier; Kafka accepts nothing else among its own data."""
+    return data_folder.with_name(f"{data_folder.name}-tiered")
+
+
+def _tiered_properties(data: Path) -> dict[str, str]:
+    name = "Kafka's local tiered storage"
+    (jar,) = jars.fetch(name, _TIER_COORDINATES, _TIER_JARS, is_with_dependencies=False).iterdir()
+    manager = "remote.log.storage.manager"
+    metadata = "rlmm.config.remote.log.metadata.topic"
+    return {
+        "remote.log.storage.system.enable": "true",
+        f"{manager}.class.name": "org.apache.kafka.server.log.remote.storage.LocalTieredStorage",
+        f"{manager}.class.path": _path(jar),
+        f"{manager}.impl.prefix": "rsm.config.",
+        "rsm.config.dir": _path(tier_of(data)),
+        "remote.log.metadata.manager.listener.name": "BROKER",
+        f"{metadata}.replication.factor": "1",
+        f"{metadata}.num.partitions": "4",
+        # Copy and delete segments within seconds, also after the start.
+        "log.initial.task.delay.ms": "1000",
+        "remote.log.manager.task.interval.ms": "1000",
+        "log.retention.check.interval.ms": "1000",
+    }
+
+
+def _path(path: Path) -> str:
+    # In a properties file a backslash starts an escape sequence.
+    return str(path.absolute()).replace("\\", "/")
 
 
 def _format(class_path: str, configuration: Path, scratch: Path) -> None:

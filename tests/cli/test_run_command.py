@@ -279,8 +279,8 @@ def test_local_on_a_used_port_is_an_error(shell: Shell, database: Database) -> N
 def test_local_runs_kafka_and_keeps_its_data(shell: Shell) -> None:
     port = free_port()
     arguments = "-m", "events", "local", "--kafka", "--port", str(port), "--data", "kafka"
-    for _ in range(2):
-        command = shell.start(*arguments)
+    for tiered in ((), ("--tiered",)):
+        command = shell.start(*arguments, *tiered)
         command.wait_for("stops it", timeout_seconds=200)  # the first start may download it
         assert kafka.is_answering(f"127.0.0.1:{port}")
         assert not dynamodb.is_answering(f"http://127.0.0.1:{port}")
@@ -289,6 +289,7 @@ def test_local_runs_kafka_and_keeps_its_data(shell: Shell) -> None:
         assert ran.err.endswith(
             f"Kafka is ready at 127.0.0.1:{port}, data in kafka. Ctrl-C stops it.\nstopped\n"
         )
+        assert ("The topic events is in tiered storage" in ran.err) == bool(tiered)
         assert not kafka.is_answering(f"127.0.0.1:{port}")
     assert (shell.folder / "kafka" / "meta.properties").is_file()
 
@@ -308,6 +309,12 @@ def test_local_keeps_its_data_either_in_memory_or_in_a_folder(shell: Shell) -> N
     ran = shell.call("-m", "events", "local", "--in-memory", "--data", "data")
 
     assert ran == Ran(2, "", "error: --data and --in-memory cannot be used together\n")
+
+
+def test_tiered_storage_is_only_for_kafka(shell: Shell) -> None:
+    ran = shell.call("-m", "events", "local", "--tiered")
+
+    assert ran == Ran(2, "", "error: --tiered needs --kafka\n")
 
 
 def test_a_missing_command_prints_the_usage(shell: Shell) -> None:
