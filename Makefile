@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # Workers share one DynamoDB Local; a worker that runs out of tests takes some of another's.
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
+# Each file stays on one worker, and so starts one Kafka or Spark; those that take longest come first.
+# They wait more than they compute, so there are more workers than cores.
+FILE_BY_FILE := -n 4 --dist loadfile --no-loadscope-reorder
 # How often each `kill -9` test of `make test-slow` kills, and a fifth of the strikes of a fault.
 KILLS ?= 20
 
@@ -25,7 +28,8 @@ test: $(VENV)/.dev
 # The rest: the browser, Kafka, Iceberg, Spark, PostgreSQL, long kill loops. Needs chromium, a JDK
 # 17 or 21 (JAVA_HOME, or `java` on PATH) and PostgreSQL; `.ci/run` installs them.
 test-slow: $(VENV)/.spark
-	EVENTS_TEST_PROFILE=thorough $(BIN)/python -m pytest -n 2 --dist loadfile -m slow --kills $(KILLS) tests
+	EVENTS_TEST_PROFILE=thorough $(BIN)/python -m pytest $(FILE_BY_FILE) -m slow --kills $(KILLS) \
+	$(patsubst %,tests/%,stream e2e store schema browser cli property api unit)
 
 # Break one rule of the code at a time: each time a test must fail.
 mutants: $(VENV)/.dev
