@@ -194,6 +194,7 @@ def test_an_invalid_port_prints_the_usage(shell: Shell) -> None:
     assert "Invalid value for '--port'" in ran.err
 
 
+@pytest.mark.slow
 def test_run_with_a_missing_file_leaves_nothing_running(shell: Shell, tables: Tables) -> None:
     port = free_port()
 

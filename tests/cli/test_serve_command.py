@@ -332,6 +332,7 @@ def test_workers_stop_when_their_supervisor_is_killed(lone_shell: Shell, store: 
     until(lambda: not any(worker.is_running() for worker in workers))
 
 
+@pytest.mark.slow
 def test_workers_answer_requests_in_flight_before_they_stop(
     lone_shell: Shell, store: SlowStore
 ) -> None:

@@ -93,9 +93,8 @@ def lone_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     shell.end()
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_acknowledged_events_are_stored_when_the_service_ends_under_load(
     shell: Shell, tables: Tables, kills: int, number: signal.Signals
 ) -> None:
