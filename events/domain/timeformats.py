@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 
 from events.domain.epochs import EPOCH, UNITS, parse_epoch, unit_of
@@ -30,6 +30,10 @@ _INSTEAD = {
     "X": "%H:%M:%S",
 }
 _DIRECTIVE = re.compile(r"%(.)")
+#: The digits of numbers, by directive; two or more that touch.
+_WIDTHS = {**dict.fromkeys("dHImMSy", "2"), "j": "3", "Y": "4", "f": "1,6"}
+_TOUCHING = re.compile("((?:%[dHImMSyjYf]){2,})")
+_WEEKDAY = re.compile("%[aA]")
 _DIGITS_OF_A_TIME = 6
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 
@@ -59,10 +63,10 @@ def timestamp_parser(name: str, local: LocalTimes) -> TimestampParser:
         raise InvalidInput(f"{name!r} {problem}")
     try:  # strptime compiles a pattern at its first use
         datetime.strptime("", name)  # noqa: DTZ007 - fails
-    except ValueError as exc:
+    except (ValueError, re.error) as exc:  # the latter for a directive that occurs twice
         if "does not match" not in str(exc):
             raise InvalidInput(f"{name!r}: {exc}") from exc
-    return partial(_parse_pattern, pattern=name, local=local)
+    return partial(_parse_pattern, pattern=name, shape=_shape_of(name), local=local)
 
 
 def _why_incomplete(directives: set[str]) -> str | None:
@@ -79,7 +83,24 @@ def _why_incomplete(directives: set[str]) -> str | None:
     return None
 
 
-def _parse_pattern(text: str, pattern: str, local: LocalTimes) -> datetime:
+def _shape_of(pattern: str) -> re.Pattern[str]:
+    """
+    What a text for a pattern must look like where numbers touch: all their digits.
+
+    strptime reads 2021111 as 1 November, though it may be 11 January.
+    """
+    runs = _TOUCHING.split(pattern.replace("%%", ""))
+    shapes = [
+        "".join(rf"(?P<{name}>[0-9]{{{_WIDTHS[name]}}})" for name in run[1::2])
+        for run in runs[1::2]
+    ]
+    between = r"(?![0-9]).*(?<![0-9])"
+    return re.compile(
+        f".*(?<![0-9]){between.join(shapes)}(?![0-9]).*" if shapes else ".*", re.DOTALL
+    )
+
+
+def _parse_pattern(text: str, pattern: str, shape: re.Pattern[str], local: LocalTimes) -> datetime:
     reason = why_unreadable(text)
     # A pattern may name a month or a unit in any script.
     if reason and (text.isascii() or not text.isprintable() or _OTHER_DIGIT.search(text)):
@@ -88,12 +109,28 @@ def _parse_pattern(text: str, pattern: str, local: LocalTimes) -> datetime:
         at = datetime.strptime(text, pattern)  # noqa: DTZ007 - in_utc names the zone
     except ValueError as exc:
         raise InvalidEvent("timestamp", f"{text!r} does not match {pattern!r}: {exc}") from exc
+    problem = ""
+    match = shape.fullmatch(text)
+    numbers = match.groupdict() if match else {}
+    if not match or any(f"{at:%{name}}" != numbers[name] for name in numbers if name != "f"):
+        problem = "write each number with all its digits"
+    elif _WEEKDAY.search(pattern) and f"{at:%a}".lower() not in text.lower():
+        problem = f"that day was a {at:%A}"
+    if problem:
+        raise InvalidEvent("timestamp", f"{text!r} does not match {pattern!r}: {problem}")
     return in_utc(at, local)
 
 
 def may_be_time(text: str) -> bool:
     """Whether a text is meant as a time, though perhaps an invalid one, and not as a name."""
     return sum(map(str.isdigit, text)) >= _DIGITS_OF_A_TIME and (text[0].isdigit() or ":" in text)
+
+
+def _is_date(year: int, month: int, day: int) -> bool:
+    try:
+        return bool(date(year, month, day))
+    except ValueError:
+        return False
 
 
 class Survey:
@@ -118,8 +155,8 @@ class Survey:
         if unit:
             self._numbers.setdefault(unit, text)
         elif match := TWO_WAY_DATE.fullmatch(text):
-            one, other = int(match["one"]), int(match["other"])
-            orders = ["day"] * (other <= 12) + ["month"] * (one <= 12)
+            one, other, year = (int(match[name]) for name in ("one", "other", "year"))
+            orders = ["day"] * _is_date(year, other, one) + ["month"] * _is_date(year, one, other)
             order = "same" if one == other else " or ".join(orders)
             self._dates.setdefault(match["dash"], {}).setdefault(order, text)
         return EPOCH

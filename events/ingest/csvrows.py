@@ -186,8 +186,10 @@ class _Rows:
         names = _bare(row)
         if names == self._names or _SEP_LINE.fullmatch(self._delimiter.join(row)):
             return False
-        is_header = len(names) >= 4 and not any(map(str.isdigit, "".join(names)))
-        if is_header and names_known(row, self._columns):
+        # One known name may be an id, and a second header may have names such as `price2`.
+        known = names_known(row, self._columns)
+        is_text = not any(map(str.isdigit, "".join(names)))
+        if len(names) >= 4 and (known > 1 or (known and is_text)):
             raise InvalidInput(
                 f"{self._name}, line {line}: another header, {self._delimiter.join(row)[:200]!r}: "
                 "split the file here, or delete this line. The rows before it stay stored"

@@ -210,6 +210,7 @@ def test_the_same_header_may_occur_again() -> None:
         "event_type,customer_id,transaction_id,timestamp",
         "id,user_id,event,created_at",
         "customer_id,event_type,transaction_id,timestamp,price",
+        "event_type,customer_id,transaction_id,timestamp,price2",
         "a,b,c,user_id",
     ],
 )

@@ -73,6 +73,8 @@ def test_what_is_no_plain_number_is_refused(text: str) -> None:
         ("%m/%d/%y %H:%M", "3/1/21 9:05", "2021-03-01T08:05:00Z"),
         ("%Y%m%d%H%M%S", "20210301101507", "2021-03-01T09:15:07Z"),
         ("%Y-%m-%d", "2021-03-01", "2021-02-28T23:00:00Z"),
+        ("%Y%m%dT%H%M%S%f", "20210301T101507657", "2021-03-01T09:15:07.657Z"),
+        ("%A, %d.%m.%y %H%M", "Monday, 1.3.21 1015", "2021-03-01T09:15:00Z"),
         ("%Y-%jT%H:%M:%S.%f", "2021-060T10:00:00.25", "2021-03-01T09:00:00.25Z"),
         ("%b %d, %Y @ %H:%M:%S.%f", "Mar 1, 2021 @ 10:15:07.657", "2021-03-01T09:15:07.657Z"),
         ("%Y年%m月%d日 %H:%M", "2021年03月01日 10:15", "2021-03-01T09:15:00Z"),
@@ -94,6 +96,14 @@ def test_a_pattern_is_read_in_the_assumed_zone(pattern: str, text: str, instant:
         ("%d.%m.%Y", "٠١.03.2021", r"'\u0660\u0661.03.2021' has invalid characters"),
         ("%d.%m.%Y", "01.03.2021\0", r"'01.03.2021\x00' has invalid characters"),
         ("%d.%m.%Y", "", "is empty"),
+        ("%Y%m%d", "2021111", "'2021111' does not match '%Y%m%d': write each number with all its"),
+        ("%d%m%Y %H%M", "01032021 115", "'01032021 115' does not match '%d%m%Y %H%M': write each"),
+        ("%d.%m.%Y %S%f", "1.3.2021 7123", "'1.3.2021 7123' does not match '%d.%m.%Y %S%f': write"),
+        (
+            "%a, %d %b %Y",
+            "Tue, 01 Mar 2021",
+            "'Tue, 01 Mar 2021' does not match '%a, %d %b %Y': that day was a Monday",
+        ),
         ("%d.%m.%Y %H:%M", "31.03.2024 02:30", "2024-03-31 02:30:00 does not exist in "),
         ("%d.%m.%Y %H:%M", "27.10.2024 02:30", "2024-10-27 02:30:00 occurs twice in "),
         ("%d.%m.%Y %z", "01.01.0001 +0100", "is outside the years 0001 to 9999 in UTC"),
@@ -119,6 +129,7 @@ def test_a_text_that_the_pattern_does_not_fit_is_refused(
         ("%x %X", "has %x, which is not the same everywhere"),
         ("%d.%m.%Y %Q", ": 'Q' is a bad directive in format '%d.%m.%Y %Q'"),
         ("%d.%m.%Y %", ": stray %"),
+        ("%d.%m.%Y %d", ": redefinition of group name 'd'"),
     ],
 )
 def test_an_incomplete_format_is_refused(name: str, problem: str) -> None:
@@ -184,6 +195,8 @@ def test_auto_reads_what_the_whole_file_decides(texts: list[str], instants: list
             "'%d/%m/%Y %H:%M' or '%m/%d/%Y %H:%M'",
         ),
         (["13.03.2021 10:15", "03/04/2021 10:15"], "the timestamp '03/04/2021 10:15' is "),
+        # A date that does not exist decides nothing.
+        (["03/04/2021 10:15", "31/02/2021 10:15"], "the timestamp '03/04/2021 10:15' is "),
         (
             ["13/03/2021 10:15", "03/13/2021 10:15"],
             "the timestamps have the day first (13/03/2021 10:15) and the month first "
