@@ -191,7 +191,7 @@ def _parse_auto(text: str, local: LocalTimes, unit: str | None, orders: dict[str
     reason = why_unreadable(text)
     if reason:
         raise InvalidEvent("timestamp", reason)
-    if unit and unit_of(text) == unit:
+    if unit and unit_of(text):
         return parse_epoch(text, unit)
     match = TWO_WAY_DATE.fullmatch(text)
     if match and match["dash"] in orders:

@@ -153,8 +153,8 @@ def test_what_other_programs_put_in_place_of_ids_is_rejected(row: str, reason: s
     # A stored event can still be voided, and similar ids are ids.
     stored = read(HEADER + row.encode(), Reading(is_stored=True))
     assert isinstance(stored[0], Rejection) == ("timestamp" in reason)
-    assert read(HEADER + rb"c\N,1E+5,abE+9/," + AT.encode()) == [
-        (2, Event(r"c\N", "1E+5", "abE+9/", EVENT.timestamp))
+    assert read(HEADER + rb"c\N,1E+5,a1.5E+9/," + AT.encode()) == [
+        (2, Event(r"c\N", "1E+5", "a1.5E+9/", EVENT.timestamp))
     ]
 
 
