@@ -34,7 +34,8 @@ from events.domain.jsonevents import parse_message
 from events.local.dynamodb import DynamoDBLocal
 from events.local.javaserver import free_port
 from jobs import recount
-from jobs.lib.session import RAW, opened_session, table_name
+from jobs.lib.session import opened_session, table_name
+from jobs.lib.tables import RAW
 from resources.make_events import Plan
 
 _COLUMNS = ("customer_id", "event_type", "transaction_id", "timestamp")

@@ -25,7 +25,8 @@ from events.bootstrap import load_settings
 from events.config import Settings
 from events.domain.retries import Backoff
 from events.errors import EventsError, StoreUnavailable
-from jobs.lib.session import HOURLY, RAW, REJECTED, WINDOWED, opened_session, table_name
+from jobs.lib.session import opened_session, table_name
+from jobs.lib.tables import HOURLY, RAW, REJECTED, WINDOWED
 
 EXIT_OK, EXIT_NOT_RUN = 0, 2
 

@@ -21,7 +21,8 @@ from events.bootstrap import load_settings
 from events.domain.parsing import check_customer_id
 from events.errors import EventsError, InvalidInput
 from jobs.compact import compact
-from jobs.lib.session import HOURLY, RAW, WINDOWED, opened_session, table_name
+from jobs.lib.session import opened_session, table_name
+from jobs.lib.tables import HOURLY, RAW, WINDOWED
 
 EXIT_OK, EXIT_NOT_RUN = 0, 2
 

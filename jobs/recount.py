@@ -22,24 +22,19 @@ from pyspark.sql import functions as f
 
 from events.bootstrap import load_settings, make_bulk_loader, make_service, open_store
 from events.config import INGEST_PATIENCE_SECONDS, Settings
-from events.domain.timestamps import format_timestamp, parse_instant
-from events.domain.windows import EARLIEST, LATEST, window_between
+from events.domain.timestamps import format_timestamp
+from events.domain.windows import EARLIEST, LATEST
 from events.errors import EventsError, InvalidInput, StoreRefused
-from events.models import Difference, Event, Window
+from events.models import Event, Window
 from jobs.lib.compare import Comparison, compare
-from jobs.lib.frames import (
-    distinct_events,
-    event_of,
-    hour_counts,
-    hourly_counts,
-    instant,
-    micros_of,
-    with_micros,
-)
+from jobs.lib.frames import distinct_events, hour_counts, hourly_counts, instant, with_micros
+from jobs.lib.hourcounts import event_of, micros_of
 from jobs.lib.load import load
-from jobs.lib.publish import make_tables, publish
-from jobs.lib.session import HOURLY, RAW, opened_session, table_name
-from jobs.lib.windowedcounts import restore
+from jobs.lib.publish import make_tables
+from jobs.lib.result import days_between, print_result
+from jobs.lib.session import opened_session, table_name
+from jobs.lib.tables import HOURLY, RAW
+from jobs.lib.windowedcounts import publish, restore
 
 EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
 
@@ -130,22 +125,13 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
         # With its events, the store can also be verified by itself.
         with closing(make_service(settings, may_make_tables=False)) as service:
             is_equal = is_equal and service.verify().is_equal
-    _print(options, comparison, is_equal=is_equal, is_compared=is_loading or options.compare)
-    return EXIT_OK if is_equal else EXIT_DIFFERENT
-
-
-def days_between(start: str | None, end: str | None) -> Window:
-    """A window of whole UTC days; all time by default."""
-    window = window_between(
-        EARLIEST if start is None else parse_instant(start, "--start"),
-        LATEST if end is None else parse_instant(end, "--end"),
+    print_result(
+        comparison,
+        is_json=options.json,
+        is_equal=is_equal,
+        is_compared=is_loading or options.compare,
     )
-    for at in (window.start, window.end):
-        if at != LATEST and (at.hour, at.minute, at.second, at.microsecond) != (0, 0, 0, 0):
-            raise InvalidInput(
-                f"{format_timestamp(at)} is not midnight UTC: --start and --end are whole days"
-            )
-    return window
+    return EXIT_OK if is_equal else EXIT_DIFFERENT
 
 
 # --- the archive ----------------------------------------------------------------------------------
@@ -245,48 +231,6 @@ def _load(events: DataFrame, counts: DataFrame, settings: Settings, plan: dict[s
         loaded_at = loader.begin(json.dumps(plan))
         load(events, counts, settings, loaded_at, has_events=plan["has_events"])
         loader.finish()
-
-
-# --- output ---------------------------------------------------------------------------------------
-
-
-def _print(
-    options: argparse.Namespace, comparison: Comparison, *, is_equal: bool, is_compared: bool
-) -> None:
-    if options.json:
-        numbers: dict[str, Any] = {"events": comparison.events}
-        if is_compared:
-            numbers |= {
-                "is_equal": is_equal,
-                "customers": comparison.customers,
-                "voided": comparison.voided,
-                "differences": [_as_json(difference) for difference in comparison.differences],
-            }
-        sys.stdout.write(json.dumps(numbers) + "\n")
-        return
-    lines = [
-        f"customer {one.customer_id}, hour {format_timestamp(one.hour)}, "
-        f"{'all types' if one.event_type is None else f'type {one.event_type}'}: "
-        f"counter {one.counter:,}, recount {one.recount:,}"
-        for one in comparison.differences
-    ]
-    lines.append(f"{comparison.events:,} distinct events counted")
-    if is_compared:
-        lines.append(
-            f"{comparison.customers:,} customers compared, {comparison.voided:,} events voided: "
-            f"{'equal' if is_equal else 'NOT equal'}"
-        )
-    sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _as_json(difference: Difference) -> dict[str, Any]:
-    return {
-        "customer_id": difference.customer_id,
-        "ts_start_of_hour": format_timestamp(difference.hour),
-        "event_type": difference.event_type,
-        "counter": difference.counter,
-        "recount": difference.recount,
-    }
 
 
 if __name__ == "__main__":

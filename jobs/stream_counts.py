@@ -30,10 +30,11 @@ from pyspark.sql.streaming.query import StreamingQuery
 from events.bootstrap import load_settings
 from events.config import Settings
 from events.errors import EventsError, InvalidInput, StoreRefused
-from jobs.lib.publish import make_tables, publish
-from jobs.lib.session import NAMESPACE, opened_session
+from jobs.lib.publish import make_tables
+from jobs.lib.session import opened_session
+from jobs.lib.tables import NAMESPACE
 from jobs.lib.topic import messages
-from jobs.lib.windowedcounts import add_batch, check_stream, make_table
+from jobs.lib.windowedcounts import add_batch, check_stream, make_table, publish
 
 EXIT_OK, EXIT_NOT_RUN = 0, 2
 

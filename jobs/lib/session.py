@@ -11,11 +11,8 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from events.config import Settings
+from jobs.lib.tables import NAMESPACE
 
-#: Namespace and tables of the archive, in any catalog.
-NAMESPACE = "events"
-RAW, REJECTED = "raw", "raw_rejected"
-HOURLY, WINDOWED = "hourly_counts", "windowed_counts"
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 _LOCAL = {
     "spark.master": "local[2]",

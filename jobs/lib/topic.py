@@ -11,7 +11,7 @@ from pyspark.sql import functions as f
 from events.config import Settings
 from events.domain.jsonevents import parse_record
 from events.errors import InvalidEvent
-from jobs.lib.frames import micros_of
+from jobs.lib.hourcounts import micros_of
 
 #: An invalid message becomes a row with a reason and nothing else.
 _COLUMNS = (

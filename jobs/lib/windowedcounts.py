@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
 from pyspark.sql import DataFrame, SparkSession
 
 from events.config import Settings
-from events.errors import StoreRefused
 from events.models import Window
-from jobs.lib.frames import hourly_counts, micros_of
-from jobs.lib.session import HOURLY, WINDOWED, table_name
+from jobs.lib.frames import by_customer_and_day, hourly_counts
+from jobs.lib.hourcounts import hour_count_of, micros_of
+from jobs.lib.publish import put_counts
+from jobs.lib.session import table_name
+from jobs.lib.tables import HOURLY, STREAM, WINDOWED, another_stream
 
-#: Table property: id of the stream in the table. Batches of other streams have the same numbers.
-STREAM = "events.kafka-id"
 _COLUMNS = "customer_id STRING, event_type STRING, hour TIMESTAMP, count BIGINT, batch_id BIGINT"
 #: `batch_id` of hours that a recount wrote: before every batch.
 NO_BATCH = -1
@@ -36,10 +41,7 @@ def check_stream(spark: SparkSession, settings: Settings, stream_id: str) -> Non
         row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()
     }
     if properties.get(STREAM, stream_id) != stream_id:
-        raise StoreRefused(
-            f"the table {name} has the counts of another checkpoint: use that checkpoint, or drop "
-            "the table and count from the beginning of the topic"
-        )
+        raise another_stream(name)
     if STREAM not in properties:
         spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('{STREAM}' = '{stream_id}')")
 
@@ -101,3 +103,18 @@ def restore(spark: SparkSession, settings: Settings, window: Window) -> None:
         WHEN NOT MATCHED THEN INSERT *
         """  # noqa: S608 - checked names and numbers
     )
+
+
+def publish(spark: SparkSession, settings: Settings, touched: DataFrame) -> None:
+    """Write the present counts of every hour in `touched` to DynamoDB."""
+    hours = touched.select("customer_id", "hour").distinct()
+    counts = spark.table(table_name(settings, WINDOWED)).join(
+        hours, ["customer_id", "hour"], "left_semi"
+    )
+    by_customer_and_day(counts).foreachPartition(
+        partial(_put, settings.model_dump(), datetime.now(UTC))
+    )
+
+
+def _put(settings: dict[str, Any], updated_at: datetime, rows: Iterable[Any]) -> None:
+    put_counts(settings, updated_at, map(hour_count_of, rows))

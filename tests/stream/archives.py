@@ -8,13 +8,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from pyiceberg.catalog import Catalog, load_catalog
 
 from events.archive.archiver import Archived, Archiver
 from events.archive.catalog import open_catalog
+from events.bootstrap import open_store
 from events.config import Settings
+from events.domain.windows import hour_of_day
 from events.kafka.clients import Cluster, ensure_topics, make_producer
 from events.models import Event
 
@@ -136,3 +139,27 @@ def hourly(events: Iterable[Event]) -> Mapping[tuple[str, str, datetime], int]:
         )
         for event in set(events)
     )
+
+
+def served(settings: Settings) -> dict[tuple[str, str, datetime], int]:
+    """The counts by type in the API's store; checks that the totals are their sums."""
+    windowed = settings.model_copy(update={"events_counts": "windowed"})
+    store = open_store(windowed, patience_seconds=10)
+    counts: dict[tuple[str, str, datetime], int] = {}
+    rest: Counter[tuple[str, datetime]] = Counter()
+    for customer_id in store.customers(prefix="", after=None, limit=100):
+        counters = (
+            store.day_counts(customer_id, "0001-01-01", "9999-12-31", by_type=by_type)
+            for by_type in (False, True)
+        )
+        for counter in chain.from_iterable(counters):
+            for number, count in counter.hours.items():
+                hour = hour_of_day(counter.day, number)
+                if counter.event_type is None:
+                    rest[customer_id, hour] += count
+                else:
+                    rest[customer_id, hour] -= count
+                    counts[customer_id, counter.event_type, hour] = count
+    store.close()
+    assert set(rest.values()) <= {0}
+    return counts

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +14,14 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from events.bootstrap import open_store
 from events.config import Settings
-from events.domain.windows import hour_of_day
 from events.models import Event
 from jobs import recount, stream_counts
-from jobs.lib.frames import micros_of
+from jobs.lib.hourcounts import micros_of
 from jobs.lib.session import opened_session
 from jobs.lib.windowedcounts import add_batch, make_table
 from jobs.stream_counts import BatchCounter
-from tests.stream.archives import archive, hour_counts_of, hourly, produce
+from tests.stream.archives import archive, hour_counts_of, hourly, produce, served
 from tests.support.factories import DAY, HOUR_ZERO, event, many_events
 from tests.support.shell import Shell, until
 
@@ -129,30 +125,6 @@ def test_the_api_serves_the_windowed_counts_and_restored_ones(
     assert recount.main(["--end", "2021-03-05", "--restore-windowed", "--to-store"]) == 0
     sql = settings.model_copy(update={"events_database_url": url})
     assert served(sql) == hourly([*events, *late])
-
-
-def served(settings: Settings) -> dict[tuple[str, str, datetime], int]:
-    """The counts by type in the API's store; checks that the totals are their sums."""
-    windowed = settings.model_copy(update={"events_counts": "windowed"})
-    store = open_store(windowed, patience_seconds=10)
-    counts: dict[tuple[str, str, datetime], int] = {}
-    rest: Counter[tuple[str, datetime]] = Counter()
-    for customer_id in store.customers(prefix="", after=None, limit=100):
-        counters = (
-            store.day_counts(customer_id, "0001-01-01", "9999-12-31", by_type=by_type)
-            for by_type in (False, True)
-        )
-        for counter in chain.from_iterable(counters):
-            for number, count in counter.hours.items():
-                hour = hour_of_day(counter.day, number)
-                if counter.event_type is None:
-                    rest[customer_id, hour] += count
-                else:
-                    rest[customer_id, hour] -= count
-                    counts[customer_id, counter.event_type, hour] = count
-    store.close()
-    assert set(rest.values()) <= {0}
-    return counts
 
 
 def test_another_checkpoint_cannot_add_to_the_same_table(

@@ -1,0 +1,201 @@
+"""
+Hourly counts with Flink: of the topic as it arrives, or of the archive.
+
+    python -m jobs.flink_counts stream --checkpoint FOLDER
+    python -m jobs.flink_counts batch --start 2021-03-01 --end 2021-04-01 --compare
+
+The same tables and rules as the Spark jobs `stream_counts` and `recount`, without Spark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from events.bootstrap import load_settings
+from events.config import Settings
+from events.errors import EventsError, InvalidInput
+from jobs.flink.batch import recount
+from jobs.flink.jvm import opened_flink
+from jobs.flink.stream import Stream
+from jobs.lib.result import days_between, print_result
+
+EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(load_settings(), options)
+    except EventsError as exc:
+        sys.stderr.write(f"error: {exc}\n")
+        return EXIT_NOT_RUN
+    except Exception:  # noqa: BLE001 - Python would exit with 1, which means "different"
+        traceback.print_exc()
+        return EXIT_NOT_RUN
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flink_counts",
+        description="Hourly counts with Flink, in the same tables as those of the Spark jobs.",
+        epilog="Exit code: 0 all well, 1 --compare found a difference, 2 could not run or go on.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="stream|batch")
+    stream = commands.add_parser(
+        "stream",
+        help="count the topic continuously",
+        description="Count the topic in events.windowed_counts, each hour once it is closed. "
+        "Messages that are late, too early or invalid go to events.uncounted. It may be killed at "
+        "any moment: it resumes from its newest checkpoint and counts nothing twice. SIGTERM stops "
+        "it with a savepoint. Prints one JSON object whenever its numbers change.",
+    )
+    stream.set_defaults(run=_stream)
+    stream.add_argument(
+        "--checkpoint",
+        required=True,
+        type=Path,
+        metavar="FOLDER",
+        help="folder of checkpoints and savepoints; one per table, used by one run at a time",
+    )
+    stream.add_argument(
+        "--watermark-seconds",
+        type=_seconds,
+        metavar="N",
+        help="an hour is closed when every partition has an event this much newer (default: "
+        "EVENTS_WATERMARK_SECONDS)",
+    )
+    stream.add_argument(
+        "--ahead-seconds",
+        type=_seconds,
+        default=3_600,
+        metavar="N",
+        help="events further ahead of their message's time are not counted, because they would "
+        "move the watermark (default: 3600)",
+    )
+    stream.add_argument(
+        "--to-dynamodb",
+        action="store_true",
+        help="also write the counts to DynamoDB, for an API with EVENTS_COUNTS=windowed",
+    )
+    stream.add_argument("--until-end", action="store_true", help="stop at the topic's current end")
+    stream.add_argument(
+        "--drain",
+        action="store_true",
+        help="when stopping, close all open hours: later events of these hours will be late",
+    )
+    stream.add_argument(
+        "--kafka-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="for Kafka's Java consumer, such as security.protocol=SSL",
+    )
+    batch = commands.add_parser(
+        "batch",
+        help="recount the archive",
+        description="Count the distinct events of the archive by customer, type and UTC hour. The "
+        "result replaces these days in events.hourly_counts. Running it again is safe.",
+    )
+    batch.set_defaults(run=_batch)
+    batch.add_argument(
+        "--start", metavar="TIME", help="first UTC day (default: the first in the archive)"
+    )
+    batch.add_argument(
+        "--end", metavar="TIME", help="UTC day after the last one (default: to the end)"
+    )
+    batch.add_argument(
+        "--compare", action="store_true", help="compare with the counters in DynamoDB, both ways"
+    )
+    batch.add_argument("--json", action="store_true", help="print one JSON object")
+    for command in (stream, batch):
+        for name, example in (
+            ("flink", "parallelism.default=4"),
+            ("catalog", "impl=org.apache.iceberg.rest.RESTCatalog"),
+        ):
+            command.add_argument(
+                f"--{name}-option",
+                action="append",
+                default=[],
+                metavar="NAME=VALUE",
+                help=f"a property of {name.capitalize()}, such as {example}"
+                if name == "flink"
+                else f"properties of another Iceberg catalog than the local one, such as {example}",
+            )
+    return parser
+
+
+def _seconds(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 on")
+    return int(text)
+
+
+def _named(options: Sequence[str]) -> Mapping[str, str]:
+    named = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise InvalidInput(f"{name}: use NAME=VALUE")
+        named[name] = value
+    return named
+
+
+def _stream(settings: Settings, options: argparse.Namespace) -> int:
+    with opened_flink() as jvm:
+        stream = Stream(
+            jvm,
+            settings,
+            options.checkpoint,
+            watermark_seconds=options.watermark_seconds or settings.events_watermark_seconds,
+            ahead_seconds=options.ahead_seconds,
+            flink=_named(options.flink_option),
+            kafka=_named(options.kafka_option),
+            catalog_options=_named(options.catalog_option),
+            is_until_end=options.until_end,
+            is_drained=options.drain,
+            is_published=options.to_dynamodb,
+        )
+
+        def request_stop(number: int, _frame: FrameType | None) -> None:
+            stream.stop.set()
+            signal.signal(number, signal.SIG_DFL)
+
+        signal.signal(signal.SIGTERM, request_stop)
+        signal.signal(signal.SIGINT, request_stop)
+        _print({"total": stream.run(_print)})
+    return EXIT_OK
+
+
+def _print(numbers: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(numbers) + "\n")
+    sys.stdout.flush()
+
+
+def _batch(settings: Settings, options: argparse.Namespace) -> int:
+    window = days_between(options.start, options.end)
+    with opened_flink() as jvm:
+        comparison = recount(
+            jvm,
+            settings,
+            window,
+            flink=_named(options.flink_option),
+            catalog_options=_named(options.catalog_option),
+            is_compared=options.compare,
+        )
+    is_equal = not comparison.differences
+    print_result(comparison, is_json=options.json, is_equal=is_equal, is_compared=options.compare)
+    return EXIT_OK if is_equal else EXIT_DIFFERENT
+
+
+if __name__ == "__main__":
+    sys.exit(main())
