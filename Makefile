@@ -57,6 +57,7 @@ lock: $(VENV)/.dev
 	$(LOCK) requirements-export.in -c requirements-dev.txt -o requirements-export.txt
 	$(LOCK) requirements-stream.in -c requirements-dev.txt -o requirements-stream.txt
 	$(LOCK) requirements-spark.in -c requirements-dev.txt -o requirements-spark.txt
+	$(LOCK) requirements-flink.in -c requirements-dev.txt -o requirements-flink.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -26,7 +26,7 @@ from events.config import Settings
 from events.domain.retries import Backoff
 from events.errors import EventsError, StoreUnavailable
 from jobs.lib.session import opened_session, table_name
-from jobs.lib.tables import HOURLY, RAW, REJECTED, WINDOWED
+from jobs.lib.tables import HOURLY, RAW, REJECTED, UNCOUNTED, WINDOWED
 
 EXIT_OK, EXIT_NOT_RUN = 0, 2
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         with opened_session("events compact", settings) as spark:
-            for table in (RAW, REJECTED, HOURLY, WINDOWED):
+            for table in (RAW, REJECTED, HOURLY, WINDOWED, UNCOUNTED):
                 if spark.catalog.tableExists(table_name(settings, table)):
                     done = compact(spark, settings, table, keep_days=options.keep_days)
                     sys.stdout.write(json.dumps({"table": table, **done}) + "\n")

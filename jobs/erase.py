@@ -22,7 +22,7 @@ from events.domain.parsing import check_customer_id
 from events.errors import EventsError, InvalidInput
 from jobs.compact import compact
 from jobs.lib.session import opened_session, table_name
-from jobs.lib.tables import HOURLY, RAW, WINDOWED
+from jobs.lib.tables import HOURLY, RAW, UNCOUNTED, WINDOWED
 
 EXIT_OK, EXIT_NOT_RUN = 0, 2
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InvalidInput("erasing cannot be undone: confirm it with --yes")
         settings = load_settings()
         with opened_session("events erase", settings) as spark:
-            for table in (RAW, HOURLY, WINDOWED):
+            for table in (RAW, HOURLY, WINDOWED, UNCOUNTED):
                 name = table_name(settings, table)
                 if not spark.catalog.tableExists(name):
                     continue

@@ -22,8 +22,9 @@ from typing import Any
 from events.bootstrap import load_settings
 from events.config import Settings
 from events.errors import EventsError, InvalidInput
+from events.local import flink
 from jobs.flink.batch import recount
-from jobs.flink.jvm import opened_flink
+from jobs.flink.jvm import SOURCES, opened_flink
 from jobs.flink.stream import Stream
 from jobs.lib.result import days_between, print_result
 
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Hourly counts with Flink, in the same tables as those of the Spark jobs.",
         epilog="Exit code: 0 all well, 1 --compare found a difference, 2 could not run or go on.",
     )
-    commands = parser.add_subparsers(required=True, metavar="stream|batch")
+    commands = parser.add_subparsers(required=True, metavar="stream|batch|jar")
     stream = commands.add_parser(
         "stream",
         help="count the topic continuously",
@@ -117,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
         "--compare", action="store_true", help="compare with the counters in DynamoDB, both ways"
     )
     batch.add_argument("--json", action="store_true", help="print one JSON object")
+    jar = commands.add_parser("jar", help="pack the stream for a Flink cluster")
+    jar.set_defaults(run=_jar)
+    jar.add_argument("file", type=Path, metavar="FILE")
     for command in (stream, batch):
         for name, example in (
             ("flink", "parallelism.default=4"),
@@ -195,6 +199,11 @@ def _batch(settings: Settings, options: argparse.Namespace) -> int:
     is_equal = not comparison.differences
     print_result(comparison, is_json=options.json, is_equal=is_equal, is_compared=options.compare)
     return EXIT_OK if is_equal else EXIT_DIFFERENT
+
+
+def _jar(_settings: Settings, options: argparse.Namespace) -> int:
+    flink.make_jar(SOURCES, options.file)
+    return EXIT_OK
 
 
 if __name__ == "__main__":

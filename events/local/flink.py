@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,6 +61,14 @@ def class_path(sources: Path) -> str:
     ]
     libraries = [str(folder / "*") for folder in folders]
     return os.pathsep.join([str(_compiled(sources, folders)), *libraries])
+
+
+def make_jar(sources: Path, file: Path) -> None:
+    """Pack the compiled classes for a cluster."""
+    classes = Path(class_path(sources).split(os.pathsep)[0])
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as jar:
+        for path in sorted(classes.rglob("*.class")):
+            jar.write(path, path.relative_to(classes))
 
 
 def _compiled(sources: Path, libraries: list[Path]) -> Path:

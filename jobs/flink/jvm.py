@@ -15,6 +15,7 @@ from events.errors import EventsError
 from events.local import flink
 from events.local.javaserver import java_program
 
+SOURCES = Path(__file__).parent
 #: As Flink's own start scripts (flink-conf.yaml, env.java.opts.all).
 _OPENED = (
     *("java.base/java.lang", "java.base/java.net", "java.base/java.io", "java.base/java.nio"),
@@ -45,7 +46,7 @@ def opened_flink() -> Iterator[Any]:
         FlinkFailed: An error of Flink within the block.
     """
     port, token = launch_gateway(
-        classpath=flink.class_path(Path(__file__).parent),
+        classpath=flink.class_path(SOURCES),
         javaopts=_OPTIONS,
         java_path=str(java_program()),
         die_on_exit=True,

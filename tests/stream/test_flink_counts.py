@@ -219,8 +219,10 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(
         produce(settings, events)
         sent.extend(events)
 
-    arguments = ("-m", "jobs.flink_counts", "stream", "--checkpoint", "checkpoint", *QUICK)
-    arguments += ("--watermark-seconds", "3600")
+    arguments = [
+        *("-m", "jobs.flink_counts", "stream", "--checkpoint", "checkpoint"),
+        *("--watermark-seconds", "3600", *QUICK),
+    ]
     hour = 0
     for _ in range(kills):
         command = shell.start(*arguments)

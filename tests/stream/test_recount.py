@@ -22,6 +22,7 @@ from events.models import Event
 from events.service import EventService
 from events.sql.store import SqlStore
 from jobs import recount
+from jobs.lib.result import days_between
 from jobs.lib.session import opened_session
 from tests.stream.archives import archive as archive_topic
 from tests.stream.archives import hour_counts_of, hourly, open_archive, produce
@@ -240,7 +241,7 @@ def test_loaded_counts_without_events_equal_the_recount(
     assert store.customers(prefix="", after=None, limit=9) == [
         f"customer-{number}" for number in range(3)
     ]
-    assert list(store.counted_events("customer-0", recount.days_between(None, None))) == []
+    assert list(store.counted_events("customer-0", days_between(None, None))) == []
 
 
 def test_a_load_into_tables_that_are_not_empty_is_refused(
@@ -258,7 +259,7 @@ def test_a_load_into_tables_that_are_not_empty_is_refused(
 def test_an_interrupted_load_resumes_with_its_snapshot(settings: Settings, job: Job) -> None:
     events = many_events(60, customers=3)
     archive(settings, events)
-    window = recount.days_between(None, None)
+    window = days_between(None, None)
     with opened_session("tests", settings) as spark:
         plan = recount.begun_plan(spark, settings, window, has_events=True)
     loader = make_bulk_loader(settings)

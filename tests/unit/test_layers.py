@@ -42,6 +42,8 @@ DRIVERS = {
     "jobs": set(),
 }
 JOBS_MAY_IMPORT = {"domain", "models", "errors", "config", "bootstrap", "local", "telemetry"}
+#: The Flink job also reads the topic's ends, and tables without Spark.
+FLINK_MAY_IMPORT = JOBS_MAY_IMPORT | {"kafka", "archive"}
 RANK = {layer: rank for rank, layers in enumerate(LAYERS) for layer in layers}
 
 
@@ -91,7 +93,23 @@ def test_drivers_are_imported_by_their_layer_alone() -> None:
 
 def test_jobs_stand_on_few_layers() -> None:
     for file in (CHECKOUT / "jobs").rglob("*.py"):
-        assert layers_of(imports(file)) <= JOBS_MAY_IMPORT, file
+        names = imports(file)
+        is_spark = any(name.startswith("pyspark") for name in names)
+        assert layers_of(names) <= (JOBS_MAY_IMPORT if is_spark else FLINK_MAY_IMPORT), file
+
+
+def test_the_flink_job_needs_no_spark() -> None:
+    waiting, seen = ["jobs.flink_counts"], set()
+    while waiting:
+        module = waiting.pop()
+        file = CHECKOUT / f"{module.replace('.', '/')}.py"
+        if module in seen or not file.exists():
+            continue
+        seen.add(module)
+        names = imports(file)
+        assert not any(name.startswith("pyspark") for name in names), module
+        waiting += [name.rpartition(".")[0] for name in names if name.startswith("jobs.")]
+    assert "jobs.lib.iceberg" in seen
 
 
 def test_verify_shares_no_code_with_what_writes_counters() -> None:

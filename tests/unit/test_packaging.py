@@ -30,6 +30,7 @@ def test_the_package_requires_what_the_lists_name() -> None:
     assert set(PROJECT["dependencies"]) | extras["sql"] == requirements("requirements.in")
     assert extras["kafka"] | extras["archive"] == requirements("requirements-stream.in")
     assert extras["spark"] - {"events[archive]"} == requirements("requirements-spark.in")
+    assert extras["flink"] - {"events[archive]"} == requirements("requirements-flink.in")
 
 
 def test_a_database_url_without_sqlalchemy_says_what_to_install(
