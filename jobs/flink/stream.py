@@ -68,7 +68,6 @@ class Stream:
 
     def __post_init__(self) -> None:
         self._cluster = Cluster.of(self.settings)
-        self._group = f"{self.settings.events_kafka_group}.flink"
         self._topic = self.settings.events_kafka_topic
 
     def run(self, report: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
@@ -106,9 +105,13 @@ class Stream:
         file = self.folder / "stream-id"
         if not file.exists():
             file.write_text(uuid.uuid4().hex, encoding="utf-8")
+        stream_id = file.read_text(encoding="utf-8")
+        # Flink only writes offsets there, for `_is_read` and for monitoring. Those of another
+        # stream would tell the wrong thing.
+        self._group = f"{self.settings.events_kafka_group}.flink-{stream_id}"
         with closing(self._open_catalog()) as catalog:
             make_table(catalog, UNCOUNTED)
-            claim(make_table(catalog, WINDOWED), file.read_text(encoding="utf-8"), is_new=is_new)
+            claim(make_table(catalog, WINDOWED), stream_id, is_new=is_new)
 
     def _open_catalog(self) -> Catalog:
         return open_catalog(self.settings.iceberg_catalog_name, self.settings.iceberg_folder)
