@@ -84,9 +84,10 @@ def _parser() -> argparse.ArgumentParser:
         "move the watermark (default: 3600)",
     )
     stream.add_argument(
+        "--to-store",
         "--to-dynamodb",
         action="store_true",
-        help="also write the counts to DynamoDB, for an API with EVENTS_COUNTS=windowed",
+        help="also write the counts to the store, for an API with EVENTS_COUNTS=windowed",
     )
     stream.add_argument("--until-end", action="store_true", help="stop at the topic's current end")
     stream.add_argument(
@@ -115,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         "--end", metavar="TIME", help="UTC day after the last one (default: to the end)"
     )
     batch.add_argument(
-        "--compare", action="store_true", help="compare with the counters in DynamoDB, both ways"
+        "--compare", action="store_true", help="compare with the counters in the store, both ways"
     )
     batch.add_argument("--json", action="store_true", help="print one JSON object")
     jar = commands.add_parser("jar", help="pack the stream for a Flink cluster")
@@ -167,7 +168,7 @@ def _stream(settings: Settings, options: argparse.Namespace) -> int:
             catalog_options=_named(options.catalog_option),
             is_until_end=options.until_end,
             is_drained=options.drain,
-            is_published=options.to_dynamodb,
+            is_published=options.to_store,
         )
 
         def request_stop(number: int, _frame: FrameType | None) -> None:

@@ -168,7 +168,7 @@ class Stream:
                 time.sleep(_PROGRESS_SECONDS)
 
     def _publish(self) -> None:
-        """Write the hours that were closed since the last call to DynamoDB."""
+        """Write the hours that were closed since the last call to the store."""
         if not self.is_published:
             return
         file = self.folder / "published"

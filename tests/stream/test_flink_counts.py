@@ -159,12 +159,12 @@ def test_every_message_is_counted_once_or_listed_with_its_reason(
     new = many_events(60, seed=1, customers=9, start=HOUR_ZERO + 10 * DAY)
     ahead = event("ahead", timestamp=datetime(9999, 1, 1, tzinfo=UTC))
     produce(settings, [*old, *old[:20], b"{", None, ahead])
-    code, numbers = stream("--to-dynamodb")
+    code, numbers = stream("--to-store")
     assert (code, hour_counts_of(settings, TABLE)) == (0, {})
     assert numbers["state_rows"] == len(old)
 
     produce(settings, new)
-    code, numbers = stream("--to-dynamodb")
+    code, numbers = stream("--to-store")
     assert code == 0, numbers
     assert numbers["state_rows"] == len(new), "closed hours leave the state"
     assert hour_counts_of(settings, TABLE) == served(settings) == hourly(old)
@@ -173,7 +173,7 @@ def test_every_message_is_counted_once_or_listed_with_its_reason(
     late = many_events(7, seed=2, customers=9)
     in_time = event("in time", timestamp=HOUR_ZERO + 10 * DAY)
     produce(settings, [*late, old[0], in_time, *new[:5]])
-    code, numbers = stream("--to-dynamodb", "--drain")
+    code, numbers = stream("--to-store", "--drain")
     assert (code, numbers["state_rows"], numbers["late"]) == (0, 0, 8)
     right = hourly([*old, *new, in_time])
     assert hour_counts_of(settings, TABLE) == served(settings) == right
