@@ -18,7 +18,8 @@ from pyiceberg.catalog import Catalog
 
 from events.archive.catalog import open_catalog
 from events.config import Settings
-from events.kafka.clients import Cluster, make_consumer, read_ends
+from events.kafka.bounds import read_ends
+from events.kafka.clients import Cluster, make_consumer
 from jobs.flink.jvm import FlinkFailed, catalog_properties, reason_of
 from jobs.lib.iceberg import added_since, claim, make_table
 from jobs.lib.publish import make_tables, put_counts
