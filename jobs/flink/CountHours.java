@@ -49,7 +49,7 @@ final class CountHours
                                         "seen",
                                         Types.TUPLE(Types.STRING, Types.LONG),
                                         Types.BOOLEAN));
-        // A union: with another parallelism the hours of all subtasks are spread anew.
+        // A union: with another parallelism the hours of all subtasks are spread again.
         closedState =
                 context.getOperatorStateStore()
                         .getUnionListState(new ListStateDescriptor<>("closed", Types.LONG));

@@ -13,7 +13,7 @@ import org.apache.flink.api.common.eventtime.WatermarkStrategy;
  *
  * <p>A partition is idle if it was silent while the others had messages at {@link #IDLE_TICKS}
  * ticks. Flink's own idle timeout measures time, so that on a busy machine, or after an outage of
- * the broker, a partition that has unread messages is taken for idle, and its events become late.
+ * the broker, a partition that has unread messages counts as idle, and its events become late.
  */
 final class PartitionWatermarks implements WatermarkStrategy<Message> {
     /** Half a minute of traffic: Flink ticks every 200 ms. */
