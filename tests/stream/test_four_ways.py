@@ -1,4 +1,4 @@
-"""One file in four ways (CSV, HTTP, Kafka, Kafka to Iceberg to Spark) gives the same counts."""
+"""One file in five ways gives the same counts: CSV, HTTP, Kafka, and through Spark and Flink."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def serve(shell: Shell, name: str) -> tuple[Command, str]:
     return command, url
 
 
-def test_four_ways_of_ingest_give_the_same_correct_counts(
+def test_five_ways_of_ingest_give_the_same_correct_counts(
     shell: Shell,
     settings: Settings,
     file: Path,
@@ -149,3 +149,8 @@ def test_four_ways_of_ingest_give_the_same_correct_counts(
     assert json.loads(ran.out)["archived"] == ROWS, ran.err
     assert recount.main([]) == 0
     assert hour_counts_of(settings) == right
+
+    flink = ("-m", "jobs.flink_counts", "stream", "--checkpoint", "flink", "--until-end", "--drain")
+    ran = shell.start(*flink, "--watermark-seconds", "3000000").ended(timeout_seconds=300)
+    assert ran.code == 0, ran.err
+    assert hour_counts_of(settings, "windowed_counts") == right
