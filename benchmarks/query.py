@@ -48,7 +48,7 @@ def run(*, is_quick: bool) -> None:
         finally:
             service.close()
         client = make_client(settings)
-        with _api(settings) as ask:
+        with asking(settings) as ask:
             _compare(ask, client, settings, sizes, times)
         _read_raw(client, settings, size=sizes[1])
         client.close()
@@ -72,7 +72,7 @@ def _compare(
     for size in sizes:
         if ask(name_of(size), MONTH) != size:
             raise RuntimeError(f"the answer for {size:,} events is wrong: nothing is measured")
-    times_of = _milliseconds(variants, times)
+    times_of = milliseconds(variants, times)
     pairs = list(times_of.items())
     rows = []
     for ((name, ours), (bare_name, bare)), aim in ((pairs[:2], "≤ 1.5 ×"), (pairs[2:], "")):
@@ -84,12 +84,15 @@ def _compare(
         ("variant", "p50", "p99", "HTTP to bare, p50", "aim"),
         rows,
     )
+    print_growth(ask, sizes, times)
 
+
+def print_growth(ask: Callable[[str, Window], int], sizes: Sequence[int], times: int) -> None:
     growing: dict[str, Callable[[], object]] = {
         f"{size:,}": (lambda size=size: ask(name_of(size), MONTH))  # type: ignore[misc]
         for size in sizes
     }
-    times_of = _milliseconds(growing, times)
+    times_of = milliseconds(growing, times)
     first = statistics.median(next(iter(times_of.values())))
     print_table(
         "The same 31 days over HTTP, of customers with more and more events",
@@ -117,7 +120,7 @@ def _read_raw(client: DynamoDBClient, settings: Settings, *, size: int) -> None:
     print(f"\nReading the {count:,} raw events instead: {seconds:,.1f} s, {pages} requests.")
 
 
-def _milliseconds(
+def milliseconds(
     variants: Mapping[str, Callable[[], object]], times: int
 ) -> dict[str, list[float]]:
     """Time calls of all variants in turn; the first tenth is a warm-up and not counted."""
@@ -153,7 +156,7 @@ def _query(client: DynamoDBClient, table: str, customer_id: str, window: Window)
 
 
 @contextmanager
-def _api(settings: Settings) -> Iterator[Callable[[str, Window], int]]:
+def asking(settings: Settings) -> Iterator[Callable[[str, Window], int]]:
     """
     Run the API in its own process, with one connection that stays open.
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from benchmarks.measuring import CHECKOUT, environment_of
 from events.config import Settings
 
-_START_TIMEOUT_SECONDS = 20
+_START_TIMEOUT_SECONDS = 60
 #: Each has its own interpreter to start, and the first that is ready answers for all.
 _OTHER_WORKERS_SECONDS = 1.5
 

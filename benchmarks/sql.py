@@ -1,4 +1,4 @@
-"""What exact counting costs on SQLite: the CSV command against the bare statements."""
+"""What exact counting costs on SQL: against the bare statements, other databases, DynamoDB."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
+from benchmarks import memory, sqlpeers
 from benchmarks.ingest import ingest_file
 from benchmarks.measuring import interleaved, median_ratio, print_table, spread, write_events
+from benchmarks.query import asking, fill, print_growth
+from events.bootstrap import make_service
 from events.config import Settings
 from resources.make_events import Plan
 
@@ -31,12 +35,27 @@ CREATE TABLE counts (
 
 
 def run(*, is_quick: bool) -> None:
-    rows, rounds = (20_000, 1) if is_quick else (500_000, 3)
+    rows, rounds = (20_000, 1) if is_quick else (1_000_000, 3)
     with tempfile.TemporaryDirectory(prefix="events-benchmark-") as folder:
         for name, is_shuffled in (("in order of time", False), ("shuffled", True)):
             path = Path(folder, f"{name}.csv")
             _write(path, rows, is_shuffled=is_shuffled)
             _compare(path, name, rows, rounds)
+            distinct = round(rows * (1 - _DUPLICATES))
+            sqlpeers.compare(path, name, rows, distinct, rounds=rounds)
+    sqlpeers.compare_posts(requests=640 if is_quick else 3_200, rounds=rounds)
+    _grow((500, 2_000) if is_quick else (10_000, 1_000_000, 10_000_000))
+    memory.run_on_sqlite(is_quick=is_quick)
+
+
+def _grow(sizes: Sequence[int]) -> None:
+    with tempfile.TemporaryDirectory(prefix="events-benchmark-") as folder:
+        settings = Settings(events_database_url=f"sqlite:///{folder}/events.db")
+        with closing(make_service(settings, patience_seconds=60)) as service:
+            for size in sizes:
+                fill(service, size)
+        with asking(settings) as ask:
+            print_growth(ask, sizes, 200)
 
 
 def _write(path: Path, rows: int, *, is_shuffled: bool) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,9 @@ def _debian() -> list[Path]:
 class Server:
     """A PostgreSQL server on a folder of its own, which can be killed and started again."""
 
-    def __init__(self, bin_folder: Path, folder: Path) -> None:
+    def __init__(self, bin_folder: Path, folder: Path, options: Sequence[str]) -> None:
         self._bin_folder, self._folder = bin_folder, folder
+        self._options = [part for option in options for part in ("-c", option)]
         # It refuses to run as root, which tests in a container often do.
         self._user: dict[str, Any] = {}
         if os.getuid() == 0:
@@ -63,7 +64,7 @@ class Server:
         self._process = subprocess.Popen(
             [
                 *(self._bin_folder / "postgres", "-D", self._folder / "data", "-k", self._folder),
-                *("-h", "127.0.0.1", "-p", str(self._port), "-c", "fsync=off"),
+                *("-h", "127.0.0.1", "-p", str(self._port), *self._options),
             ],
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
@@ -89,11 +90,11 @@ class Server:
 
 
 @contextmanager
-def server(bin_folder: Path) -> Iterator[Server]:
+def server(bin_folder: Path, *, options: Sequence[str] = ("fsync=off",)) -> Iterator[Server]:
     """A server with nothing in it, ended and removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="events-postgres-"))
     try:
-        server = Server(bin_folder, folder)
+        server = Server(bin_folder, folder, options)
         try:
             yield server
         finally:
