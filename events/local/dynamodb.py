@@ -31,7 +31,7 @@ _COORDINATES = f"software.amazon.dynamodb:DynamoDBLocal:{VERSION}+com.amazon.ion
 _MAIN_CLASS = "software.amazon.dynamodb.services.local.main.ServerRunner"
 _JARS = jars.FOLDER / f"dynamodb-local-{VERSION}"
 #: Without Java's second compiler the start and the first 6,000 events took 40 % less processor
-#: time, and the six loads of 2,000 events after a start 40 % less (benchmarks/README.md).
+#: time, and eight loads of 2,000 events after a start 35 % less (benchmarks/README.md).
 _QUICK_JAVA = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 DATA_FOLDER = jars.FOLDER / "data"
 DEFAULT_PORT = 9000

@@ -51,6 +51,6 @@ def test_the_program_is_started_and_stopped(
 
 
 def test_a_missing_program_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVENTS_LOCAL_ENGINE", "no-such-program")
-    with pytest.raises(LocalServerError, match="EVENTS_LOCAL_ENGINE is no-such-program, but"):
+    monkeypatch.setenv("EVENTS_LOCAL_ENGINE", "missing-program")
+    with pytest.raises(LocalServerError, match="EVENTS_LOCAL_ENGINE is missing-program, but"):
         dynamodb.start()
