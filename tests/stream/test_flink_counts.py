@@ -233,9 +233,21 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(
         command.end()
     send(hour := hour + 1)
 
-    # One partition is silent now; SIGTERM ends with a savepoint.
+    # Partitions that are silent from here on do not hold the watermark.
     command = shell.start(*arguments)
     until(lambda: messages_read(command) > 0 or not command.is_running(), timeout_seconds=300)
+
+    def trickle() -> Iterator[Event]:
+        """One partition's events, until the hours of all partitions are closed."""
+        for number in range(5_000):
+            if number % 100 == 0 and (HOUR_ZERO + hour * HOUR) in closed_hours(settings):
+                return
+            sent.append(event(f"trickle-{number}", timestamp=HOUR_ZERO + (hour + 9) * HOUR))
+            time.sleep(0.01)
+            yield sent[-1]
+        raise AssertionError("idle partitions hold the watermark")
+
+    produce(settings, trickle())
     command.signal(signal.SIGTERM)
     assert command.ended(timeout_seconds=300).code == 0, command.err
     assert list((shell.folder / "checkpoint").glob("savepoint-*/_metadata"))
@@ -245,6 +257,10 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(
     assert hour_counts_of(settings, TABLE) == hourly(counted)
     assert len(rows_of(settings, TABLE)) == len(hourly(counted))
     assert lost, "some events are late"
+
+
+def closed_hours(settings: Settings) -> set[datetime]:
+    return {hour for _, _, hour in hour_counts_of(settings, TABLE)}
 
 
 def messages_read(command: Command) -> int:
