@@ -126,6 +126,7 @@ def make_store(
         retry=RetryPolicy(patience_seconds),
         readers=_READ_THREADS,
         may_make_tables=may_make_tables,
+        max_shards=settings.events_max_shards,
     )
 
 

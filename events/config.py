@@ -116,6 +116,13 @@ class Settings(BaseSettings):
         le=64,
         description="Maximum number of concurrent write transactions per process.",
     )
+    events_max_shards: int = Field(
+        default=16,
+        ge=1,
+        le=64,
+        description="Maximum shards that a busy customer gets automatically (DynamoDB). `1`: never "
+        "more than the customer has.",
+    )
     events_api_keys: Literal["off", "on"] = Field(
         default="off",
         description="`on`: every request needs an API key. `off`: the API answers only requests "

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from events.datamodels import Tables, counter_item_key
+from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
-from events.domain.timestamps import format_timestamp, utc_now
+from events.domain.timestamps import utc_now
 from events.dynamodb import expressions
+from events.dynamodb.autoshards import AutoShards
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.changelog import EXPIRES_AT, GRACE, MINUTE, ChangeLog, Minutes
 from events.dynamodb.customers import REGISTERED_FOR_SECONDS, Registry
 from events.dynamodb.erasure import Eraser
-from events.dynamodb.expressions import repair_expressions
+from events.dynamodb.plans import Plans
 from events.dynamodb.reader import Reader
-from events.dynamodb.requests import MAX_REQUEST_SECONDS, ConditionFailed, Requests
+from events.dynamodb.repair import Repairer
+from events.dynamodb.requests import MAX_REQUEST_SECONDS, Requests
+from events.dynamodb.shardreader import ShardedReader
+from events.dynamodb.shards import ShardedWrites
 from events.dynamodb.transactions import EventTransactions
-from events.models import DayCounts
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -48,6 +50,7 @@ class DynamoStore:
         retry: For each single request.
         readers: How many raw counts run at the same time.
         may_make_tables: Create missing tables; False raises `StoreRefused` instead.
+        max_shards: Up to how many shards busy customers get automatically; 1 is never.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class DynamoStore:
         retry: RetryPolicy,
         readers: int = 8,
         may_make_tables: bool = True,
+        max_shards: int = 1,
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
         new_token: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -89,17 +93,29 @@ class DynamoStore:
         minutes = Minutes(now, length=timing.minute, grace=timing.grace)
         self._changes = ChangeLog(requests, tables.changes, minutes)
         self.changes = ChangeFeed(requests, tables.changes, self._readers, minutes)
+        self.plans = Plans(requests, tables.counts, clock)
+        auto = AutoShards(self.plans, now, clock, max_shards)
         transactions = EventTransactions(
-            requests, tables, self._registry, self._changes, retry, now, new_token
+            requests,
+            tables,
+            self._registry,
+            self._changes,
+            retry,
+            now,
+            new_token,
+            auto.note_failure,
         )
-        reader = Reader(requests, tables, self._readers)
-        eraser = Eraser(requests, tables, self._registry, self.changes, transactions)
+        writes = ShardedWrites(requests, tables.counts, transactions, self.plans, auto.note_written)
+        reader = ShardedReader(Reader(requests, tables, self._readers), self._readers)
+        eraser = Eraser(requests, tables, self._registry, self.changes, transactions, self.plans)
+        repairer = Repairer(requests, tables, self._changes, reader.reader, transactions, now)
         # The store's methods that its parts implement; `service.Store` documents them.
-        self.lane_of = expressions.lane_of
+        self.lane_of = writes.lane_of
         self.fits_transaction = expressions.fits_transaction
-        self.write = transactions.write
-        self.void = transactions.void
+        self.write = writes.write
+        self.void = writes.void
         self.erase = eraser.erase
+        self.repair = repairer.repair
         self.day_counts = reader.day_counts
         self.count_events = reader.count_events
         self.count_events_by_type = reader.count_events_by_type
@@ -118,29 +134,6 @@ class DynamoStore:
     def close(self) -> None:
         self._readers.shutdown()
         self._client.close()
-
-    def repair(self, seen: DayCounts, recount: DayCounts) -> bool:
-        """Replace a counter by its recount; False if the counter has changed since `seen`."""
-        now = self._now()
-        update, condition, values = repair_expressions(seen, recount.hours, now)
-        answer: Mapping[str, Any] = {"ResponseMetadata": {}}
-        try:
-            answer = self._requests.send(
-                self._client.update_item,
-                before_attempt=partial(self._changes.ensure_logged, seen.customer_id, seen.day),
-                TableName=self._tables.counts,
-                Key=counter_item_key(seen.customer_id, seen.day, seen.event_type),
-                UpdateExpression=update,
-                ConditionExpression=condition,
-                ExpressionAttributeValues=values,
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except ConditionFailed as exc:
-            # If a first answer was lost, this same repair is what changed the counter.
-            if exc.item.get("repaired_at") != {"S": format_timestamp(now)}:
-                return False
-        self._changes.log_again_if_late(seen.customer_id, seen.day, answer)
-        return True
 
     def check(self, *, patience_seconds: float = 0) -> None:
         """

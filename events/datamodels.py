@@ -22,6 +22,13 @@ HOURS = tuple(f"h{hour:02d}" for hour in range(24))
 #: Partition of the counts table that holds the customer registry. No customer can have this id,
 #: because ids do not start with white space.
 REGISTRY = " customers"
+#: Partition of the counts table that holds the plans of sharded customers.
+PLANS = " shards"
+#: Between a customer id and the number of its shard: a control character, which no id contains.
+_SHARD_MARK = "\x1f"
+#: Event type in the key of the item that tells readers of types a day's number of shards. No event
+#: has it, and it sorts before all types.
+SHARDS_TYPE = ""
 #: Bytes of a long customer id that its key keeps before the digest.
 _LONG_ID_PREFIX_BYTES = 900
 
@@ -98,7 +105,7 @@ def event_item(event: Event, now: datetime) -> dict[str, AttributeValueTypeDef]:
 
 def stored_event_of(item: Item) -> StoredEvent:
     """The event in an item; raises `ValueError` if the item's key is not an event key."""
-    event = event_of(item["customer_id"]["S"], item["event_key"]["S"])
+    event = event_of(customer_of(item["customer_id"]["S"]), item["event_key"]["S"])
     # An item written by other software may lack valid times; its key alone makes it an event.
     voided_at = None
     if "voided_at" in item:
@@ -129,6 +136,35 @@ def key_bounds(window: Window) -> tuple[str, str]:
     end = format_timestamp(window.end)
     # "." is the character after "-".
     return format_timestamp(window.start), f"{end}." if window.end == LATEST else end
+
+
+# --- shards ---------------------------------------------------------------------------------------
+
+
+def shard_key(customer_id: str, shard: int) -> str:
+    """Partition key of a customer's shard; of shard 0 the id itself. No two shards share a key."""
+    return f"{customer_id}{_SHARD_MARK}{shard}" if shard else customer_id
+
+
+def customer_of(partition: str) -> str:
+    """The customer whose shard has this partition key."""
+    return partition.partition(_SHARD_MARK)[0]
+
+
+def shard_of(event: Event, shards: int) -> int:
+    """The shard of an event on a day with this number of shards: the same for all duplicates."""
+    return hashlib.sha256(event_key(event).encode()).digest()[0] % shards if shards > 1 else 0
+
+
+def stamp_key(day: str) -> str:
+    """Sort key, among events, of the item that stores a day's number of shards; before events."""
+    return f"!{day}"
+
+
+def stamped_day(item: Item) -> str | None:
+    """The day of an item with a `stamp_key`; None if the item is something else."""
+    key = item["event_key"]["S"]
+    return key[1:] if len(key) == 11 and key[0] == "!" and "shards" in item else None
 
 
 # --- counters -------------------------------------------------------------------------------------
@@ -173,7 +209,7 @@ def day_counts_of(item: Item) -> DayCounts:
         raise ValueError(f"not a counter key: {key!r}")
     try:
         return DayCounts(
-            customer_id=item["customer_id"]["S"],
+            customer_id=customer_of(item["customer_id"]["S"]),
             day=day,
             event_type=event_type if has_type else None,
             hours={
@@ -182,6 +218,7 @@ def day_counts_of(item: Item) -> DayCounts:
                 if name in item and item[name]["N"] != "0"
             },
             updated_at=_time_in(item, "updated_at"),
+            shards=int(item["shards"]["N"]) if "shards" in item else 1,
         )
     except KeyError as exc:
         raise ValueError(f"counter item {key!r} has an hour that is not a number") from exc

@@ -14,6 +14,8 @@ MAX_PARTITION_KEY_BYTES = 2048
 MAX_SORT_KEY_BYTES = 1024
 #: Actions that one transaction may have (API Reference, TransactWriteItems).
 MAX_ACTIONS = 100
+#: Partition keys over which a day of one customer may be spread.
+MAX_SHARDS = 64
 
 
 class Event(NamedTuple):
@@ -207,6 +209,8 @@ class DayCounts:
     event_type: str | None
     hours: Mapping[int, int]
     updated_at: datetime | None = None
+    #: Over how many partition keys a store has spread the day; of a sum of them all, 1.
+    shards: int = 1
 
 
 @dataclass(frozen=True, slots=True)

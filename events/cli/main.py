@@ -27,6 +27,7 @@ from events.cli import (
     serve,
     settings,
     shadow,
+    shards,
     verify,
     void,
 )
@@ -55,6 +56,7 @@ for command in (
 app.add_typer(deadletters.app, name="dead-letter")
 app.add_typer(keys.app, name="keys")
 app.add_typer(schema.app, name="schema")
+app.add_typer(shards.app, name="shards")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -38,6 +38,16 @@ _RETRYABLE_CODES = frozenset(
 )
 
 
+_THROTTLES = frozenset(
+    [
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "ThrottlingError",
+        "ThrottlingException",
+    ]
+)
+
+
 class Answer(Enum):
     """What to do after an error answer."""
 
@@ -81,7 +91,7 @@ class Cancellation:
         failed: Indexes of the events whose condition failed, ascending.
         is_busy: An action met a conflict or a throttle: wait before the next attempt.
         refused: Reason codes that no retry fixes; empty if the other events can go on.
-        is_day_missing: The day's counter does not exist, and the transaction required it.
+        is_day_missing: The day's total is not as required: missing, or of other shards.
     """
 
     failed: tuple[int, ...]
@@ -101,7 +111,7 @@ def judge_cancellation(
 
     Args:
         number_of_events: The first actions of the transaction; each has a condition.
-        is_day_expected: The next action, the day's counter, has a condition too.
+        is_day_expected: The next action, on the day's total, has a condition too.
     """
     failed, refused, is_busy, is_day_missing = [], [], False, False
     for index, reason in enumerate(reasons):
@@ -118,6 +128,12 @@ def judge_cancellation(
     if not (failed or is_busy or refused or is_day_missing):
         refused.append("no reason given")
     return Cancellation(tuple(failed), is_busy, tuple(refused), is_day_missing)
+
+
+def is_throttle(response: Mapping[str, Any]) -> bool:
+    """Whether an error answer says that a table or a partition key gets too many requests."""
+    codes = {response.get("Error", {}).get("Code"), *reasons(response)}
+    return not codes.isdisjoint(_THROTTLES)
 
 
 def reasons(response: Mapping[str, Any]) -> list[str | None]:

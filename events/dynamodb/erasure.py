@@ -9,10 +9,11 @@ from datetime import datetime
 from itertools import groupby, islice
 from typing import Any
 
-from events.datamodels import HOURS, Tables, event_of
+from events.datamodels import HOURS, Tables, event_of, shard_key, stamp_key, stamped_day
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.customers import LAST_KEY, Registry
 from events.dynamodb.expressions import fitting
+from events.dynamodb.plans import Plans
 from events.dynamodb.requests import ConditionFailed, Requests
 from events.dynamodb.transactions import EventTransactions
 from events.models import Erasure, Event
@@ -34,6 +35,7 @@ class Eraser:
     registry: Registry
     changes: ChangeFeed
     transactions: EventTransactions
+    plans: Plans
 
     def erase(self, customer_id: str, *, max_events: int) -> Erasure:
         """
@@ -41,6 +43,12 @@ class Eraser:
 
         No state is kept between steps except the mark on the customer's registry item.
         """
+        step = self._step(customer_id, max_events)
+        if step.is_complete:
+            self.plans.forget(customer_id)
+        return step
+
+    def _step(self, customer_id: str, max_events: int) -> Erasure:
         is_empty = self._is_empty(customer_id)
         if is_empty and not self.registry.is_listed(customer_id):
             return Erasure(0, is_complete=True)
@@ -49,20 +57,16 @@ class Eraser:
         if since is None:
             return Erasure(0, is_complete=self._is_empty(customer_id))
         erased = 0
-        while erased < max_events:
-            items = self._events(customer_id, min(_EVENTS_PER_READ, max_events - erased))
-            if not items:
-                break
-            erased += self._delete_events(items)
-        else:
+        for partition in _partitions(customer_id, self._marks(customer_id)):
+            while erased < max_events:
+                items = self._events(partition, min(_EVENTS_PER_READ, max_events - erased))
+                if not items:
+                    break
+                erased += self._delete_events(items)
+            else:
+                return Erasure(erased, is_complete=False)
+        if not self._delete_counters(customer_id):
             return Erasure(erased, is_complete=False)
-        # Read the counters first, then check that no event is left. So a counter that has not
-        # changed since it was read counts no event.
-        counters = list(self._counters(customer_id))
-        if self._events(customer_id, 1):
-            return Erasure(erased, is_complete=False)
-        for counter in counters:
-            self._delete_counter(counter)
         wait_seconds = self.registry.seconds_to_wait(since)
         if wait_seconds:
             return Erasure(erased, is_complete=False, wait_seconds=wait_seconds)
@@ -74,18 +78,47 @@ class Eraser:
         return Erasure(erased, is_complete)
 
     def _is_empty(self, customer_id: str) -> bool:
-        """Whether the customer has neither events nor counters."""
+        """Whether shard 0 has neither events nor counters: then no shard has any."""
         return not self._events(customer_id, 1) and not any(self._counters(customer_id))
 
-    def _events(self, customer_id: str, limit: int) -> Sequence[Item]:
-        """The customer's first items, including voided events and items that are not events."""
-        items = self.requests.items(
-            self.tables.events, "event_key", customer_id, "\0", LAST_KEY, Limit=limit
-        )
-        return list(islice(items, limit))
+    def _delete_counters(self, customer_id: str) -> bool:
+        """
+        Delete the counters if no event is left; returns False if there is one.
 
-    def _counters(self, customer_id: str) -> Iterator[Item]:
-        return self.requests.items(self.tables.counts, "counter_key", customer_id, "\0", LAST_KEY)
+        Read the counters first, then check that no event is left. So a counter that has not changed
+        since it was read counts no event. And shard 0 last: to write to a shard whose counters are
+        gone changes the items of that day in shard 0.
+        """
+        own = [*self._marks(customer_id), *self._counters(customer_id)]
+        for partition in _partitions(customer_id, own)[1:]:
+            counters = list(self._counters(partition))
+            if self._events(partition, 1):
+                return False
+            for item in counters:
+                self._delete_unchanged(item)
+            if any(self._counters(partition)):
+                return False
+        if self._events(customer_id, 1):
+            return False
+        for item in own:
+            self._delete_unchanged(item)
+        return True
+
+    def _marks(self, customer_id: str) -> list[Item]:
+        """The items that store the numbers of shards of a customer's days."""
+        low, high = stamp_key(""), stamp_key("~")
+        items = self.requests.items(self.tables.events, "event_key", customer_id, low, high)
+        return [item for item in items if stamped_day(item) is not None]
+
+    def _events(self, partition: str, limit: int) -> Sequence[Item]:
+        """A shard's first items, including voided events and items that are not events."""
+        items = self.requests.items(
+            self.tables.events, "event_key", partition, "\0", LAST_KEY, Limit=limit
+        )
+        return list(islice((item for item in items if stamped_day(item) is None), limit))
+
+    def _counters(self, partition: str) -> Iterator[Item]:
+        return self.requests.items(self.tables.counts, "counter_key", partition, "\0", LAST_KEY)
 
     def _delete_events(self, items: Sequence[Item]) -> int:
         """Delete items of one customer, in key order; returns how many."""
@@ -119,8 +152,9 @@ class Eraser:
                 day = day[len(batch) :]
         return erased
 
-    def _delete_counter(self, item: Item) -> None:
-        """Delete a counter unless it has changed since it was read."""
+    def _delete_unchanged(self, item: Item) -> None:
+        """Delete a mark or a counter, unless it has changed since it was read."""
+        is_counter = "counter_key" in item
         names = {f"#a{index}": name for index, name in enumerate(sorted({*item, *HOURS}))}
         condition = " AND ".join(
             f"{alias} = {alias.replace('#', ':')}"
@@ -131,8 +165,11 @@ class Eraser:
         with suppress(ConditionFailed):
             self.requests.send(
                 self.requests.client.delete_item,
-                TableName=self.tables.counts,
-                Key={name: item[name] for name in ("customer_id", "counter_key")},
+                TableName=self.tables.counts if is_counter else self.tables.events,
+                Key={
+                    name: item[name]
+                    for name in ("customer_id", "counter_key" if is_counter else "event_key")
+                },
                 # A repeated delete whose first answer was lost finds no item.
                 ConditionExpression=f"attribute_not_exists(customer_id) OR ({condition})",
                 ExpressionAttributeNames=names,
@@ -153,3 +190,9 @@ class Eraser:
         if reached is not None:
             self.registry.note_changes_forgotten(customer_id, since, reached)
         return reached is None
+
+
+def _partitions(customer_id: str, own: Sequence[Item]) -> list[str]:
+    """The partition keys of a customer's shards, by what shard 0 holds; that shard is first."""
+    shards = max((int(item["shards"]["N"]) for item in own if "shards" in item), default=1)
+    return [shard_key(customer_id, shard) for shard in range(shards)]

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from events.datamodels import HOURS, Tables, counter_item_key, event_item, event_item_key
+from events.datamodels import (
+    HOURS,
+    SHARDS_TYPE,
+    Tables,
+    counter_item_key,
+    customer_of,
+    event_item,
+    event_item_key,
+    stamp_key,
+)
 from events.domain.timestamps import day_of, format_timestamp
 from events.models import MAX_ACTIONS, DayCounts, Event
 
@@ -32,11 +41,6 @@ def day_increments(events: Iterable[Event]) -> DayIncrements:
             hours = increments.setdefault(event_type, {})
             hours[hour] = hours.get(hour, 0) + 1
     return increments
-
-
-def lane_of(event: Event) -> tuple[str, int]:
-    """Customer, and day as a proleptic ordinal: what shares a total in DynamoDB."""
-    return event.customer_id, event.timestamp.toordinal()
 
 
 def fits_transaction(number_of_events: int, number_of_types: int) -> bool:
@@ -66,22 +70,47 @@ def fitting(events: Sequence[Event]) -> int:
 _COUNTS = "attribute_exists(customer_id) AND attribute_not_exists(voided_at)"
 
 
+#: The day is not spread over shards.
+_IS_WHOLE = "attribute_not_exists(shards)"
+
+
 def put_actions(
-    tables: Tables, events: Sequence[Event], now: datetime, *, is_day_expected: bool = False
+    tables: Tables,
+    events: Sequence[Event],
+    now: datetime,
+    *,
+    is_day_expected: bool = False,
+    shards: int = 1,
 ) -> list[Action]:
-    """Store events and count them; if `is_day_expected`, only if the day has a total counter."""
+    """
+    Store events and count them, only if the day has this number of shards.
+
+    Args:
+        is_day_expected: Only if the day has a total counter.
+    """
     items = [{"Item": event_item(event, now)} for event in events]
     puts = _event_actions("Put", tables, items, "attribute_not_exists(customer_id)")
     counters = _counter_actions(tables, events, 1, now)
-    if is_day_expected:
-        counters[0]["Update"]["ConditionExpression"] = "attribute_exists(customer_id)"
+    total = counters[0]["Update"]
+    if shards > 1:
+        total["ConditionExpression"] = "shards = :shards"
+        total["ExpressionAttributeValues"][":shards"] = {"N": str(shards)}
+    elif is_day_expected:
+        total["ConditionExpression"] = f"attribute_exists(customer_id) AND {_IS_WHOLE}"
+    else:
+        total["ConditionExpression"] = _IS_WHOLE
     return puts + counters
 
 
 def void_actions(
-    tables: Tables, events: Sequence[Event], now: datetime, *, reason: str
+    tables: Tables, events: Sequence[Event], now: datetime, *, reason: str, is_whole: bool = True
 ) -> list[Action]:
-    """Mark stored events as voided and subtract them from the counters."""
+    """
+    Mark stored events as voided and subtract them from the counters.
+
+    Args:
+        is_whole: Only if the day is not spread over shards; False: the events are of one shard.
+    """
     change = {
         "UpdateExpression": "SET voided_at = :now, void_reason = :reason",
         "ExpressionAttributeValues": {
@@ -91,7 +120,63 @@ def void_actions(
     }
     keys = [{"Key": event_item_key(event), **change} for event in events]
     marks = _event_actions("Update", tables, keys, _COUNTS)
-    return marks + _counter_actions(tables, events, -1, now)
+    counters = _counter_actions(tables, events, -1, now)
+    if is_whole:
+        counters[0]["Update"]["ConditionExpression"] = _IS_WHOLE
+    return marks + counters
+
+
+def open_actions(
+    tables: Tables, partition: str, day: str, shards: int, *, token: str, is_restoring: bool = False
+) -> list[Action]:
+    """
+    Spread a day without counters over shards, or confirm it, and allow writes to one shard.
+
+    Writes to a shard require `shards` on its total. An erasure deletes a day's items in shard 0
+    only if nothing opened another shard since it read them: each `token` changes them.
+
+    Args:
+        is_restoring: The total of shard 0 may have lost its `shards`.
+    """
+    customer_id = customer_of(partition)
+    marks: dict[str, Any] = {"shards": {"N": str(shards)}, "opened": {"S": token}}
+    values = {":shards": {"N": str(shards)}}
+    stamp = {"customer_id": {"S": customer_id}, "event_key": {"S": stamp_key(day)}, **marks}
+    total: Action = {
+        "TableName": tables.counts,
+        "Key": counter_item_key(customer_id, day, None),
+        "UpdateExpression": "SET shards = :shards, opened = :opened",
+        "ExpressionAttributeValues": {**values, ":opened": {"S": token}},
+    }
+    if not is_restoring:
+        total["ConditionExpression"] = "attribute_not_exists(customer_id) OR shards = :shards"
+    actions: list[Action] = [
+        {
+            "Put": {
+                "TableName": tables.events,
+                "Item": stamp,
+                "ConditionExpression": "attribute_not_exists(customer_id) OR shards = :shards",
+                "ExpressionAttributeValues": values,
+            }
+        },
+        {"Update": total},
+        {
+            "Put": {
+                "TableName": tables.counts,
+                "Item": {**counter_item_key(customer_id, day, SHARDS_TYPE), **marks},
+            }
+        },
+    ]
+    if partition != customer_id:
+        of_shard = {
+            "TableName": tables.counts,
+            "Key": counter_item_key(partition, day, None),
+            "UpdateExpression": "SET shards = :shards",
+            "ConditionExpression": "attribute_not_exists(shards) OR shards = :shards",
+            "ExpressionAttributeValues": values,
+        }
+        actions.append({"Update": of_shard})
+    return actions
 
 
 def delete_actions(tables: Tables, events: Sequence[Event], now: datetime) -> list[Action]:

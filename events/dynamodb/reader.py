@@ -1,24 +1,27 @@
-"""Reads of events and counters, all strongly consistent; `service.Store` documents them."""
+"""Reads of one partition key's events and counters, all strongly consistent."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from events.datamodels import (
-    REGISTRY,
     Tables,
     counter_bounds,
+    customer_of,
     day_counts_of,
     event_of,
     key_bounds,
+    stamp_key,
+    stamped_day,
     stored_event_of,
 )
+from events.domain.timestamps import day_of
 from events.dynamodb.customers import LAST_KEY
 from events.dynamodb.requests import Requests
 from events.errors import InvalidWindow
@@ -32,7 +35,7 @@ _NOT_VOIDED = "attribute_not_exists(voided_at)"
 
 @dataclass(eq=False)
 class Reader:
-    """Reads of one store; safe to use from many threads."""
+    """Reads of one store; safe to use from many threads. `shardreader` sums them by customer."""
 
     requests: Requests
     tables: Tables
@@ -41,7 +44,7 @@ class Reader:
 
     def day_counts(
         self,
-        customer_id: str,
+        partition: str,
         first_day: str,
         last_day: str,
         *,
@@ -51,58 +54,72 @@ class Reader:
         bounds = counter_bounds(first_day, last_day, by_type=by_type)
         limit: dict[str, Any] = {} if page_size is None else {"Limit": page_size}
         for item in self.requests.items(
-            self.tables.counts, "counter_key", customer_id, *bounds, **limit
+            self.tables.counts, "counter_key", partition, *bounds, **limit
         ):
             try:
                 yield day_counts_of(item)
             except ValueError as exc:
                 log.warning("ignored an item of the counts table: %s", exc)
 
-    def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
-        def count(window: Window) -> int:
+    def count_events(self, ranges: Iterable[tuple[str, Window]]) -> list[int]:
+        """Count the stored events of each partition and range, all at the same time."""
+
+        def count(part: tuple[str, Window]) -> int:
             pages = self.requests.pages(
-                *self._events_in(customer_id, window), FilterExpression=_NOT_VOIDED, Select="COUNT"
+                *self._events_in(*part), FilterExpression=_NOT_VOIDED, Select="COUNT"
             )
             return sum(int(page["Count"]) for page in pages)
 
-        return list(self.threads.map(count, windows))
+        return list(self.threads.map(count, ranges))
 
     def count_events_by_type(
-        self, customer_id: str, windows: Sequence[Window]
+        self, ranges: Iterable[tuple[str, Window]]
     ) -> list[Mapping[str | None, int]]:
         # The event type is inside the sort key, which filter expressions cannot use.
-        def count(window: Window) -> Mapping[str | None, int]:
-            return Counter(event.event_type for event in self.counted_events(customer_id, window))
+        def count(part: tuple[str, Window]) -> Mapping[str | None, int]:
+            return Counter(event.event_type for event in self.counted_events(*part))
 
-        return list(self.threads.map(count, windows))
+        return list(self.threads.map(count, ranges))
+
+    def stamps(self, partition: str, window: Window | None = None) -> dict[str, int]:
+        """The days of a range that are spread over shards, with their numbers of shards."""
+        low, high = stamp_key(""), stamp_key("~")
+        if window is not None:
+            low, high = (stamp_key(day_of(at)) for at in (window.start, window.end))
+        return {
+            day: int(item["shards"]["N"])
+            for item in self.requests.items(self.tables.events, "event_key", partition, low, high)
+            if (day := stamped_day(item)) is not None
+        }
 
     def counted_events(
         self,
-        customer_id: str,
+        partition: str,
         window: Window | None = None,
         *,
         on_foreign: Callable[[str], None] = lambda _: None,
     ) -> Iterator[Event]:
         for item in self.requests.items(
-            *self._events_in(customer_id, window),
+            *self._events_in(partition, window),
             FilterExpression=_NOT_VOIDED,
-            ProjectionExpression="event_key",
+            ProjectionExpression="event_key, shards",
         ):
             key = item["event_key"]["S"]
             try:
-                event = event_of(customer_id, key)
+                event = event_of(customer_of(partition), key)
             except ValueError:
-                on_foreign(key)
+                if stamped_day(item) is None:
+                    on_foreign(key)
             else:
                 yield event
 
-    def _events_in(self, customer_id: str, window: Window | None) -> tuple[str, str, str, str, str]:
+    def _events_in(self, partition: str, window: Window | None) -> tuple[str, str, str, str, str]:
         low, high = ("\0", LAST_KEY) if window is None else key_bounds(window)
-        return self.tables.events, "event_key", customer_id, low, high
+        return self.tables.events, "event_key", partition, low, high
 
     def stored_events(
         self,
-        customer_id: str,
+        partition: str,
         window: Window,
         *,
         after: str | None,
@@ -117,26 +134,25 @@ class Reader:
                     "invalid cursor: pass the previous page's `next` unchanged", "cursor"
                 )
             request["ExclusiveStartKey"] = {
-                "customer_id": {"S": customer_id},
+                "customer_id": {"S": partition},
                 "event_key": {"S": after},
             }
-        for item in self.requests.items(*self._events_in(customer_id, window), **request):
+        for item in self.requests.items(*self._events_in(partition, window), **request):
             with suppress(ValueError):  # not an event
                 yield item["event_key"]["S"], stored_event_of(item)
 
-    def stored_customers(self) -> Iterator[str]:
+    def stored_partitions(self) -> Iterator[str]:
         """
-        Every customer with an event or a counter, once, in no order.
+        Every partition key with an event or a counter, once, in no order.
 
-        Remembers none of them, and reads few items per customer however many events there are.
+        Remembers none of them, and reads few items of each however many events there are.
         """
         yield from self._partitions(self.tables.events, "event_key")
-        for customer_id in self._partitions(self.tables.counts, "counter_key"):
-            events = self.requests.pages(
-                *self._events_in(customer_id, None), Limit=1, Select="COUNT"
-            )
-            if customer_id != REGISTRY and not any(page["Count"] for page in events):
-                yield customer_id
+        for partition in self._partitions(self.tables.counts, "counter_key"):
+            events = self.requests.pages(*self._events_in(partition, None), Limit=1, Select="COUNT")
+            # No customer's id starts with a space, but those of the registry and the plans do.
+            if not (partition.startswith(" ") or any(page["Count"] for page in events)):
+                yield partition
 
     def _partitions(self, table: str, sort_key: str) -> Iterator[str]:
         """Partition keys of a table. Each read starts after the last key of the one before."""

@@ -113,6 +113,7 @@ class Requests:
         *,
         retry: RetryPolicy | None = None,
         before_attempt: Callable[[], None] = lambda: None,
+        on_failure: Callable[[Exception], None] = lambda _: None,
         **request: Any,
     ) -> Any:
         """
@@ -124,6 +125,7 @@ class Requests:
         Args:
             before_attempt: Called before each attempt. If it raises `StoreUnavailable`, that
                 attempt has failed.
+            on_failure: Called with DynamoDB's error before the next attempt.
 
         Raises:
             ConditionFailed: The condition of a single write failed.
@@ -142,6 +144,7 @@ class Requests:
             except ClientError as exc:
                 self._raise_if_final(exc)
                 failure = exc
+                on_failure(exc)
             except UNKNOWN_OUTCOME as exc:
                 failure = exc
             except ClockSkew:  # from `before_attempt`; no retry sets a clock

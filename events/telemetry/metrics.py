@@ -20,6 +20,9 @@ TRANSACTION_ACTIONS = Histogram(
     "Actions per committed transaction.",
     buckets=(3, 5, 10, 20, 50, 100),
 )
+SHARDS_DOUBLED = Counter(
+    "events_shards_doubled_total", "Customers whose shards were doubled because they were busy."
+)
 REQUESTS = Counter(
     "events_http_requests_total", "HTTP requests answered.", ["method", "route", "status"]
 )

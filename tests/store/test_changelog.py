@@ -57,7 +57,7 @@ def test_a_day_is_logged_before_the_request_that_changes_it(scene: ChangeScene) 
     scene.sent.clear()
     scene.time.advance(60)
     assert scene.store.repair(NOTHING, THREE) is False  # the counter is something else by now
-    assert scene.sent == ["PutItem", "UpdateItem"]
+    assert scene.sent == ["Query", "PutItem", "UpdateItem"]
     assert scene.logged() == [(START + number * MINUTE, "acme") for number in range(3)]
 
 

@@ -125,7 +125,7 @@ def test_a_refused_write_is_not_retried_and_stores_nothing(scene: Scene, code: s
         ["None", "ItemCollectionSizeLimitExceeded"],
         ["None", "None"],
         [],
-        ["None", "ConditionalCheckFailed"],
+        ["None", "None", "ConditionalCheckFailed"],
         ["ConditionalCheckFailed", "ValidationError"],
         ["TransactionConflict", "ValidationError"],
         ["SomethingNew", "TransactionConflict"],

@@ -223,12 +223,14 @@ def test_events_are_put_on_condition_and_counted_once_per_counter() -> None:
         }
 
     both = "ADD h00 :h00, h01 :h01 SET updated_at = :now"
+    total = add("total#2021-03-01", both, h00="1", h01="3")
+    total["Update"]["ConditionExpression"] = "attribute_not_exists(shards)"
     assert put_actions(TABLES, events, NOW) == [
         put("2021-03-01T00:05:00.000000Z-view-t1"),
         put("2021-03-01T01:05:00.000000Z-a%2Db-t2"),
         put("2021-03-01T01:10:00.000000Z-view-t3"),
         put("2021-03-01T01:15:00.000000Z-view-t4"),
-        add("total#2021-03-01", both, h00="1", h01="3"),
+        total,
         add("type#2021-03-01#view", both, h00="1", h01="2"),
         add("type#2021-03-01#a-b", "ADD h01 :h01 SET updated_at = :now", h01="1"),
     ]

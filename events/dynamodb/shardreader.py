@@ -1,0 +1,208 @@
+"""Reads of a customer's shards as if they were one partition; `service.Store` documents them."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby, islice
+from typing import TypeVar
+
+from events.datamodels import SHARDS_TYPE, customer_of, event_key, shard_key, shard_of
+from events.domain.timestamps import day_of
+from events.dynamodb.reader import Reader
+from events.models import DayCounts, Event, StoredEvent, Window
+
+#: Counters of shard 0 for whose days the other shards are read at a time.
+_COUNTERS_AT_A_TIME = 200
+
+
+@dataclass(eq=False)
+class ShardedReader:
+    """
+    The reads of a store; safe to use from many threads.
+
+    What is read of shard 0 tells of other shards. So a customer without sharded days costs the
+    requests of a read of one partition; looking up events costs a small one more, at the same time.
+    """
+
+    reader: Reader
+    #: Runs the reads of one question's shards at the same time.
+    threads: Executor
+    #: The most shards that each sharded customer was seen to have. It never falls, because to read
+    #: a shard in vain is harmless.
+    _widest: dict[str, int] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def _note(self, customer_id: str, shards: int) -> None:
+        with self._lock:
+            self._widest[customer_id] = max(shards, self._widest.get(customer_id, 1))
+
+    # --- counters ---------------------------------------------------------------------------------
+
+    def day_counts(
+        self,
+        customer_id: str,
+        first_day: str,
+        last_day: str,
+        *,
+        by_type: bool,
+        page_size: int | None = None,
+    ) -> Iterator[DayCounts]:
+        counters = self.reader.day_counts(
+            customer_id, first_day, last_day, by_type=by_type, page_size=page_size
+        )
+        for counts in counters:
+            if counts.shards == 1:
+                yield counts
+            else:
+                for batch in _whole_days(chain([counts], counters)):
+                    yield from self._summed(customer_id, batch, by_type=by_type)
+
+    def _summed(
+        self, customer_id: str, batch: Sequence[DayCounts], *, by_type: bool
+    ) -> Iterator[DayCounts]:
+        """The counters of shard 0, with those that the other shards have on the same days."""
+        shards = max(counts.shards for counts in batch)
+        first, last = batch[0].day, batch[-1].day
+
+        def read(shard: int) -> list[DayCounts]:
+            key = shard_key(customer_id, shard)
+            return list(self.reader.day_counts(key, first, last, by_type=by_type))
+
+        self._note(customer_id, shards)
+        others = self.threads.map(read, range(1, shards))
+        for (_, event_type), group in groupby(heapq.merge(batch, *others, key=_order), _order):
+            if not (by_type and event_type == SHARDS_TYPE):
+                yield _sum(list(group))
+
+    # --- counts of stored events ------------------------------------------------------------------
+    #
+    # A caller has read the counters of these days, which says how many shards there are.
+
+    def count_events(self, customer_id: str, windows: Sequence[Window]) -> list[int]:
+        shards = self._widest.get(customer_id, 1)
+        counts = self.reader.count_events(_ranges(customer_id, windows, shards))
+        return [sum(counts[at : at + shards]) for at in range(0, len(counts), shards)]
+
+    def count_events_by_type(
+        self, customer_id: str, windows: Sequence[Window]
+    ) -> list[Mapping[str | None, int]]:
+        shards = self._widest.get(customer_id, 1)
+        counts = self.reader.count_events_by_type(_ranges(customer_id, windows, shards))
+        return [
+            sum(map(Counter, counts[at : at + shards]), Counter())
+            for at in range(0, len(counts), shards)
+        ]
+
+    # --- stored events ----------------------------------------------------------------------------
+
+    def stored_events(
+        self,
+        customer_id: str,
+        window: Window,
+        *,
+        after: str | None,
+        is_newest_first: bool,
+        page_size: int,
+    ) -> Iterator[tuple[str, StoredEvent]]:
+        def read(shard: int) -> Iterator[tuple[str, StoredEvent]]:
+            return self.reader.stored_events(
+                shard_key(customer_id, shard),
+                window,
+                after=after,
+                is_newest_first=is_newest_first,
+                page_size=page_size,
+            )
+
+        stamps = self.threads.submit(self.reader.stamps, customer_id, window)
+        own = _begun(read(0))
+        shards = max(stamps.result().values(), default=1)
+        others = self.threads.map(_begun, map(read, range(1, shards)))
+        return heapq.merge(own, *others, key=lambda item: item[0], reverse=is_newest_first)
+
+    def counted_events(
+        self,
+        customer_id: str,
+        window: Window | None = None,
+        *,
+        on_foreign: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[Event]:
+        """As for `verification.Store`; an event in another shard than its own is foreign, too."""
+        stamps = self.reader.stamps(customer_id, window)
+        shards = max(stamps.values(), default=1)
+
+        def read(shard: int) -> Iterator[Event]:
+            key = shard_key(customer_id, shard)
+            for event in self.reader.counted_events(key, window, on_foreign=on_foreign):
+                of_day = stamps.get(day_of(event.timestamp), 1)
+                if of_day == 1 == shards or shard_of(event, of_day) == shard:
+                    yield event
+                else:
+                    on_foreign(event_key(event))
+
+        if customer_id != customer_of(customer_id):
+            # A shard that no day has: see `stored_customers`.
+            for event in self.reader.counted_events(customer_id, window, on_foreign=on_foreign):
+                on_foreign(event_key(event))
+            return
+        self._note(customer_id, shards)
+        yield from heapq.merge(*map(read, range(shards)), key=lambda event: event.timestamp)
+
+    def stored_customers(self) -> Iterator[str]:
+        """As for `verification.Store`; also the keys of shards that other software has made."""
+        for partition in self.reader.stored_partitions():
+            customer_id = customer_of(partition)
+            if partition == customer_id:
+                yield customer_id
+                continue
+            shards = max(self.reader.stamps(customer_id).values(), default=1)
+            if partition not in {shard_key(customer_id, shard) for shard in range(shards)}:
+                yield partition
+
+
+def _order(counts: DayCounts) -> tuple[str, str]:
+    return counts.day, counts.event_type or ""
+
+
+def _whole_days(counters: Iterator[DayCounts]) -> Iterator[list[DayCounts]]:
+    """Lists of counters; all of a day are in one."""
+    batch: list[DayCounts] = []
+    for counts in counters:
+        if len(batch) >= _COUNTERS_AT_A_TIME and batch[-1].day != counts.day:
+            yield batch
+            batch = []
+        batch.append(counts)
+    if batch:
+        yield batch
+
+
+def _sum(parts: Sequence[DayCounts]) -> DayCounts:
+    hours: Counter[int] = Counter()
+    for part in parts:
+        hours.update(part.hours)
+    times = [part.updated_at for part in parts if part.updated_at is not None]
+    return replace(
+        parts[0],
+        hours={hour: count for hour, count in hours.items() if count},
+        updated_at=max(times, default=None),
+        shards=1,
+    )
+
+
+def _ranges(
+    customer_id: str, windows: Sequence[Window], shards: int
+) -> Iterator[tuple[str, Window]]:
+    keys = [shard_key(customer_id, shard) for shard in range(shards)]
+    return ((key, window) for window in windows for key in keys)
+
+
+_T = TypeVar("_T")
+
+
+def _begun(iterator: Iterator[_T]) -> Iterator[_T]:
+    """The same iterator, of which the first element has been read."""
+    return chain(list(islice(iterator, 1)), iterator)
