@@ -5,6 +5,8 @@ It knows the requests and the expressions that this service sends, and each requ
 answers were compared with those of DynamoDB Local: the tests of shards run on both.
 """
 
+# ruff: noqa: N803 - arguments are named as boto3 names them
+
 from __future__ import annotations
 
 import re
@@ -60,7 +62,7 @@ class SimulatedClient:
 
     # --- single requests --------------------------------------------------------------------------
 
-    def _get_item(self, TableName: str, Key: Item, **_: Any) -> Any:  # noqa: N803
+    def _get_item(self, TableName: str, Key: Item, **_: Any) -> Any:
         item = self.items(TableName).get(_key(Key))
         return {"Item": dict(item)} if item else {}
 
@@ -86,7 +88,7 @@ class SimulatedClient:
     def _transact_write_items(
         self,
         TransactItems: list[Item],
-        ClientRequestToken: str,  # noqa: N803
+        ClientRequestToken: str,
     ) -> Any:
         if ClientRequestToken in self._done:
             return {}
@@ -109,11 +111,11 @@ class SimulatedClient:
 
     def _query(
         self,
-        TableName: str,  # noqa: N803
-        KeyConditionExpression: str,  # noqa: N803
-        ExpressionAttributeValues: Item,  # noqa: N803
-        Limit: int | None = None,  # noqa: N803
-        ScanIndexForward: bool = True,  # noqa: N803
+        TableName: str,
+        KeyConditionExpression: str,
+        ExpressionAttributeValues: Item,
+        Limit: int | None = None,
+        ScanIndexForward: bool = True,
         **request: Any,
     ) -> Any:
         values = {name: value["S"] for name, value in ExpressionAttributeValues.items()}
@@ -143,7 +145,7 @@ class SimulatedClient:
             answer["LastEvaluatedKey"] = {name: last[name] for name in (partition_key, sort_key)}
         return answer
 
-    def _scan(self, TableName: str, Limit: int, **request: Any) -> Any:  # noqa: N803
+    def _scan(self, TableName: str, Limit: int, **request: Any) -> Any:
         start = request.get("ExclusiveStartKey")
         keys = sorted(key for key in self.items(TableName) if not start or key > _key(start))
         items = [dict(self.items(TableName)[key]) for key in keys[:Limit]]

@@ -43,6 +43,11 @@ def day_increments(events: Iterable[Event]) -> DayIncrements:
     return increments
 
 
+def lane_of(event: Event) -> tuple[str, int]:
+    """Customer, and day as a proleptic ordinal: what shares a total in DynamoDB."""
+    return event.customer_id, event.timestamp.toordinal()
+
+
 def fits_transaction(number_of_events: int, number_of_types: int) -> bool:
     """Whether events of one customer and day fit a DynamoDB transaction with their counters."""
     # One action for each event, one for the day's total, one for each type.

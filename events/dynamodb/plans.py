@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any
 
 from events.datamodels import PLANS, registry_key, shard_key
-from events.domain.retries import RetryPolicy
 from events.dynamodb.customers import LAST_KEY
 from events.dynamodb.requests import ConditionFailed, Requests
-from events.errors import InvalidInput, StoreRefused, StoreUnavailable
+from events.errors import InvalidInput, StoreRefused
 from events.models import MAX_PARTITION_KEY_BYTES, MAX_SHARDS
-
-log = logging.getLogger(__name__)
 
 #: How old the plans that a writer follows may be.
 _FRESH_SECONDS = 60.0
-_ONCE = RetryPolicy(patience_seconds=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +54,24 @@ class Plans:
     clock: Callable[[], float]
     _plans: Mapping[str, Plan] = field(default_factory=dict, init=False)
     _fresh_until: float = field(default=-math.inf, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
 
     def shards_on(self, customer_id: str, day: str) -> int:
         """The planned number of shards, at most a minute old."""
-        if self._fresh_until < self.clock():
-            self._fresh_until = self.clock() + _FRESH_SECONDS
-            try:
-                self._plans = {plan.customer_id: plan for plan in self._read(_ONCE)}
-            except (StoreUnavailable, StoreRefused) as exc:
-                log.debug("using the plans of shards as they were a minute ago: %s", exc)
+        # Others wait, so that no day begins with one shard because a plan is being read.
+        with self._lock:
+            if self._fresh_until < self.clock():
+                try:
+                    self._plans = {plan.customer_id: plan for plan in self.all()}
+                except StoreRefused:  # logged; the writes may be allowed all the same
+                    self._plans = {}
+                self._fresh_until = self.clock() + _FRESH_SECONDS
         plan = self._plans.get(customer_id)
         return 1 if plan is None else plan.shards_on(day)
 
     def all(self) -> list[Plan]:
         """All plans, as they are stored now."""
-        return self._read()
-
-    def _read(self, retry: RetryPolicy | None = None) -> list[Plan]:
-        items = self.requests.items(self.table, "counter_key", PLANS, " ", LAST_KEY, retry=retry)
+        items = self.requests.items(self.table, "counter_key", PLANS, " ", LAST_KEY)
         return [_plan_of(item) for item in items]
 
     def get(self, customer_id: str) -> Plan:

@@ -12,6 +12,7 @@ from typing import Any
 
 from events.datamodels import counter_item_key, day_counts_of, shard_key, shard_of
 from events.domain.timestamps import day_of
+from events.dynamodb.expressions import lane_of
 from events.dynamodb.plans import Plans
 from events.dynamodb.requests import Requests
 from events.dynamodb.transactions import DayDiffers, EventTransactions
@@ -42,14 +43,14 @@ class ShardedWrites:
     #: DynamoDB refuses a write that follows a wrong one. Single dict operations are atomic.
     _shards: dict[tuple[str, int], int] = field(default_factory=dict, init=False)
 
-    def lane_of(self, event: Event) -> Hashable:
+    def lane_of(self, event: Event, /) -> Hashable:
         """Customer, day, and if the day is spread over shards, the shard: what shares a total."""
-        day = event.customer_id, event.timestamp.toordinal()
+        day = lane_of(event)
         shards = self._shards.get(day)
         return day if shards is None else (*day, shard_of(event, shards))
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
-        customer_id, ordinal = events[0].customer_id, events[0].timestamp.toordinal()
+        customer_id, ordinal = lane_of(events[0])
         shards = self._shards.get((customer_id, ordinal), 1)
         if shards == 1 and not self.transactions.has_counters(customer_id, ordinal):
             shards = self.plans.shards_on(customer_id, day_of(events[0].timestamp))
@@ -59,7 +60,7 @@ class ShardedWrites:
         return outcomes
 
     def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
-        shards = self._shards.get((events[0].customer_id, events[0].timestamp.toordinal()), 1)
+        shards = self._shards.get(lane_of(events[0]), 1)
         if shards > 1:
             # "Not found" in one of several shards is true only if that is the event's shard.
             shards = self._stored_shards(events[0]) or 1
@@ -69,7 +70,7 @@ class ShardedWrites:
 
     def _in_shards(self, events: Sequence[Event], shards: int, change: _Change) -> list[Outcome]:
         """Change events shard by shard, until DynamoDB agrees about the number of shards."""
-        day = events[0].customer_id, events[0].timestamp.toordinal()
+        day = lane_of(events[0])
         outcomes: dict[int, Outcome] = {}
         for _ in range(_TRIES):
             left: dict[int, list[int]] = {}

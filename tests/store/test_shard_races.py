@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -37,6 +38,7 @@ class World:
     def __init__(self) -> None:
         self.run: Run | None = None
         self.client = SimulatedClient(self._before)
+        self._tokens = count()
         self.inserted: Counter[Event] = Counter()
         #: The numbers of stored events at each step so far.
         self.totals = [0]
@@ -53,7 +55,7 @@ class World:
             retry=RetryPolicy(1),
             # An erasure never gets to its last steps, which wait for the clock.
             timing=Timing(registered_for_seconds=1e6, request_seconds=1e6),
-            new_token=lambda numbers=count(), name=id(object()): f"{name}-{next(numbers)}",
+            new_token=lambda: f"token-{next(self._tokens)}",
         )
         store.plans.shards_on = lambda *_: shards
         for part in (store._readers, store.changes.readers):
@@ -119,24 +121,22 @@ def explore(make: Callable[[World], Programs], *, preemptions: int) -> list[Worl
 def read(world: World, store: DynamoStore) -> Callable[[], None]:
     """Count and look up; each answer is one that was right at some moment of the question."""
 
+    def counted(*, by_type: bool) -> int:
+        days = store.day_counts("acme", DAY_ZERO, DAY_ZERO, by_type=by_type)
+        return sum(sum(day.hours.values()) for day in days)
+
+    def found() -> int:
+        order: Any = {"after": None, "is_newest_first": False, "page_size": 9}
+        return len(list(store.stored_events("acme", ALL_TIME, **order)))
+
+    questions: list[Callable[[], int]] = [
+        partial(counted, by_type=False),
+        partial(counted, by_type=True),
+        found,
+    ]
+
     def ask() -> None:
-        for question in (
-            lambda: sum(
-                sum(day.hours.values())
-                for day in store.day_counts("acme", DAY_ZERO, DAY_ZERO, by_type=False)
-            ),
-            lambda: sum(
-                sum(day.hours.values())
-                for day in store.day_counts("acme", DAY_ZERO, DAY_ZERO, by_type=True)
-            ),
-            lambda: len(
-                list(
-                    store.stored_events(
-                        "acme", ALL_TIME, after=None, is_newest_first=False, page_size=9
-                    )
-                )
-            ),
-        ):
+        for question in questions:
             begin = len(world.totals)
             number = question()
             possible = world.totals[begin - 1 :]
