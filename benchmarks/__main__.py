@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from benchmarks import http, ingest, memory, page, parse, query, soak, sql, state, stream
+from benchmarks import http, ingest, memory, page, parse, query, shards, soak, sql, state, stream
 from benchmarks.measuring import machine
 
 _ALL = {
@@ -15,6 +15,7 @@ _ALL = {
     "sql": sql.run,
     "http": http.run,
     "query": query.run,
+    "shards": shards.run,
     "memory": memory.run,
     "page": page.run,
     "stream": stream.run,

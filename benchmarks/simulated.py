@@ -232,3 +232,9 @@ def _update(item: Item, expression: str, values: Mapping[str, Any]) -> None:
                 item[name] = values[value]
             else:
                 item[name] = old.get(default[1], values[default[2]])
+
+
+def throttled(actions: int) -> ClientError:
+    """The answer to a transaction of so many actions on a partition key without capacity."""
+    reasons = [{"Code": "ThrottlingError"}, *[{"Code": "None"}] * (actions - 1)]
+    return _error("TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons)

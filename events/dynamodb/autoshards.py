@@ -40,7 +40,7 @@ class AutoShards:
     _window: int = field(default=0, init=False)
     _events: Counter[str] = field(default_factory=Counter, init=False)
     _throttles: Counter[str] = field(default_factory=Counter, init=False)
-    #: Days (proleptic ordinals) on which each customer's shards were looked at.
+    #: The day (proleptic ordinal) on which each busy customer's shards were last doubled.
     _doubled: dict[str, int] = field(default_factory=dict, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
 
@@ -48,6 +48,7 @@ class AutoShards:
         """Note that an attempt to write failed."""
         if isinstance(failure, ClientError) and is_throttle({**failure.response}):
             with self._lock:
+                self._begin_window()
                 self._throttles[customer_id] += 1
 
     def note_written(self, customer_id: str, ordinal: int, shards: int, events: int) -> None:
@@ -59,11 +60,7 @@ class AutoShards:
         if ordinal < today:
             return  # old events, such as a file's: they do not say how busy tomorrow will be
         with self._lock:
-            window = int(self.clock() // WINDOW_SECONDS)
-            if window != self._window:
-                self._window = window
-                self._events.clear()
-                self._throttles.clear()
+            self._begin_window()
             self._events[customer_id] += events
             is_busy = self._events[customer_id] >= EVENTS_PER_SHARD * shards
             if not (is_busy or self._throttles[customer_id] >= THROTTLES):
@@ -72,6 +69,14 @@ class AutoShards:
                 return
             self._doubled[customer_id] = today
         self._double(customer_id, shards, day_of(now + _DAY))
+
+    def _begin_window(self) -> None:
+        """Forget what was noted more than five minutes ago."""
+        window = int(self.clock() // WINDOW_SECONDS)
+        if window != self._window:
+            self._window = window
+            self._events.clear()
+            self._throttles.clear()
 
     def _double(self, customer_id: str, shards: int, tomorrow: str) -> None:
         doubled = min(2 * shards, self.max_shards)
