@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Option
 
-from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, counted
+from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, counted, printable
 from events.cli.options import End, Json, OneCustomer, Start
 from events.cli.output import write_json, write_result
 from events.cli.questions import parse_window
@@ -74,7 +74,8 @@ def _print_summary(result: Verification, seconds: float) -> None:
         for customer_id, day in result.unsettled
     ]
     lines += [
-        f"customer {customer_id}: the item {key!a} in the events table is not an event; delete it"
+        f"customer {printable(customer_id)}: the item {key!a} in the events table is not an event, "
+        "or in a wrong shard; delete it"
         for customer_id, key in result.foreign
     ]
     lines += [

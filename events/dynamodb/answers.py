@@ -38,14 +38,8 @@ _RETRYABLE_CODES = frozenset(
 )
 
 
-_THROTTLES = frozenset(
-    [
-        "ProvisionedThroughputExceeded",
-        "ProvisionedThroughputExceededException",
-        "ThrottlingError",
-        "ThrottlingException",
-    ]
-)
+_EXCEEDED = "ProvisionedThroughputExceeded"
+_THROTTLES = {"ThrottlingError", "ThrottlingException", _EXCEEDED, f"{_EXCEEDED}Exception"}
 
 
 class Answer(Enum):

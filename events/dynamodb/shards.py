@@ -1,5 +1,5 @@
 """
-Writes to the shards of a busy customer; `docs/decisions/0015-shards.md` has the argument.
+Writes to the shards of a busy customer; `docs/decisions/0017-shards.md` has the argument.
 
 The parts that this file calls know only partition keys; here an event gets the one of its shard.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from hypothesis import given
@@ -13,6 +14,7 @@ from benchmarks.simulated import SimulatedClient
 from events.dao import DynamoStore, Timing
 from events.datamodels import Tables, customer_of, event_key, shard_key, shard_of
 from events.domain.retries import RetryPolicy
+from events.dynamodb.plans import Plan
 from events.dynamodb.transactions import DayDiffers
 from events.models import MAX_SHARDS, BucketQuery, Event, Outcome, Window
 from events.service import EventService
@@ -51,7 +53,8 @@ def test_any_history_is_counted_as_by_hand(steps: list[tuple[str, int, Any]]) ->
     voided: set[Event] = set()
     for name, number, what in steps:
         if name == "plan":
-            stores[0].plans.change("acme", lambda plan, n=number, d=what: plan.with_shards(n, d))
+            change = partial(Plan.with_shards, shards=number, from_day=what)
+            stores[0].plans.change("acme", change)
         elif name == "restart":
             stores[number] = new_store()
         elif name == "die after the stamp" and number > 1:

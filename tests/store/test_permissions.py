@@ -199,10 +199,26 @@ def test_void_and_erase_over_http_need_exactly_their_policy(
 
 
 def test_ingest_needs_exactly_its_policy(
-    asked: Callable[[], Rights], file: str, one_event: str
+    recorded: Settings,
+    asked: Callable[[], Rights],
+    client: DynamoDBClient,
+    file: str,
+    one_event: str,
 ) -> None:
     assert [ingest([item, "--json"]) for item in (file, file, one_event)] == [0, 0, 0]
+    # Too late for a day that has events: the next run asks for its number of shards.
+    plans = DynamoStore(
+        client, Tables.named(recorded.dynamodb_events_table_name), retry=RetryPolicy(10)
+    ).plans
+    plans.change("acme", lambda plan: plan.with_shards(2, "2021-01-01"))
+    assert ingest([one_event, "--json"]) == 0
     assert asked() == allowed_by("`ingest_events_from_file.py`")
+
+
+def test_shards_needs_exactly_its_policy(asked: Callable[[], Rights]) -> None:
+    assert run("shards", "set", "acme", "--shards", "2") == 0
+    assert run("shards", "show") == 0
+    assert asked() == allowed_by("`python -m events shards`")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from events.bootstrap import make_service
 from events.config import Settings
 from events.errors import InvalidEvent, InvalidInput, StoreUnavailable
-from events.kafka.messages import Message, Record, decode, parse_dead_letter
+from events.kafka.messages import Message, Record, decode, encode, parse_dead_letter
 from events.service import EventService
 from tests.stream.conftest import Topics
 from tests.stream.runs import running, start
@@ -82,6 +83,25 @@ def test_a_replay_starts_at_the_time_when_kafka_received_a_message(
 
     assert replayed == {**NOTHING, "read": 40, "inserted": 40}
     assert after_the_end == NOTHING
+
+
+def test_salted_keys_spread_a_customer_over_partitions(
+    shell: Shell, tables: Tables, topics: Topics
+) -> None:
+    events = many_events(300)
+    for salt in range(2):  # each event twice, with different keys
+        topics.send(
+            [
+                replace(encode(item, topics.events), key=b"customer-0#%d" % ((number + salt) % 8))
+                for number, item in enumerate(events)
+            ]
+        )
+    assert len(topics.ends()) > 1
+
+    ran = summary_of(consume(shell))
+
+    assert ran == {**NOTHING, "read": 600, "inserted": 300, "duplicates": 300}
+    assert tables.contents() == contents_of(events)
 
 
 def test_messages_deleted_before_they_were_counted_are_reported(

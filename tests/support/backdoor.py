@@ -75,7 +75,7 @@ class DynamoBackDoor:
         counters: dict[tuple[str, str], dict[str, int]] = {}
         customers: list[str] = []
         voided: list[tuple[str, str, str]] = []
-        for item in self._scan(self.names.events):
+        for item in self.scan(self.names.events):
             key = item["customer_id"]["S"], item["event_key"]["S"]
             events.append(key)
             attributes = {"customer_id", "event_key", "ingested_at"}
@@ -83,7 +83,7 @@ class DynamoBackDoor:
                 attributes |= {"voided_at", "void_reason"}
                 voided.append((*key, item["void_reason"]["S"]))
             assert set(item) == attributes
-        for item in self._scan(self.names.counts):
+        for item in self.scan(self.names.counts):
             key = item.pop("customer_id")["S"], item.pop("counter_key")["S"]
             if key[0] == _REGISTRY:
                 item.pop("erasing_since", None)
@@ -97,7 +97,7 @@ class DynamoBackDoor:
             counters[key] = {hour: number for hour, number in hours.items() if number}
         return Contents(sorted(events), counters, sorted(customers), sorted(voided))
 
-    def _scan(self, table: str) -> Iterator[dict[str, Any]]:
+    def scan(self, table: str) -> Iterator[dict[str, Any]]:
         pages = self._client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
         for page in pages:
             yield from page["Items"]
