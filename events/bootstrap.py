@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 #: Threads that run API requests (AnyIO's default); each may hold a connection.
 _REQUEST_THREADS = 40
-#: Threads per process that count raw events of busy hours.
-_READ_THREADS = 8
+#: Threads per process that count raw events of busy hours and read the shards of a customer.
+_READ_THREADS = 16
 #: How long a command waits for its store before it fails.
 SECONDS_TO_FIND_THE_STORE = 3
 #: Access key and secret for DynamoDB Local, which accepts letters and digits only.
