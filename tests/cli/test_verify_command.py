@@ -122,7 +122,7 @@ def test_foreign_items_and_unlisted_customers_are_reported(shell: Shell, tables:
     assert ran == Ran(
         1,
         "customer acme: the item 'a note, of 2021\\u20132022' in the events table is not an "
-        "event; delete it\n"
+        "event, or in a wrong shard; delete it\n"
         "customer globex: has events and is missing from the list of customers\n"
         f"{IN_BOTH}no counter differs, but see above\n",
         "",
