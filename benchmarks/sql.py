@@ -13,7 +13,7 @@ from contextlib import closing
 from itertools import count
 from pathlib import Path
 
-from benchmarks import memory, sqlpeers
+from benchmarks import memory, sqlpeers, sqlposts
 from benchmarks.ingest import ingest_file
 from benchmarks.measuring import interleaved, median_ratio, print_table, spread, write_events
 from benchmarks.query import asking, fill, print_growth
@@ -43,7 +43,7 @@ def run(*, is_quick: bool) -> None:
             _compare(path, name, rows, rounds)
             distinct = round(rows * (1 - _DUPLICATES))
             sqlpeers.compare(path, name, rows, distinct, rounds=rounds)
-    sqlpeers.compare_posts(requests=640 if is_quick else 3_200, rounds=rounds)
+    sqlposts.compare_posts(requests=640 if is_quick else 3_200, rounds=rounds)
     _grow((500, 2_000) if is_quick else (10_000, 1_000_000, 10_000_000))
     memory.run_on_sqlite(is_quick=is_quick)
 

@@ -15,12 +15,8 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.clients import clients
-from benchmarks.eventrequests import check, requests_of, spread_over
 from benchmarks.ingest import ingest_file
 from benchmarks.measuring import (
-    database,
-    fresh_settings,
     interleaved,
     median_ratio,
     percentile,
@@ -28,12 +24,10 @@ from benchmarks.measuring import (
     spread,
 )
 from benchmarks.query import MONTH, asking, milliseconds
-from benchmarks.serving import api
 from events.config import Settings
 from tests.support import postgres
 
 _EVENTS_PER_TRANSACTION = 20_000
-_CLIENTS = 32
 _KEY = "customer_id, happened_at, event_type, transaction_id"
 _BY_HOUR = (
     "WHERE customer_id = '{0}' AND happened_at >= '2021-03-01' AND happened_at < '2021-04-01' "
@@ -52,7 +46,7 @@ def compare(path: Path, name: str, rows: int, distinct: int, *, rounds: int) -> 
     """Load a file into each store, then ask each for a month of a customer by hour."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="events-benchmark-")))
-        server = _postgresql(stack)
+        server = fresh_postgresql(stack)
         ours = {"ours on SQLite": Settings(events_database_url=f"sqlite:///{folder}/events.db")}
         peers: dict[str, tuple[Load, Ask]] = {}
         if server:
@@ -78,7 +72,7 @@ def compare(path: Path, name: str, rows: int, distinct: int, *, rounds: int) -> 
         _print_questions(name, customer, asks)
 
 
-def _postgresql(stack: ExitStack) -> str | None:
+def fresh_postgresql(stack: ExitStack) -> str | None:
     """The URL of a server that waits for the disk, as PostgreSQL does by default."""
     programs = postgres.programs()
     if programs is None:
@@ -138,14 +132,14 @@ def _print_questions(name: str, customer: str, asks: Mapping[str, Ask]) -> None:
 
 def _ours(settings: Settings) -> Load:
     def load(path: Path) -> tuple[float, int]:
-        _empty(settings.events_database_url)
+        empty(settings.events_database_url)
         seconds, inserted, _ = ingest_file(path, settings)
         return seconds, inserted
 
     return load
 
 
-def _empty(url: str) -> None:
+def empty(url: str) -> None:
     if url.startswith("sqlite:"):
         for suffix in ("", "-wal", "-shm"):
             Path(url.removeprefix("sqlite:///") + suffix).unlink(missing_ok=True)
@@ -255,62 +249,3 @@ def _scalar(result: Any) -> int:
 
 def _sum(result: Any) -> int:
     return sum(number for _, number in result.fetchall())
-
-
-# --- one event a request --------------------------------------------------------------------------
-
-
-def compare_posts(*, requests: int, rounds: int) -> None:
-    """POST of one event by 32 clients, on each store."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="events-benchmark-")))
-        dynamodb, senders = stack.enter_context(database()), stack.enter_context(clients())
-        server = _postgresql(stack)
-        latencies: dict[str, list[float]] = {}
-
-        def post(name: str, settings: Settings) -> float:
-            events = [
-                event
-                for group in zip(
-                    *(
-                        spread_over(f"sender-{client}", requests // _CLIENTS, days=1)
-                        for client in range(_CLIENTS)
-                    ),
-                    strict=True,
-                )
-                for event in group
-            ]
-            with api(settings) as port:
-                sent = senders.send(port, requests_of(events, 1), clients=_CLIENTS)
-            check(settings, len(events))
-            latencies.setdefault(name, []).extend(sent.milliseconds)
-            return len(events) / sent.seconds
-
-        def on_sql(name: str, url: str) -> float:
-            _empty(url)
-            return post(name, Settings(events_database_url=url))
-
-        variants: dict[str, Callable[[], float]] = {
-            "DynamoDB Local": lambda: post("DynamoDB Local", fresh_settings(dynamodb)),
-            "SQLite": lambda: on_sql("SQLite", f"sqlite:///{folder}/events.db"),
-        }
-        if server:
-            url = stack.enter_context(postgres.database(server))
-            variants["PostgreSQL"] = lambda: on_sql("PostgreSQL", url)
-        figures = interleaved(rounds, variants)
-    base = figures["DynamoDB Local"]
-    print_table(
-        f"POST of one event, {_CLIENTS} clients",
-        ("store", "requests/s", "lowest–highest", "p50", "p99", "÷ DynamoDB Local"),
-        [
-            (
-                name,
-                f"{statistics.median(values):,.0f}",
-                spread(values),
-                f"{percentile(latencies[name], 0.5):.0f} ms",
-                f"{percentile(latencies[name], 0.99):.0f} ms",
-                f"{median_ratio(values, base):.2f} ×",
-            )
-            for name, values in figures.items()
-        ],
-    )
