@@ -178,7 +178,7 @@ def _format(class_path: str, configuration: Path, scratch: Path) -> None:
         "--config",
         str(configuration),
     ]
-    # Joined by "=": an id in 64 begins with "-" and would be taken for an option of its own.
+    # Joined by "=", because one id in 64 begins with "-".
     arguments += [f"--cluster-id={cluster_id}"]
     if launch(class_path, arguments, scratch, _JAVA_OPTIONS).wait() != 0:
         raise LocalServerError(f"cannot format Kafka's data folder: {end_of(scratch)}")
