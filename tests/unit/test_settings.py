@@ -351,8 +351,8 @@ def test_a_local_database_is_called_without_a_proxy(
 
 def test_every_thread_has_a_connection() -> None:
     settings = Settings(events_write_threads=5)
-    # 40 requests of the API run at the same time, and 8 threads count raw events.
-    assert config_of(settings).max_pool_connections == 40 + 5 + 8
+    # 40 requests of the API run at the same time, and 16 threads count raw events or read shards.
+    assert config_of(settings).max_pool_connections == 40 + 5 + 16
 
 
 def config_of(settings: Settings) -> Any:
