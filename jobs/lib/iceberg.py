@@ -142,7 +142,7 @@ def archived(table: Table, snapshot: int, candidates: Collection[Event]) -> set[
     if not candidates:
         return set()
     ids = {event.transaction_id for event in candidates}
-    where = In("transaction_id", ids)  # type: ignore[call-arg, misc] # its types lack it
+    where = In("transaction_id", ids)  # type: ignore[call-arg] # its types lack it
     rows = table.scan(row_filter=where, snapshot_id=snapshot).to_arrow().to_pylist()
     return {
         Event(
