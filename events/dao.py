@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,15 +13,14 @@ from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import utc_now
 from events.dynamodb import expressions
-from events.dynamodb.autoshards import AutoShards
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.changelog import EXPIRES_AT, GRACE, MINUTE, ChangeLog, Minutes
 from events.dynamodb.customers import REGISTERED_FOR_SECONDS, Registry
 from events.dynamodb.erasure import Eraser
-from events.dynamodb.plans import Plans
+from events.dynamodb.plans import AutoShards, Plans
 from events.dynamodb.reader import Reader
 from events.dynamodb.repair import Repairer
-from events.dynamodb.requests import MAX_REQUEST_SECONDS, Requests
+from events.dynamodb.requests import MAX_REQUEST_SECONDS, Requests, new_token
 from events.dynamodb.shardreader import ShardedReader
 from events.dynamodb.shards import ShardedWrites
 from events.dynamodb.transactions import EventTransactions
@@ -64,7 +62,7 @@ class DynamoStore:
         max_shards: int = 1,
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
-        new_token: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_token: Callable[[], str] = new_token,
         timing: Timing = Timing(),
     ) -> None:
         self._client = client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -230,6 +231,11 @@ class Requests:
             f"the store at {self.client.meta.endpoint_url} did not answer in time "
             f"({_reason_of(exc)})"
         )
+
+
+def new_token() -> str:
+    """A client token for one transaction."""
+    return str(uuid.uuid4())
 
 
 def _reason_of(exc: Exception | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -142,7 +143,8 @@ def archived(table: Table, snapshot: int, candidates: Collection[Event]) -> set[
     if not candidates:
         return set()
     ids = {event.transaction_id for event in candidates}
-    where = In("transaction_id", ids)  # type: ignore[call-arg] # its types lack it
+    is_candidate: Any = In  # its types lack the form with a column's name
+    where = is_candidate("transaction_id", ids)
     rows = table.scan(row_filter=where, snapshot_id=snapshot).to_arrow().to_pylist()
     return {
         Event(

@@ -12,9 +12,7 @@ from benchmarks.simulated import SimulatedClient, throttled
 from events.dao import DynamoStore
 from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
-from events.dynamodb import autoshards
-from events.dynamodb.autoshards import EVENTS_PER_SHARD, AutoShards
-from events.dynamodb.plans import Plan
+from events.dynamodb.plans import EVENTS_PER_SHARD, THROTTLES, AutoShards, Plan
 from tests.support.factories import DAY, HOUR_ZERO, event
 
 TODAY = HOUR_ZERO.toordinal()
@@ -78,7 +76,7 @@ def test_old_events_do_not_make_a_customer_busy(process: Process) -> None:
 
 
 def test_throttled_writes_make_a_customer_busy(process: Process) -> None:
-    for _ in range(autoshards.THROTTLES):
+    for _ in range(THROTTLES):
         process.write(1)
         assert process.plan() == Plan("acme")
         process.auto.note_failure("acme", throttled(3))
@@ -115,7 +113,7 @@ def test_several_processes_double_once() -> None:
 
 def test_a_store_watches_what_it_writes() -> None:
     now = HOUR_ZERO + DAY / 2
-    failures = iter([throttled(3)] * autoshards.THROTTLES)
+    failures = iter([throttled(3)] * THROTTLES)
 
     def before(operation: str, _: object) -> None:
         if operation == "transact_write_items":

@@ -94,7 +94,7 @@ def test_the_policies_name_every_operation_of_the_source_and_no_other() -> None:
 def test_every_policy_names_its_actions_and_tables() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     found = policies()
-    assert len(found) == text.count("```json") == 10
+    assert len(found) == text.count("```json") == 11
     for policy in found.values():
         assert policy["Version"] == "2012-10-17"
         for statement in policy["Statement"]:
