@@ -56,6 +56,7 @@ FILES: dict[str, tuple[str | bytes, Sequence[str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_file_of_another_system_is_ingested_and_voided(shell: Shell, tables: Tables) -> None:
     for number, (name, (content, options)) in enumerate(FILES.items()):
         shell.write(name, content)

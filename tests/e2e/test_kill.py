@@ -136,6 +136,7 @@ def test_counters_are_exact_after_each_kill_and_the_next_run_completes(
 # --- Ctrl-C and SIGTERM ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", STOP_CASES)
 def test_a_stopped_run_reports_what_is_stored_and_the_next_one_completes(
     shell: Shell, tables: Tables, file: Path, expected: Contents, number: signal.Signals

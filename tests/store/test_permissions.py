@@ -198,6 +198,7 @@ def test_void_and_erase_over_http_need_exactly_their_policy(
         assert beside[table] <= actions <= both[table]
 
 
+@pytest.mark.slow
 def test_ingest_needs_exactly_its_policy(
     recorded: Settings,
     asked: Callable[[], Rights],
