@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,12 +141,8 @@ class Stream:
         }
 
     def _numbers(self, accumulators: Mapping[str, int]) -> Mapping[str, Any]:
-        newest = newest_state(self.folder)
-        files = newest.rglob("*") if newest else ()
-        state_bytes = sum(file.stat().st_size for file in files)
-        return {name: accumulators.get(name) or 0 for name in _NUMBERS} | {
-            "state_bytes": state_bytes
-        }
+        numbers = {name: accumulators.get(name) or 0 for name in _NUMBERS}
+        return {**numbers, "state_bytes": size_of_newest(self.folder)}
 
     def _is_read(self, ends: Mapping[int, int]) -> bool:
         """Whether a checkpoint has all messages before these ends: then Flink commits offsets."""
@@ -186,5 +183,20 @@ class Stream:
 
 def newest_state(folder: Path) -> Path | None:
     """The newest complete checkpoint or savepoint in a folder."""
-    complete = sorted(folder.glob("**/_metadata"), key=lambda file: file.stat().st_mtime_ns)
-    return complete[-1].parent if complete else None
+    complete = []
+    # Flink deletes older checkpoints meanwhile. `os.walk` skips a folder that is gone.
+    for name, _, files in os.walk(folder):
+        with suppress(FileNotFoundError):
+            if "_metadata" in files:
+                complete.append(((Path(name) / "_metadata").stat().st_mtime_ns, name))
+    return Path(max(complete)[1]) if complete else None
+
+
+def size_of_newest(folder: Path) -> int:
+    """Bytes of the newest checkpoint or savepoint, or what is left of it."""
+    size = 0
+    for name, _, files in os.walk(newest_state(folder) or ""):
+        for file in files:
+            with suppress(FileNotFoundError):
+                size += (Path(name) / file).stat().st_size
+    return size

@@ -174,7 +174,8 @@ def test_every_message_is_counted_once_or_listed_with_its_reason(
     in_time = event("in time", timestamp=HOUR_ZERO + 10 * DAY)
     produce(settings, [*late, old[0], in_time, *new[:5]])
     code, numbers = stream("--to-store", "--drain")
-    assert (code, numbers["state_rows"], numbers["late"]) == (0, 0, 8)
+    assert code == 0, numbers
+    assert (numbers["state_rows"], numbers["late"]) == (0, 8)
     right = hourly([*old, *new, in_time])
     assert hour_counts_of(settings, TABLE) == served(settings) == right
     listed = uncounted(settings)
@@ -203,7 +204,7 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(
     shell: Shell, settings: Settings, kills: int
 ) -> None:
     # Each kill costs a start of Flink.
-    kills = min(6, max(1, kills // 5))
+    kills = min(6, max(1, kills // 8))
     seed = random.SystemRandom().randrange(10_000)
     print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
     rng = random.Random(seed)

@@ -39,6 +39,7 @@ def test_events_are_keyed_by_customer_and_bad_rows_are_kept(shell: Shell, topics
         "accepted": 2_500,
         "rejected": 1,
         "rejects_file": "events.csv.gz.rejects.csv",
+        "ignored_columns": [],
     }
     assert shell.read("events.csv.gz.rejects.csv").splitlines()[1].startswith("2502,")
     sent = topics.read(topics.events)
