@@ -8,8 +8,9 @@ SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
 # Each file stays on one worker, and so starts one Kafka or Spark; those that take longest come first.
 # They wait more than they compute, so there are more workers than cores.
 FILE_BY_FILE := -n 4 --dist loadfile --no-loadscope-reorder
-# How often each `kill -9` test of `make test-slow` kills, and a fifth of the strikes of a fault.
-KILLS ?= 20
+# How often each `kill -9` test of `make test-slow` kills, and a tenth of the strikes of a fault.
+# `make test-slow KILLS=20` before a release.
+KILLS ?= 10
 
 STORE_URL := $(if $(filter sqlite,$(STORE)),EVENTS_DATABASE_URL=sqlite:///.local/events.db)
 

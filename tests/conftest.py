@@ -34,8 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",
         type=int,
-        default=20,
-        help="how often each kill -9 test of the second tier kills, and a fifth of the strikes of "
+        default=10,
+        help="how often each kill -9 test of the second tier kills, and a tenth of the strikes of "
         "each of its faults",
     )
 
@@ -68,7 +68,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     The second tier has the runs with many. A test that is slow anyway has no other.
     """
     many: int = metafunc.config.getoption("--kills")
-    for name, few, most in (("kills", 1, many), ("strikes", 8, 5 * many)):
+    for name, few, most in (("kills", 1, many), ("strikes", 8, 10 * many)):
         if name in metafunc.fixturenames:
             runs = [pytest.param(most, id="many", marks=pytest.mark.slow)]
             if not _is_slow(metafunc.definition):
