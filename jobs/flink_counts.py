@@ -26,6 +26,7 @@ from events.local import flink
 from jobs.flink.batch import recount
 from jobs.flink.jvm import SOURCES, opened_flink
 from jobs.flink.stream import Stream
+from jobs.lib.options import add_recount_options, add_stream_options
 from jobs.lib.result import days_between, print_result
 
 EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
@@ -68,39 +69,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="folder of checkpoints and savepoints; one per table, used by one run at a time",
     )
-    stream.add_argument(
-        "--watermark-seconds",
-        type=_seconds,
-        metavar="N",
-        help="an hour is closed when every partition has an event this much newer (default: "
-        "EVENTS_WATERMARK_SECONDS)",
+    add_stream_options(
+        stream,
+        watermark="an hour is closed when every partition has an event this much newer",
+        kafka="for Kafka's Java consumer, such as security.protocol=SSL",
     )
-    stream.add_argument(
-        "--ahead-seconds",
-        type=_seconds,
-        default=3_600,
-        metavar="N",
-        help="events further ahead of their message's time are not counted, because they would "
-        "move the watermark (default: 3600)",
-    )
-    stream.add_argument(
-        "--to-store",
-        "--to-dynamodb",
-        action="store_true",
-        help="also write the counts to the store, for an API with EVENTS_COUNTS=windowed",
-    )
-    stream.add_argument("--until-end", action="store_true", help="stop at the topic's current end")
     stream.add_argument(
         "--drain",
         action="store_true",
         help="when stopping, close all open hours: later events of these hours will be late",
-    )
-    stream.add_argument(
-        "--kafka-option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="for Kafka's Java consumer, such as security.protocol=SSL",
     )
     batch = commands.add_parser(
         "batch",
@@ -109,16 +86,10 @@ def _parser() -> argparse.ArgumentParser:
         "result replaces these days in events.hourly_counts. Running it again is safe.",
     )
     batch.set_defaults(run=_batch)
-    batch.add_argument(
-        "--start", metavar="TIME", help="first UTC day (default: the first in the archive)"
-    )
-    batch.add_argument(
-        "--end", metavar="TIME", help="UTC day after the last one (default: to the end)"
-    )
+    add_recount_options(batch)
     batch.add_argument(
         "--compare", action="store_true", help="compare with the counters in the store, both ways"
     )
-    batch.add_argument("--json", action="store_true", help="print one JSON object")
     jar = commands.add_parser("jar", help="pack the stream for a Flink cluster")
     jar.set_defaults(run=_jar)
     jar.add_argument("file", type=Path, metavar="FILE")
@@ -137,12 +108,6 @@ def _parser() -> argparse.ArgumentParser:
                 else f"properties of another Iceberg catalog than the local one, such as {example}",
             )
     return parser
-
-
-def _seconds(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 on")
-    return int(text)
 
 
 def _named(options: Sequence[str]) -> Mapping[str, str]:

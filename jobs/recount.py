@@ -30,6 +30,7 @@ from jobs.lib.compare import Comparison, compare
 from jobs.lib.frames import distinct_events, hour_counts, hourly_counts, instant, with_micros
 from jobs.lib.hourcounts import event_of, micros_of
 from jobs.lib.load import load
+from jobs.lib.options import add_recount_options
 from jobs.lib.publish import make_tables
 from jobs.lib.result import days_between, print_result
 from jobs.lib.session import opened_session, table_name
@@ -63,12 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "result replaces these days in the table events.hourly_counts. Running it again is safe.",
         epilog="Exit code: 0 all well, 1 --compare found a difference, 2 could not run.",
     )
-    parser.add_argument(
-        "--start", metavar="TIME", help="first UTC day (default: the first in the archive)"
-    )
-    parser.add_argument(
-        "--end", metavar="TIME", help="UTC day after the last one (default: to the end)"
-    )
+    add_recount_options(parser)
     then = parser.add_mutually_exclusive_group()
     then.add_argument(
         "--compare", action="store_true", help="compare with the counters in the store, both ways"
@@ -91,7 +87,6 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="with --restore-windowed: also write to the tables from which the API serves them",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 

@@ -30,6 +30,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from events.bootstrap import load_settings
 from events.config import Settings
 from events.errors import EventsError, InvalidInput, StoreRefused
+from jobs.lib.options import add_stream_options, whole_number
 from jobs.lib.publish import make_tables
 from jobs.lib.session import opened_session
 from jobs.lib.tables import NAMESPACE
@@ -74,49 +75,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="folder of the state; one per table, used by one run at a time",
     )
-    parser.add_argument(
-        "--watermark-seconds",
-        type=_seconds,
-        metavar="N",
-        help="events more than this older than the newest event are not counted (default: "
-        "EVENTS_WATERMARK_SECONDS)",
-    )
-    parser.add_argument(
-        "--ahead-seconds",
-        type=_seconds,
-        default=3_600,
-        metavar="N",
-        help="events further ahead of their message's time are not counted, because they would "
-        "move the watermark (default: 3600)",
+    add_stream_options(
+        parser,
+        watermark="events more than this older than the newest event are not counted",
+        kafka="for Spark's Kafka source, such as kafka.security.protocol=SSL",
     )
     parser.add_argument(
         "--most-a-batch",
-        type=_seconds,
+        type=whole_number,
         default=500_000,
         metavar="N",
         help="maximum messages per batch (default: 500000)",
     )
-    parser.add_argument(
-        "--to-store",
-        "--to-dynamodb",
-        action="store_true",
-        help="also write the counts to the store, for an API with EVENTS_COUNTS=windowed",
-    )
-    parser.add_argument("--until-end", action="store_true", help="stop at the topic's current end")
-    parser.add_argument(
-        "--kafka-option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="for Spark's Kafka source, such as kafka.security.protocol=SSL",
-    )
     return parser
-
-
-def _seconds(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 on")
-    return int(text)
 
 
 def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -> int:
