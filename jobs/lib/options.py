@@ -7,7 +7,7 @@ import argparse
 
 def add_stream_options(parser: argparse.ArgumentParser, *, watermark: str, kafka: str) -> None:
     """
-    Add what the streams of Spark and Flink are told alike.
+    Add the options that the streams of Spark and Flink share.
 
     Args:
         watermark: What `--watermark-seconds` decides.
