@@ -178,23 +178,10 @@ class Settings(BaseSettings):
         description="File with more librdkafka properties, one `name=value` per line, for example "
         "for TLS and SASL.",
     )
-    events_kafka_max_bytes: int = Field(
-        default=33_554_432,
-        ge=1_024,
-        le=2_147_483_647,
-        description="Maximum bytes of messages in memory per process: read but not yet committed "
-        "(`consume`), or queued for Kafka (`produce` and the API).",
-    )
     events_iceberg_catalog: Annotated[str, AfterValidator(_catalog)] = Field(
         default="events",
         description="Iceberg catalog: a name in pyiceberg's configuration, or the path of a local "
         "folder such as `/data/events`. An unknown name means the folder `.local/iceberg`.",
-    )
-    events_archive_seconds: float = Field(
-        default=60,
-        ge=0.1,
-        le=86_400,
-        description="Maximum seconds between two commits of `archive`.",
     )
     events_counts: Literal["exact", "windowed"] = Field(
         default="exact",

@@ -25,12 +25,16 @@ MetricsPort = Annotated[
     int | None,
     Option(min=1, max=65_535, help="Serve /metrics, /livez and /readyz on this port of 127.0.0.1."),
 ]
+CommitSeconds = Annotated[
+    float,
+    Option(min=0.1, max=86_400, metavar="N", help="Maximum seconds between two commits."),
+]
 
 
 @command(exit_when_stopped=EXIT_OK)
 def archive(
     until_end: UntilEnd = False, accept_gap: AcceptGap = False, metrics_port: MetricsPort = None,
-    json: Json = False,
+    commit_seconds: CommitSeconds = 60, json: Json = False,
 ) -> int:  # fmt: skip
     """
     Copy every Kafka message to Iceberg, once.
@@ -67,7 +71,7 @@ def archive(
         settings.events_kafka_topic,
         group=f"{settings.events_kafka_group}-archive",
         open_catalog=lambda: open_catalog(settings.iceberg_catalog_name, settings.iceberg_folder),
-        commit_seconds=settings.events_archive_seconds,
+        commit_seconds=commit_seconds,
         is_until_end=until_end,
         is_gap_accepted=accept_gap,
         # A service waits for Kafka and the catalog; a run that has an end reports a failure.

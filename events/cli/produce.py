@@ -69,7 +69,6 @@ def _open_kafka(
         cluster,
         topic,
         patience_seconds=patience_seconds,
-        max_bytes=settings.events_kafka_max_bytes,
         is_waiting_for_room=True,
     )
     with closing(sink):

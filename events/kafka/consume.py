@@ -22,7 +22,7 @@ from events.kafka.clients import (
 )
 from events.kafka.consumer import CountConsumer
 from events.kafka.pipeline import Limits
-from events.kafka.producer import ANY_LENGTH, Sender
+from events.kafka.producer import ANY_LENGTH, MAX_BYTES, Sender
 from events.models import Outcome
 from events.service import EventService
 from events.telemetry.health import Health
@@ -90,7 +90,7 @@ def consume(
             submit=service.submit,
             sender=sender,
             limits=limits,
-            max_bytes=settings.events_kafka_max_bytes,
+            max_bytes=MAX_BYTES,
         )
         health = Health(
             is_alive=lambda: time.monotonic() - consumer.turned_at < _MAX_TURN_SECONDS,

@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 #: replicas.
 OnDone = Callable[[EventsError | None], None]
 
-#: How much waits for Kafka at most, in one process.
+#: Maximum messages and bytes in memory per process: queued for Kafka (`produce` and the API), or
+#: read but not yet committed (`consume`; its limit of messages is its own).
 MAX_MESSAGES = 10_000
 MAX_BYTES = 32 * 1024 * 1024
 _POLL_SECONDS = 0.1

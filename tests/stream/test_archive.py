@@ -110,10 +110,9 @@ def test_killed_at_any_moment_it_neither_loses_nor_repeats_a_message(
     events = many_events(4_000, customers=20, hours=48)
     produce(settings, [b"{" if index % 97 == 0 else one for index, one in enumerate(events)])
     expected = Counter(one for index, one in enumerate(events) if index % 97)
-    shell.settings["EVENTS_ARCHIVE_SECONDS"] = "0.1"
 
     for number in range(min(kills, 10)):
-        command = shell.start("-m", "events", "archive")
+        command = shell.start("-m", "events", "archive", "--commit-seconds", "0.1")
         until(lambda: "reading the topic" in command.err)  # noqa: B023 - called at once
         # From before the first message to somewhere between the commits.
         time.sleep(rng.uniform(0, 1.5))

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from events.app import create_app
 from events.config import Settings
-from events.errors import InvalidInput, StoreUnavailable
+from events.errors import StoreUnavailable
 from events.kafka.clients import Cluster
 from events.kafka.messages import encode
 from events.kafka.producer import KafkaSink
@@ -131,14 +131,6 @@ def test_a_request_longer_than_the_queue_fails_and_sends_nothing(
             sink.ingest(events)
         assert sink.ingest(events[:5]) == [Outcome.ACCEPTED] * 5
     assert sent(topics) == values_of(events[:5])
-
-
-def test_a_queue_shorter_than_a_request_is_refused_at_the_start(settings: Settings) -> None:
-    small = {"events_kafka_max_bytes": 8_388_607}
-    with pytest.raises(InvalidInput, match=r"^EVENTS_KAFKA_MAX_BYTES is .* at least twice"):
-        create_app(settings.model_copy(update={"events_ingest": "kafka", **small}))
-    # Without a queue the limit concerns `consume` alone.
-    create_app(settings.model_copy(update=small))
 
 
 def test_without_a_broker_events_get_503_and_corrections_work(
