@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 from collections.abc import Callable, Iterable
@@ -34,6 +35,7 @@ from events.ingest.source import BLOCK_BYTES, LineInput
 from events.models import MAX_PARTITION_KEY_BYTES, Event
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _KINDS = {"jsonl": "JSON", "parquet": "Parquet"}
 #: Of an attribute of a CloudEvent in binary mode: `ce-id`, `ce-source`, …
 _HEADER = "ce-"
@@ -130,20 +132,28 @@ def _without_quotes(value: str) -> str:
 def parse_json(text: bytes, max_events: int) -> Parsed:
     """An object with `events`, an array of events, or one event."""
     text = text.removeprefix(BYTE_ORDER_MARK)
+    _check_encoding(text)
     if text.lstrip()[:1] == b"[":
         return _parse_events(text, max_events, field="body")
     try:
         return _parse_events(_fields(text, "events")["events"], max_events)
-    except InvalidRequest:
+    except InvalidRequest as exc:
         with suppress(InvalidEvent):
             names = set(decode_object(text))
             if "events" not in names and names & {*COLUMNS, SPEC_VERSION}:
                 return parse_elements([text])
+            raise
+        with suppress(InvalidEvent):
+            decode_object(text.partition(b"\n")[0])
+            raise InvalidRequest(
+                "body", "is JSON Lines: send the header Content-Type: application/x-ndjson"
+            ) from exc
         raise
 
 
 def parse_json_lines(text: bytes, max_events: int) -> Parsed:
     """One event a line; blank lines are left out."""
+    _check_encoding(text)
     numbered = [
         (number, line)
         for number, line in enumerate(text.split(b"\n"), 1)
@@ -163,6 +173,15 @@ def parse_correction(text: bytes, max_events: int) -> tuple[str, Parsed]:
     except InvalidEvent as exc:
         raise InvalidRequest("reason", exc.reason) from exc
     return reason, _parse_events(fields["events"], max_events, is_stored=True)
+
+
+def _check_encoding(text: bytes) -> None:
+    if text.startswith(_GZIP_MAGIC):
+        raise InvalidRequest("body", "is gzip: send the header Content-Encoding: gzip")
+    if text.startswith(_UTF_16_MARKS):
+        raise InvalidRequest("body", "is UTF-16: send UTF-8")
+    if not text.strip():
+        raise InvalidRequest("body", "is empty")
 
 
 def _fields(text: bytes, *names: str) -> dict[str, bytes]:

@@ -93,6 +93,8 @@ def parse_cloud_event(text: bytes, *, is_stored: bool = False) -> Event:
     """Parse a CloudEvent in JSON; raises `InvalidEvent`."""
     values = {name: bytes(value) for name, value in decode_object(text).items()}
     check_repeated(text, values, ATTRIBUTES)
+    if values.keys() >= {*COLUMNS}:
+        raise InvalidEvent(None, "has the fields of an event and of a CloudEvent: send one of them")
     attributes = {
         name: string_of(name, values[name])
         for name in ATTRIBUTES

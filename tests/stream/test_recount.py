@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 from events.bootstrap import make_bulk_loader, make_client, make_service
 from events.config import Settings
 from events.dao import DynamoStore
+from events.datamodels import shard_key
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp
 from events.errors import StoreRefused
@@ -118,11 +119,16 @@ def test_a_missing_archive_is_an_error(job: Job) -> None:
 
 
 def test_equal_counters_are_reported_equal(
-    settings: Settings, job: Job, service: EventService
+    settings: Settings, job: Job, store: DynamoStore, service: EventService
 ) -> None:
     events = awkward_events()
     archive(settings, [*events, *events[:20]])
+    # The counters of one customer's days are sums over four shards.
+    store.plans.change("customer-0", lambda plan: plan.with_shards(4, "2021-03-01"))
     service.ingest(events)
+    assert shard_key("customer-0", 3) in {
+        item["customer_id"]["S"] for item in contents(settings)["_hourly_counts"]
+    }
     customers = len({one.customer_id for one in events})
     assert job("--compare") == (
         0,
