@@ -21,12 +21,12 @@ from typing import Any
 
 from events.bootstrap import load_settings
 from events.config import Settings
-from events.errors import EventsError, InvalidInput
+from events.errors import EventsError
 from events.local import flink
 from jobs.flink.batch import recount
 from jobs.flink.jvm import SOURCES, opened_flink
 from jobs.flink.stream import Stream
-from jobs.lib.options import add_recount_options, add_stream_options
+from jobs.lib.options import add_recount_options, add_stream_options, named
 from jobs.lib.result import days_between, print_result
 
 EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
@@ -110,16 +110,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _named(options: Sequence[str]) -> Mapping[str, str]:
-    named = {}
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not equals:
-            raise InvalidInput(f"{name}: use NAME=VALUE")
-        named[name] = value
-    return named
-
-
 def _stream(settings: Settings, options: argparse.Namespace) -> int:
     with opened_flink() as jvm:
         stream = Stream(
@@ -128,9 +118,9 @@ def _stream(settings: Settings, options: argparse.Namespace) -> int:
             options.checkpoint,
             watermark_seconds=options.watermark_seconds or settings.events_watermark_seconds,
             ahead_seconds=options.ahead_seconds,
-            flink=_named(options.flink_option),
-            kafka=_named(options.kafka_option),
-            catalog_options=_named(options.catalog_option),
+            flink=named(options.flink_option),
+            kafka=named(options.kafka_option),
+            catalog_options=named(options.catalog_option),
             is_until_end=options.until_end,
             is_drained=options.drain,
             is_published=options.to_store,
@@ -158,8 +148,8 @@ def _batch(settings: Settings, options: argparse.Namespace) -> int:
             jvm,
             settings,
             window,
-            flink=_named(options.flink_option),
-            catalog_options=_named(options.catalog_option),
+            flink=named(options.flink_option),
+            catalog_options=named(options.catalog_option),
             is_compared=options.compare,
         )
     is_equal = not comparison.differences

@@ -29,8 +29,8 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from events.bootstrap import load_settings
 from events.config import Settings
-from events.errors import EventsError, InvalidInput, StoreRefused
-from jobs.lib.options import add_stream_options, whole_number
+from events.errors import EventsError, StoreRefused
+from jobs.lib.options import add_stream_options, named, whole_number
 from jobs.lib.publish import make_tables
 from jobs.lib.session import opened_session
 from jobs.lib.tables import NAMESPACE
@@ -99,7 +99,7 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
         spark,
         settings,
         max_per_batch=options.most_a_batch,
-        options=_named(options.kafka_option),
+        options=named(options.kafka_option),
     )
     events = counted_once(
         source,
@@ -130,16 +130,6 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
 def _first_line(exc: Exception) -> str:
     """The first line of an error; Spark appends the whole query plan."""
     return str(exc).splitlines()[0]
-
-
-def _named(options: Sequence[str]) -> Mapping[str, str]:
-    named = {}
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not equals:
-            raise InvalidInput(f"--kafka-option {name}: use NAME=VALUE")
-        named[name] = value
-    return named
 
 
 def counted_once(source: DataFrame, *, watermark_seconds: int, ahead_seconds: int) -> DataFrame:

@@ -49,6 +49,7 @@ def local(
     # Imported here, because starting either needs a Java runtime, which other commands do not.
     from events.local import dynamodb
     from events.local import kafka as kafka_server
+    from events.local.javaserver import LocalServer
 
     program = kafka_server if kafka else dynamodb
     name, nowhere = ("Kafka", "a temporary folder") if kafka else (dynamodb.name(), "memory")
@@ -56,16 +57,14 @@ def local(
         say(f"Downloading {name} {program.VERSION}, once …")
     folder = None if in_memory else data or program.DATA_FOLDER
     port = port or program.DEFAULT_PORT
-    server = (
-        kafka_server.start(port=port, data_folder=folder, is_tiered=tiered)
-        if kafka
-        else dynamodb.start(port=port, data_folder=folder)
-    )
+    server: LocalServer
+    if kafka:
+        server = broker = kafka_server.start(port=port, data_folder=folder, is_tiered=tiered)
+        address = broker.bootstrap_servers
+    else:
+        server = database = dynamodb.start(port=port, data_folder=folder)
+        address = database.endpoint_url
     with server:
-        if isinstance(server, kafka_server.KafkaLocal):
-            address = server.bootstrap_servers
-        else:
-            address = server.endpoint_url
         if tiered:
             _tier_topic(address)
         say(f"{name} is ready at {address}, data in {folder or nowhere}. Ctrl-C stops it.")

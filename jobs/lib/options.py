@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
+
+from events.errors import InvalidInput
 
 
 def add_stream_options(parser: argparse.ArgumentParser, *, watermark: str, kafka: str) -> None:
@@ -55,3 +58,14 @@ def whole_number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000_000:
         raise argparse.ArgumentTypeError(f"{text!r}: give a whole number from 1 on")
     return int(text)
+
+
+def named(options: Sequence[str]) -> Mapping[str, str]:
+    """The values of options such as `--kafka-option NAME=VALUE`, by name."""
+    values = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise InvalidInput(f"{name}: use NAME=VALUE")
+        values[name] = value
+    return values
