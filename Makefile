@@ -5,12 +5,11 @@ BIN := $(VENV)/bin
 # Workers share one DynamoDB Local; a worker that runs out of tests takes some of another's.
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
-# Each file stays on one worker, and so starts one Kafka or Spark; those that take longest come first.
+# Each file stays on one worker, and so starts one Spark or Flink; those that take longest come first.
 # They wait more than they compute, so there are more workers than cores.
-FILE_BY_FILE := -n 4 --dist loadfile --no-loadscope-reorder
-# How often each `kill -9` test of `make test-slow` kills, and a tenth of the strikes of a fault.
-# `make test-slow KILLS=20` before a release.
-KILLS ?= 10
+FILE_BY_FILE := -n 4 --dist loadgroup --no-loadscope-reorder
+# How often each `kill -9` test of `make test-slow` kills: `make test-slow KILLS=20` before a release.
+KILLS ?= 3
 
 # Keep compiled modules between processes, also where the environment turns that off: each process
 # of the tests starts faster.

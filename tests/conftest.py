@@ -25,6 +25,10 @@ PATIENCE_SECONDS = 10.0
 #: Servers that run for a minute end before Java's second compiler pays for itself: four files of
 #: store tests took 23 % less processor time without it.
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+#: How often each fault of the second tier strikes.
+STRIKES = 100
+#: Files whose tests share one Spark, and so one worker. All other files start what they need.
+SHARING_SPARK = ("test_compact.py", "test_four_ways.py", "test_recount.py")
 #: Folders whose tests all belong to the second tier, `make test-slow`.
 SLOW_FOLDERS = ("browser", "schema", "stream")
 _DATABASE = pytest.StashKey[dynamodb.DynamoDBLocal]()
@@ -34,9 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",
         type=int,
-        default=10,
-        help="how often each kill -9 test of the second tier kills, and a tenth of the strikes of "
-        "each of its faults",
+        default=3,
+        help="how often each kill -9 test of the second tier kills (3; 20 before a release)",
     )
 
 
@@ -52,6 +55,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_slow(item):
             item.add_marker(pytest.mark.slow)
+        # With `--dist loadgroup`, a file stays on one worker.
+        group = "spark" if item.path.name in SHARING_SPARK else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_collection_finish() -> None:
@@ -68,7 +74,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     The second tier has the runs with many. A test that is slow anyway has no other.
     """
     many: int = metafunc.config.getoption("--kills")
-    for name, few, most in (("kills", 1, many), ("strikes", 8, 10 * many)):
+    for name, few, most in (("kills", 1, many), ("strikes", 8, STRIKES)):
         if name in metafunc.fixturenames:
             runs = [pytest.param(most, id="many", marks=pytest.mark.slow)]
             if not _is_slow(metafunc.definition):

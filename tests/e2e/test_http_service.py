@@ -100,7 +100,7 @@ def test_acknowledged_events_are_stored_when_the_service_ends_under_load(
 ) -> None:
     rng = random.Random(number)
     rows = [row(item) for item in range(3_000)]
-    for attempt in range(kills if number == signal.SIGKILL else min(kills, 4)):
+    for attempt in range(kills):
         port = free_port()
         command = serve(shell, port, "--workers", "12"[attempt % 2])
         acknowledged: list[Row] = []

@@ -204,7 +204,7 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(
     shell: Shell, settings: Settings, kills: int
 ) -> None:
     # Each kill costs a start of Flink.
-    kills = min(6, max(1, kills // 8))
+    kills = max(1, kills // 3)
     seed = random.SystemRandom().randrange(10_000)
     print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
     rng = random.Random(seed)
@@ -249,6 +249,9 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(
         raise AssertionError("idle partitions hold the watermark")
 
     produce(settings, trickle())
+    late = many_events(9, seed=2_000, customers=9, hours=1)
+    produce(settings, late)
+    sent.extend(late)
     command.signal(signal.SIGTERM)
     assert command.ended(timeout_seconds=300).code == 0, command.err
     assert list((shell.folder / "checkpoint").glob("savepoint-*/_metadata"))
@@ -257,7 +260,7 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(
     counted, lost = fates(settings, sent)
     assert hour_counts_of(settings, TABLE) == hourly(counted)
     assert len(rows_of(settings, TABLE)) == len(hourly(counted))
-    assert lost, "some events are late"
+    assert set(late) <= set(lost)
 
 
 def closed_hours(settings: Settings) -> set[datetime]:
