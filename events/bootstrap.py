@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from botocore.loaders import Loader
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from events.kafka.producer import MAX_BYTES, KafkaSink
+    from events.kafka.producer import KafkaSink
     from events.sql.bulk import BulkLoader as SqlBulkLoader
 
 #: Threads that run API requests (AnyIO's default); each may hold a connection.
@@ -256,7 +256,7 @@ def open_sink(settings: Settings, service: EventService) -> Iterator[EventServic
         return
     # Imported here, because the Kafka client is optional.
     from events.kafka.clients import Cluster
-    from events.kafka.producer import KafkaSink
+    from events.kafka.producer import MAX_BYTES, KafkaSink
 
     sink = KafkaSink(
         Cluster.of(settings),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from pyspark.sql import SparkSession
 
 from events.bootstrap import make_service
@@ -131,9 +132,7 @@ class Topics:
         topic = topic or self.events
         with make_consumer(self.cluster, group="reader-of-tests") as consumer:
             ends = {
-                partition: consumer.get_watermark_offsets(
-                    TopicPartition(topic, partition), timeout=60
-                )[1]
+                partition: _end(consumer, TopicPartition(topic, partition))
                 for partition in consumer.list_topics(topic, timeout=60).topics[topic].partitions
             }
         return {partition: end for partition, end in ends.items() if end}
@@ -155,6 +154,17 @@ class Topics:
 
     def are_committed(self) -> bool:
         return self.committed() == self.ends()
+
+
+def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    while True:
+        try:
+            return consumer.get_watermark_offsets(partition, timeout=60)[1]
+        except KafkaException as exc:
+            # A new partition has no leader for a moment.
+            if exc.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                raise
+            time.sleep(0.1)
 
 
 @pytest.fixture

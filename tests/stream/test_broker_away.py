@@ -122,7 +122,8 @@ def test_an_archiver_waits_for_a_broker_that_went_away(
         thread.start()
         until(lambda: archiver.result.archived == 10)
     produce(settings, later)
-    until(lambda: archiver.problem)
+    # It looks at the topic every half minute, waits for it for ten seconds, and so learns of it.
+    until(lambda: archiver.problem, timeout_seconds=180)
     with proxy:
         until(lambda: archiver.result.archived == 20)
         archiver.stop()
