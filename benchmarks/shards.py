@@ -1,10 +1,12 @@
 """
-How many events a second does one customer get, by its number of shards?
+How many events a second does one customer get, by its number of shards, and what do reads cost?
 
-DynamoDB's limits are simulated, in simulated time: a partition key takes 1,000 write units a second
-(Developer Guide, "Best practices for designing and using partition keys effectively"), an action of
-a transaction two for each 1 KB, a throttled transaction is cancelled, and a round trip takes 5 to
-10 ms. Unused capacity, which DynamoDB may lend for five minutes, is left out.
+For the writes, DynamoDB's limits are simulated, in simulated time: a partition key takes 1,000
+write units a second (Developer Guide, "Best practices for designing and using partition keys
+effectively"), an action of a transaction two for each 1 KB, a throttled transaction is cancelled,
+and a round trip takes 5 to 10 ms. Unused capacity, which DynamoDB may lend for five minutes, is
+left out. The reads are timed on DynamoDB Local, which computes all shards of an answer on the same
+cores.
 """
 
 from __future__ import annotations
@@ -12,17 +14,24 @@ from __future__ import annotations
 import heapq
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count, islice
+from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.measuring import print_table
+from benchmarks.measuring import database, fresh_settings, percentile, print_table
+from benchmarks.query import MONTH, asking, milliseconds
 from benchmarks.simulated import SimulatedClient, throttled
+from events.bootstrap import make_store
 from events.dao import DynamoStore
 from events.datamodels import Tables, shard_of
 from events.domain.retries import RetryPolicy
+from events.dynamodb.plans import Plan
 from events.models import Event
+from events.service import EventService
 
 _FIRST_DAY = datetime(2021, 3, 1, tzinfo=UTC)
 _UNITS_PER_SECOND = 1_000
@@ -155,3 +164,47 @@ def run(*, is_quick: bool) -> None:
             for shards, result in full.items()
         ],
     )  # fmt: skip
+    _compare_reads((1, 16), events=500 if is_quick else 10_000, times=30 if is_quick else 400)
+
+
+def _compare_reads(numbers: tuple[int, ...], *, events: int, times: int) -> None:
+    """Time 31 days over HTTP, of customers with the same events in different numbers of shards."""
+    step = (MONTH.end - MONTH.start) / events
+    with database() as server:
+        settings = fresh_settings(server)
+        with closing(make_store(settings, patience_seconds=60)) as store:
+            service = EventService(store, write_threads=4)
+            service.create_tables()
+            for shards in numbers:
+                customer_id = f"customer-with-{shards}"
+                store.plans.change(
+                    customer_id, partial(Plan.with_shards, shards=shards, from_day="2021-03-01")
+                )
+                service.ingest(
+                    [
+                        Event(customer_id, "page_view", f"{number}", MONTH.start + number * step)
+                        for number in range(events)
+                    ]
+                )
+        with asking(settings) as ask:
+            variants: dict[str, Callable[[], object]] = {
+                f"{shards}": partial(ask, f"customer-with-{shards}", MONTH) for shards in numbers
+            }
+            if {act() for act in variants.values()} != {events}:
+                raise RuntimeError("an answer is wrong: nothing is measured")
+            times_of = milliseconds(variants, times)
+    one = median(times_of["1"])
+    print_table(
+        f"31 days over HTTP of a customer with {events:,} events, {times} questions each",
+        ["shards", "p50", "p99", "to one shard, p50", "aim"],
+        [
+            [
+                shards,
+                f"{percentile(values, 0.5):.2f} ms",
+                f"{percentile(values, 0.99):.2f} ms",
+                f"{median(values) / one:.2f} ×",
+                "" if shards == "1" else "≤ 2.5 ×",
+            ]
+            for shards, values in times_of.items()
+        ],
+    )
