@@ -62,6 +62,7 @@ lock: $(VENV)/.dev
 	$(LOCK) requirements-stream.in -c requirements-dev.txt -o requirements-stream.txt
 	$(LOCK) requirements-spark.in -c requirements-dev.txt -o requirements-spark.txt
 	$(LOCK) requirements-flink.in -c requirements-dev.txt -o requirements-flink.txt
+	$(LOCK) requirements-forecast.in -c requirements-dev.txt -o requirements-forecast.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

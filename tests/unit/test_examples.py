@@ -16,7 +16,7 @@ from tests.unit.test_layers import CHECKOUT, imports, layers_of
 EXAMPLES = sorted((CHECKOUT / "examples").rglob("*.py"))
 TABLE = CHECKOUT / "examples" / "billing" / "prices.toml"
 #: Layers that an example may import.
-OFFERED = {"bootstrap", "config", "errors", "models", "domain", "kafka"}
+OFFERED = {"bootstrap", "config", "errors", "models", "domain", "kafka", "archive"}
 
 
 def prices(**by_type: str) -> Prices:

@@ -1,0 +1,1 @@
+"""Anomalies and a forecast of usage, from the archive."""
