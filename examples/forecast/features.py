@@ -115,7 +115,6 @@ def _rows(
     offset = min(indices) - REACH
     counts = [0] * (min(max(indices) + REACH, last) - offset + 1)
     changes = _changes(waiting, starts, last, days)
-    shown: dict[int, tuple[int, ...]] = {}
     for known_at in sorted(changes):
         while waiting and waiting[-1].known_at <= known_at:
             one = waiting.pop()
@@ -127,7 +126,9 @@ def _rows(
                 continue  # an event of this week becomes known later
             hour = _hour(index)
             start = next(start for start in reversed(starts) if start.known_at <= known_at)
-            values = (
+            yield (
+                hour,
+                known_at,
                 counts[here],
                 week[-1],
                 week[-_DAY],
@@ -138,15 +139,12 @@ def _rows(
                 hour.isoweekday(),
                 index - _index(start.hour),
             )
-            if shown.get(index) != values:
-                shown[index] = values
-                yield hour, known_at, *values
 
 
 def _changes(
     arrivals: Iterable[Arrivals], starts: Sequence[Start], last: int, days: Collection[date]
 ) -> dict[datetime, set[int]]:
-    """By time, the hours whose rows may change at that time."""
+    """By time, the hours whose rows change at that time, or may begin."""
     changes: dict[datetime, set[int]] = defaultdict(set)
     hours: set[int] = set()
     for one in arrivals:

@@ -35,12 +35,12 @@ def batches() -> list[tuple[datetime, list[Event]]]:
     """
     What was archived, and when: duplicates, late and early events, new and older customers.
 
-    The third batch begins in the middle of an hour; the fourth has events of all ages.
+    Nothing but time is new in the fourth batch. The last one has events of all ages.
     """
     first = many_events(60, seed=1, customers=3, hours=60)
     second = many_events(40, seed=2, customers=4, hours=20, start=HOUR_ZERO + 60 * HOUR)
     third = many_events(30, seed=3, customers=4, hours=30, start=HOUR_ZERO + 90 * HOUR)
-    fourth = [
+    last = [
         event("old", customer_id="customer-1", event_type="new", timestamp=HOUR_ZERO - 30 * DAY),
         event("late", customer_id="customer-0", timestamp=HOUR_ZERO + 70 * HOUR),
         event("future", customer_id="customer-0", timestamp=HOUR_ZERO + 40 * DAY),
@@ -50,7 +50,8 @@ def batches() -> list[tuple[datetime, list[Event]]]:
         (HOUR_ZERO + 61 * HOUR, [*first, *rng.sample(first, 10)]),
         (HOUR_ZERO + 80.5 * HOUR, [*second, *rng.sample(first, 10)]),
         (HOUR_ZERO + 110.2 * HOUR, [*third, *rng.sample(second, 10), *rng.sample(third, 5)]),
-        (HOUR_ZERO + 20 * DAY, [*fourth, *rng.sample(second, 5)]),
+        (HOUR_ZERO + 12.5 * DAY, first[:2]),
+        (HOUR_ZERO + 20 * DAY, [*last, *rng.sample(second, 5)]),
     ]
 
 
@@ -120,7 +121,7 @@ def test_features_equal_a_computation_from_scratch(catalog: Catalog) -> None:
         assert update(catalog) == Updated(0, 0)
     in_steps = table_of(catalog)
     # Late events of some days changed some days only.
-    assert [one.is_complete for one in written] == [True, False, False, False]
+    assert [one.is_complete for one in written] == [True, *[False] * 4]
     catalog.drop_table(("forecast", "hourly_usage"))
     assert update(catalog).is_complete
     assert table_of(catalog) == in_steps
