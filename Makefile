@@ -7,7 +7,7 @@ JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
 # Each file stays on one worker, and so starts one Spark or Flink; those that take longest come first.
 # They wait more than they compute, so there are more workers than cores.
-FILE_BY_FILE := -n 4 --dist loadgroup --no-loadscope-reorder
+FILE_BY_FILE := -n 4 --dist loadfile --no-loadscope-reorder
 # How often each `kill -9` test of `make test-slow` kills: `make test-slow KILLS=20` before a release.
 KILLS ?= 3
 

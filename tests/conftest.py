@@ -27,8 +27,6 @@ PATIENCE_SECONDS = 10.0
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 #: How often each fault of the second tier strikes.
 STRIKES = 100
-#: Files whose tests share one Spark, and so one worker. All other files start what they need.
-SHARING_SPARK = ("test_compact.py", "test_four_ways.py", "test_recount.py")
 #: Folders whose tests all belong to the second tier, `make test-slow`.
 SLOW_FOLDERS = ("browser", "schema", "stream")
 _DATABASE = pytest.StashKey[dynamodb.DynamoDBLocal]()
@@ -51,14 +49,10 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_slow(item):
             item.add_marker(pytest.mark.slow)
-        # With `--dist loadgroup`, a file stays on one worker.
-        group = "spark" if item.path.name in SHARING_SPARK else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_collection_finish() -> None:

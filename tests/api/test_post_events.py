@@ -220,9 +220,9 @@ def test_other_content_encodings_are_a_415(api: Api, encoding: str) -> None:
 def test_gzip_of_one_or_several_members(api: Api, memory: MemoryStore) -> None:
     text = json.dumps({"events": [GOOD]}).encode()
     for body in (
-        gzip.compress(text),
-        gzip.compress(text[:9]) + gzip.compress(text[9:]),
-        gzip.compress(b"") * 9 + gzip.compress(text),
+        gzip.compress(text, mtime=0),
+        gzip.compress(text[:9], mtime=0) + gzip.compress(text[9:], mtime=0),
+        gzip.compress(b"", mtime=0) * 9 + gzip.compress(text, mtime=0),
     ):
         assert api.post(body, Content_Encoding="gzip").status_code == 200
     assert memory.contents() == expected_contents([event()])
@@ -232,9 +232,10 @@ def test_gzip_of_one_or_several_members(api: Api, memory: MemoryStore) -> None:
     "body",
     [
         b"{}",
-        gzip.compress(b"{}")[:-1],
-        gzip.compress(b"{}") + b"garbage",
-        gzip.compress(b"") * 101,  # a body of 4 MB could hold 200,000, which take 20 seconds
+        gzip.compress(b"{}", mtime=0)[:-1],
+        gzip.compress(b"{}", mtime=0) + b"garbage",
+        # A body of 4 MB could hold 200,000, which take 20 seconds.
+        gzip.compress(b"", mtime=0) * 101,
     ],
     ids=["not gzip", "cut off", "garbage after it", "too many members"],
 )

@@ -40,7 +40,7 @@ def encoded(document: object) -> bytes:
         (MARK + b" \n" + encoded([ONE]), {}, "t-0"),
         (encoded(ONE) + b"\n\n", {"Content_Type": "application/x-ndjson"}, "t-0"),
         (MARK + encoded(ONE), {"Content_Type": "application/jsonl; charset=utf-8"}, "t-0"),
-        (gzip.compress(encoded(ONE)), {"Content_Encoding": "x-gzip"}, "t-0"),
+        (gzip.compress(encoded(ONE), mtime=0), {"Content_Encoding": "x-gzip"}, "t-0"),
         (encoded(CLOUD), {"Content_Type": "application/cloudevents+json"}, CLOUD_ID),
         (encoded(CLOUD), {}, CLOUD_ID),
         (encoded([CLOUD]), {"Content_Type": "application/cloudevents-batch+json"}, CLOUD_ID),
