@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -120,16 +121,12 @@ def open_archive(catalog: Catalog) -> Archive:
 
 def spans(days: Collection[date]) -> Iterator[tuple[datetime, datetime]]:
     """Ranges `[start, end)` that consist of these days, of a week at most."""
-    first, number = None, 0
-    for day in sorted(days):
-        if first and day == first + number * _DAY and number < _DAYS_PER_SCAN:
-            number += 1
-            continue
-        if first:
-            yield _midnight(first), _midnight(first) + number * _DAY
-        first, number = day, 1
-    if first:
-        yield _midnight(first), _midnight(first) + number * _DAY
+    numbered = enumerate(sorted(days))
+    for _, group in groupby(numbered, key=lambda pair: pair[1].toordinal() - pair[0]):
+        consecutive = [day for _, day in group]
+        for index in range(0, len(consecutive), _DAYS_PER_SCAN):
+            span = consecutive[index : index + _DAYS_PER_SCAN]
+            yield _midnight(span[0]), _midnight(span[-1]) + _DAY
 
 
 def _days_of(tasks: Iterable[FileScanTask], table: Table) -> Iterator[date]:

@@ -53,24 +53,29 @@ def backtest(versions: pd.DataFrame, *, times: int, with_late: bool) -> Backtest
         for midnight in usage.index[LEAST_DAYS:][::-1]
         if end_of_month(midnight) <= usage.index[-1] + _DAY
     ][::_DAYS_BETWEEN][:times]
-    if not midnights:
-        raise InvalidInput(
-            f"the features have {len(usage)} full days: a backtest needs {LEAST_DAYS} days before "
-            "a month's end"
-        )
     results = []
     for midnight in midnights:
+        if not with_late and midnight < versions.known_at.min():
+            continue
         frame = as_known(versions, midnight, with_late=with_late)
         # What was not archived yet is forecast too.
         known = daily(frame, newest_hour(frame))
+        if len(known) < LEAST_DAYS:
+            continue
         start, end = known.index[-1] + _DAY, end_of_month(midnight)
         rest = Model(known).rest(known, (end - start).days)
         actual = usage[(usage.index >= start) & (usage.index < end)].sum()
         results.append(rest.assign(actual=actual[rest.index]))
+    if not results:
+        raise InvalidInput(
+            f"the features have {len(usage)} full days: a backtest needs {LEAST_DAYS} days that "
+            "were known before the end of a month that is over. If the archive was filled later, "
+            "use --with-late"
+        )
     all_results = pd.concat(results)
     actual = all_results.actual
     return Backtest(
-        times=len(midnights),
+        times=len(results),
         forecasts=len(all_results),
         usage=int(actual.sum()),
         model_error=int((all_results.expected - actual).abs().sum()),
@@ -82,8 +87,9 @@ def backtest(versions: pd.DataFrame, *, times: int, with_late: bool) -> Backtest
 def as_text(result: Backtest) -> str:
     """The result as a table and a verdict."""
     rows = [("model", result.model_error), ("seasonal-naive", result.seasonal_naive_error)]
+    midnights = "1 midnight" if result.times == 1 else f"{result.times} midnights"
     lines = [
-        f"{result.forecasts:,} forecasts of the rest of a month, made at {result.times} midnights; "
+        f"{result.forecasts:,} forecasts of the rest of a month, made at {midnights}; "
         f"usage {result.usage:,} events",
         f"{'':14}  {'error':>12}  of the usage",
         *(f"{name:14}  {error:12,}  {_percent(error, result.usage):>12}" for name, error in rows),
@@ -92,7 +98,9 @@ def as_text(result: Backtest) -> str:
     ]
     model, naive = result.model_error, result.seasonal_naive_error
     if model < naive:
-        lines.append(f"The model is better: its error is {_percent(naive - model, naive)} smaller.")
+        lines.append(
+            f"The model is better here: its error is {_percent(naive - model, naive)} smaller."
+        )
     else:
         lines.append(
             "The model is not better than seasonal-naive, which repeats the last week: use "

@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from events.archive.catalog import open_catalog
 from events.bootstrap import load_settings
 from events.domain.parsing import check_customer_id
 from events.domain.timestamps import format_timestamp, parse_instant
-from events.errors import EventsError, InvalidWindow
+from events.errors import EventsError
 from examples.forecast.tables import (
     ANOMALIES,
     COLUMNS,
@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        with _catalog() as catalog:
+        settings = load_settings()
+        name, folder = settings.iceberg_catalog_name, settings.iceberg_folder
+        with closing(open_catalog(name, folder)) as catalog:
             options.command(catalog, options)
     except KeyboardInterrupt:
         _say("stopped")
@@ -94,10 +96,9 @@ def _forecast(catalog: Catalog, options: argparse.Namespace) -> None:
     from examples.forecast.monthly import forecast
 
     customer_id = check_customer_id(options.customer)
+    at = None if options.at is None else parse_instant(options.at, "--at")
     table = open_table(catalog, USAGE, may_create=False)
-    month = forecast(
-        as_known(versions(table), options.at, with_late=options.with_late), customer_id
-    )
+    month = forecast(as_known(versions(table), at, with_late=options.with_late), customer_id)
     if options.json:
         _print_json(asdict(month))
         return
@@ -119,13 +120,6 @@ def _backtest(catalog: Catalog, options: argparse.Namespace) -> None:
         print(as_text(result))
 
 
-@contextmanager
-def _catalog() -> Iterator[Catalog]:
-    settings = load_settings()
-    with closing(open_catalog(settings.iceberg_catalog_name, settings.iceberg_folder)) as catalog:
-        yield catalog
-
-
 def _print_json(value: Mapping[str, object]) -> None:
     print(json.dumps(value, default=_json_of))
 
@@ -142,13 +136,6 @@ def _say(text: str) -> None:
 def _shown(text: str) -> str:
     """Foreign text with its invisible characters escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def _instant(text: str) -> datetime:
-    try:
-        return parse_instant(text, "--at")
-    except InvalidWindow as exc:
-        raise argparse.ArgumentTypeError(exc.reason) from exc
 
 
 def _number(text: str) -> int:
@@ -185,7 +172,6 @@ def _parser() -> argparse.ArgumentParser:
     expecting.add_argument("customer", metavar="CUSTOMER")
     expecting.add_argument(
         "--at",
-        type=_instant,
         metavar="TIME",
         help="forecast at this time, with what was known then",
     )

@@ -24,6 +24,8 @@ _WEEK = 7
 #: Days of a customer before the first forecast.
 LEAST_AGE = 14
 LEAST_DAYS = 28
+#: What is older teaches nothing about the next month.
+_LONGEST = timedelta(days=400)
 _FOLDS = 4
 #: Keeps the coefficients small, so that little history changes little.
 _SHRINKAGE = 10.0
@@ -88,11 +90,12 @@ def newest_hour(frame: pd.DataFrame) -> datetime:
 
 
 def daily(frame: pd.DataFrame, end: datetime) -> pd.DataFrame:
-    """Events of each full day before `end` (rows) and customer (columns)."""
+    """Events of the last 400 full days before `end` (rows) and each customer (columns)."""
     midnight = pd.Timestamp(end).floor("D")
     rows = frame[frame.hour < midnight]
     usage = rows.groupby([rows.hour.dt.floor("D"), "customer_id"])["count"].sum().unstack()
-    days = pd.date_range(usage.index.min(), midnight, freq="D", inclusive="left")
+    first = max(usage.index.min(), midnight - _LONGEST)
+    days = pd.date_range(first, midnight, freq="D", inclusive="left")
     return usage.reindex(days).fillna(0).astype("int64")
 
 

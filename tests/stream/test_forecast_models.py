@@ -132,16 +132,23 @@ def test_a_forecast_without_history_says_why(
     assert message in err
 
 
-def test_a_backtest_prints_both_errors(run: Run) -> None:
-    result = Backtest(**json.loads(run("backtest", "--json")[1]))
-    assert (result.times, result.forecasts) == (5, 10)
-    assert run("backtest")[1] == as_text(result) + "\n"
+def test_a_backtest_forecasts_each_customer_once_a_week(run: Run, events: list[Event]) -> None:
+    code, out, _ = run("backtest", "--json")
+    result = Backtest(**json.loads(out))
+    assert (code, result.times, result.forecasts) == (0, 5, 10)
+    # At the midnights 3, 10, 17, 24 and 31 March, the archive had the days before these:
+    starts = [HOUR_ZERO + day * DAY for day in (2, 2, 12, 22, 22)]
+    end = HOUR_ZERO + 31 * DAY
+    assert result.usage == sum(start <= one.timestamp < end for start in starts for one in events)
+    assert run("backtest", "--times", "1")[1].startswith(
+        "2 forecasts of the rest of a month, made at 1 midnight;"
+    )
 
 
 @pytest.mark.parametrize(
     ("model_error", "verdict"),
     [
-        (90, "The model is better: its error is 10.0 % smaller."),
+        (90, "The model is better here: its error is 10.0 % smaller."),
         (100, "The model is not better than seasonal-naive, which repeats the last week: use sea"),
     ],
 )
@@ -164,6 +171,13 @@ def test_the_backtest_learns_only_what_was_known() -> None:
     result = backtest(pd.concat([frame_of(counts), late]), times=2, with_late=False)
     # The forecasts are right for what was known, and ten times too small in the end.
     assert result.seasonal_naive_error == result.usage * 9 // 10
+
+
+def test_a_backtest_of_an_archive_that_was_filled_later_says_what_to_do() -> None:
+    versions = frame_of([1000] * 90, known_after=900 * DAY)
+    with pytest.raises(InvalidInput, match="If the archive was filled later, use --with-late"):
+        backtest(versions, times=2, with_late=False)
+    assert backtest(versions, times=2, with_late=True).seasonal_naive_error == 0
 
 
 def test_events_of_the_current_day_are_not_forecast_twice() -> None:
