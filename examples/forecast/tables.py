@@ -8,9 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
@@ -35,6 +34,9 @@ from events.domain.windows import HOUR
 from events.errors import StoreRefused
 from examples.forecast.archive import spans
 from examples.forecast.features import FeatureRow
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MICROSECOND = timedelta(microseconds=1)
 NAMESPACE = "forecast"
