@@ -93,7 +93,7 @@ def parse_cloud_event(text: bytes, *, is_stored: bool = False) -> Event:
     """Parse a CloudEvent in JSON; raises `InvalidEvent`."""
     values = {name: bytes(value) for name, value in decode_object(text).items()}
     check_repeated(text, values, ATTRIBUTES)
-    if values.keys() >= {*COLUMNS}:
+    if values.keys() >= {SPEC_VERSION, *COLUMNS}:
         raise InvalidEvent(None, "has the fields of an event and of a CloudEvent: send one of them")
     attributes = {
         name: string_of(name, values[name])
