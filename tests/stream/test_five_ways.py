@@ -20,13 +20,25 @@ from events.bootstrap import make_client, make_store
 from events.config import Settings
 from events.datamodels import Tables
 from jobs import recount
-from tests.stream.archives import hour_counts_of
+from tests.stream.archives import hour_counts_of, produce
+from tests.stream.archives import rows_of as rows_of_table
 from tests.support.shell import CHECKOUT, INGEST, Command, Shell, free_port, until
 from tests.support.tables import Row, rows_of
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 
 ROWS = 4_000
+#: Rows and messages that are no events.
+BAD = [
+    ",api_call,bad-0,2021-03-01T00:00:00Z",
+    "bad,,bad-1,2021-03-01T00:00:00Z",
+    "bad,api_call,,2021-03-01T00:00:00Z",
+    "bad,api_call,bad-3,soon",
+    "bad,api_call,bad-4,2021-02-30T00:00:00Z",
+    "bad,api_call,bad-5,2021-03-01T00:00:00",
+    "bad,api_call,bad-6,0000-03-01T00:00:00Z",
+    " bad,api_call,bad-7,2021-03-01T00:00:00Z",
+]
 #: Customer, event type, start of the hour → events.
 Counts = Mapping[tuple[str, str, datetime], int]
 
@@ -39,6 +51,18 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make = CHECKOUT / "resources" / "make_events.py"
     subprocess.run([sys.executable, make, *arguments, "--output", path], check=True, timeout=60)
     return path
+
+
+def with_bad_rows(file: Path) -> str:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(BAD, 1):
+        lines.insert(number * ROWS // len(BAD), line)
+    return "\n".join(lines) + "\n"
+
+
+def bad_messages() -> list[bytes]:
+    names = ("customer_id", "event_type", "transaction_id", "timestamp")
+    return [json.dumps(dict(zip(names, row.split(","), strict=True))).encode() for row in BAD]
 
 
 @pytest.fixture
@@ -127,26 +151,34 @@ def test_five_ways_of_ingest_give_the_same_correct_counts(
     assert len(rows) == ROWS
     assert 0.8 * ROWS < distinct < 0.95 * ROWS
 
+    whole = shell.write("whole.csv", with_bad_rows(file))
+
     name = by_csv.dynamodb_events_table_name
-    ran = shell.run(INGEST, file, "--json", settings={"DYNAMODB_EVENTS_TABLE_NAME": name})
-    assert json.loads(ran.out)["inserted"] == distinct, ran.err
+    ran = shell.run(INGEST, whole, "--json", settings={"DYNAMODB_EVENTS_TABLE_NAME": name})
+    summary = json.loads(ran.out)
+    assert (summary["inserted"], summary["rejected"]) == (distinct, len(BAD)), ran.err
     assert stored(by_csv) == right
 
     command, url = serve(shell, by_http.dynamodb_events_table_name)
-    assert post(file, url) == {"inserted": distinct, "duplicate": ROWS - distinct}
+    receipts = {"inserted": distinct, "duplicate": ROWS - distinct, "rejected": len(BAD)}
+    assert post(whole, url) == receipts
     command.end()
     assert stored(by_http) == right
 
-    ran = shell.run("-m", "events", "produce", file, "--json")
-    assert json.loads(ran.out)["accepted"] == ROWS, ran.err
+    ran = shell.run("-m", "events", "produce", whole, "--json")
+    summary = json.loads(ran.out)
+    assert (summary["accepted"], summary["rejected"]) == (ROWS, len(BAD)), ran.err
+    produce(settings, bad_messages())
     name = by_kafka.dynamodb_events_table_name
     consume = ("-m", "events", "consume", "--until-end", "--port", str(free_port()), "--json")
     ran = shell.run(*consume, settings={"DYNAMODB_EVENTS_TABLE_NAME": name})
-    assert json.loads(ran.out)["inserted"] == distinct, ran.err
+    summary = json.loads(ran.out)
+    assert (summary["inserted"], summary["dead_letters"]) == (distinct, len(BAD)), ran.err
     assert stored(by_kafka) == right
 
     ran = shell.run("-m", "events", "archive", "--until-end", "--json")
-    assert json.loads(ran.out)["archived"] == ROWS, ran.err
+    summary = json.loads(ran.out)
+    assert (summary["archived"], summary["rejected"]) == (ROWS, len(BAD)), ran.err
     assert recount.main([]) == 0
     assert hour_counts_of(settings) == right
 
@@ -154,3 +186,4 @@ def test_five_ways_of_ingest_give_the_same_correct_counts(
     ran = shell.start(*flink, "--watermark-seconds", "3000000").ended(timeout_seconds=300)
     assert ran.code == 0, ran.err
     assert hour_counts_of(settings, "windowed_counts") == right
+    assert len(rows_of_table(settings, "uncounted")) == len(BAD)
