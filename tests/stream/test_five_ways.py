@@ -28,7 +28,7 @@ from tests.support.tables import Row, rows_of
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 
 ROWS = 4_000
-#: Rows and messages that are no events.
+#: Rows and messages with invalid events.
 BAD = [
     ",api_call,bad-0,2021-03-01T00:00:00Z",
     "bad,,bad-1,2021-03-01T00:00:00Z",
