@@ -26,8 +26,12 @@ from tests.support.tables import Tables
 Json = dict[str, Any]
 Scheme = Literal["light", "dark"]
 
-#: The names of chromium on Debian and Ubuntu, and those of Google Chrome.
-_PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+#: The names of chromium on Debian and Ubuntu, and those of Google Chrome. The headless shell comes
+#: first: it draws no window, and the tests take a quarter less time.
+_PROGRAMS = (
+    "chromium-headless-shell",
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+)
 #: Generous, because the machine may be busy with other tests.
 TIMEOUT_MILLISECONDS = 30_000
 WIDE, NARROW = (1280, 900), (380, 800)
@@ -92,7 +96,7 @@ class Site:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(self.url + path, json.dumps(content).encode(), headers)
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=180) as response:
             receipts: Json = json.load(response)
         return receipts
 
@@ -119,6 +123,8 @@ def _serving(
         {
             "DYNAMODB_ENDPOINT_URL": database.endpoint_url,
             "DYNAMODB_EVENTS_TABLE_NAME": tables.name,
+            # On a busy machine the database may answer late.
+            "EVENTS_STORE_PATIENCE_SECONDS": "120",
             **settings,
         },
     )
