@@ -93,6 +93,7 @@ def test_a_dry_run_reads_all_rows_and_needs_no_store(shell: Shell, tables: Table
     assert not tables.are_there()
 
 
+@pytest.mark.slow
 def test_header_order_gzip_and_workers_do_not_change_what_is_stored(
     shell: Shell, tables: Tables
 ) -> None:

@@ -143,6 +143,7 @@ def fields(transaction_id: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_the_api_needs_exactly_its_policy(recorded: Settings, asked: Callable[[], Rights]) -> None:
     token, key = a_key(rights=list(Right))
     with key_store(recorded) as keys:
@@ -216,6 +217,7 @@ def test_ingest_needs_exactly_its_policy(
     assert asked() == allowed_by("`ingest_events_from_file.py`")
 
 
+@pytest.mark.slow
 def test_shards_needs_exactly_its_policy(asked: Callable[[], Rights]) -> None:
     assert run("shards", "set", "acme", "--shards", "2") == 0
     assert run("shards", "show") == 0
