@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks.measuring import database, fresh_settings, percentile, print_table
-from benchmarks.query import MONTH, asking, milliseconds
+from benchmarks.query import MONTH, asking, milliseconds, name_of
 from benchmarks.simulated import SimulatedClient, throttled
 from events.bootstrap import make_store
 from events.dao import DynamoStore
@@ -176,7 +176,7 @@ def _compare_reads(numbers: tuple[int, ...], *, events: int, times: int) -> None
             service = EventService(store, write_threads=4)
             service.create_tables()
             for shards in numbers:
-                customer_id = f"customer-with-{shards}"
+                customer_id = name_of(shards)
                 store.plans.change(
                     customer_id, partial(Plan.with_shards, shards=shards, from_day="2021-03-01")
                 )
@@ -188,7 +188,7 @@ def _compare_reads(numbers: tuple[int, ...], *, events: int, times: int) -> None
                 )
         with asking(settings) as ask:
             variants: dict[str, Callable[[], object]] = {
-                f"{shards}": partial(ask, f"customer-with-{shards}", MONTH) for shards in numbers
+                f"{shards}": partial(ask, name_of(shards), MONTH) for shards in numbers
             }
             if {act() for act in variants.values()} != {events}:
                 raise RuntimeError("an answer is wrong: nothing is measured")

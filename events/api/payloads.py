@@ -175,9 +175,13 @@ def parse_correction(text: bytes, max_events: int) -> tuple[str, Parsed]:
     return reason, _parse_events(fields["events"], max_events, is_stored=True)
 
 
-def _check_encoding(text: bytes) -> None:
+def _check_not_gzip(text: bytes) -> None:
     if text.startswith(_GZIP_MAGIC):
         raise InvalidRequest("body", "is gzip: send the header Content-Encoding: gzip")
+
+
+def _check_encoding(text: bytes) -> None:
+    _check_not_gzip(text)
     if text.startswith(_UTF_16_MARKS):
         raise InvalidRequest("body", "is UTF-16: send UTF-8")
     if not text.strip():
@@ -244,8 +248,7 @@ class _Claim(msgspec.Struct):
 
 
 def parse_csv(text: bytes, max_events: int, reading: Reading = DEFAULT) -> Parsed:
-    if text.startswith(_GZIP_MAGIC):  # the reader of files would unzip it, without a limit
-        raise InvalidRequest("body", "is gzip: send the header Content-Encoding: gzip")
+    _check_not_gzip(text)  # the reader of files would unzip it, without a limit
     parsed = Parsed([], [], [], set())
     source = LineInput(
         "the CSV", io.BytesIO(text), is_owned=True, block_bytes=BLOCK_BYTES, is_plain=True
