@@ -20,9 +20,10 @@ from events.domain.parsing import check_customer_id
 from events.domain.timestamps import format_timestamp, parse_instant
 from events.errors import EventsError, InvalidWindow
 from events.kafka.clients import Cluster
+from examples import shown
 from examples.billing.api import Api
 from examples.billing.consumer import Biller
-from examples.billing.invoices import as_text, check_month, invoice, shown
+from examples.billing.invoices import as_text, check_month, invoice
 from examples.billing.ledger import BadMessage, Ledger
 from examples.billing.prices import read_prices
 from examples.billing.reconcile import reconcile

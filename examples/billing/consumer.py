@@ -21,7 +21,7 @@ from events.kafka.clients import Cluster, error_of, make_consumer
 from events.kafka.messages import headers_of, position_of
 from events.kafka.standing import Standing
 from events.models import Event
-from examples.billing.invoices import shown
+from examples import shown
 from examples.billing.ledger import BadMessage, Batch, Ledger
 
 _TIMEOUT_SECONDS = 10

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from events.errors import InvalidInput
+from examples import shown
 from examples.billing.prices import Prices
 
 _MONTH = re.compile(r"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])")
@@ -90,8 +91,3 @@ def _aligned(rows: list[tuple[str, str, str, str]]) -> Iterator[str]:
         cells = [name.ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True)]
         yield "  ".join(cells).rstrip()
-
-
-def shown(text: str) -> str:
-    """Foreign text with its invisible characters escaped."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

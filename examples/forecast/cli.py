@@ -18,6 +18,7 @@ from events.bootstrap import load_settings
 from events.domain.parsing import check_customer_id
 from events.domain.timestamps import format_timestamp, parse_instant
 from events.errors import EventsError
+from examples import shown
 from examples.forecast.tables import (
     ANOMALIES,
     COLUMNS,
@@ -85,7 +86,7 @@ def _anomalies(catalog: Catalog, options: argparse.Namespace) -> None:
         if options.json:
             _print_json(row)
         else:
-            names = "  ".join(_shown(row[name]) for name in ("customer_id", "event_type"))
+            names = "  ".join(shown(row[name]) for name in ("customer_id", "event_type"))
             print(f"{names}  {row['hour']:%Y-%m-%d %H:%M}  {row['reason']}")
     number = "1 anomaly" if len(rows) == 1 else f"{len(rows):,} anomalies"
     _say(f"{number}, in the table forecast.{ANOMALIES}")
@@ -102,7 +103,7 @@ def _forecast(catalog: Catalog, options: argparse.Namespace) -> None:
     if options.json:
         _print_json(asdict(month))
         return
-    print(f"Usage of {_shown(customer_id)} in {month.month} (UTC)")
+    print(f"Usage of {shown(customer_id)} in {month.month} (UTC)")
     print(f"counted until {month.until:%Y-%m-%d %H:%M}  {month.counted:12,}")
     print(f"expected in the month           {month.expected:12,}")
     print(f"80 % interval                   {month.low:12,} to {month.high:,}")
@@ -131,11 +132,6 @@ def _json_of(value: object) -> object:
 def _say(text: str) -> None:
     """Print to standard error; standard output is for results."""
     sys.stderr.write(f"{text}\n")
-
-
-def _shown(text: str) -> str:
-    """Foreign text with its invisible characters escaped."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _number(text: str) -> int:

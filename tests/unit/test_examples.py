@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from events.errors import InvalidInput
-from examples.billing import invoices
+from examples import shown
 from examples.billing.invoices import Invoice, Line, as_text, check_month, invoice
 from examples.billing.prices import Prices, read_prices
 from tests.unit.test_layers import CHECKOUT, imports, layers_of
@@ -123,7 +123,7 @@ def test_a_month_without_units_has_an_empty_invoice() -> None:
 
 
 def test_control_characters_in_names_are_escaped() -> None:
-    assert invoices.shown("a\x1b[2Jb\u202e") == "a\\x1b[2Jb\\u202e"
+    assert shown("a\x1b[2Jb\u202e") == "a\\x1b[2Jb\\u202e"
 
 
 @pytest.mark.parametrize("text", ["2021-13", "2021-3", "0000-01", "2021-03-01", "٢٠٢١-03", ""])
