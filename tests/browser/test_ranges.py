@@ -36,6 +36,17 @@ def test_events_of_the_future_do_not_move_the_ranges(tab: Tab, site: Site) -> No
     expect(tab.locator("#result-title")).to_have_text("ahead")
 
 
+def test_the_overview_ends_with_the_newest_event_until_now(tab: Tab, site: Site) -> None:
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    later = past + timedelta(days=1)
+    events = site.post_at("tomorrow", past.isoformat(), later.isoformat())
+    tab.open()
+    expect(tab.locator("#overview-range")).to_contain_text(f"– {past.day} {past:%b %Y}, UTC")
+    tile = tab.locator("#overview-customers button").filter(has_text="tomorrow")
+    expect(tile.locator(".total")).to_have_text("1")
+    site.void(events, "other tests see only their own events")
+
+
 def test_a_customer_with_future_events_alone_is_shown(tab: Tab, site: Site) -> None:
     later = datetime.now(UTC) + timedelta(days=90)
     site.post_at("only-ahead", later.isoformat())
