@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 # Workers share one DynamoDB Local; a worker that runs out of tests takes some of another's.
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
-# Each file stays on one worker, and so starts one Spark or Flink; those that take longest come first.
+# Each file stays on one worker, and the files that use Spark on the same one (tests/conftest.py);
+# those that take longest come first.
 # They wait more than they compute, so there are more workers than cores.
 FILE_BY_FILE := -n 4 --dist loadfile --no-loadscope-reorder
 # How often each `kill -9` test of `make test-slow` kills: `make test-slow KILLS=20` before a release.

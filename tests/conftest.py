@@ -29,6 +29,8 @@ QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 STRIKES = 100
 #: Folders whose tests all belong to the second tier, `make test-slow`.
 SLOW_FOLDERS = ("browser", "schema", "stream")
+#: Tests that share one Spark.
+SPARK_FOLDER = "tests/stream/spark/"
 _DATABASE = pytest.StashKey[dynamodb.DynamoDBLocal]()
 
 
@@ -80,6 +82,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _is_slow(item: pytest.Item) -> bool:
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
     return folder in SLOW_FOLDERS or item.get_closest_marker("slow") is not None
+
+
+# --- workers --------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, all tests that use Spark run on one worker, so Spark starts once."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    # Imported here: tests also run without xdist.
+    from xdist.scheduler.loadfile import LoadFileScheduling
+
+    scheduling = LoadFileScheduling(config, log)
+    file_of = scheduling._split_scope
+    scheduling._split_scope = lambda test: SPARK_FOLDER if SPARK_FOLDER in test else file_of(test)
+    return scheduling
 
 
 # --- one DynamoDB Local for the whole run ---------------------------------------------------------

@@ -32,7 +32,7 @@ def test_counts_are_exact_after_the_database_restarts_under_load(
     tmp_path: Path, lone_shell: Shell
 ) -> None:
     """A killed database may lose its last transaction, but never a part of one."""
-    rows = [row(number, f"customer-{number % 3}") for number in range(3_000)]
+    rows = [row(number, f"customer-{number % 3}") for number in range(1_500)]
     data = tmp_path / "data"
     with ExitStack() as stack:
         database = stack.enter_context(dynamodb.start(data_folder=data))
@@ -56,7 +56,7 @@ def test_counts_are_exact_after_the_database_restarts_under_load(
         futures: list[Future[Counter[str]]] = []
         with ThreadPoolExecutor(4) as threads:
             send(rows, seen, threads)
-            for stored in (50, 250):
+            for stored in (50, 150):
                 until(lambda: seen["200"] >= stored)  # noqa: B023 - waited for here
                 database.stop()
                 refused = seen["503"]
@@ -66,7 +66,7 @@ def test_counts_are_exact_after_the_database_restarts_under_load(
                 future.result(300)
         assert tables.contents() == contents_of(rows)
 
-        more = [row(number, f"customer-{number % 3}") for number in range(3_000, 4_500)]
+        more = [row(number, f"customer-{number % 3}") for number in range(1_500, 2_250)]
         seen, futures = Counter(), []
         with ThreadPoolExecutor(4) as threads:
             send(more, seen, threads)
@@ -99,7 +99,7 @@ def test_acknowledged_events_are_stored_when_the_service_ends_under_load(
     shell: Shell, tables: Tables, kills: int, number: signal.Signals
 ) -> None:
     rng = random.Random(number)
-    rows = [row(item) for item in range(3_000)]
+    rows = [row(item) for item in range(1_200)]
     for attempt in range(kills):
         port = free_port()
         command = serve(shell, port, "--workers", "12"[attempt % 2])

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from pyspark.sql import SparkSession
 
 from events.bootstrap import make_service
 from events.config import Settings
-from events.errors import InvalidInput
 from events.kafka.clients import (
     Cluster,
     dead_letter_topic,
@@ -26,10 +23,8 @@ from events.kafka.clients import (
     make_producer,
 )
 from events.kafka.messages import Message, Record, encode, message_of
-from events.local.javaserver import LocalServerError
 from events.models import Event
 from events.service import EventService
-from jobs.lib.session import opened_session
 from tests.support.broker import Broker, shared
 from tests.support.database import Database
 from tests.support.factories import environment_of
@@ -216,20 +211,6 @@ def service(settings: Settings) -> Iterator[EventService]:
     """A service that creates its tables when it needs them."""
     with closing(make_service(settings)) as service:
         yield service
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    """One Spark session for the whole run; jobs that run in this process use it too."""
-    try:
-        stack = ExitStack()
-        session = stack.enter_context(opened_session("tests", Settings()))
-        with stack:
-            yield session
-    except (InvalidInput, LocalServerError) as exc:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"no Spark: {exc}")
 
 
 @pytest.fixture

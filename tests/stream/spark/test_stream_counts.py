@@ -206,7 +206,8 @@ def test_killed_at_any_moment_it_counts_every_event_once(
     rng = random.Random(seed)
     events = many_events(1_500, customers=10, event_types=3, hours=20)
     produce(settings, [*events, *rng.sample(events, 300)])
-    arguments = ["-m", "jobs.stream_counts", "--checkpoint", "checkpoint", "--most-a-batch", "75"]
+    size = str(600 // (kills + 1))  # three batches for each run
+    arguments = ["-m", "jobs.stream_counts", "--checkpoint", "checkpoint", "--most-a-batch", size]
     for _ in range(kills):
         command = shell.start(*arguments)
         batches = rng.randrange(2)
