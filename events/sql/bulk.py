@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -16,7 +16,7 @@ from events.errors import StoreRefused
 from events.models import DayCounts, Event
 from events.sql.database import Database, Transaction
 from events.sql.engines import parse_url
-from events.sql.statements import as_json
+from events.sql.statements import Row, as_json
 from events.sql.tables import COUNTS, EVENTS, HOURS
 from events.sql.transactions import EventTransactions
 
@@ -97,8 +97,14 @@ class BulkLoader(EventTransactions):
     def put_events(self, events: Iterable[Event], at: datetime) -> None:
         """Store distinct events without counting them."""
         for batch in _batches(events):
-            rows = as_json([row for row, _ in self._statements.in_order(batch)])
-            self._run(self._statements.insert_events, rows=rows, now=at)
+            self._database.write(partial(self._put_events, self._statements.in_order(batch), at))
+
+    def _put_events(
+        self, ordered: Sequence[tuple[Row, Event]], at: datetime, transaction: Transaction
+    ) -> None:
+        values = {**self._place(transaction, ordered), "now": at}
+        transaction.connection.execute(self._statements.insert_events, values)
+        transaction.has_written = True
 
     def put_counts(self, counts: Iterable[DayCounts], at: datetime) -> None:
         self.set_hours(counts, at)

@@ -1,10 +1,15 @@
-"""The statements that write. Each takes any number of rows, as one JSON document."""
+"""
+The statements that write. Each takes any number of rows.
+
+The rows are one JSON document, except events on SQLite: these are in a temporary table.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -12,6 +17,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Connection,
     DateTime,
     FromClause,
     Insert,
@@ -28,6 +34,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    table,
     true,
     type_coerce,
     update,
@@ -50,6 +57,12 @@ from events.sql.tables import (
 )
 
 Row = tuple[Any, ...]
+
+#: Rows of one INSERT: SQLite takes 32,766 parameters, and each row has four.
+_MAX_ROWS_INSERTED = 4_096
+_INSERT_INCOMING = (
+    "INSERT INTO incoming (customer_id, occurred_at, event_type, transaction_id) VALUES "
+)
 
 
 def as_json(rows: Sequence[Sequence[Any]]) -> str:
@@ -92,6 +105,28 @@ class Statements:
             pairs.append(((customer_id, instant(at), event_type, transaction_id), event))
         pairs.sort()
         return pairs
+
+    def place(self, connection: Connection, rows: Sequence[Row]) -> dict[str, str]:
+        """Hand these rows to the statements about events; returns the parameters that they need."""
+        if not self._is_sqlite:
+            return {"rows": as_json(rows)}
+        connection.exec_driver_sql("DELETE FROM incoming")
+        first = 0
+        while rest := len(rows) - first:
+            # Powers of two: so there are few different statements, and SQLite keeps all compiled.
+            number = min(1 << (rest.bit_length() - 1), _MAX_ROWS_INSERTED)
+            values = tuple(chain.from_iterable(rows[first : first + number]))
+            connection.exec_driver_sql(_insert_incoming(number), values)
+            first += number
+        return {}
+
+    def _events(self) -> FromClause:
+        """The events that `place` has taken."""
+        if not self._is_sqlite:
+            return self._rows(*EVENT_KEY)
+        index = column("n", BigInteger) - literal_column("1")
+        key = (column(item.name, item.type) for item in EVENT_KEY)
+        return select(index.label("n"), *key).select_from(table("incoming")).subquery()
 
     def _rows(self, *columns: Column[Any]) -> Subquery:
         """The rows of the parameter `rows`, in their order; `n` is the index of each."""
@@ -141,14 +176,14 @@ class Statements:
 
     def _find_events(self) -> Select[Any]:
         """The index of each event that is stored, and whether it is voided."""
-        incoming = self._rows(*EVENT_KEY)
+        incoming = self._events()
         return select(incoming.c.n, EVENTS.c.voided_at.is_not(None)).select_from(
             incoming.join(EVENTS, _is_same_event(incoming))
         )
 
     def _insert_events(self) -> Insert:
         """Insert events that are not stored."""
-        incoming = self._rows(*EVENT_KEY)
+        incoming = self._events()
         names = [item.name for item in EVENT_KEY]
         rows = select(*(incoming.c[name] for name in names), _NOW).where(true())
         insert = self._insert(EVENTS).from_select([*names, "ingested_at"], rows)
@@ -158,7 +193,7 @@ class Statements:
         return statement
 
     def _void_events(self) -> Update:
-        incoming = self._rows(*EVENT_KEY)
+        incoming = self._events()
         return (
             update(EVENTS)
             .where(_is_same_event(incoming))
@@ -204,7 +239,12 @@ class Statements:
 _NOW = bindparam("now", type_=Instant)
 
 
-def _is_same_event(incoming: Subquery) -> ColumnElement[bool]:
+@cache
+def _insert_incoming(number: int) -> str:
+    return _INSERT_INCOMING + ", ".join(["(?, ?, ?, ?)"] * number)
+
+
+def _is_same_event(incoming: FromClause) -> ColumnElement[bool]:
     return and_(*(item == incoming.c[item.name] for item in EVENT_KEY))
 
 

@@ -39,31 +39,31 @@ class EventTransactions:
     def write(self, events: Sequence[Event]) -> list[Outcome]:
         """Store and count distinct events, each at most once forever; return the outcomes."""
         ordered = self._statements.in_order(events)
-        rows = as_json([row for row, _ in ordered])
 
         def work(transaction: Transaction) -> dict[Event, Outcome]:
             outcomes = {}
-            found = transaction.connection.execute(self._statements.find_events, {"rows": rows})
+            rows = self._place(transaction, ordered)
+            found = transaction.connection.execute(self._statements.find_events, rows)
             for index, is_voided in found:
                 outcome = Outcome.VOIDED if is_voided else Outcome.DUPLICATE
                 outcomes[ordered[index][1]] = outcome
             if not outcomes:
                 self._insert(transaction, ordered, rows)
             elif new := [pair for pair in ordered if pair[1] not in outcomes]:
-                self._insert(transaction, new, as_json([row for row, _ in new]))
+                self._insert(transaction, new, self._place(transaction, new))
             return outcomes
 
         outcomes = self._database.write(work)
         return [outcomes.get(event, Outcome.INSERTED) for event in events]
 
     def _insert(
-        self, transaction: Transaction, new: Sequence[tuple[Row, Event]], rows: str
+        self, transaction: Transaction, new: Sequence[tuple[Row, Event]], rows: dict[str, str]
     ) -> None:
         """Store and count events that are not stored."""
         now, execute = self._now(), transaction.connection.execute
         events = [event for _, event in new]
         self._lock(transaction, {event.customer_id for event in events}, now)
-        result = execute(self._statements.insert_events, {"rows": rows, "now": now})
+        result = execute(self._statements.insert_events, {**rows, "now": now})
         if result.rowcount != len(new):
             raise Conflict  # another writer stored some of them in between
         transaction.proof = _changed(events[0], EVENTS.c.ingested_at, now)
@@ -72,25 +72,23 @@ class EventTransactions:
     def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
         """Mark distinct stored events as voided and uncount them; return the outcomes."""
         ordered = self._statements.in_order(events)
-        rows = as_json([row for row, _ in ordered])
 
         def work(transaction: Transaction) -> dict[Event, Outcome]:
             now, execute = self._now(), transaction.connection.execute
-            stored = [
-                ordered[index] for index, _ in execute(self._statements.find_events, {"rows": rows})
-            ]
+            rows = self._place(transaction, ordered)
+            stored = [ordered[index] for index, _ in execute(self._statements.find_events, rows)]
             self._lock(transaction, {event.customer_id for _, event in stored}, now)
             stored.sort()
             outcomes, counted = {}, []
-            rows_stored = as_json([row for row, _ in stored])
-            for index, is_voided in execute(self._statements.lock_events, {"rows": rows_stored}):
+            rows = self._place(transaction, stored)
+            for index, is_voided in execute(self._statements.lock_events, rows):
                 row, event = stored[index]
                 outcomes[event] = Outcome.ALREADY_VOIDED if is_voided else Outcome.VOIDED
                 if not is_voided:
                     counted.append((row, event))
             if counted:
-                values = {"rows": as_json([row for row, _ in counted]), "now": now}
-                execute(self._statements.void_events, {**values, "reason": reason})
+                rows = self._place(transaction, counted)
+                execute(self._statements.void_events, {**rows, "reason": reason, "now": now})
                 transaction.proof = _changed(counted[0][1], EVENTS.c.voided_at, now)
                 self._count(transaction, [event for _, event in counted], -1, now)
             return outcomes
@@ -177,6 +175,11 @@ class EventTransactions:
         self._database.write(work)
 
     # --- steps ------------------------------------------------------------------------------------
+
+    def _place(
+        self, transaction: Transaction, ordered: Sequence[tuple[Row, Event]]
+    ) -> dict[str, str]:
+        return self._statements.place(transaction.connection, [row for row, _ in ordered])
 
     def _lock(
         self,
