@@ -8,27 +8,25 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-import boto3
-import botocore.session
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError
 from pydantic import ValidationError
 
 from events.auth.keyring import KeyRing, KeyStore
-from events.auth.keystore import DynamoKeyStore
 from events.config import INGEST_PATIENCE_SECONDS, Settings
-from events.dao import DynamoStore
 from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
-from events.dynamodb.bulk import BulkLoader
 from events.errors import InvalidInput
 from events.kafka import check_installed
 from events.service import EventService, Store, without_events
 
+# The drivers of the stores are imported where they are used: a process needs one of them, and
+# importing it takes as long as everything else together.
 if TYPE_CHECKING:
+    import botocore.session
     from botocore.loaders import Loader
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from events.dao import DynamoStore
+    from events.dynamodb.bulk import BulkLoader
     from events.kafka.producer import KafkaSink
     from events.sql.bulk import BulkLoader as SqlBulkLoader
 
@@ -72,6 +70,10 @@ def make_client(settings: Settings) -> DynamoDBClient:
     Raises:
         InvalidInput: The region is missing or invalid, or the AWS configuration is unusable.
     """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError
+
     config = Config(
         # One attempt per call: the store retries itself, because a resent write keeps its token.
         retries={"mode": "standard", "total_max_attempts": 1},
@@ -104,6 +106,8 @@ def make_client(settings: Settings) -> DynamoDBClient:
 
 
 def _botocore_session() -> botocore.session.Session:
+    import botocore.session
+
     session = botocore.session.Session()
     session.register_component("data_loader", _api_descriptions())
     return session
@@ -112,6 +116,8 @@ def _botocore_session() -> botocore.session.Session:
 @cache
 def _api_descriptions() -> Loader:
     """DynamoDB's API as botocore describes it: reading the files again takes 0.1 s per client."""
+    import botocore.session
+
     loader: Loader = botocore.session.Session().get_component("data_loader")
     return loader
 
@@ -120,6 +126,8 @@ def make_store(
     settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
 ) -> DynamoStore:
     """The store on DynamoDB."""
+    from events.dao import DynamoStore
+
     return DynamoStore(
         make_client(settings),
         tables_of(settings, is_windowed=settings.events_counts == "windowed"),
@@ -152,7 +160,6 @@ def open_store(
 def make_sql_store(
     settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
 ) -> Store:
-    # Imported here, because it takes as long as everything else together.
     from events.sql.store import SqlStore
 
     return SqlStore(
@@ -201,6 +208,8 @@ def make_bulk_loader(
         from events.sql.bulk import BulkLoader as SqlBulkLoader
 
         return SqlBulkLoader(url, retry=retry, is_windowed=is_windowed)
+    from events.dynamodb.bulk import BulkLoader
+
     tables = tables_of(settings, is_windowed=is_windowed)
     return BulkLoader(make_client(settings), tables, retry=retry)
 
@@ -216,6 +225,8 @@ def make_key_store(
             retry=RetryPolicy(patience_seconds),
             may_make_tables=may_make_tables,
         )
+    from events.auth.keystore import DynamoKeyStore
+
     return DynamoKeyStore(
         make_client(settings),
         settings.dynamodb_events_table_name,
