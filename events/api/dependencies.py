@@ -14,8 +14,8 @@ from events.config import Settings
 from events.ingest.load import Sink
 from events.service import EventService
 
-#: Query parameters that may be repeated.
-_REPEATABLE = frozenset({"event_type", "customer_id", "subject", "groupBy"})
+#: Query parameters that may be repeated; `mark` is of the dashboard.
+_REPEATABLE = frozenset({"event_type", "customer_id", "subject", "groupBy", "mark"})
 
 
 def from_state(name: str) -> Callable[[Request], Awaitable[Any]]:

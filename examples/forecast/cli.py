@@ -6,10 +6,14 @@ import argparse
 import json
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+from urllib.parse import urlencode
 
 from pyiceberg.catalog import Catalog
 
@@ -17,7 +21,7 @@ from events.archive.catalog import open_catalog
 from events.bootstrap import load_settings
 from events.domain.parsing import check_customer_id
 from events.domain.timestamps import format_timestamp, parse_instant
-from events.errors import EventsError
+from events.errors import EventsError, InvalidInput
 from examples import shown
 from examples.forecast.tables import (
     ANOMALIES,
@@ -32,6 +36,9 @@ from examples.forecast.update import update
 EXIT_OK, EXIT_NOT_RUN = 0, 2
 _ONCE_IN = 100_000
 _MAX_NUMBER = 1_000_000_000
+_DAY = timedelta(days=1)
+#: Marks that a link gets, and the characters of each that the dashboard takes.
+_MAX_MARKS, _MAX_MARK = 50, 320
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +76,8 @@ def _anomalies(catalog: Catalog, options: argparse.Namespace) -> None:
     from examples.forecast.anomalies import anomalies
     from examples.forecast.known import as_known
 
+    if options.page and options.json:
+        raise InvalidInput("--page and --json cannot be used together")
     customer_id = options.customer
     if customer_id is not None:
         check_customer_id(customer_id)
@@ -88,8 +97,28 @@ def _anomalies(catalog: Catalog, options: argparse.Namespace) -> None:
         else:
             names = "  ".join(shown(row[name]) for name in ("customer_id", "event_type"))
             print(f"{names}  {row['hour']:%Y-%m-%d %H:%M}  {row['reason']}")
+    for link in _links(options.page, rows) if options.page else ():
+        print(link)
     number = "1 anomaly" if len(rows) == 1 else f"{len(rows):,} anomalies"
     _say(f"{number}, in the table forecast.{ANOMALIES}")
+
+
+def _links(page: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A link for each customer to the dashboard, where its newest anomalies are marked."""
+    for customer_id, of_customer in groupby(
+        sorted(rows, key=lambda row: (row["customer_id"], row["hour"])), itemgetter("customer_id")
+    ):
+        newest = list(of_customer)[-_MAX_MARKS:]
+        query = {
+            "customer": customer_id,
+            "start": f"{newest[0]['hour'] - _DAY:%Y-%m-%d}",
+            "end": f"{newest[-1]['hour'] + 2 * _DAY:%Y-%m-%d}",
+            "mark": [
+                f"{row['hour']:%Y-%m-%dT%H:%M:%SZ} {row['event_type']}: {row['reason']}"[:_MAX_MARK]
+                for row in newest
+            ],
+        }
+        yield f"{page.rstrip('/')}/?{urlencode(query, doseq=True)}"
 
 
 def _forecast(catalog: Catalog, options: argparse.Namespace) -> None:
@@ -155,6 +184,11 @@ def _parser() -> argparse.ArgumentParser:
     finding = commands.add_parser("anomalies", help="list hours with unexpected usage")
     finding.set_defaults(command=_anomalies)
     finding.add_argument("customer", nargs="?", metavar="CUSTOMER", help="all by default")
+    finding.add_argument(
+        "--page",
+        metavar="URL",
+        help="also print links to the dashboard at this URL, with the hours marked",
+    )
     finding.add_argument(
         "--once-in",
         type=_number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -56,6 +57,39 @@ def test_hours_that_custom_dates_cut_are_hatched_and_partial(tab: Tab, site: Sit
     answer = site.buckets(CUSTOMER, start="2021-03-05T11:30", end="2021-03-05T14:20")
     assert tab.total() == answer["total"] == 4
     expect(tab.locator("#freshness")).to_have_attribute("data-state", "still")
+
+
+def test_marks_in_the_link_are_drawn_listed_and_kept(tab: Tab) -> None:
+    marks = [
+        "2021-03-05T12:00:00Z api-call: 2 events, expected 0 to 1 <b>for</b> a Friday",
+        "2021-03-06T13:00:00Z too few",
+        "2021-02-01T00:00:00Z out of the range",
+        "soon no instant",
+        "2021-13-06T13:00:00Z no month",
+    ]
+    tab.open(customer=CUSTOMER, start="2021-03-05", end="2021-03-07", mark=marks, bars="hour")
+    listed = [
+        "5 Mar 2021, 12:00:00 UTC: api-call: 2 events, expected 0 to 1 <b>for</b> a Friday",
+        "6 Mar 2021, 13:00:00 UTC: too few",
+    ]
+    expect(tab.locator("#marks li")).to_have_text(listed)
+    (path,) = tab.locator("#plot path.mark").all()
+    assert (path.get_attribute("d") or "").count("M") == 2
+    plot = tab.locator("#plot")
+    plot.press("Home")
+    for _ in range(12):
+        plot.press("ArrowRight")
+    expect(tab.locator("#tip .tip-note")).to_have_text(f"Marked: {listed[0].partition('C: ')[2]}")
+    expect(plot).to_have_attribute("aria-valuetext", re.compile("marked: api-call: 2 events"))
+    # They stay with other bars, and go with another customer.
+    tab.page.get_by_label("Total", exact=True).check()
+    expect(tab.locator("#marks li")).to_have_text(listed)
+    assert "mark=2021-03-05" in tab.page.url
+    tab.page.get_by_label("Customer", exact=True).fill("a")
+    tab.page.get_by_label("Customer", exact=True).press("Enter")
+    expect(tab.locator("#panel, #result-title").locator("visible=true").first).to_contain_text("a")
+    expect(tab.locator("#marks")).to_be_hidden()
+    assert "mark=" not in tab.page.url
 
 
 def test_an_end_before_the_start_is_refused_in_the_form(tab: Tab) -> None:

@@ -11,6 +11,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
 import pytest
@@ -95,6 +96,29 @@ def test_anomalies_are_the_planted_hours_with_reasons(run: Run, folder: str) -> 
     with closing(open_catalog("iceberg", folder)) as catalog:
         table = catalog.load_table(("forecast", "anomalies")).scan().to_pandas()
     assert sorted(table.reason) == sorted(row["reason"] for row in rows)
+
+
+def test_links_to_the_dashboard_mark_the_anomalies(run: Run) -> None:
+    code, out, _ = run("anomalies", "--page", "http://127.0.0.1:8800/")
+    *lines, link = out.splitlines()
+    url = urlsplit(link)
+    assert (code, url.netloc, url.path) == (0, "127.0.0.1:8800", "/")
+    query = parse_qs(url.query)
+    marks = query.pop("mark")
+    assert query == {
+        "customer": [lines[0].split()[0]],
+        "start": [f"{SPIKE - DAY:%Y-%m-%d}"],
+        "end": [f"{GAP + 2 * DAY:%Y-%m-%d}"],
+    }
+    assert [mark.partition(" ")[0] for mark in marks] == [
+        time_text(SPIKE).replace(".000000", ""),
+        time_text(GAP).replace(".000000", ""),
+    ]
+    for line, mark in zip(lines, marks, strict=True):
+        assert line.endswith(mark.partition(": ")[2])
+    code, out, err = run("anomalies", "--page", "http://127.0.0.1", "--json")
+    assert (code, out) == (2, "")
+    assert err == "error: --page and --json cannot be used together\n"
 
 
 def test_a_forecast_has_exact_counts_and_an_interval(run: Run, events: list[Event]) -> None:

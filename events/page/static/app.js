@@ -69,7 +69,9 @@ refresh();
 /** Change the state, and with it the URL and what is shown. */
 function go(change) {
   const before = state;
-  state = Object.freeze({ ...state, ...change });
+  // Marks are about one customer.
+  const marks = (change.customer ?? state.customer) === state.customer ? state.marks : [];
+  state = Object.freeze({ ...state, marks, ...change });
   const url = location.pathname + writeState(state);
   if (url !== location.pathname + location.search) history.pushState(null, "", url);
   follow(before);

@@ -73,6 +73,11 @@ export function countIn(bar, layer) {
   return layer.types.reduce((sum, type) => sum + (bar.counts.get(type) ?? 0), 0);
 }
 
+/** The reasons of the marks within a bar. */
+export function reasonsIn(bar, marks) {
+  return marks.filter(({ at }) => bar.start <= at && at < bar.end).map(({ reason }) => reason);
+}
+
 /** The bar with the most events, the first one if several have as many; null if no bar has any. */
 export function busiest(bars) {
   return bars.reduce((best, bar) => (bar.count > (best?.count ?? 0) ? bar : best), null);

@@ -1,6 +1,6 @@
 // The bar chart: inline SVG with one path per layer, so that thousands of bars are a few elements.
 
-import { countIn, timeTicks, valueTicks } from "./bars.js";
+import { countIn, reasonsIn, timeTicks, valueTicks } from "./bars.js";
 import { h, svg } from "./dom.js";
 import { barTime, change, count, plural, shortCount, tick } from "./format.js";
 
@@ -9,6 +9,8 @@ const MARGIN = Object.freeze({ top: 16, right: 4, bottom: 30 });
 const MIN_SLOT_WITH_GAP = 3;
 /** In pixels: a bar with any event is visible. */
 const MIN_HEIGHT = 2;
+/** In pixels: half the width of the triangle above a marked bar, and its height. */
+const MARK_SIZE = 5;
 
 /**
  * A chart in `plot`, which keyboards and screen readers operate as a slider over the bars.
@@ -21,7 +23,7 @@ export function makeChart(plot, tip) {
   /** The index of the bar that the reader points at; -1 for none. */
   let pointed = -1;
 
-  /** @param view `{unit, zone, bars, layers, previous}`; `previous` are bars to compare with, or null. */
+  /** @param view `{unit, zone, bars, layers, previous, marks}`; `previous` are bars to compare with, or null. */
   function draw(view) {
     const width = Math.max(plot.clientWidth, 200);
     const height = width < 560 ? 250 : 340;
@@ -41,6 +43,7 @@ export function makeChart(plot, tip) {
       timeAxis(frame, view),
       ...view.layers.flatMap((_, index) => layerPaths(frame, view, index)),
       view.previous ? previousLine(frame, view) : null,
+      markPath(frame, view),
       svg("rect", { class: "cursor", y: frame.top, height: frame.bottom - frame.top, visibility: "hidden" }),
     );
     plot.replaceChildren(picture);
@@ -145,6 +148,7 @@ function spoken(view, index) {
   }
   if (view.previous) parts.push(`previous period ${count(view.previous[index]?.count ?? 0)}`);
   if (incompleteText(bar)) parts.push(incompleteText(bar));
+  parts.push(...reasonsIn(bar, view.marks).map((reason) => `marked: ${reason}`));
   return parts.join(", ");
 }
 
@@ -164,6 +168,7 @@ function tipLines(view, index) {
     lines.push(line("tip-row tip-before", "Previous period", `${count(before)} (${change(bar.count, before)})`));
   }
   if (incompleteText(bar)) lines.push(line("tip-note", incompleteText(bar)));
+  lines.push(...reasonsIn(bar, view.marks).map((reason) => line("tip-note", `Marked: ${reason}`)));
   return lines;
 }
 
@@ -239,6 +244,16 @@ function blockPath(x, y, width, height, isTop) {
   const [left, right, top, bottom] = [x, x + width, y, y + height].map(round);
   if (!r) return `M${left} ${bottom}V${top}H${right}V${bottom}Z`;
   return `M${left} ${bottom}V${round(y + r)}Q${left} ${top} ${round(x + r)} ${top}H${round(x + width - r)}Q${right} ${top} ${right} ${round(y + r)}V${bottom}Z`;
+}
+
+/** A triangle above each marked bar. */
+function markPath(frame, { bars, marks }) {
+  const marked = marks.length ? [...bars.entries()].filter(([, bar]) => reasonsIn(bar, marks).length) : [];
+  const triangles = marked.map(([index, bar]) => {
+    const [x, y] = [round(frame.x(index) + frame.slot / 2), round(frame.y(bar.count) - 4)];
+    return `M${x} ${y}l${-MARK_SIZE} ${-1.6 * MARK_SIZE}h${2 * MARK_SIZE}Z`;
+  });
+  return triangles.length ? svg("path", { class: "mark", d: triangles.join("") }) : null;
 }
 
 /** The bars to compare with, as one stepped line. */

@@ -2,7 +2,7 @@
 
 import { TOTAL, layersOf, ranked, totalsByType } from "./bars.js";
 import { makeChart } from "./chart.js";
-import { byId, show } from "./dom.js";
+import { byId, h, show } from "./dom.js";
 import * as format from "./format.js";
 import { showResult } from "./panels.js";
 import { isLive } from "./queries.js";
@@ -32,7 +32,7 @@ export function makeResult({ go, getTypes }) {
     const { unit, bars, previous, types } = data;
     const all = typesOf(data) ?? ranked(totalsByType(bars));
     const layers = state.view === "stacked" ? layersOf(all, types) : [TOTAL];
-    view = { unit, zone: data.zone, bars, layers, previous: previous?.bars ?? null };
+    view = { unit, zone: data.zone, bars, layers, previous: previous?.bars ?? null, marks: state.marks };
     showResult();
     byId("result-title").textContent = byId("result-title").title = state.customer;
     byId("result-range").textContent = `${format.rangeText(data.range)}, ${data.zone}`;
@@ -40,6 +40,7 @@ export function makeResult({ go, getTypes }) {
     drawLater(data, state);
     chart.draw(view);
     byId("chart-note").textContent = chartNote(data, state.bars);
+    drawMarks(state.marks, data.range);
     drawTable(view);
     drawDetails(data);
   }
@@ -72,6 +73,13 @@ export function makeResult({ go, getTypes }) {
     const end = Math.min(extent.latest + HOUR, LAST_INSTANT);
     const start = Math.max(range.end, end - LATER_DAYS * DAY);
     byId("to-later").onclick = () => go({ range: "own", start: fieldValue(start), end: fieldValue(end) });
+  }
+
+  /** List the marks of the range, so that everyone can read them without a pointer. */
+  function drawMarks(marks, { start, end }) {
+    const shown = marks.filter(({ at }) => start <= at && at < end);
+    byId("marks").replaceChildren(...shown.map(({ at, reason }) => h("li", {}, `${format.exact(at)}: ${reason}`)));
+    show(byId("marks"), shown.length > 0);
   }
 
   function clear() {

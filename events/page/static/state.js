@@ -8,6 +8,10 @@ const INTERVALS = ["auto", "hour", "day", "week", "month"];
 /** A timestamp as the API writes it, with at most three decimals: `Date` has no more. */
 const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3}0*)?(Z|[+-]\d{2}:\d{2})$/;
 
+/** A mark in the URL: an instant, and the reason to look at it, such as an anomaly. */
+const MARK = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z) (.{1,300})$/;
+const MAX_MARKS = 100;
+
 /** `range` "own": the dates in `start` and `end`, as the form shows them. `types`: none means all. */
 const DEFAULTS = Object.freeze({
   customer: "",
@@ -19,6 +23,7 @@ const DEFAULTS = Object.freeze({
   view: "stacked",
   bars: "auto",
   compare: false,
+  marks: Object.freeze([]),
 });
 
 /** Read the state from a query string; invalid values count as missing. */
@@ -36,6 +41,7 @@ export function readState(search) {
     view: oneOf("view", ["stacked", "total"]),
     bars: oneOf("bars", INTERVALS),
     compare: query.get("compare") === "previous",
+    marks: Object.freeze(query.getAll("mark").map(readMark).filter(Boolean).slice(0, MAX_MARKS)),
   });
 }
 
@@ -48,8 +54,14 @@ export function writeState(state) {
   if (state.range !== "own") ["start", "end"].forEach((name) => query.delete(name));
   for (const type of state.types) query.append("event_type", type);
   if (state.compare) query.set("compare", "previous");
+  for (const { text } of state.marks) query.append("mark", text);
   const text = query.toString();
   return text ? `?${text}` : "";
+}
+
+function readMark(text) {
+  const [, at, reason] = MARK.exec(text) ?? [];
+  return Number.isNaN(Date.parse(at)) ? null : Object.freeze({ at: Date.parse(at), reason, text });
 }
 
 /** The local time that a `datetime-local` field shows for a date (its midnight) or a timestamp. */
