@@ -5,8 +5,8 @@ For the writes, DynamoDB's limits are simulated, in simulated time: a partition 
 write units a second (Developer Guide, "Best practices for designing and using partition keys
 effectively"), an action of a transaction two for each 1 KB, a throttled transaction is cancelled,
 and a round trip takes 5 to 10 ms. Unused capacity, which DynamoDB may lend for five minutes, is
-left out. The reads are timed on DynamoDB Local, which computes all shards of an answer on the same
-cores.
+left out. The reads are timed twice: on DynamoDB Local, which computes all shards of an answer on
+the same cores, and with its answers repeated a round trip after each request.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from itertools import count, islice
 from statistics import median
 from typing import Any, NamedTuple
 
+from benchmarks.distance import ROUND_TRIP_SECONDS, at_a_distance
 from benchmarks.measuring import database, fresh_settings, percentile, print_table
 from benchmarks.query import MONTH, asking, milliseconds, name_of
 from benchmarks.simulated import SimulatedClient, throttled
 from events.bootstrap import make_store
+from events.config import Settings
 from events.dao import DynamoStore
 from events.datamodels import Tables, shard_of
 from events.domain.retries import RetryPolicy
@@ -186,16 +188,27 @@ def _compare_reads(numbers: tuple[int, ...], *, events: int, times: int) -> None
                         for number in range(events)
                     ]
                 )
-        with asking(settings) as ask:
-            variants: dict[str, Callable[[], object]] = {
-                f"{shards}": partial(ask, name_of(shards), MONTH) for shards in numbers
-            }
-            if {act() for act in variants.values()} != {events}:
-                raise RuntimeError("an answer is wrong: nothing is measured")
-            times_of = milliseconds(variants, times)
+        title = f"31 days over HTTP of a customer with {events:,} events, {times} questions each"
+        _time_reads(settings, numbers, events, times, f"{title}, on DynamoDB Local")
+        with at_a_distance(server.endpoint_url) as endpoint_url:
+            far = settings.model_copy(update={"dynamodb_endpoint_url": endpoint_url})
+            trip = f"{1000 * ROUND_TRIP_SECONDS:.0f} ms"
+            _time_reads(far, numbers, events, times, f"{title}, a round trip of {trip} away")
+
+
+def _time_reads(
+    settings: Settings, numbers: tuple[int, ...], events: int, times: int, title: str
+) -> None:
+    with asking(settings) as ask:
+        variants: dict[str, Callable[[], object]] = {
+            f"{shards}": partial(ask, name_of(shards), MONTH) for shards in numbers
+        }
+        if {act() for act in variants.values()} != {events}:
+            raise RuntimeError("an answer is wrong: nothing is measured")
+        times_of = milliseconds(variants, times)
     one = median(times_of["1"])
     print_table(
-        f"31 days over HTTP of a customer with {events:,} events, {times} questions each",
+        title,
         ["shards", "p50", "p99", "to one shard, p50", "aim"],
         [
             [

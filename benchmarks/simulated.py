@@ -109,6 +109,12 @@ class SimulatedClient:
         self._done[ClientRequestToken] = {}
         return {}
 
+    def _batch_write_item(self, RequestItems: Mapping[str, list[Item]]) -> Any:
+        for table, puts in RequestItems.items():
+            for put in puts:
+                self._apply("Put", {"TableName": table, **put["PutRequest"]})
+        return {}
+
     def _query(
         self,
         TableName: str,
@@ -154,6 +160,9 @@ class SimulatedClient:
 
     def _describe_table(self, **_: Any) -> Any:
         return {"Table": {"TableStatus": "ACTIVE", "CreationDateTime": datetime.now(UTC)}}
+
+    def _describe_time_to_live(self, **_: Any) -> Any:
+        return {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED"}}
 
     # --- expressions ------------------------------------------------------------------------------
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from events.domain.timestamps import day_of, format_timestamp
-from events.domain.windows import LATEST, hour_of_day
+from events.domain.timestamps import format_timestamp
+from events.domain.windows import LATEST
 from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, StoredEvent, Window
 
 if TYPE_CHECKING:
@@ -203,9 +203,8 @@ def day_counts_of(item: Item) -> DayCounts:
     key = item["counter_key"]["S"]
     scope, _, rest = key.partition("#")
     day, has_type, event_type = rest.partition("#")
-    if (scope, has_type) not in (("total", ""), ("type", "#")) or day_of(
-        hour_of_day(day, 0)
-    ) != day:
+    is_key = (scope, has_type) in (("total", ""), ("type", "#"))
+    if not is_key or date.fromisoformat(day).isoformat() != day:
         raise ValueError(f"not a counter key: {key!r}")
     try:
         return DayCounts(
@@ -213,9 +212,9 @@ def day_counts_of(item: Item) -> DayCounts:
             day=day,
             event_type=event_type if has_type else None,
             hours={
-                hour: int(item[name]["N"])
+                hour: int(number["N"])
                 for hour, name in enumerate(HOURS)
-                if name in item and item[name]["N"] != "0"
+                if (number := item.get(name)) is not None and number["N"] != "0"
             },
             updated_at=_time_in(item, "updated_at"),
             shards=int(item["shards"]["N"]) if "shards" in item else 1,

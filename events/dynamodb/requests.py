@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -265,7 +265,7 @@ def _parse_query(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
 ) -> None:
     """
-    Parse the answer to a Query with `json` in place of botocore's parser.
+    Parse the answer to a Query with `msgspec` in place of botocore's parser.
 
     botocore rebuilds each attribute of each item; the result is the same, except for binary
     attributes, which our items do not have. Measured on 31 days of counters with all hours
@@ -274,7 +274,7 @@ def _parse_query(
     if response_dict["status_code"] != 200:
         return
     try:
-        customized_response_dict.update(json.loads(response_dict["body"]))
+        customized_response_dict.update(msgspec.json.decode(response_dict["body"]))
     except (ValueError, TypeError) as exc:  # not JSON, not an object
         raise GarbledAnswer from exc
     response_dict["body"] = b"{}"

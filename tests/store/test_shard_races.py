@@ -145,18 +145,28 @@ def read(world: World, store: DynamoStore) -> Callable[[], None]:
     return ask
 
 
-def two_writers(world: World) -> Programs:
+def knowing(store: Any, shards: int) -> DynamoStore:
+    """A store that saw the day in so many shards: it reads them before shard 0."""
+    if shards > 1:
+        store.day_counts.__self__._note("acme", {DAY_ZERO: shards})
+    return store  # type: ignore[no-any-return]
+
+
+def two_writers(world: World, *, known: int) -> Programs:
     stale, new = world.store(), world.store(2)
     return {
         "stale": world.writer(stale, [RIGHT], [LEFT, RIGHT]),
         "new": world.writer(new, [RIGHT, LEFT]),
-        "reader": read(world, world.store()),
+        "reader": read(world, knowing(world.store(), known)),
     }
 
 
-@pytest.mark.parametrize("preemptions", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_writers_with_different_plans_count_each_event_once(preemptions: int) -> None:
-    worlds = explore(two_writers, preemptions=preemptions)
+@pytest.mark.parametrize(
+    ("known", "preemptions"),
+    [(2, 1), *(pytest.param(known, 2, marks=pytest.mark.slow) for known in (1, 2))],
+)
+def test_writers_with_different_plans_count_each_event_once(known: int, preemptions: int) -> None:
+    worlds = explore(partial(two_writers, known=known), preemptions=preemptions)
     assert all(world.inserted == Counter([LEFT, RIGHT]) for world in worlds)
     # The day got one shard in some orders, and two in others.
     assert {len(world.client.items("t")) for world in worlds} == {2, 3}
@@ -176,13 +186,21 @@ def erasure_and_writers(world: World) -> Programs:
         "stale": world.writer(stale, [RIGHT]),
         "new": world.writer(new, [RIGHT, LEFT]),
         "reader": read(world, world.store()),
+        "knowing reader": read(world, knowing(world.store(), 2)),
     }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("others", "preemptions"),
-    [(["old"], 2), (["stale"], 2), (["new"], 2), (["reader"], 2), (["old", "stale", "new"], 1)],
+    [
+        (["old"], 2),
+        (["stale"], 2),
+        (["new"], 2),
+        (["reader"], 2),
+        (["knowing reader"], 2),
+        (["old", "stale", "new"], 1),
+    ],
 )
 def test_a_day_that_is_erased_may_get_another_number_of_shards(
     others: list[str], preemptions: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, timedelta
@@ -15,13 +16,14 @@ from events.dao import DynamoStore
 from events.datamodels import Tables, shard_key, shard_of
 from events.domain.retries import RetryPolicy
 from events.domain.windows import ALL_TIME
+from events.dynamodb.bulk import BulkLoader
 from events.dynamodb.plans import Plan
-from events.errors import InvalidInput
+from events.errors import InvalidInput, StoreRefused
 from events.models import BucketQuery, Calendar, Event, Outcome, Unit, Verification, Window
 from events.queries.lookup import EventQuery
 from events.service import EventService
 from tests.support.backdoor import BRIEF
-from tests.support.factories import DAY, DAY_ZERO, HOUR, HOUR_ZERO, event, many_events, stored_key
+from tests.support.factories import DAY, HOUR, HOUR_ZERO, event, many_events, stored_key
 from tests.support.pool import TablePool
 from tests.support.sqlstore import MemoryStore
 
@@ -32,7 +34,7 @@ INSERTED, DUPLICATE, VOIDED = Outcome.INSERTED, Outcome.DUPLICATE, Outcome.VOIDE
 #: Three days, of which only the second is spread over shards.
 EVENTS = many_events(150, hours=72, event_types=3)
 CUSTOMER = "customer-0"
-SECOND_DAY = "2021-03-02"
+DAY_ZERO, SECOND_DAY, THIRD_DAY = "2021-03-01", "2021-03-02", "2021-03-03"
 
 
 @dataclass
@@ -82,7 +84,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
 def sharded(place: Place) -> Place:
     """All events are stored; those of the second day are in four shards."""
     place.plan(4, SECOND_DAY)
-    place.plan(1, "2021-03-03")
+    place.plan(1, THIRD_DAY)
     service = EventService(place.store(), write_threads=2)
     assert service.ingest(EVENTS) == [INSERTED] * len(EVENTS)
     assert place.partitions() == {shard_key(CUSTOMER, shard) for shard in range(4)}
@@ -294,6 +296,41 @@ def test_the_shards_of_a_day_are_written_side_by_side(place: Place) -> None:
     assert len(set(lanes.values())) == len(lanes) == 12
 
 
+def test_a_customer_known_to_be_sharded_is_asked_for_all_shards_at_once() -> None:
+    asked: list[str] = []
+    all_asked = threading.Barrier(4)
+    is_known = False
+
+    def before(operation: str, request: Any) -> None:
+        if operation == "query" and request["TableName"] == "t_hourly_counts" and is_known:
+            asked.append(request["ExpressionAttributeValues"][":partition"]["S"])
+            if len(asked) < 5:
+                all_asked.wait(60)
+
+    place = Place(SimulatedClient(before), "t")  # type: ignore[arg-type] # has what the store calls
+    place.plan(4, SECOND_DAY)
+    place.plan(1, THIRD_DAY)
+    service = EventService(place.store(), write_threads=1)
+    service.ingest(EVENTS)
+    query = BucketQuery(CUSTOMER, Window(HOUR_ZERO, HOUR_ZERO + 2 * DAY))
+    first = service.buckets(query)
+    is_known = True
+    assert service.buckets(query) == first
+    assert sorted(asked) == [shard_key(CUSTOMER, shard) for shard in range(4)]
+    # Of days on which nobody saw shards, only one is asked.
+    service.buckets(BucketQuery(CUSTOMER, Window(HOUR_ZERO + 2 * DAY, HOUR_ZERO + 3 * DAY)))
+    assert asked[4:] == [CUSTOMER]
+
+
+@pytest.mark.parametrize("shards", [2, 4, 8])
+def test_what_is_remembered_of_shards_changes_no_count(sharded: Place, shards: int) -> None:
+    query = BucketQuery(CUSTOMER, Window(HOUR_ZERO + HOUR / 2, HOUR_ZERO + 3 * DAY))
+    expected = EventService(sharded.store(), write_threads=1).buckets(query)
+    store = sharded.store()
+    store.day_counts.__self__._note(CUSTOMER, {SECOND_DAY: shards})  # type: ignore[attr-defined] # a method
+    assert EventService(store, write_threads=1).buckets(query) == expected
+
+
 # --- plans ----------------------------------------------------------------------------------------
 
 
@@ -326,6 +363,25 @@ def test_an_id_too_long_for_shards_gets_no_plan(place: Place) -> None:
     place.plan(2, DAY_ZERO, customer_id="l" * 2045)
     with pytest.raises(InvalidInput, match="too long"):
         place.plan(2, DAY_ZERO, customer_id="l" * 2046)
+
+
+def test_days_loaded_beside_a_plan_have_one_shard(place: Place) -> None:
+    source = MemoryStore()
+    EventService(source, write_threads=1).ingest(EVENTS)
+    place.plan(4, DAY_ZERO)
+    loader = BulkLoader(place.client, Tables.named(place.name), retry=RetryPolicy(10))
+    at = loader.begin("plan")
+    loader.put_customers([CUSTOMER], at)
+    loader.put_events(EVENTS, at)
+    for by_type in (False, True):
+        loader.put_counts(source.day_counts(CUSTOMER, DAY_ZERO, "2021-03-03", by_type=by_type), at)
+    loader.finish()
+    service = EventService(place.store(), write_threads=2)
+    assert service.ingest(EVENTS) == [DUPLICATE] * len(EVENTS)
+    assert place.partitions() == {CUSTOMER}
+    assert service.verify() == Verification(customers=1, days=3, events=len(EVENTS))
+    with pytest.raises(StoreRefused, match="is not empty"):
+        loader.begin("plan")
 
 
 def test_a_writer_learns_of_a_plan_within_a_minute() -> None:
