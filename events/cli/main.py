@@ -13,6 +13,7 @@ from events.cli import (
     consume,
     copy,
     deadletters,
+    demo,
     erase,
     export,
     keys,
@@ -35,6 +36,7 @@ from events.cli import (
 app = make_app("Exact counts of usage events per customer and UTC hour.")
 for command in (
     run.run,
+    demo.demo,
     local.local,
     serve.serve,
     load.ingest,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     KafkaError,
@@ -78,3 +80,19 @@ def _read_starts(cluster: Cluster, topic: str, *, group: str, since: int) -> lis
         if start.offset < 0:
             start.offset = bounds[start.partition][1]
     return starts
+
+
+def read_committed(
+    cluster: Cluster, topic: str, partitions: Iterable[int], *, group: str
+) -> dict[int, int]:
+    """Partition → the offset that a group has committed; partitions without one are left out."""
+    # The consumer does not join the group.
+    with (
+        make_consumer(cluster, group=group) as consumer,
+        map_errors(f"cannot read the offsets of the consumer group {group}"),
+    ):
+        committed = consumer.committed(
+            [TopicPartition(topic, partition) for partition in partitions],
+            timeout=_TIMEOUT_SECONDS,
+        )
+    return {one.partition: one.offset for one in committed if one.offset >= 0}

@@ -1,0 +1,285 @@
+"""`python -m events demo`: all parts at once on live events, and their counts compared."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Self
+
+from typer import Option
+
+from events.cli import EXIT_DIFFERENT, EXIT_OK, command, say
+from events.cli.options import OtherPort
+from events.cli.output import write_result
+from events.config import Settings
+from events.errors import EventsError, InvalidInput, StoreUnavailable
+from events.local.jars import CHECKOUT
+from events.local.javaserver import check_port, free_port
+
+#: Modules that the parts import, besides the engine's own.
+_MODULES = ("confluent_kafka", "pyiceberg", "sklearn", "duckdb")
+_ENGINES = {"flink": "py4j", "spark": "pyspark"}
+#: No second compiler: Java programs start with less processor time, and have little to do here.
+#: Not for Spark, whose plans are deep: its stack overflows.
+_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+#: A child that does not end is killed then. A Java server may take 30 s, and Flink's savepoint.
+_STOP_SECONDS = 60
+_LOG_LINES = 15
+_STREAMS = {
+    "flink": "-m jobs.flink_counts stream --checkpoint checkpoint --watermark-seconds 60 "
+    "--flink-option execution.checkpointing.interval={milliseconds:.0f}ms "
+    "--flink-option pipeline.auto-watermark-interval=50ms",
+    # So long that no event of the demo is late.
+    "spark": "-m jobs.stream_counts --checkpoint checkpoint --watermark-seconds 2592000",
+}
+
+Every = Annotated[
+    float, Option(min=1, max=86_400, metavar="SECONDS", help="Time between two comparisons.")
+]
+Rate = Annotated[int, Option(min=1, max=1_000, help="Messages per second.")]
+Engine = Annotated[
+    Literal["flink", "spark"],
+    Option(help="What counts the stream. Flink needs no JDK, Spark needs JDK 17 or 21."),
+]
+Data = Annotated[
+    Path | None,
+    Option(metavar="FOLDER", help="Where to keep the data (default: a temporary folder)."),
+]
+
+
+@command(exit_when_stopped=EXIT_OK)
+def demo(
+    every: Every = 60, rate: Rate = 20, engine: Engine = "flink", port: OtherPort = None,
+    data: Data = None,
+) -> int:  # fmt: skip
+    """
+    Run all parts at once on live events, and compare their counts.
+
+    Starts the database, a broker with tiered storage, the API, consume, archive, streaming counts,
+    billing and the search for anomalies, and sends events to the topic: some twice, some late, some
+    invalid. Prints every minute what each path has counted, and whether they are equal. Works only
+    in a checkout, because examples/ is not in the package. Ctrl-C or SIGTERM ends everything.
+
+    Exit code: 0 stopped; 1 a part ended by itself; 2 could not run.
+    """
+    check_installed(engine)
+    port = port or free_port()
+    check_port(port)
+    folder = (data or Path(tempfile.mkdtemp(prefix="events-demo-"))).absolute()
+    is_temporary = data is None
+    try:
+        _run(folder, port, every, rate, engine)
+    except ChildDied as exc:
+        is_temporary = False  # for the logs
+        say(f"error: {exc}")
+        return EXIT_DIFFERENT
+    finally:
+        if is_temporary:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_installed(engine: str, checkout: Path = CHECKOUT) -> None:
+    """Raise `InvalidInput` if the demo cannot run here."""
+    if not (checkout / "examples").is_dir():
+        raise InvalidInput(
+            "demo works only in a checkout, because examples/ is not in the package: run "
+            "python -m events demo in a clone of the repository"
+        )
+    missing = [name for name in (*_MODULES, _ENGINES[engine]) if find_spec(name) is None]
+    if missing:
+        raise InvalidInput(
+            f"{', '.join(missing)} not installed: run python -m pip install "
+            f"-r requirements-{engine}.txt -r requirements-forecast.txt"
+        )
+    if engine == "spark":
+        from events.local.spark import check_java
+
+        try:
+            check_java()
+        except InvalidInput as exc:
+            raise InvalidInput(
+                f"{exc}. To install one run, for example, sudo apt-get install "
+                "openjdk-17-jdk-headless; or use --engine flink, which needs no JDK"
+            ) from exc
+
+
+def _run(folder: Path, port: int, every: float, rate: int, engine: str) -> NoReturn:
+    # Imported here: these need the packages that `check_installed` looks for.
+    from events.cli.demopaths import Generator, Paths
+
+    database, broker = free_port(), free_port()
+    own: dict[str, Any] = {
+        "dynamodb_endpoint_url": f"http://localhost:{database}",
+        "events_kafka_bootstrap_servers": f"127.0.0.1:{broker}",
+        "events_iceberg_catalog": str(folder / "iceberg"),
+    }
+    settings = Settings.model_construct(**own)  # nothing of this process's environment
+    commit_seconds = max(2.0, min(15.0, every / 4))
+    with Children(folder, _environment(folder, engine, own)) as children:
+        say("Starting. The first start downloads about 500 MB from Maven Central …")
+        local = "-m events local --port"
+        servers = (
+            children.start("database", f"{local} {database} --data dynamodb", is_server=True),
+            children.start(
+                "broker", f"{local} {broker} --data kafka --kafka --tiered", is_server=True
+            ),
+        )
+        children.wait(lambda: all("Ctrl-C stops it" in server.text() for server in servers))
+        api = children.start("api", f"-m events serve --port {port}")
+        children.start("consume", f"-m events consume --port {free_port()}")
+        children.start("archive", f"-m events archive --commit-seconds {commit_seconds:g}")
+        children.start("billing", "-m examples.billing run")
+        children.start("stream", _STREAMS[engine].format(milliseconds=commit_seconds * 1_000))
+        children.wait(lambda: "is ready at" in api.text())
+        url = f"http://localhost:{port}"
+        with Generator(settings, rate) as generator:
+            paths = Paths(settings, url, folder, engine == "flink", generator, children.wait)
+            say(_welcome(settings, url, folder, rate, every))
+            learning = None
+            while True:
+                next_at = time.monotonic() + every
+                try:
+                    comparison = paths.compare(max(every, 30))
+                    write_result(comparison.text)
+                    if comparison.has_archive:
+                        learning = _learn(children, learning)
+                except (OSError, StoreUnavailable) as exc:
+                    children.wait(lambda: False, 5)  # a child that died is the better reason
+                    say(f"not compared: {exc}")
+                children.wait(lambda: time.monotonic() >= next_at)  # noqa: B023 - called at once
+
+
+def _learn(children: Children, last: Child | None) -> Child:
+    """Update the features, then search them for anomalies, one after the other."""
+    if last is not None and last.process.poll() is None:
+        return last
+    if last is not None and last.name == "features":
+        return children.start("anomalies", "-m examples.forecast anomalies", is_service=False)
+    if last is not None:
+        (found,) = (line for line in last.text().splitlines() if "forecast.anomalies" in line)
+        write_result(f"  {found}; {last.log}")
+    return children.start("features", "-m examples.forecast update", is_service=False)
+
+
+def _environment(folder: Path, engine: str, own: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment of the children: no settings but these, which might lead elsewhere."""
+    settings = {name.upper() for name in Settings.model_fields}
+    kept = {name: value for name, value in os.environ.items() if name not in settings}
+    return {
+        **({"JAVA_TOOL_OPTIONS": _JAVA} if engine == "flink" else {}),
+        **kept,
+        **{name.upper(): value for name, value in own.items()},
+        "EVENTS_LOG_FORMAT": "text",
+        "BILLING_DATABASE_URL": f"sqlite:///{folder / 'billing.sqlite'}",
+        "PYTHONPATH": str(CHECKOUT),
+    }
+
+
+def _welcome(settings: Settings, url: str, folder: Path, rate: int, every: float) -> str:
+    return f"""
+The demo sends {rate} messages a second, and compares all counts every {every:g} s. Ctrl-C ends it.
+
+  page       {url}/
+  topic      {settings.events_kafka_topic} at {settings.events_kafka_bootstrap_servers}
+  database   {settings.dynamodb_endpoint_url}
+  warehouse  {folder / "iceberg" / "warehouse"}
+  bill       {folder / "billing.sqlite"}
+  logs       {folder / "logs"}
+"""
+
+
+# --- children -------------------------------------------------------------------------------------
+
+
+class ChildDied(EventsError):
+    """A child ended by itself; the text has the end of its log."""
+
+
+class Child(NamedTuple):
+    """A running command. A service must run until it is stopped; others may end with 0."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    is_service: bool
+
+    def text(self) -> str:
+        """Its log."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+class Children:
+    """A context manager that ends all that it has started: servers after the others."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environment = environment
+        self._servers: list[Child] = []
+        self._others: list[Child] = []
+
+    def start(
+        self, name: str, arguments: str, *, is_server: bool = False, is_service: bool = True
+    ) -> Child:
+        """Start Python with these arguments."""
+        log = self._folder / "logs" / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own commands, no shell
+                [sys.executable, *arguments.split()],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # In a session of its own: Ctrl-C on the terminal reaches only us, and we stop it.
+                start_new_session=True,
+            )
+        child = Child(name, process, log, is_service)
+        (self._servers if is_server else self._others).append(child)
+        return child
+
+    def check(self) -> None:
+        """Raise `ChildDied` if one did; servers first, because the others need them."""
+        for child in (*self._servers, *self._others):
+            code = child.process.poll()
+            if code is not None and (code or child.is_service):
+                end = "\n".join(child.text().splitlines()[-_LOG_LINES:]) or "(empty)"
+                raise ChildDied(f"{child.name} exited with code {code}; {child.log} ends:\n{end}")
+
+    def wait(self, is_so: Callable[[], object], seconds: float = float("inf")) -> bool:
+        """Wait until a condition holds, and return whether it does; raises like `check`."""
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            self.check()
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            _end(self._others)
+            _end(self._servers)
+        except KeyboardInterrupt:  # a second signal ends everything at once
+            _end([*self._others, *self._servers])
+
+
+def _end(children: Sequence[Child]) -> None:
+    for child in children:
+        child.process.terminate()
+    for child in children:
+        try:
+            child.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
