@@ -158,13 +158,14 @@ def _run(folder: Path, port: int, every: float, rate: int, engine: str) -> NoRet
 
 def _learn(children: Children, last: Child | None) -> Child:
     """Update the features, then search them for anomalies, one after the other."""
+    children.check()
     if last is not None and last.process.poll() is None:
         return last
     if last is not None and last.name == "features":
         return children.start("anomalies", "-m examples.forecast anomalies", is_service=False)
     if last is not None:
-        (found,) = (line for line in last.text().splitlines() if "forecast.anomalies" in line)
-        write_result(f"  {found}; {last.log}")
+        found = [line for line in last.text().splitlines() if "forecast.anomalies" in line]
+        write_result(f"  {' '.join(found)}; {last.log}")
     return children.start("features", "-m examples.forecast update", is_service=False)
 
 
