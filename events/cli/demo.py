@@ -112,7 +112,8 @@ def check_installed(engine: str, checkout: Path = CHECKOUT) -> None:
 
 def _run(folder: Path, port: int, every: float, rate: int, engine: str) -> NoReturn:
     # Imported here: these need the packages that `check_installed` looks for.
-    from events.cli.demopaths import Generator, Paths
+    from events.cli.demoevents import Generator
+    from events.cli.demopaths import Paths
 
     database, broker = free_port(), free_port()
     own: dict[str, Any] = {
