@@ -150,23 +150,24 @@ def _run(folder: Path, port: int, every: float, rate: int, engine: str) -> NoRet
                     comparison = paths.compare(max(every, 30))
                     write_result(comparison.text)
                     if comparison.has_archive:
-                        learning = _learn(children, learning)
+                        learning = _learn(children, learning, url)
                 except (OSError, StoreUnavailable) as exc:
                     children.wait(lambda: False, 5)  # a child that died is the better reason
                     say(f"not compared: {exc}")
                 children.wait(lambda: time.monotonic() >= next_at)  # noqa: B023 - called at once
 
 
-def _learn(children: Children, last: Child | None) -> Child:
+def _learn(children: Children, last: Child | None, url: str) -> Child:
     """Update the features, then search them for anomalies, one after the other."""
     children.check()
     if last is not None and last.process.poll() is None:
         return last
     if last is not None and last.name == "features":
-        return children.start("anomalies", "-m examples.forecast anomalies", is_service=False)
+        command = f"-m examples.forecast anomalies --page {url}"
+        return children.start("anomalies", command, is_service=False)
     if last is not None:
         found = [line for line in last.text().splitlines() if "forecast.anomalies" in line]
-        write_result(f"  {' '.join(found)}; {last.log}")
+        write_result(f"  {' '.join(found)}; links to the page in {last.log}")
     return children.start("features", "-m examples.forecast update", is_service=False)
 
 
