@@ -27,7 +27,7 @@ from events.local.javaserver import check_port, free_port
 _MODULES = ("confluent_kafka", "pyiceberg", "sklearn", "duckdb")
 _ENGINES = {"flink": "py4j", "spark": "pyspark"}
 #: No second compiler: Java programs start with less processor time, and have little to do here.
-#: Not for Spark, whose plans are deep: its stack overflows.
+#: Not with Spark, which computes more.
 _JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 #: A child that does not end is killed then. A Java server may take 30 s, and Flink's savepoint.
 _STOP_SECONDS = 60
@@ -124,7 +124,7 @@ def _run(folder: Path, port: int, every: float, rate: int, engine: str) -> NoRet
     settings = Settings.model_construct(**own)  # nothing of this process's environment
     commit_seconds = max(2.0, min(15.0, every / 4))
     with Children(folder, _environment(folder, engine, own)) as children:
-        say("Starting. The first start downloads about 500 MB from Maven Central …")
+        say("Starting. The first start downloads about 400 MB from Maven Central …")
         local = "-m events local --port"
         servers = (
             children.start("database", f"{local} {database} --data dynamodb", is_server=True),

@@ -136,7 +136,7 @@ class Paths:
         sides = (
             Side("counters", counters, _behind(counters_lag)),
             Side("archive", archive, _behind(archive_lag, ": its next commit is due")),
-            self._compared(stream, rows, seconds),
+            self._compared(stream, rows, ends, seconds),
             Side("bill", bill, _behind(bill_lag)),
         )
         return Comparison("\n".join([text, *report(sides)]), has_archive=bool(rows))
@@ -202,11 +202,13 @@ class Paths:
         ends = json.loads(batch.read_text(encoding="utf-8").splitlines()[-1])[self._topic]
         return _Stream(counts, {int(number): end for number, end in ends.items()}, "9999")
 
-    def _compared(self, stream: _Stream | None, rows: Iterable[Row], seconds: float) -> Side:
+    def _compared(
+        self, stream: _Stream | None, rows: Iterable[Row], ends: Offsets, seconds: float
+    ) -> Side:
         if stream is None or not rows:
             return Side("stream", None, "needs the archive" if stream else "no counts yet")
         late: set[tuple[int, int]] = set()
-        note = ""
+        note = _behind(_lag(stream.ends, ends))
         if self.is_flink:
             if not self._has_uncounted(stream.ends, seconds):
                 return Side("stream", None, "behind: its next checkpoint is due")
