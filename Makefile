@@ -34,7 +34,7 @@ test: $(VENV)/.dev
 # 17 or 21 (JAVA_HOME, or `java` on PATH) and PostgreSQL; `.ci/run` installs them.
 test-slow: $(VENV)/.spark
 	EVENTS_TEST_PROFILE=thorough $(BIN)/python -m pytest $(FILE_BY_FILE) -m slow --kills $(KILLS) \
-	$(patsubst %,tests/%,stream e2e store schema browser cli property api unit)
+	$(patsubst %,tests/%,stream e2e store schema vendors browser cli property api unit)
 
 # Break one rule of the code at a time: each time a test must fail.
 mutants: $(VENV)/.dev

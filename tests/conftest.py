@@ -28,7 +28,7 @@ QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 #: How often each fault of the second tier strikes.
 STRIKES = 100
 #: Folders whose tests all belong to the second tier, `make test-slow`.
-SLOW_FOLDERS = ("browser", "schema", "stream")
+SLOW_FOLDERS = ("browser", "schema", "stream", "vendors")
 #: Tests that share one Spark.
 SPARK_FOLDER = "tests/stream/spark/"
 _DATABASE = pytest.StashKey[dynamodb.DynamoDBLocal]()

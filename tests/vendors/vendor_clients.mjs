@@ -1,5 +1,5 @@
 // Sends and reads with Metronome's and OpenMeter's JavaScript clients; prints what they return.
-// Run by tests/api/test_vendor_clients.py: node vendor_clients.mjs FOLDER_OF_NODE_MODULES URL
+// Run by tests/vendors/test_vendor_clients.py: node vendor_clients.mjs FOLDER_OF_NODE_MODULES URL
 import { createRequire } from "node:module";
 
 const [folder, url] = process.argv.slice(2);

@@ -19,11 +19,8 @@ from tests.support.factories import DAY, HOUR_ZERO
 from tests.support.served_http import BUSY, LOST, Faults, api_on, served
 from tests.support.sqlstore import MemoryStore
 
-pytestmark = [
-    pytest.mark.slow,
-    # aiohttp, which OpenMeter's package imports, calls a deprecated function.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+# aiohttp, which OpenMeter's package imports, calls a deprecated function.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 TIME = "2021-03-01T00:10:00Z"
 #: Which JavaScript clients are installed, and where.
 LOCK = Path(__file__).with_name("npm")
