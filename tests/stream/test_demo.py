@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,7 @@ EQUAL = re.compile(
 
 def test_the_demo_sees_all_paths_equal_and_leaves_no_process(tmp_path: Path) -> None:
     shell = Shell(tmp_path / "here", {})
+    processes: list[psutil.Process] = []
     try:
         demo = shell.start("-m", "events", "demo", "--every", "3", "--data", "demo")
         until(
@@ -49,3 +51,6 @@ def test_the_demo_sees_all_paths_equal_and_leaves_no_process(tmp_path: Path) -> 
         assert logs >= PARTS
     finally:
         shell.end()
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
