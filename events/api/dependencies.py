@@ -14,7 +14,7 @@ from events.config import Settings
 from events.ingest.load import Sink
 from events.service import EventService
 
-#: Query parameters that may be repeated; `mark` is of the dashboard.
+#: Query parameters that may be repeated; `mark` is in links to the dashboard.
 _REPEATABLE = frozenset({"event_type", "customer_id", "subject", "groupBy", "mark"})
 
 

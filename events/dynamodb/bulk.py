@@ -134,7 +134,7 @@ class BulkLoader:
         return self._requests.get(self._tables.counts, _MARK)
 
     def _check_empty(self) -> None:
-        """Plans of shards may be there: a day that is loaded has counters, so it has one shard."""
+        """Plans of shards are allowed: a loaded day has counters, so writers ignore its plan."""
         for table in (self._tables.events, self._tables.counts):
             request: dict[str, Any] = {"TableName": table, "Limit": 100, "ConsistentRead": True}
             while True:

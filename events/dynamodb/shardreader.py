@@ -22,7 +22,7 @@ _COUNTERS_AT_A_TIME = 200
 
 
 class _Spread(NamedTuple):
-    """The days of a customer that were seen to have several shards, and the most of these."""
+    """The first and the last day on which a customer was seen with shards, and the most of them."""
 
     shards: int
     first_day: str
@@ -36,13 +36,13 @@ class ShardedReader:
 
     What is read of shard 0 tells of other shards. So a customer without sharded days costs the
     requests of a read of one partition; looking up events costs a small one more, at the same time.
-    A customer that was seen to have sharded days is asked for all shards at once.
+    All shards of a customer with known sharded days are read at once.
     """
 
     reader: Reader
     #: Runs the reads of one question's shards at the same time.
     threads: Executor
-    #: By sharded customer. It only grows, because to read a shard in vain is harmless.
+    #: By sharded customer. Entries only grow: reading an empty shard is harmless.
     _spreads: dict[str, _Spread] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -98,7 +98,7 @@ class ShardedReader:
     def _others(
         self, customer_id: str, shards: range, first: str, last: str, *, by_type: bool = False
     ) -> Iterator[list[DayCounts]]:
-        """The counters of shards; all requests are sent before this returns."""
+        """The counters of shards; all requests are queued before this returns."""
 
         def read(shard: int) -> list[DayCounts]:
             key = shard_key(customer_id, shard)

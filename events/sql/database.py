@@ -45,6 +45,14 @@ _MAX_CONFLICTS = 20
 _SCHEMA_LOCK = 7_305_416_912
 #: PostgreSQL's error for a transaction id that it has not given, or has forgotten in a crash.
 _FUTURE_ID = "22023"
+#: The cache, and a table in memory for the events that a transaction is about: to read them from
+#: there takes half the time of reading them from JSON.
+_PREPARE_SQLITE_WRITER = (
+    "PRAGMA cache_size = -65536",
+    "PRAGMA temp_store = MEMORY",
+    "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (n INTEGER PRIMARY KEY, customer_id TEXT, "
+    "occurred_at INTEGER, event_type TEXT, transaction_id TEXT)",
+)
 
 
 class Conflict(Exception):
@@ -195,8 +203,9 @@ class Database:
     def _writing_connection(self) -> Connection:
         if self._writer is None:
             self._writer = self._engine.connect()
-            # Only here: each connection that reads would take as much.
-            self._writer.exec_driver_sql("PRAGMA cache_size = -65536")
+            # Only here: each connection that reads would take as much memory.
+            for statement in _PREPARE_SQLITE_WRITER:
+                self._writer.exec_driver_sql(statement)
         return self._writer
 
     def _is_committed(self, transaction_id: str, proof: Select[Any] | None) -> bool:

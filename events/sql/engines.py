@@ -72,12 +72,6 @@ def may_pass(exc: DBAPIError) -> bool:
 # --- engines --------------------------------------------------------------------------------------
 
 
-#: The events that a transaction is about, on SQLite. Reading them from this table takes half the
-#: time of reading them from JSON.
-_CREATE_INCOMING = """
-    CREATE TEMPORARY TABLE incoming (n INTEGER PRIMARY KEY,
-        customer_id TEXT, occurred_at INTEGER, event_type TEXT, transaction_id TEXT)
-"""
 #: A lock or the pool lets one thread at a time use a connection.
 _ANY_THREAD = {"check_same_thread": False}
 
@@ -104,8 +98,6 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     # Readers and the writer do not block each other, and a COMMIT is on the disk when it returns.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute(_CREATE_INCOMING)
 
 
 def postgresql_engine(url: URL) -> Engine:

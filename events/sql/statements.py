@@ -107,7 +107,12 @@ class Statements:
         return pairs
 
     def place(self, connection: Connection, rows: Sequence[Row]) -> dict[str, str]:
-        """Hand these rows to the statements about events; returns the parameters that they need."""
+        """
+        Put these rows where the statements about events read them.
+
+        Returns:
+            The parameters that those statements need.
+        """
         if not self._is_sqlite:
             return {"rows": as_json(rows)}
         connection.exec_driver_sql("DELETE FROM incoming")
@@ -121,7 +126,7 @@ class Statements:
         return {}
 
     def _events(self) -> FromClause:
-        """The events that `place` has taken."""
+        """The rows that `place` stored."""
         if not self._is_sqlite:
             return self._rows(*EVENT_KEY)
         index = column("n", BigInteger) - literal_column("1")

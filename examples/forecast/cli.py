@@ -37,8 +37,10 @@ EXIT_OK, EXIT_NOT_RUN = 0, 2
 _ONCE_IN = 100_000
 _MAX_NUMBER = 1_000_000_000
 _DAY = timedelta(days=1)
-#: Marks that a link gets, and the characters of each that the dashboard takes.
+#: Maximum marks per link, and maximum characters per mark, which the dashboard accepts.
 _MAX_MARKS, _MAX_MARK = 50, 320
+#: Maximum characters of all marks in a link: many proxies refuse addresses of 8,192.
+_MAX_QUERY = 6_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,14 +111,17 @@ def _links(page: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         sorted(rows, key=lambda row: (row["customer_id"], row["hour"])), itemgetter("customer_id")
     ):
         newest = list(of_customer)[-_MAX_MARKS:]
+        marks = [
+            f"{row['hour']:%Y-%m-%dT%H:%M:%SZ} {row['event_type']}: {row['reason']}"[:_MAX_MARK]
+            for row in newest
+        ]
+        while len(newest) > 1 and len(urlencode({"mark": marks}, doseq=True)) > _MAX_QUERY:
+            del newest[0], marks[0]
         query = {
             "customer": customer_id,
             "start": f"{newest[0]['hour'] - _DAY:%Y-%m-%d}",
             "end": f"{newest[-1]['hour'] + 2 * _DAY:%Y-%m-%d}",
-            "mark": [
-                f"{row['hour']:%Y-%m-%dT%H:%M:%SZ} {row['event_type']}: {row['reason']}"[:_MAX_MARK]
-                for row in newest
-            ],
+            "mark": marks,
         }
         yield f"{page.rstrip('/')}/?{urlencode(query, doseq=True)}"
 

@@ -62,7 +62,7 @@ def test_hours_that_custom_dates_cut_are_hatched_and_partial(tab: Tab, site: Sit
 def test_marks_in_the_link_are_drawn_listed_and_kept(tab: Tab) -> None:
     marks = [
         "2021-03-05T12:00:00Z api-call: 2 events, expected 0 to 1 <b>for</b> a Friday",
-        "2021-03-06T13:00:00Z too few",
+        "2021-03-06T13:00:00Z too few 😀",
         "2021-02-01T00:00:00Z out of the range",
         "soon no instant",
         "2021-13-06T13:00:00Z no month",
@@ -70,7 +70,7 @@ def test_marks_in_the_link_are_drawn_listed_and_kept(tab: Tab) -> None:
     tab.open(customer=CUSTOMER, start="2021-03-05", end="2021-03-07", mark=marks, bars="hour")
     listed = [
         "5 Mar 2021, 12:00:00 UTC: api-call: 2 events, expected 0 to 1 <b>for</b> a Friday",
-        "6 Mar 2021, 13:00:00 UTC: too few",
+        "6 Mar 2021, 13:00:00 UTC: too few 😀",
     ]
     expect(tab.locator("#marks li")).to_have_text(listed)
     (path,) = tab.locator("#plot path.mark").all()

@@ -9,7 +9,7 @@ const INTERVALS = ["auto", "hour", "day", "week", "month"];
 const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3}0*)?(Z|[+-]\d{2}:\d{2})$/;
 
 /** A mark in the URL: an instant, and the reason to look at it, such as an anomaly. */
-const MARK = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z) (.{1,300})$/;
+const MARK = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z) (.{1,300})$/su;
 const MAX_MARKS = 100;
 
 /** `range` "own": the dates in `start` and `end`, as the form shows them. `types`: none means all. */
