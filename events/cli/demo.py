@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Self
@@ -26,10 +28,9 @@ from events.local.javaserver import check_port, free_port
 #: Modules that the parts import, besides the engine's own.
 _MODULES = ("confluent_kafka", "pyiceberg", "sklearn", "duckdb")
 _ENGINES = {"flink": "py4j", "spark": "pyspark"}
-#: No second compiler: Java programs start with less processor time, and have little to do here.
-#: Not with Spark, which computes more.
+#: No second compiler: Java starts with less processor time. Not with Spark, which computes more.
 _JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-#: A child that does not end is killed then. A Java server may take 30 s, and Flink's savepoint.
+#: A child that has not ended after this time is killed: Java servers may take 30 s.
 _STOP_SECONDS = 60
 _LOG_LINES = 15
 _STREAMS = {
@@ -73,16 +74,17 @@ def demo(
     port = port or free_port()
     check_port(port)
     folder = (data or Path(tempfile.mkdtemp(prefix="events-demo-"))).absolute()
-    is_temporary = data is None
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not with nohup
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     try:
         _run(folder, port, every, rate, engine)
     except ChildDied as exc:
-        is_temporary = False  # for the logs
         say(f"error: {exc}")
         return EXIT_DIFFERENT
-    finally:
-        if is_temporary:
+    except KeyboardInterrupt:
+        if data is None:  # after an error the folder stays, because of its logs
             shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def check_installed(engine: str, checkout: Path = CHECKOUT) -> None:
@@ -112,6 +114,7 @@ def check_installed(engine: str, checkout: Path = CHECKOUT) -> None:
 
 def _run(folder: Path, port: int, every: float, rate: int, engine: str) -> NoReturn:
     # Imported here: these need the packages that `check_installed` looks for.
+    from events.archive.catalog import map_errors
     from events.cli.demoevents import Generator
     from events.cli.demopaths import Paths
 
@@ -119,11 +122,13 @@ def _run(folder: Path, port: int, every: float, rate: int, engine: str) -> NoRet
     own: dict[str, Any] = {
         "dynamodb_endpoint_url": f"http://localhost:{database}",
         "events_kafka_bootstrap_servers": f"127.0.0.1:{broker}",
-        "events_iceberg_catalog": str(folder / "iceberg"),
+        "events_log_format": "text",
+        # No configuration of pyiceberg has a catalog of this name, which is the folder's.
+        "events_iceberg_catalog": str(folder / "events_demo"),
     }
     settings = Settings.model_construct(**own)  # nothing of this process's environment
     commit_seconds = max(2.0, min(15.0, every / 4))
-    with Children(folder, _environment(folder, engine, own)) as children:
+    with Children(folder, environment(folder, engine, settings)) as children:
         say("Starting. The first start downloads about 400 MB from Maven Central …")
         local = "-m events local --port"
         servers = (
@@ -147,11 +152,12 @@ def _run(folder: Path, port: int, every: float, rate: int, engine: str) -> NoRet
             while True:
                 next_at = time.monotonic() + every
                 try:
-                    comparison = paths.compare(max(every, 30))
+                    with map_errors("the archive"):
+                        comparison = paths.compare(max(every, 30))
                     write_result(comparison.text)
                     if comparison.has_archive:
                         learning = _learn(children, learning, url)
-                except (OSError, StoreUnavailable) as exc:
+                except (OSError, HTTPException, StoreUnavailable) as exc:
                     children.wait(lambda: False, 5)  # a child that died is the better reason
                     say(f"not compared: {exc}")
                 children.wait(lambda: time.monotonic() >= next_at)  # noqa: B023 - called at once
@@ -171,15 +177,18 @@ def _learn(children: Children, last: Child | None, url: str) -> Child:
     return children.start("features", "-m examples.forecast update", is_service=False)
 
 
-def _environment(folder: Path, engine: str, own: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment of the children: no settings but these, which might lead elsewhere."""
-    settings = {name.upper() for name in Settings.model_fields}
-    kept = {name: value for name, value in os.environ.items() if name not in settings}
+def environment(folder: Path, engine: str, settings: Settings) -> Mapping[str, str]:
+    """The environment of the children: each setting, so that none comes from elsewhere."""
+    own = {name.upper(): str(value) for name, value in settings.model_dump().items()}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() not in own and not name.startswith("PYICEBERG_")
+    }
     return {
         **({"JAVA_TOOL_OPTIONS": _JAVA} if engine == "flink" else {}),
         **kept,
-        **{name.upper(): value for name, value in own.items()},
-        "EVENTS_LOG_FORMAT": "text",
+        **own,
         "BILLING_DATABASE_URL": f"sqlite:///{folder / 'billing.sqlite'}",
         "PYTHONPATH": str(CHECKOUT),
     }
@@ -192,7 +201,7 @@ The demo sends {rate} messages a second, and compares all counts every {every:g}
   page       {url}/
   topic      {settings.events_kafka_topic} at {settings.events_kafka_bootstrap_servers}
   database   {settings.dynamodb_endpoint_url}
-  warehouse  {folder / "iceberg" / "warehouse"}
+  warehouse  {Path(settings.iceberg_folder) / "warehouse"}
   bill       {folder / "billing.sqlite"}
   logs       {folder / "logs"}
 """
@@ -274,7 +283,10 @@ class Children:
             _end(self._others)
             _end(self._servers)
         except KeyboardInterrupt:  # a second signal ends everything at once
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
             _end([*self._others, *self._servers])
+            raise
 
 
 def _end(children: Sequence[Child]) -> None:

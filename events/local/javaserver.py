@@ -61,14 +61,16 @@ class LocalServer:
 
     def stop(self) -> None:
         """Terminate the server, and kill it if it does not end; calling this again is harmless."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout=self._stop_seconds)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        try:
+            if self._process.poll() is None:
+                self._process.terminate()
+                try:
+                    self._process.wait(timeout=self._stop_seconds)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
+                    self._process.wait()
+        finally:  # also after a second Ctrl-C
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def wait(self) -> int:
         """Wait until the server exits; returns its exit code."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from events.cli import demo
 from events.cli.demo import ChildDied, Children
 from events.cli.demopaths import Side, difference, report
+from events.config import Settings
 from events.errors import InvalidInput
 
 CHECKOUT = Path(__file__).parents[2]
@@ -58,6 +62,22 @@ def test_a_child_that_dies_is_named_with_the_end_of_its_log(tmp_path: Path) -> N
         with pytest.raises(ChildDied, match=r"part exited with code 1; .*part\.log ends:") as died:
             children.wait(lambda: False)
     assert str(died.value).endswith("ZeroDivisionError: division by zero")
+
+
+def test_no_setting_comes_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("events_kafka_topic", "other")
+    monkeypatch.setenv("PYICEBERG_CATALOG__EVENTS_DEMO__URI", "sqlite:///other.db")
+    (tmp_path / ".env").write_text(
+        "EVENTS_DATABASE_URL=sqlite:///other.db\nEVENTS_RATE_PER_KEY=1/day\n", encoding="utf-8"
+    )
+    settings = Settings.model_construct(dynamodb_endpoint_url="http://localhost:9")
+    environment = demo.environment(tmp_path, "flink", settings)
+    assert "PYICEBERG_CATALOG__EVENTS_DEMO__URI" not in environment
+    show = "from events.bootstrap import load_settings; print(load_settings().model_dump_json())"
+    ran = subprocess.run(
+        [sys.executable, "-c", show], cwd=tmp_path, env=environment, capture_output=True, check=True
+    )
+    assert json.loads(ran.stdout) == settings.model_dump()
 
 
 def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
