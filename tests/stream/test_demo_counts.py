@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from events.cli import demo
-from events.cli.demo import ChildDied, Children
+from events.cli.children import ChildDied, Children
 from events.cli.demopaths import Side, difference, report
 from events.config import Settings
 from events.errors import InvalidInput
