@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from events.config import Settings
 from events.dao import DynamoStore
 from tests.support.api import INVALID_CURSOR, Api, Json, bad_request, cursor_of, problem, serving
-from tests.support.factories import DAY, HOUR_ZERO, event
+from tests.support.factories import DAY, HOUR_ZERO, event, time_text
 from tests.support.sqlstore import FIRST_INGESTED_AT, MemoryStore
 
 START = "2021-06-01T00:00:00.000000Z"
@@ -111,9 +111,10 @@ def test_a_forged_cursor_does_no_harm(settings: Settings, store: DynamoStore, ke
     assert store
     with serving(settings) as api:
         api.service.ingest([event()])
-        end = api.get("/events/changes").json()["complete_until"]
-        forged = cursor_of(f"{end}#0#{key}")
+        end = datetime.fromisoformat(api.get("/events/changes").json()["complete_until"])
+        # This minute is not settled for a minute at least, so nothing is read and the cursor comes
+        # back unchanged.
+        forged = cursor_of(f"{time_text(end + timedelta(minutes=1))}#0#{key}")
         response = api.get(f"/events/changes?since={forged}")
-        # No change is settled yet, so nothing is read and the cursor comes back unchanged.
         assert response.status_code == 200
         assert response.json()["next"] == forged
