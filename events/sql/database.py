@@ -202,10 +202,15 @@ class Database:
 
     def _writing_connection(self) -> Connection:
         if self._writer is None:
-            self._writer = self._engine.connect()
-            # Only here: each connection that reads would take as much memory.
-            for statement in _PREPARE_SQLITE_WRITER:
-                self._writer.exec_driver_sql(statement)
+            writer = self._engine.connect()
+            try:
+                # Only here: each connection that reads would take as much memory.
+                for statement in _PREPARE_SQLITE_WRITER:
+                    writer.exec_driver_sql(statement)
+            except BaseException:
+                writer.close()
+                raise
+            self._writer = writer
         return self._writer
 
     def _is_committed(self, transaction_id: str, proof: Select[Any] | None) -> bool:
