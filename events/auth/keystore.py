@@ -84,17 +84,11 @@ class DynamoKeyStore:
         return True
 
     def keys(self) -> list[ApiKey]:
-        keys: list[ApiKey] = []
-        request: dict[str, Any] = {"TableName": self._table, "ConsistentRead": True}
-        while True:
-            try:
-                page = self._requests.send(self._client.scan, **request)
-            except MissingTable:
-                return []
-            keys += map(_key_of, page["Items"])
-            if "LastEvaluatedKey" not in page:
-                return sorted(keys, key=lambda key: (key.created_at, key.key_id))
-            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        try:
+            keys = [_key_of(item) for item in self._requests.all_items(self._table)]
+        except MissingTable:
+            return []
+        return sorted(keys, key=lambda key: (key.created_at, key.key_id))
 
     def revoke(self, key_id: str, at: datetime) -> ApiKey | None:
         try:

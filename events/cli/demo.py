@@ -80,7 +80,7 @@ def demo(
         say(f"error: {exc}")
         return EXIT_DIFFERENT
     except KeyboardInterrupt:
-        if data is None:  # after an error the folder stays, because of its logs
+        if data is None:  # an error keeps the folder, which has the logs
             shutil.rmtree(folder, ignore_errors=True)
         raise
 

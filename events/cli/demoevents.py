@@ -14,12 +14,12 @@ from threading import Event, Lock, Thread
 from typing import Self
 
 from events.config import Settings
+from events.domain.parsing import COLUMNS
 from events.domain.timestamps import utc_now
 from events.domain.windows import HOUR, floor_hour
 from events.kafka.bounds import read_ends
 from events.kafka.clients import PARTITIONS, Cluster, make_producer
 
-_FIELDS = ("customer_id", "event_type", "transaction_id", "timestamp")
 _TYPES = ("page_view", "search", "api_call")
 _HISTORY_HOURS = 264
 _BUSY = (240, "acme", "search")
@@ -100,6 +100,6 @@ class Generator:
         # A repeated event may have another spelling of the same instant.
         at = at.astimezone(timezone(self._random.choice((-5, 0, 2)) * HOUR))
         fields = (customer_id, event_type, transaction_id, at.isoformat())
-        value = json.dumps(dict(zip(_FIELDS, fields, strict=True)))
+        value = json.dumps(dict(zip(COLUMNS, fields, strict=True)))
         self._producer.produce(self._topic, value, customer_id, partition)
         self._producer.poll(0)

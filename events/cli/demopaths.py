@@ -18,6 +18,7 @@ from events.archive.tables import NAMESPACE, RAW, ArchiveTable
 from events.cli import counted
 from events.cli.demoevents import Generator
 from events.config import Settings
+from events.domain.parsing import COLUMNS
 from events.domain.timestamps import format_timestamp, utc_now
 from events.domain.windows import HOUR, floor_hour
 from events.errors import StoreUnavailable
@@ -30,7 +31,6 @@ Counts = Mapping[tuple[str, str, str], int]
 Offsets = Mapping[int, int]
 Row = Mapping[str, Any]
 
-_EVENT = ("customer_id", "event_type", "transaction_id", "timestamp")
 _PAUSE_SECONDS = 10
 _EVERYTHING = "prefix=&start=0001-01-01&end=9999-12-31&group_by=event_type&format=jsonl"
 
@@ -261,7 +261,7 @@ def _is_before(row: Row, ends: Offsets) -> bool:
 
 
 def _recount(rows: Iterable[Row]) -> Counter[tuple[str, str, str]]:
-    events = {tuple(row[name] for name in _EVENT): _cell(row, "timestamp") for row in rows}
+    events = {tuple(row[name] for name in COLUMNS): _cell(row, "timestamp") for row in rows}
     return Counter(events.values())
 
 

@@ -136,17 +136,12 @@ class BulkLoader:
     def _check_empty(self) -> None:
         """Plans of shards are allowed: a loaded day has counters, so writers ignore its plan."""
         for table in (self._tables.events, self._tables.counts):
-            request: dict[str, Any] = {"TableName": table, "Limit": 100, "ConsistentRead": True}
-            while True:
-                page = self._requests.send(self._client.scan, **request)
-                if any(item["customer_id"]["S"] != PLANS for item in page["Items"]):
-                    raise StoreRefused(
-                        f"the table {table} is not empty. Load into new tables: set "
-                        "DYNAMODB_EVENTS_TABLE_NAME to another name"
-                    )
-                if "LastEvaluatedKey" not in page:
-                    break
-                request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            items = self._requests.all_items(table, Limit=100)
+            if any(item["customer_id"]["S"] != PLANS for item in items):
+                raise StoreRefused(
+                    f"the table {table} is not empty. Load into new tables: set "
+                    "DYNAMODB_EVENTS_TABLE_NAME to another name"
+                )
 
     def _put(self, table: str, items: Iterable[dict[str, Any]]) -> None:
         iterator = iter(items)

@@ -187,21 +187,23 @@ class Requests:
         **request: Any,
     ) -> Iterator[dict[str, Any]]:
         """Pages of the items of one partition with sort keys from `low` to `high`, inclusive."""
+        return self._pages(
+            self.client.query,
+            TableName=table,
+            KeyConditionExpression=(
+                f"{partition_key} = :partition AND {sort_key} BETWEEN :low AND :high"
+            ),
+            ExpressionAttributeValues={
+                ":partition": {"S": partition},
+                ":low": {"S": low},
+                ":high": {"S": high},
+            },
+            **request,
+        )
+
+    def _pages(self, call: Callable[..., Any], **request: Any) -> Iterator[dict[str, Any]]:
         while True:
-            page = self.send(
-                self.client.query,
-                TableName=table,
-                KeyConditionExpression=(
-                    f"{partition_key} = :partition AND {sort_key} BETWEEN :low AND :high"
-                ),
-                ExpressionAttributeValues={
-                    ":partition": {"S": partition},
-                    ":low": {"S": low},
-                    ":high": {"S": high},
-                },
-                ConsistentRead=True,
-                **request,
-            )
+            page = self.send(call, ConsistentRead=True, **request)
             yield page
             if "LastEvaluatedKey" not in page:
                 return
@@ -210,6 +212,11 @@ class Requests:
     def items(self, *args: Any, **request: Any) -> Iterator[Any]:
         """The items of `pages`."""
         for page in self.pages(*args, **request):
+            yield from page["Items"]
+
+    def all_items(self, table: str, **request: Any) -> Iterator[Any]:
+        """The items of a whole table, in no order."""
+        for page in self._pages(self.client.scan, TableName=table, **request):
             yield from page["Items"]
 
     def get(self, table: str, key: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -211,6 +212,14 @@ def service(settings: Settings) -> Iterator[EventService]:
     """A service that creates its tables when it needs them."""
     with closing(make_service(settings)) as service:
         yield service
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    """A generator with a new seed in each run."""
+    seed = random.SystemRandom().randrange(10_000)
+    print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
+    return random.Random(seed)
 
 
 @pytest.fixture

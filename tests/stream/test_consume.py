@@ -148,11 +148,13 @@ def assert_nothing_is_committed_too_early(
 
 
 def test_killed_again_and_again_it_loses_and_repeats_nothing(
-    shell: Shell, tables: Tables, topics: Topics, environment: Environment, kills: int
+    shell: Shell,
+    tables: Tables,
+    topics: Topics,
+    environment: Environment,
+    kills: int,
+    rng: random.Random,
 ) -> None:
-    seed = random.SystemRandom().randrange(10_000)
-    print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
-    rng = random.Random(seed)
     member = {**environment("one"), "EVENTS_WRITE_THREADS": "1"}
     bad = [Record(topics.events, b"bad", value) for value in (b"{", None, b"[]")]
     events = many_events(3_000, customers=40)

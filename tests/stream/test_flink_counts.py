@@ -201,13 +201,10 @@ def fates(settings: Settings, sent: Iterable[Event]) -> tuple[list[Event], list[
 
 @pytest.mark.timeout(1_800)
 def test_killed_at_any_moment_it_loses_and_repeats_nothing(
-    shell: Shell, settings: Settings, kills: int
+    shell: Shell, settings: Settings, kills: int, rng: random.Random
 ) -> None:
     # Each kill costs a start of Flink.
     kills = max(1, kills // 3)
-    seed = random.SystemRandom().randrange(10_000)
-    print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
-    rng = random.Random(seed)
     sent: list[Event] = []
 
     def send(hour: int) -> None:

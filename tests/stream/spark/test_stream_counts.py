@@ -196,14 +196,11 @@ def test_a_batch_that_is_repeated_after_any_step_counts_once(
 
 @pytest.mark.timeout(1_800)
 def test_killed_at_any_moment_it_counts_every_event_once(
-    shell: Shell, settings: Settings, kills: int
+    shell: Shell, settings: Settings, kills: int, rng: random.Random
 ) -> None:
     # Each kill costs a start of Spark, a quarter of a minute; the steps of a batch are cut off one
     # by one above.
     kills = max(1, kills // 3)
-    seed = random.SystemRandom().randrange(10_000)
-    print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
-    rng = random.Random(seed)
     events = many_events(1_500, customers=10, event_types=3, hours=20)
     produce(settings, [*events, *rng.sample(events, 300)])
     size = str(600 // (kills + 1))  # three batches for each run
