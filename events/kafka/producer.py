@@ -107,8 +107,13 @@ class Sender:
             QueueIsFull, TooLargeForKafka: Nothing was queued.
         """
 
-        def delivered(error: KafkaError | None, _: Message) -> None:
-            on_done(None if error is None else self._error_of(error))
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                on_done(self._error_of(error))
+            elif message.offset() is None:
+                self._send_again(record, on_done)
+            else:
+                on_done(None)
 
         while True:
             if self._is_dead:
@@ -129,6 +134,19 @@ class Sender:
                 raise self._error_of(exc.args[0]) from exc
             else:
                 return
+
+    def _send_again(self, record: Record, on_done: OnDone) -> None:
+        """
+        Send a record that librdkafka takes for acknowledged, though Kafka gave it no offset.
+
+        It concludes from a later batch's acknowledgement that Kafka has the earlier ones. That is
+        wrong if Kafka did not know the producer yet: it accepts any sequence number then, so the
+        first batch of a new topic may be rejected and the second stored (librdkafka 2.16).
+        """
+        try:
+            self.send(record, on_done)
+        except EventsError as exc:
+            on_done(exc)
 
     def poll(self, timeout_seconds: float) -> None:
         """Call back for records that were acknowledged or failed."""

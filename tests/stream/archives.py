@@ -34,7 +34,8 @@ def produce(
     """Send messages and wait for their acknowledgement; creates the topic if it is missing."""
     topic, cluster = settings.events_kafka_topic, Cluster.of(settings)
     ensure_topics(cluster, topic, partitions=partitions)
-    producer = make_producer(cluster)
+    # One request at a time: see `test_a_message_is_done_only_when_kafka_has_it`.
+    producer = make_producer(cluster, **{"max.in.flight": 1})
     for number, value in enumerate(values):
         text = message_of(value) if isinstance(value, Event) else value
         key = value.customer_id.encode() if isinstance(value, Event) else str(number).encode()

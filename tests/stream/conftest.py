@@ -80,7 +80,8 @@ class Topics:
 
     def send(self, records: Sequence[Record], *, partition: int = -1, **properties: Any) -> None:
         """Send records, and wait until all are acknowledged; -1 lets Kafka choose a partition."""
-        producer = make_producer(self.cluster, **properties)
+        # One request at a time: see `test_a_message_is_done_only_when_kafka_has_it`.
+        producer = make_producer(self.cluster, **{"max.in.flight": 1, **properties})
         failures = []
 
         def delivered(error: object, _: object) -> None:

@@ -6,7 +6,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Thread
 
@@ -15,14 +15,17 @@ from fastapi.testclient import TestClient
 
 from events.app import create_app
 from events.config import Settings
-from events.kafka.messages import encode
+from events.errors import EventsError
+from events.kafka.clients import Cluster
+from events.kafka.messages import Record, encode
+from events.kafka.producer import Sender
 from events.local import kafka
 from events.models import Event
 from events.service import EventService
 from tests.stream.archives import archived, make_archiver, produce
 from tests.stream.conftest import Topics
 from tests.stream.runs import running, start
-from tests.support.broker import Broker, Proxy
+from tests.support.broker import Broker, Proxy, SpoilingProxy
 from tests.support.factories import environment_of, many_events, time_text
 from tests.support.served import client_of
 from tests.support.shell import Shell, free_port, until
@@ -153,3 +156,27 @@ def test_the_api_loses_no_accepted_event(away: Settings, proxy: Proxy, topics: T
     sent = {message.value for message in topics.read(topics.events)}
     values = [encode(event, "").value for event in events]
     assert {encode(event, "").value for event in accepted} <= sent <= set(values)
+
+
+def test_a_message_is_done_only_when_kafka_has_it(broker: Broker, topics: Topics) -> None:
+    """
+    Kafka accepts any sequence number from a producer that it does not know.
+
+    If a producer's first batch for a partition is rejected (the topic was just created, say) and
+    its second is stored, librdkafka 2.16 reports both as delivered.
+    """
+    done: list[EventsError | None] = []
+    sender = Sender(Cluster(f"127.0.0.1:{broker.proxy}"), patience_seconds=60)
+
+    def are_done() -> bool:
+        sender.poll(0.1)
+        return len(done) == 2
+
+    with closing(SpoilingProxy(broker)) as proxy:
+        sender.send(Record(topics.events, b"one key", b"first"), done.append)
+        until(proxy.is_holding.is_set)
+        sender.send(Record(topics.events, b"one key", b"second"), done.append)
+        until(are_done)
+        sender.close(patience_seconds=60)
+    assert done == [None, None]
+    assert {message.value for message in topics.read(topics.events)} == {b"first", b"second"}
