@@ -110,6 +110,7 @@ class DynamoStore:
         # The store's methods that its parts implement; `service.Store` documents them.
         self.lane_of = writes.lane_of
         self.fits_transaction = expressions.fits_transaction
+        self.expect = transactions.expect
         self.write = writes.write
         self.void = writes.void
         self.erase = eraser.erase

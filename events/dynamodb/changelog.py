@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -42,7 +42,12 @@ CHANGE_GAP_KEY: dict[str, AttributeValueTypeDef] = {
 }
 #: Logged days that are remembered. Beyond this, all are forgotten and logged again.
 _MAX_REMEMBERED = 50_000
+#: Days logged by one request (API Reference, BatchWriteItem).
+_MAX_TOGETHER = 25
 _ONCE = RetryPolicy(patience_seconds=0)
+
+#: A customer and a day.
+_Day = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,16 @@ class ChangeLog:
     table: str
     minutes: Minutes
     #: The minute in which each customer's day was last logged. Single dict operations are atomic.
-    _logged: dict[tuple[str, str], datetime] = field(default_factory=dict, init=False)
+    _logged: dict[_Day, datetime] = field(default_factory=dict, init=False)
+    #: Days that are about to be logged, and the minute in which `expect` named them.
+    _expected: dict[_Day, datetime] = field(default_factory=dict, init=False)
+
+    def expect(self, days: Iterable[_Day]) -> None:
+        """Name days whose counters change soon: the request that logs one logs others with it."""
+        minute = self.minutes.current()
+        for day in days:
+            if self._logged.get(day) != minute:
+                self._expected[day] = minute
 
     def ensure_logged(self, customer_id: str, day: str) -> None:
         """
@@ -137,8 +151,13 @@ class ChangeLog:
         not retry: the caller's attempt has failed, and the next one calls this again.
         """
         # Again if the minute ended meanwhile: creating a missing table takes long.
-        while self._logged.get((customer_id, day)) != self.minutes.current():
-            self._log(customer_id, day, _ONCE)
+        self._expected.pop((customer_id, day), None)
+        while self._logged.get((customer_id, day)) != (minute := self.minutes.current()):
+            others = self._take_expected(minute)
+            if others:
+                self._log_together([(customer_id, day), *others], minute)
+            if self._logged.get((customer_id, day)) != minute:
+                self._log(customer_id, day, _ONCE)
 
     def log_again_if_late(self, customer_id: str, day: str, answer: Mapping[str, Any]) -> None:
         """
@@ -158,16 +177,50 @@ class ChangeLog:
         ):
             self._log(customer_id, day)
 
+    def _take_expected(self, minute: datetime) -> list[_Day]:
+        """Days that one more request may log; those named in an earlier minute are dropped."""
+        days: list[_Day] = []
+        while len(days) < _MAX_TOGETHER - 1:
+            try:
+                day, named_in = self._expected.popitem()
+            except KeyError:
+                break
+            if named_in == minute:
+                days.append(day)
+        return days
+
     def _log(self, customer_id: str, day: str, retry: RetryPolicy | None = None) -> None:
         minute = self.minutes.current()
-        item = {
+        self._put(self._item(customer_id, day, minute), retry)
+        self._remember(customer_id, day, minute)
+
+    def _log_together(self, days: list[_Day], minute: datetime) -> None:
+        """Log several days with one request; DynamoDB may leave some out when it is busy."""
+        items = {day: self._item(*day, minute) for day in days}
+        answer = self.requests.send(
+            self.requests.client.batch_write_item,
+            RequestItems={self.table: [{"PutRequest": {"Item": item}} for item in items.values()]},
+            retry=_ONCE,
+        )
+        self.minutes.check_clock(answer)
+        left_out = answer.get("UnprocessedItems", {}).get(self.table, [])
+        keys = [put["PutRequest"]["Item"]["change_key"] for put in left_out]
+        for day, item in items.items():
+            if item["change_key"] not in keys:
+                self._remember(*day, minute)
+
+    def _item(
+        self, customer_id: str, day: str, minute: datetime
+    ) -> dict[str, AttributeValueTypeDef]:
+        return {
             "change_slot": {"S": change_partition(minute, change_shard(customer_id))},
             "change_key": {"S": change_key(customer_id, day)},
             "customer_id": {"S": customer_id},
             "day": {"S": day},
             EXPIRES_AT: {"N": str(math.ceil(self.minutes.expiry_of(minute).timestamp()))},
         }
-        self._put(item, retry)
+
+    def _remember(self, customer_id: str, day: str, minute: datetime) -> None:
         if len(self._logged) >= _MAX_REMEMBERED:
             self._logged.clear()
         self._logged[customer_id, day] = minute

@@ -155,6 +155,10 @@ class EventTransactions:
             outcomes[index] = Outcome.ALREADY_VOIDED if item else Outcome.NOT_FOUND
         return outcomes
 
+    def expect(self, events: Sequence[Event]) -> None:
+        """Events of different days that are written soon."""
+        self.changes.expect((event.customer_id, day_of(event.timestamp)) for event in events)
+
     def _may_be_stored(self, events: Sequence[Event]) -> bool:
         """Whether the customer is registered or, if the registry lost it, has such a day."""
         customer_id, day = customer_of(events[0].customer_id), day_of(events[0].timestamp)

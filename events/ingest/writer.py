@@ -27,6 +27,9 @@ class Batching(Protocol):
     def fits_transaction(self, number_of_events: int, number_of_types: int, /) -> bool:
         """Whether so many distinct events of one lane fit one transaction."""
 
+    def expect(self, events: Sequence[Event], /) -> None:
+        """Learn of events of different lanes that are written soon, to prepare for all at once."""
+
 
 class PendingReceipts:
     """
@@ -140,7 +143,7 @@ class Writer:
         `wait` on the result returns when all are durable and counted.
         """
         receipts = PendingReceipts(len(events), void_reason)
-        new_lanes: list[Hashable] = []
+        new_lanes: dict[Hashable, Event] = {}
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("the writer is closed")
@@ -150,8 +153,11 @@ class Writer:
                 lane = lanes.get(key)
                 if lane is None:
                     lane = lanes[key] = deque()
-                    new_lanes.append(key)
+                    new_lanes[key] = event
                 lane.append(_Entry(event, receipts, position))
+        if void_reason is None:
+            # An event that is voided may be unknown, and then nothing may be written for it.
+            self._batching.expect(list(new_lanes.values()))
         for key in new_lanes:
             self._threads.submit(self._run, key)
         return receipts

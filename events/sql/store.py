@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 
 from sqlalchemy import select
@@ -77,6 +77,9 @@ class SqlStore:
 
     def fits_transaction(self, number_of_events: int, number_of_types: int) -> bool:  # noqa: ARG002 - as in `Store`
         return number_of_events <= _MAX_EVENTS
+
+    def expect(self, events: Sequence[Event]) -> None:
+        """Do nothing: all that a write needs is in its transaction."""
 
     def check(self, *, patience_seconds: float = 0) -> None:
         """Read one row; raises `StoreUnavailable` or `StoreRefused`."""

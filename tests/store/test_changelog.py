@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,10 +19,12 @@ from events.dynamodb.requests import GarbledAnswer
 from events.errors import ClockSkew, StoreRefused, StoreUnavailable
 from events.models import DayCounts, Outcome
 from events.queries.changes import changes
+from events.service import EventService
 from tests.support.changescene import ChangeScene, change_scene, time_out
 from tests.support.database import Database
-from tests.support.factories import DAY_ZERO, event
+from tests.support.factories import DAY_ZERO, HOUR_ZERO, event
 from tests.support.faketime import START
+from tests.support.faults import answer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -73,6 +77,59 @@ def test_a_day_is_logged_once_per_minute(scene: ChangeScene) -> None:
     scene.time.advance(1)
     scene.store.write([event("t-5")])
     assert scene.sent == ["PutItem", "TransactWriteItems"]
+
+
+def test_days_that_are_written_soon_are_logged_together(scene: ChangeScene) -> None:
+    scene.store.register("acme")
+    events = [event(timestamp=HOUR_ZERO + timedelta(days=number)) for number in range(30)]
+    scene.store.expect(events)
+    scene.sent.clear()
+    for one in events:
+        scene.store.write([one])
+    changes = [name for name in scene.sent if name != "Query"]
+    assert changes[:2] == ["BatchWriteItem", "TransactWriteItems"]
+    assert Counter(changes) == {"BatchWriteItem": 2, "TransactWriteItems": 30}
+    assert scene.logged() == [(START, "acme")] * 30
+
+
+def test_a_day_that_dynamodb_leaves_out_is_logged_alone(scene: ChangeScene) -> None:
+    events = [event(customer_id=f"customer-{number}") for number in range(3)]
+    for one in events:
+        scene.store.register(one.customer_id)
+    left_out = ["customer-0", "customer-2"]
+
+    def leave_out(request: Any, **_: Any) -> Any:
+        puts = json.loads(request.body)["RequestItems"][scene.tables.changes]
+        for put in puts:
+            item = put["PutRequest"]["Item"]
+            if item["customer_id"]["S"] not in left_out:
+                scene.client.put_item(TableName=scene.tables.changes, Item=item)
+        left = [p for p in puts if p["PutRequest"]["Item"]["customer_id"]["S"] in left_out]
+        body = json.dumps({"UnprocessedItems": {scene.tables.changes: left} if left else {}})
+        return answer(request, 200, body.encode(), "application/x-amz-json-1.0")
+
+    scene.client.meta.events.register("before-send.dynamodb.BatchWriteItem", leave_out)
+    scene.store.expect(events)
+    scene.sent.clear()
+    for one in events:
+        scene.store.write([one])
+    scene.client.meta.events.unregister("before-send.dynamodb.BatchWriteItem", leave_out)
+    assert scene.logged() == [(START, one.customer_id) for one in events]
+
+
+def test_a_day_is_not_logged_long_after_its_write_was_given_up(scene: ChangeScene) -> None:
+    """Its customer may have been erased, and the log would keep the id."""
+    scene.store.expect([event(customer_id="given-up")])
+    scene.time.advance(60)
+    scene.store.write([event()])
+    assert scene.logged() == [(START + MINUTE, "acme")]
+
+
+def test_what_is_voided_is_not_expected(scene: ChangeScene) -> None:
+    service = EventService(scene.store, write_threads=4)
+    service.void([event(customer_id=f"customer-{number}") for number in range(5)], reason="a test")
+    scene.store.write([event()])
+    assert scene.logged() == [(START, "acme")]
 
 
 @pytest.mark.parametrize("action", ["write", "void", "repair"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -168,6 +168,9 @@ class SpyStore(_Forwarding):
 
     def fits_transaction(self, number_of_events: int, number_of_types: int) -> bool:
         return self._store.fits_transaction(number_of_events, number_of_types)
+
+    def expect(self, events: Sequence[Event]) -> None:
+        self._store.expect(events)
 
     def names(self) -> list[str]:
         return [name for name, _ in self.calls]

@@ -8,13 +8,19 @@ from functools import partial
 
 import pytest
 
-from events.dynamodb import expressions
 from events.errors import StoreRefused, StoreUnavailable
 from events.ingest.writer import Writer
 from events.models import Event, Outcome
 from tests.support.factories import DAY, HOUR_ZERO, event, many_events
 from tests.support.sqlstore import MemoryStore
-from tests.support.writing import PATIENCE_SECONDS, Recorder, in_thread, no_void, writing
+from tests.support.writing import (
+    PATIENCE_SECONDS,
+    DynamoDBBatching,
+    Recorder,
+    in_thread,
+    no_void,
+    writing,
+)
 
 #: A receipt that never comes hangs.
 pytestmark = pytest.mark.timeout(120)
@@ -281,7 +287,7 @@ def test_draining_waits_for_a_transaction_in_flight() -> None:
 def test_closing_waits_for_everything_submitted() -> None:
     recorder = Recorder()
     recorder.hold()
-    writer = Writer(recorder, no_void, expressions, threads=2)
+    writer = Writer(recorder, no_void, DynamoDBBatching(), threads=2)
     receipts = writer.submit([event(f"t-{index}", event_type=f"{index}") for index in range(120)])
     thread = in_thread(writer.close)
     thread.join(0.02)
@@ -295,7 +301,7 @@ def test_closing_waits_for_everything_submitted() -> None:
 
 def test_a_closed_writer_refuses_events_and_closes_again() -> None:
     recorder = Recorder()
-    writer = Writer(recorder, no_void, expressions, threads=1)
+    writer = Writer(recorder, no_void, DynamoDBBatching(), threads=1)
     writer.close()
     with pytest.raises(RuntimeError):
         writer.submit([event()])
