@@ -9,7 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import psutil
@@ -112,16 +112,16 @@ def test_acknowledged_events_are_stored_when_the_service_ends_under_load(
             acknowledged: list[Row] = acknowledged,
             refused: list[str] = refused,
         ) -> None:
-            client = Client(port)
-            for batch in batches:
-                try:
-                    status, answer = client.send(batch)
-                except (OSError, http.client.HTTPException):
-                    return
-                if status != 200:
-                    refused.append(answer["detail"])
-                    return
-                acknowledged.extend(batch)
+            with closing(Client(port)) as client:
+                for batch in batches:
+                    try:
+                        status, answer = client.send(batch)
+                    except (OSError, http.client.HTTPException):
+                        return
+                    if status != 200:
+                        refused.append(answer["detail"])
+                        return
+                    acknowledged.extend(batch)
 
         parts = [rows[attempt % 3 * 4 + first :: 12] for first in range(4)]
         before = rng.randint(1, 40)

@@ -7,6 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,22 +82,21 @@ def send_until_stored(
         How often each status came, also in `seen`; "no answer" stands for a broken connection.
     """
     seen = Counter() if seen is None else seen
-    client = Client(port)
-    for batch in batches:
-        while True:
-            try:
-                status, answer = client.send(batch)
-            except (OSError, http.client.HTTPException):
-                seen["no answer"] += 1
+    with closing(Client(port)) as client:
+        for batch in batches:
+            while True:
+                try:
+                    status, answer = client.send(batch)
+                except (OSError, http.client.HTTPException):
+                    seen["no answer"] += 1
+                    time.sleep(0.05)
+                    continue
+                seen[str(status)] += 1
+                if status == 200:
+                    assert answer["rejected"] == 0
+                    break
+                assert status == 503, answer
                 time.sleep(0.05)
-                continue
-            seen[str(status)] += 1
-            if status == 200:
-                assert answer["rejected"] == 0
-                break
-            assert status == 503, answer
-            time.sleep(0.05)
-    client.close()
     return seen
 
 
