@@ -40,7 +40,8 @@ CHANGE_GAP_KEY: dict[str, AttributeValueTypeDef] = {
     "change_slot": {"S": " gap"},
     "change_key": {"S": " gap"},
 }
-#: Logged days that are remembered. Beyond this, all are forgotten and logged again.
+#: Customers with logged days, and expected days, that are remembered. Beyond this, all are
+#: forgotten and logged again.
 _MAX_REMEMBERED = 50_000
 #: Days logged by one request (API Reference, BatchWriteItem).
 _MAX_TOGETHER = 25
@@ -131,17 +132,20 @@ class ChangeLog:
     requests: Requests
     table: str
     minutes: Minutes
-    #: The minute in which each customer's day was last logged. Single dict operations are atomic.
-    _logged: dict[_Day, datetime] = field(default_factory=dict, init=False)
+    #: For each customer, the minute in which each day was last logged. Single dict operations are
+    #: atomic. A request that was sent before its customer was forgotten finds another dict here.
+    _logged: dict[str, dict[str, datetime]] = field(default_factory=dict, init=False)
     #: Days that are about to be logged, and the minute in which `expect` named them.
     _expected: dict[_Day, datetime] = field(default_factory=dict, init=False)
 
     def expect(self, days: Iterable[_Day]) -> None:
         """Name days whose counters change soon: the request that logs one logs others with it."""
         minute = self.minutes.current()
-        for day in days:
-            if self._logged.get(day) != minute:
-                self._expected[day] = minute
+        if len(self._expected) >= _MAX_REMEMBERED:
+            self._expected.clear()
+        for customer_id, day in days:
+            if self._minute_of(customer_id, day) != minute:
+                self._expected[customer_id, day] = minute
 
     def ensure_logged(self, customer_id: str, day: str) -> None:
         """
@@ -152,11 +156,11 @@ class ChangeLog:
         """
         # Again if the minute ended meanwhile: creating a missing table takes long.
         self._expected.pop((customer_id, day), None)
-        while self._logged.get((customer_id, day)) != (minute := self.minutes.current()):
+        while self._minute_of(customer_id, day) != (minute := self.minutes.current()):
             others = self._take_expected(minute)
             if others:
                 self._log_together([(customer_id, day), *others], minute)
-            if self._logged.get((customer_id, day)) != minute:
+            if self._minute_of(customer_id, day) != minute:
                 self._log(customer_id, day, _ONCE)
 
     def log_again_if_late(self, customer_id: str, day: str, answer: Mapping[str, Any]) -> None:
@@ -172,10 +176,19 @@ class ChangeLog:
             # The clock stood still, perhaps with its virtual machine: what was logged is too old.
             self.forget_all()
             raise
-        while (minute := self._logged.get((customer_id, day))) is None or (
+        while (minute := self._minute_of(customer_id, day)) is None or (
             not self.minutes.is_in_time(minute)
         ):
             self._log(customer_id, day)
+
+    def _minute_of(self, customer_id: str, day: str) -> datetime | None:
+        """The minute in which this process last logged a day."""
+        return self._days_of(customer_id).get(day)
+
+    def _days_of(self, customer_id: str) -> dict[str, datetime]:
+        if len(self._logged) >= _MAX_REMEMBERED:
+            self._logged.clear()
+        return self._logged.setdefault(customer_id, {})
 
     def _take_expected(self, minute: datetime) -> list[_Day]:
         """Days that one more request may log; those named in an earlier minute are dropped."""
@@ -190,13 +203,14 @@ class ChangeLog:
         return days
 
     def _log(self, customer_id: str, day: str, retry: RetryPolicy | None = None) -> None:
-        minute = self.minutes.current()
+        minute, logged = self.minutes.current(), self._days_of(customer_id)
         self._put(self._item(customer_id, day, minute), retry)
-        self._remember(customer_id, day, minute)
+        logged[day] = minute
 
     def _log_together(self, days: list[_Day], minute: datetime) -> None:
         """Log several days with one request; DynamoDB may leave some out when it is busy."""
         items = {day: self._item(*day, minute) for day in days}
+        logged = {customer_id: self._days_of(customer_id) for customer_id, _ in days}
         answer = self.requests.send(
             self.requests.client.batch_write_item,
             RequestItems={self.table: [{"PutRequest": {"Item": item}} for item in items.values()]},
@@ -205,9 +219,9 @@ class ChangeLog:
         self.minutes.check_clock(answer)
         left_out = answer.get("UnprocessedItems", {}).get(self.table, [])
         keys = [put["PutRequest"]["Item"]["change_key"] for put in left_out]
-        for day, item in items.items():
+        for (customer_id, day), item in items.items():
             if item["change_key"] not in keys:
-                self._remember(*day, minute)
+                logged[customer_id][day] = minute
 
     def _item(
         self, customer_id: str, day: str, minute: datetime
@@ -220,11 +234,6 @@ class ChangeLog:
             EXPIRES_AT: {"N": str(math.ceil(self.minutes.expiry_of(minute).timestamp()))},
         }
 
-    def _remember(self, customer_id: str, day: str, minute: datetime) -> None:
-        if len(self._logged) >= _MAX_REMEMBERED:
-            self._logged.clear()
-        self._logged[customer_id, day] = minute
-
     def _put(self, item: Mapping[str, Any], retry: RetryPolicy | None = None) -> None:
         self.minutes.check_clock(
             self.requests.send(
@@ -232,9 +241,9 @@ class ChangeLog:
             )
         )
 
-    def forget(self, customer_id: str, day: str) -> None:
-        """Log this day again before its next change."""
-        self._logged.pop((customer_id, day), None)
+    def forget(self, customer_id: str) -> None:
+        """Log this customer's days again before their next changes."""
+        self._logged.pop(customer_id, None)
 
     def forget_all(self) -> None:
         """The table was recreated: nothing is logged."""

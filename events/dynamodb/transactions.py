@@ -183,8 +183,8 @@ class EventTransactions:
     ) -> None:
         """What comes before each attempt to change a day's counters."""
         if not is_registered and self.registry.register_if_needed(customer_id):
-            # The customer may have been erased, together with the log of this minute.
-            self.changes.forget(customer_id, day)
+            # The customer may have been erased, together with its part of the log.
+            self.changes.forget(customer_id)
         if is_logged:
             self.changes.ensure_logged(customer_id, day)
 

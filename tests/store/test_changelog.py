@@ -305,6 +305,38 @@ def test_an_erased_customer_that_returns_within_the_minute_is_logged(scene: Chan
     assert scene.logged() == [(START, "acme")]
 
 
+def test_every_day_of_an_erased_customer_that_returns_is_logged_again(scene: ChangeScene) -> None:
+    """Also a day that was logged with another, and not written before the erasure."""
+    first, second = event(), event(timestamp=HOUR_ZERO + timedelta(days=1))
+    scene.store.register("acme")
+    scene.store.expect([first, second])
+    scene.store.write([first])
+    assert scene.logged() == [(START, "acme")] * 2
+    scene.erase("acme")
+    assert scene.time.now() < START + MINUTE
+    scene.store.write([first])
+    scene.store.write([second])
+    assert scene.logged() == [(START, "acme")] * 2
+
+
+def test_days_logged_before_their_customer_was_erased_are_logged_again(scene: ChangeScene) -> None:
+    """The answer of the request that logged them comes when the customer is back."""
+    first, second, third = (event(timestamp=HOUR_ZERO + timedelta(days=day)) for day in range(3))
+
+    def erase(**_: Any) -> None:
+        scene.client.meta.events.unregister("after-call.dynamodb.BatchWriteItem", erase)
+        scene.erase("acme")
+        scene.store.write([third])
+
+    scene.store.register("acme")
+    scene.store.expect([first, second])
+    scene.client.meta.events.register("after-call.dynamodb.BatchWriteItem", erase)
+    scene.store.write([first])
+    scene.store.write([second])
+    assert scene.time.now() < START + MINUTE
+    assert scene.logged() == [(START, "acme")] * 3
+
+
 def test_events_of_a_customer_that_the_registry_lost_can_be_voided(scene: ChangeScene) -> None:
     scene.store.write([event()])
     scene.client.delete_item(
