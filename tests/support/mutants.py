@@ -194,6 +194,27 @@ MUTANTS = [
         "tests/store/test_lasting_faults.py::test_a_foreign_success_is_not_a_receipt",
     ),
     Mutant(
+        "what was logged for a customer that was erased is forgotten",
+        "events/dynamodb/changelog.py",
+        "self._logged.pop(customer_id, None)",
+        "pass",
+        "tests/store/test_changelog.py",
+    ),
+    Mutant(
+        "a day that DynamoDB left out of a request is not taken for logged",
+        "events/dynamodb/changelog.py",
+        'if item["change_key"] not in keys:',
+        "if True:",
+        "tests/store/test_changelog.py",
+    ),
+    Mutant(
+        "Kafka has a message when it gave it an offset",
+        "events/kafka/producer.py",
+        "elif message.offset() is None:",
+        "elif message.error():",
+        "tests/stream/test_broker_away.py::test_a_message_is_done_only_when_kafka_has_it",
+    ),
+    Mutant(
         "a day is logged before it changes",
         "events/dynamodb/transactions.py",
         "self.changes.ensure_logged(customer_id, day)",
