@@ -44,7 +44,9 @@ def job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Job:
     return run
 
 
-def test_events_in_time_are_counted_once_over_several_runs(settings: Settings, job: Job) -> None:
+def test_events_in_time_are_counted_once_over_several_runs(
+    settings: Settings, job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     events = many_events(200, customers=4, event_types=3, hours=20)
     ahead = event("ahead", timestamp=datetime(9999, 1, 1, tzinfo=UTC))
     produce(settings, [*events[:150], *events[:40], b"{", ahead])
@@ -60,28 +62,46 @@ def test_events_in_time_are_counted_once_over_several_runs(settings: Settings, j
     assert job()[0] == 0
     assert hour_counts_of(settings, TABLE) == hourly(events)
 
+    # The same messages with another checkpoint would be counted again.
+    other = ["--checkpoint", str(tmp_path / "another"), "--until-end"]
+    assert stream_counts.main(other) == 2
+    assert "another checkpoint" in capsys.readouterr().err
+    assert hour_counts_of(settings, TABLE) == hourly(events)
 
-def test_late_events_are_dropped_and_a_recount_restores_them(settings: Settings, job: Job) -> None:
-    old = many_events(30, start=HOUR_ZERO)
+
+def test_late_events_are_dropped_and_served_after_a_recount(
+    settings: Settings, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = many_events(60, customers=2, event_types=2, hours=30)
     new = many_events(30, seed=1, start=HOUR_ZERO + DAY * 10)
-    late = many_events(7, seed=2, start=HOUR_ZERO)
-    produce(settings, old)
-    job()
-    produce(settings, new)
-    job()
+    produce(settings, [*old, *old[:20], *new])
+    job("--to-store")
+    assert served(settings) == hourly([*old, *new])
+
     # These hours are before the watermark; so is a duplicate, which would not count anyway.
+    late = many_events(7, seed=2, hours=3)
     in_time = event("in time", timestamp=HOUR_ZERO + DAY * 10)
     produce(settings, [*late, old[0], in_time])
     new.append(in_time)
-    code, lines = job()
+    code, lines = job("--to-store")
     assert code == 0
     assert lines[-1]["total"]["dropped_by_watermark"] == 8
-    assert hour_counts_of(settings, TABLE) == hourly([*old, *new])
+    assert hour_counts_of(settings, TABLE) == served(settings) == hourly([*old, *new])
 
     archive(settings)
-    for _ in range(2):  # a second restore changes nothing
-        assert recount.main(["--end", "2021-03-05", "--restore-windowed"]) == 0
-        assert hour_counts_of(settings, TABLE) == hourly([*old, *new, *late])
+    restore = ("--end", "2021-03-05", "--restore-windowed", "--to-store")
+    assert recount.main(restore) == 0
+    restored = hourly([*old, *new, *late])
+    assert hour_counts_of(settings, TABLE) == served(settings) == restored
+
+    # A second restore changes nothing; it writes to another store.
+    url = f"sqlite:///{tmp_path}/events.db"
+    monkeypatch.setenv("EVENTS_DATABASE_URL", url)
+    assert recount.main(restore) == 0
+    sql = settings.model_copy(update={"events_database_url": url})
+    assert served(sql) == hourly([*old, *late])
+    assert hour_counts_of(settings, TABLE) == restored
+
     more = many_events(5, seed=3, start=HOUR_ZERO + DAY * 10)
     produce(settings, more)
     job()
@@ -89,54 +109,16 @@ def test_late_events_are_dropped_and_a_recount_restores_them(settings: Settings,
 
 
 def test_the_state_is_bounded_by_the_watermark(settings: Settings, job: Job) -> None:
-    rows = []
-    for day in range(5):
+    # All of one customer, and so in one partition: each batch is a day.
+    for day in range(4):
         produce(settings, many_events(50, seed=day, start=HOUR_ZERO + DAY * day))
-        code, lines = job()
-        assert code == 0
-        rows.append(max(line["state_rows"] for line in lines[:-1]))
+    code, lines = job("--most-a-batch", "50")
+    assert code == 0
+    assert [line["read"] for line in lines[:4]] == [50] * 4
     # Two days of state before the last batch: one until its events are too late, and one until
     # Spark removes it. One or two events lie on the edge.
-    assert max(rows) <= 3 * 50 + 2
-    assert sum(hour_counts_of(settings, TABLE).values()) == 250
-
-
-def test_the_api_serves_the_windowed_counts_and_restored_ones(
-    settings: Settings, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = many_events(60, customers=2, event_types=2, hours=30)
-    late = many_events(5, seed=1, hours=3)
-    new = event("new", timestamp=HOUR_ZERO + DAY * 10)
-    produce(settings, [*events, *events[:20]])
-    job("--to-store")
-    produce(settings, [new])
-    job("--to-store")
-    assert served(settings) == hourly([*events, new])
-
-    produce(settings, late)
-    job("--to-store")
-    assert served(settings) == hourly([*events, new])
-    archive(settings)
-    assert recount.main(["--end", "2021-03-05", "--restore-windowed", "--to-store"]) == 0
-    assert served(settings) == hourly([*events, new, *late])
-
-    url = f"sqlite:///{tmp_path}/events.db"
-    monkeypatch.setenv("EVENTS_DATABASE_URL", url)
-    assert recount.main(["--end", "2021-03-05", "--restore-windowed", "--to-store"]) == 0
-    sql = settings.model_copy(update={"events_database_url": url})
-    assert served(sql) == hourly([*events, *late])
-
-
-def test_another_checkpoint_cannot_add_to_the_same_table(
-    settings: Settings, job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    produce(settings, many_events(5))
-    job()
-    other = ["--checkpoint", str(tmp_path / "another"), "--until-end"]
-    capsys.readouterr()
-    assert stream_counts.main(other) == 2
-    assert "another checkpoint" in capsys.readouterr().err
-    assert sum(hour_counts_of(settings, TABLE).values()) == 5
+    assert max(line["state_rows"] for line in lines[:-1]) <= 3 * 50 + 2
+    assert sum(hour_counts_of(settings, TABLE).values()) == 200
 
 
 # --- cut off at any step --------------------------------------------------------------------------
@@ -158,7 +140,9 @@ def test_a_batch_that_is_repeated_after_any_step_counts_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the commit, after it, and after the counts are published: Spark repeats the batch."""
-    batches = [many_events(20, seed=seed, customers=3) for seed in range(3)]
+    # The first batch adds rows to the table, the second one changes them.
+    batches = [many_events(20, seed=seed, customers=3) for seed in range(2)]
+    steps = (("after commit", ""), ("before commit", "after publish", ""))
     published = []
 
     def publish(*_: object) -> None:
@@ -182,7 +166,7 @@ def test_a_batch_that_is_repeated_after_any_step_counts_once(
         session.sparkContext.setLocalProperty("sql.streaming.queryId", "the stream")
         for batch_id, events in enumerate(batches):
             frame = frame_of(session, events)
-            for step in ("before commit", "after commit", "after publish", "")[batch_id:]:
+            for step in steps[batch_id]:
                 counter = BatchCounter(settings, is_published=True)
                 if step:
                     with pytest.raises(CutOff):
@@ -196,24 +180,33 @@ def test_a_batch_that_is_repeated_after_any_step_counts_once(
 
 @pytest.mark.timeout(1_800)
 def test_killed_at_any_moment_it_counts_every_event_once(
-    shell: Shell, settings: Settings, kills: int, rng: random.Random
+    shell: Shell, settings: Settings, job: Job, tmp_path: Path, kills: int, rng: random.Random
 ) -> None:
     # Each kill costs a start of Spark, a quarter of a minute; the steps of a batch are cut off one
     # by one above.
     kills = max(1, kills // 3)
-    events = many_events(1_500, customers=10, event_types=3, hours=20)
-    produce(settings, [*events, *rng.sample(events, 300)])
-    size = str(600 // (kills + 1))  # three batches for each run
-    arguments = ["-m", "jobs.stream_counts", "--checkpoint", "checkpoint", "--most-a-batch", size]
+    events: list[Event] = []
+
+    def send() -> None:
+        """Two batches: new events, and some of all events again."""
+        events.extend(many_events(500, seed=len(events), customers=10, event_types=3, hours=20))
+        produce(settings, [*events[-500:], *rng.sample(events, 100)])
+
+    checkpoint = tmp_path / "checkpoint"
+    arguments = ["-m", "jobs.stream_counts", "--checkpoint", checkpoint, "--most-a-batch", "300"]
     for _ in range(kills):
+        send()
         command = shell.start(*arguments)
-        batches = rng.randrange(2)
-        until(
-            lambda: len(command.out.splitlines()) >= batches or not command.is_running(),  # noqa: B023 - called at once
-            timeout_seconds=300,
-        )
-        time.sleep(rng.uniform(0, 1.5))  # somewhere in the next batch
+        begun = checkpoint / "offsets" / str(next_batch(checkpoint) + rng.randrange(2))
+        until(lambda: begun.exists() or not command.is_running(), timeout_seconds=300)  # noqa: B023 - called at once
+        time.sleep(rng.uniform(0, 3))  # somewhere in this batch
         command.end()
-    ran = shell.start(*arguments, "--until-end").ended(timeout_seconds=600)
-    assert ran.code == 0, ran.err
+    send()
+    code, _ = job()
+    assert code == 0
     assert hour_counts_of(settings, TABLE) == hourly(events)
+
+
+def next_batch(checkpoint: Path) -> int:
+    """The number of the batch that the next run begins or repeats."""
+    return max((int(file.name) + 1 for file in (checkpoint / "commits").glob("[0-9]*")), default=0)
