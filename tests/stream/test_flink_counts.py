@@ -201,7 +201,12 @@ def fates(settings: Settings, sent: Iterable[Event]) -> tuple[list[Event], list[
 
 @pytest.mark.timeout(1_800)
 def test_killed_at_any_moment_it_loses_and_repeats_nothing(
-    shell: Shell, settings: Settings, kills: int, rng: random.Random
+    shell: Shell,
+    settings: Settings,
+    stream: Job,
+    tmp_path: Path,
+    kills: int,
+    rng: random.Random,
 ) -> None:
     # Each kill costs a start of Flink.
     kills = max(1, kills // 3)
@@ -217,11 +222,10 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(
         produce(settings, events)
         sent.extend(events)
 
-    arguments = [
-        *("-m", "jobs.flink_counts", "stream", "--checkpoint", "checkpoint"),
-        *("--watermark-seconds", "3600", *QUICK),
-    ]
-    hour = 0
+    checkpoint, watermark = tmp_path / "checkpoint", ("--watermark-seconds", "3600")
+    program: list[str | Path] = ["-m", "jobs.flink_counts", "stream", "--checkpoint", checkpoint]
+    arguments = [*program, *watermark, *QUICK]
+    send(hour := 0)
     for _ in range(kills):
         command = shell.start(*arguments)
         until(lambda: messages_read(command) > 0 or not command.is_running(), timeout_seconds=300)  # noqa: B023 - called at once
@@ -251,9 +255,9 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(
     sent.extend(late)
     command.signal(signal.SIGTERM)
     assert command.ended(timeout_seconds=300).code == 0, command.err
-    assert list((shell.folder / "checkpoint").glob("savepoint-*/_metadata"))
-    ran = shell.start(*arguments, "--until-end", "--drain").ended(timeout_seconds=300)
-    assert ran.code == 0, ran.err
+    assert list(checkpoint.glob("savepoint-*/_metadata"))
+    code, output = stream(*watermark, "--drain")
+    assert code == 0, output
     counted, lost = fates(settings, sent)
     assert hour_counts_of(settings, TABLE) == hourly(counted)
     assert len(rows_of(settings, TABLE)) == len(hourly(counted))

@@ -193,7 +193,8 @@ def test_killed_at_any_moment_it_counts_every_event_once(
         produce(settings, [*events[-500:], *rng.sample(events, 100)])
 
     checkpoint = tmp_path / "checkpoint"
-    arguments = ["-m", "jobs.stream_counts", "--checkpoint", checkpoint, "--most-a-batch", "300"]
+    program: list[str | Path] = ["-m", "jobs.stream_counts", "--most-a-batch", "300"]
+    arguments = [*program, "--checkpoint", checkpoint]
     for _ in range(kills):
         send()
         command = shell.start(*arguments)
