@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 10.0
 #: store tests took 23 % less processor time without it.
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 #: How often each fault of the second tier strikes.
-STRIKES = 100
+STRIKES = 40
 #: Folders whose tests all belong to the second tier, `make test-slow`.
 SLOW_FOLDERS = ("browser", "schema", "stream", "vendors")
 #: Tests that share one Spark.

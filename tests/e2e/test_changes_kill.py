@@ -24,7 +24,7 @@ from tests.support.changeswriter import CUSTOMERS, make_store
 from tests.support.database import Database
 from tests.support.shell import CHECKOUT, until
 
-WRITERS = 3
+WRITERS = 2
 SEED = 5
 
 #: Customer and day → hour → count.
@@ -132,7 +132,7 @@ def test_a_follower_misses_nothing_while_writers_are_killed(database: Database, 
             for writer in writers:
                 writer.kill()
     ended_at = datetime.now(UTC)
-    until(lambda: follower.has_passed(ended_at))
+    until(lambda: follower.has_passed(ended_at), every_seconds=0.3)
     everything: Mirror = {}
     for number in range(CUSTOMERS):
         everything |= counters(store, f"customer-{number}")

@@ -15,13 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from events.config import Settings
 from events.local import dynamodb
 from tests.support.database import Database
 from tests.support.shell import CHECKOUT, HEADER, INGEST, Command, Shell, until
 from tests.support.summaries import number_of, summary, untimed
 from tests.support.tables import Contents, Tables, contents_of, recounted, rows_of
 
-ROWS = 1_500
+ROWS = 400
 #: One signal is enough for the first tier.
 STOP_CASES = [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 STOPPED = (
@@ -97,7 +98,7 @@ def test_counters_are_exact_after_each_kill_and_the_next_run_completes(
     database: Database, shell: Shell, tables: Tables, tmp_path: Path, kills: int
 ) -> None:
     (tmp_path / "file").mkdir()
-    rows = 1_000 + 200 * kills
+    rows = 400 + 200 * kills
     file = make_file(tmp_path / "file", rows)
     expected = contents_of(rows_of(file))
     seed = random.randrange(10**6)
@@ -206,28 +207,31 @@ class OwnDatabase:
         self.process = psutil.Process(self._server.pid)
 
 
-@pytest.fixture
-def own_database(database: Database, tmp_path: Path) -> Iterator[OwnDatabase]:
+@pytest.fixture(scope="module")
+def own_database(
+    database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OwnDatabase]:
+    """Each test leaves it running, and has tables of its own."""
     del database  # skips for the same reason if DynamoDB Local cannot run here
-    own = OwnDatabase(tmp_path / "data")
+    own = OwnDatabase(tmp_path_factory.mktemp("own") / "data")
     yield own
     own.stop()
 
 
 @pytest.fixture
-def own_tables(own_database: OwnDatabase) -> Iterator[Tables]:
-    tables = Tables(own_database.endpoint_url, "events")
+def own_tables(own_database: OwnDatabase, settings: Settings) -> Iterator[Tables]:
+    tables = Tables(own_database.endpoint_url, settings.dynamodb_events_table_name)
     yield tables
     tables.client.close()
 
 
 @pytest.fixture
-def own_shell(tmp_path: Path, own_database: OwnDatabase) -> Iterator[Shell]:
+def own_shell(tmp_path: Path, own_tables: Tables, own_database: OwnDatabase) -> Iterator[Shell]:
     shell = Shell(
         tmp_path / "own",
         {
             "DYNAMODB_ENDPOINT_URL": own_database.endpoint_url,
-            "DYNAMODB_EVENTS_TABLE_NAME": "events",
+            "DYNAMODB_EVENTS_TABLE_NAME": own_tables.name,
         },
     )
     yield shell

@@ -1,4 +1,4 @@
-"""Four processes write one customer while its plan changes and they are killed: nothing is lost."""
+"""Three processes write one customer while its plan changes and they are killed: nothing is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.factories import HOUR_ZERO, stored_key
 from tests.support.shardwriter import DAYS, POOL
 from tests.support.shell import CHECKOUT, until
 
-WRITERS, KILLS, SEED = 4, 4, 11
+WRITERS, KILLS, SEED = 3, 3, 11
 CUSTOMER = "customer-0"
 
 
@@ -48,7 +48,7 @@ class Writer:
         self._process.wait()
 
 
-@pytest.mark.slow  # eight Python processes
+@pytest.mark.slow  # six Python processes
 def test_killed_writers_with_other_plans_lose_and_double_nothing(
     database: Database, tmp_path: Path
 ) -> None:
@@ -76,7 +76,7 @@ def test_killed_writers_with_other_plans_lose_and_double_nothing(
             writers.append(Writer(database, table, number, tmp_path))
             stack.callback(writers[-1].kill)
         for writer in writers[KILLS:]:
-            writer.wait_for_batches(5)
+            writer.wait_for_batches(3)
             writer.kill()
         acknowledged = {
             stored_key(POOL[int(number)])

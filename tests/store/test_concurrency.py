@@ -118,14 +118,14 @@ def test_threads_that_ingest_the_same_events_count_each_once(
     check_the_sample(settings, tables, 400, inserted)
 
 
-@pytest.mark.slow  # four Python processes
+@pytest.mark.slow  # three Python processes
 def test_processes_that_ingest_the_same_events_count_each_once(
     settings: Settings, tables: DynamoBackDoor
 ) -> None:
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(4, mp_context=spawn) as processes:
-        inserted = list(processes.map(partial(feed, settings, 3_000), range(4)))
-    check_the_sample(settings, tables, 3_000, inserted)
+    with ProcessPoolExecutor(3, mp_context=spawn) as processes:
+        inserted = list(processes.map(partial(feed, settings, 1_200), range(3)))
+    check_the_sample(settings, tables, 1_200, inserted)
 
 
 # --- one service ----------------------------------------------------------------------------------

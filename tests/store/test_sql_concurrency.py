@@ -29,7 +29,7 @@ from tests.support.sqlstore import SqlTables
 
 pytestmark = pytest.mark.slow
 CHECKOUT = Path(__file__).parents[2]
-EVENTS = many_events(6_000, customers=5, hours=100, event_types=4)
+EVENTS = many_events(3_000, customers=5, hours=100, event_types=4)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -132,7 +132,7 @@ def test_an_ingest_killed_at_any_moment_is_continued_exactly(
     url: str, tmp_path: Path, kills: int
 ) -> None:
     file = tmp_path / "events.csv"
-    events = many_events(40_000, customers=5, hours=300, event_types=4)
+    events = many_events(20_000, customers=5, hours=300, event_types=4)
     with file.open("w", encoding="utf-8", newline="") as stream:
         rows = (
             (item.customer_id, item.event_type, item.transaction_id, time_text(item.timestamp))
@@ -147,7 +147,7 @@ def test_an_ingest_killed_at_any_moment_is_continued_exactly(
             command, env=environment, stderr=subprocess.DEVNULL, cwd=tmp_path
         )
         try:
-            process.wait(rng.uniform(0.5, 3))
+            process.wait(rng.uniform(0.5, 2))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -171,7 +171,7 @@ def test_a_killed_service_keeps_what_it_acknowledged(url: str, tmp_path: Path, k
             stderr=subprocess.DEVNULL,
         )
         until(partial(is_ready, port))
-        timer = threading.Timer(rng.uniform(0, 1), process.kill)
+        timer = threading.Timer(rng.uniform(0, 0.4), process.kill)
         batches = many_events(4_000, seed=number, customers=4, hours=50)
         while batches and process.poll() is None:
             batch, batches = batches[:5], batches[5:]

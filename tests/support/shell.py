@@ -248,7 +248,12 @@ def _text(captured: io.TextIOWrapper) -> str:
     return captured.read()
 
 
-def until(is_so: Callable[[], object], *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+def until(
+    is_so: Callable[[], object],
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    every_seconds: float = 0.02,
+) -> None:
     """Return once a condition holds; fail after the timeout."""
     deadline = time.monotonic() + timeout_seconds
     while True:
@@ -258,4 +263,4 @@ def until(is_so: Callable[[], object], *, timeout_seconds: float = TIMEOUT_SECON
         now = time.monotonic()
         assert now < deadline, f"not so within {timeout_seconds:g} s"
         # A condition that takes long, such as a new connection, does not keep the machine busy.
-        time.sleep(max(0.02, now - begin))
+        time.sleep(max(every_seconds, now - begin))
