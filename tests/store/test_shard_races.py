@@ -20,6 +20,7 @@ from tests.support.explorer import Inline, Programs, Run, Step, schedules
 from tests.support.factories import DAY_ZERO, event
 
 INSERTED = Outcome.INSERTED
+READS = {"get_item", "query"}
 #: Two events that lie in different shards of two, and not in shard 0 of four.
 LEFT, RIGHT = (
     next(
@@ -40,12 +41,14 @@ class World:
         self.client = SimulatedClient(self._before)
         self._tokens = count()
         self.inserted: Counter[Event] = Counter()
-        #: The numbers of stored events at each step so far.
+        #: The numbers of stored events so far.
         self.totals = [0]
+        self._has_written = True
 
-    def _before(self, *_: object) -> None:
+    def _before(self, operation: str, _: object) -> None:
         if self.run is not None:
             self.run.wait_for_turn()
+        self._has_written |= operation not in READS
 
     def store(self, shards: int = 1) -> DynamoStore:
         """The store of a process that believes in a plan of so many shards."""
@@ -77,7 +80,10 @@ class World:
         return write
 
     def check(self) -> None:
-        """What holds after each step."""
+        """What holds after each step that may have changed something."""
+        if not self._has_written:
+            return
+        self._has_written = False
         stored = [key for key in self.client.items("t") if not key[1].startswith("!")]
         assert len({key for _, key in stored}) == len(stored), "an event is stored in two shards"
         counted: Counter[tuple[str, str]] = Counter()
@@ -199,7 +205,9 @@ def erasure_and_writers(world: World) -> Programs:
         (["new"], 2),
         (["reader"], 2),
         (["knowing reader"], 2),
-        (["old", "stale", "new"], 1),
+        (["old", "stale"], 1),
+        (["old", "new"], 1),
+        (["stale", "new"], 1),
     ],
 )
 def test_a_day_that_is_erased_may_get_another_number_of_shards(
