@@ -1,4 +1,4 @@
-"""Three processes write one customer while its plan changes and they are killed: nothing is lost."""
+"""Processes write one customer while its plan changes and they are killed: nothing is lost."""
 
 from __future__ import annotations
 
