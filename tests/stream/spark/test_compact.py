@@ -43,7 +43,7 @@ def test_rows_and_position_outlive_compaction_and_expiry(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     events = []
-    for seed in range(4):
+    for seed in range(2):
         more = many_events(40, seed=seed, customers=5, hours=30)
         produce(settings, [*more, b"no event"])
         events += more
@@ -83,9 +83,6 @@ def test_rows_and_position_outlive_compaction_and_expiry(
     produce(settings, more)
     assert archive(settings).archived == 10
     assert archived(settings) == Counter([*events, *more])
-    # Once more, with nothing to do.
-    run(capsys, "--keep-days", "0")
-    assert archived(settings) == Counter([*events, *more])
 
 
 def test_an_archiver_that_runs_meanwhile_loses_and_repeats_nothing(
@@ -98,7 +95,7 @@ def test_an_archiver_that_runs_meanwhile_loses_and_repeats_nothing(
     thread = threading.Thread(target=archiver.run)
     thread.start()
     try:
-        for seed in range(1, 4):
+        for seed in range(1, 3):
             more = many_events(20, seed=seed)
             produce(settings, more)
             events += more

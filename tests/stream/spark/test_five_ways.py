@@ -27,7 +27,7 @@ from tests.support.tables import Row, rows_of
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 
-ROWS = 4_000
+ROWS = 800
 #: Rows and messages with invalid events.
 BAD = [
     ",api_call,bad-0,2021-03-01T00:00:00Z",
@@ -47,7 +47,7 @@ Counts = Mapping[tuple[str, str, datetime], int]
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Late and shuffled rows, a tenth of them twice, some with another spelling of the time."""
     path = tmp_path_factory.mktemp("file") / "events.csv"
-    arguments = ["--rows", str(ROWS), "--seed", "21", "--duplicates", "0.1", "--days", "20"]
+    arguments = ["--rows", str(ROWS), "--seed", "21", "--duplicates", "0.1", "--days", "6"]
     make = CHECKOUT / "resources" / "make_events.py"
     subprocess.run([sys.executable, make, *arguments, "--output", path], check=True, timeout=60)
     return path
@@ -154,7 +154,7 @@ def test_five_ways_of_ingest_give_the_same_correct_counts(
     whole = shell.write("whole.csv", with_bad_rows(file))
 
     name = by_csv.dynamodb_events_table_name
-    ran = shell.run(INGEST, whole, "--json", settings={"DYNAMODB_EVENTS_TABLE_NAME": name})
+    ran = shell.call(INGEST, whole, "--json", settings={"DYNAMODB_EVENTS_TABLE_NAME": name})
     summary = json.loads(ran.out)
     assert (summary["inserted"], summary["rejected"]) == (distinct, len(BAD)), ran.err
     assert stored(by_csv) == right
@@ -165,18 +165,18 @@ def test_five_ways_of_ingest_give_the_same_correct_counts(
     command.end()
     assert stored(by_http) == right
 
-    ran = shell.run("-m", "events", "produce", whole, "--json")
+    ran = shell.call("-m", "events", "produce", whole, "--json")
     summary = json.loads(ran.out)
     assert (summary["accepted"], summary["rejected"]) == (ROWS, len(BAD)), ran.err
     produce(settings, bad_messages())
     name = by_kafka.dynamodb_events_table_name
     consume = ("-m", "events", "consume", "--until-end", "--port", str(free_port()), "--json")
-    ran = shell.run(*consume, settings={"DYNAMODB_EVENTS_TABLE_NAME": name})
+    ran = shell.call(*consume, settings={"DYNAMODB_EVENTS_TABLE_NAME": name})
     summary = json.loads(ran.out)
     assert (summary["inserted"], summary["dead_letters"]) == (distinct, len(BAD)), ran.err
     assert stored(by_kafka) == right
 
-    ran = shell.run("-m", "events", "archive", "--until-end", "--json")
+    ran = shell.call("-m", "events", "archive", "--until-end", "--json")
     summary = json.loads(ran.out)
     assert (summary["archived"], summary["rejected"]) == (ROWS, len(BAD)), ran.err
     assert recount.main([]) == 0
