@@ -29,8 +29,8 @@ QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 STRIKES = 40
 #: Folders whose tests all belong to the second tier, `make test-slow`.
 SLOW_FOLDERS = ("browser", "schema", "stream", "vendors")
-#: Tests that share one Spark.
-SPARK_FOLDER = "tests/stream/spark/"
+#: Folders whose tests share what takes long to start: Spark; a browser and its servers.
+SHARING_FOLDERS = ("tests/stream/spark/", "tests/browser/")
 _DATABASE = pytest.StashKey[dynamodb.DynamoDBLocal]()
 
 
@@ -89,7 +89,7 @@ def _is_slow(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadfile`, all tests that use Spark run on one worker, so Spark starts once."""
+    """With `--dist loadfile`, all tests of a sharing folder run on one worker."""
     if config.getvalue("dist") != "loadfile":
         return None
     # Imported here: tests also run without xdist.
@@ -97,7 +97,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     scheduling = LoadFileScheduling(config, log)
     file_of = scheduling._split_scope
-    scheduling._split_scope = lambda test: SPARK_FOLDER if SPARK_FOLDER in test else file_of(test)
+    scheduling._split_scope = lambda test: next(
+        (folder for folder in SHARING_FOLDERS if folder in test), file_of(test)
+    )
     return scheduling
 
 

@@ -108,7 +108,7 @@ class Site:
 
     def create_key(self, *arguments: str) -> str:
         """Create an API key with the command, and return its token."""
-        ran = self.shell.run("-m", "events", "keys", "create", *arguments)
+        ran = self.shell.call("-m", "events", "keys", "create", *arguments)
         assert ran.code == 0, ran.err
         return ran.out.strip()
 

@@ -34,12 +34,12 @@ def test_every_panel_passes_axe_and_fits_the_screen(
         "chart": {"customer": CUSTOMER, "range": "7d", "compare": "previous"},
         "dates": {"customer": CUSTOMER, "event_type": ["page_view"], **cut_hours},
         "empty": {"customer": CUSTOMER, "start": "2020-03-05T10:00", "end": "2020-03-05T13:00"},
-        "zone": {"customer": CUSTOMER, "timezone": "Asia/Kolkata", "compare": "previous"},
+        "zone": {"customer": CUSTOMER, "timezone": "Asia/Kolkata", "range": "24h"},
         "start": {},
         "voided": {"customer": "umbrella"},
         "unknown": {"customer": "nobody/" * 30},
         "error": {"customer": " white space is refused"},
-        "file": {"customer": CUSTOMER, "view": "total"},
+        "file": {"customer": CUSTOMER, "view": "total", "range": "24h"},
     }
     tab = new_tab(site, scheme=scheme, size=size)
     tab.expected = {400}

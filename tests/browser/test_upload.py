@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 
-import pytest
 from playwright.sync_api import Route, expect
 
 from events.api.schemas import AcceptedReceipts
@@ -86,18 +85,18 @@ def test_every_row_of_a_dropped_file_gets_a_receipt(tab: Tab, site: Site) -> Non
 
 
 def test_a_gzip_file_goes_in_chunks_and_may_go_twice(tab: Tab, site: Site) -> None:
-    lines = [f"many,e,t-{index},2021-03-01T{index % 24:02}:00:00Z" for index in range(2_500)]
+    lines = [f"many,e,t-{index},2021-03-01T{index % 24:02}:00:00Z" for index in range(2_010)]
     content = gzip.compress("\n".join(lines).encode())
     tab.open()
     tab.page.get_by_label("CSV file of events").set_input_files(
         {"name": "many.csv.gz", "mimeType": "application/gzip", "buffer": content}
     )
-    expect_receipts(tab, inserted=2_500, duplicates=0, rejected=0)
+    expect_receipts(tab, inserted=2_010, duplicates=0, rejected=0)
     assert tab.requests.count(f"{site.url}/events") == 3
     tab.page.get_by_role("button", name="Close").click()
     drop(tab, "many.csv.gz", content)
-    expect_receipts(tab, inserted=0, duplicates=2_500, rejected=0)
-    assert site.buckets("many", start="2021-03-01", end="2021-03-02")["total"] == 2_500
+    expect_receipts(tab, inserted=0, duplicates=2_010, rejected=0)
+    assert site.buckets("many", start="2021-03-01", end="2021-03-02")["total"] == 2_010
 
 
 def test_all_members_of_a_gzip_file_are_read(tab: Tab, site: Site) -> None:
@@ -110,17 +109,17 @@ def test_all_members_of_a_gzip_file_are_read(tab: Tab, site: Site) -> None:
 
 
 def test_columns_and_lines_are_those_of_the_file_in_every_chunk(tab: Tab, site: Site) -> None:
-    good = [f"t-{index},2021-03-01T00:00:00Z,e,sliced\n" for index in range(2_400)]
+    good = [f"t-{index},2021-03-01T00:00:00Z,e,sliced\n" for index in range(2_010)]
     good[10] = "\n\r\n" + good[10]
-    for index in (500, 999, 1_000, 2_399):
+    for index in (500, 999, 1_000, 2_009):
         good[index] = f"t-{index},soon,e,sliced\n"
     content = "transaction_id,timestamp,event_type,customer_id\n" + "".join(good)
     tab.open()
     drop(tab, "sliced.csv", content.encode())
-    expect_receipts(tab, inserted=2_396, duplicates=0, rejected=4)
-    assert rejected_lines(tab) == [504, 1_003, 1_004, 2_403]
+    expect_receipts(tab, inserted=2_006, duplicates=0, rejected=4)
+    assert rejected_lines(tab) == [504, 1_003, 1_004, 2_013]
     assert tab.rows("#rejects-body")[2][2] == "t-1000,soon,e,sliced"
-    assert site.buckets("sliced", start="2021-03-01", end="2021-03-02")["total"] == 2_396
+    assert site.buckets("sliced", start="2021-03-01", end="2021-03-02")["total"] == 2_006
 
 
 def test_a_later_header_is_skipped_wherever_it_stands(tab: Tab) -> None:
@@ -135,15 +134,15 @@ def test_a_later_header_is_skipped_wherever_it_stands(tab: Tab) -> None:
 def test_every_chunk_is_read_with_the_first_lines_of_the_file(tab: Tab, site: Site) -> None:
     # The other order of columns would be another customer.
     first = b"sep=;\r\ntransaction_id;event_type;customer_id;timestamp;\r\n"
-    rows = b"".join(b"%d;e;excel;2021-03-01T00:00:00Z;\r\n" % index for index in range(1_500))
+    rows = b"".join(b"%d;e;excel;2021-03-01T00:00:00Z;\r\n" % index for index in range(1_010))
     tab.open()
     drop(tab, "excel.csv", first + rows + b";;;;\r\n" * 1_500)
-    expect_receipts(tab, inserted=1_500, duplicates=0, rejected=0)
-    assert site.buckets("excel", start="2021-03-01", end="2021-03-02")["total"] == 1_500
-    without = b"".join(b"pipes|e|%d|2021-03-01T00:00:00Z\n" % index for index in range(1_500))
+    expect_receipts(tab, inserted=1_010, duplicates=0, rejected=0)
+    assert site.buckets("excel", start="2021-03-01", end="2021-03-02")["total"] == 1_010
+    without = b"".join(b"pipes|e|%d|2021-03-01T00:00:00Z\n" % index for index in range(1_010))
     drop(tab, "pipes.txt", without + b"bad\n")
-    expect_receipts(tab, inserted=1_500, duplicates=0, rejected=1)
-    assert rejected_lines(tab) == [1_501]
+    expect_receipts(tab, inserted=1_010, duplicates=0, rejected=1)
+    assert rejected_lines(tab) == [1_011]
 
 
 def test_rows_that_are_all_rejected_have_reasons_too(tab: Tab) -> None:
@@ -270,36 +269,31 @@ def test_an_upload_waits_for_a_key_and_goes_on(new_tab: Open, guarded_site: Site
     expect(tab.locator("#upload-state")).to_contain_text("right 'ingest'")
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "Done: the file has no rows."),
-        (HEADER, "has no rows"),
-        (b"customer_id,event_type\na,b\n", "customer_id"),
-        (b"a,b,c,d\n", "neither an event nor a header"),
-        (b'{"customer_id": "c"}\n', "is JSON, not CSV"),
-        (b"PK\x03\x04....", "a zip archive or an Excel workbook"),
-        (b"\x1f\x8bnothing", "Cannot read the file: "),
-        (gzip.compress(HEADER + ROW % b"half", mtime=0)[:-9], "Cannot read the file: "),
-        (gzip.compress(b"x" * 3_000_000, mtime=0), "Line 1 does not end"),
-    ],
-    ids=["empty", "header", "columns", "unknown", "json", "zip", "gzip", "half", "line"],
-)
-def test_a_file_without_rows_is_refused_with_the_reason(
-    tab: Tab, content: bytes, reason: str
-) -> None:
+def test_a_file_without_rows_is_refused_with_the_reason(tab: Tab) -> None:
     tab.expected = {400}
     tab.open()
-    drop(tab, "other", content)
-    expect(tab.locator("#upload-state")).to_contain_text(reason)
-    assert tab.text("#upload-inserted") == "0"
+    for name, content, reason in (
+        ("empty", b"", "Done: the file has no rows."),
+        ("columns", b"customer_id,event_type\na,b\n", "customer_id"),
+        ("header", HEADER, "has no rows"),
+        ("unknown", b"a,b,c,d\n", "neither an event nor a header"),
+        ("json", b'{"customer_id": "c"}\n', "is JSON, not CSV"),
+        ("zip", b"PK\x03\x04....", "a zip archive or an Excel workbook"),
+        ("gzip", b"\x1f\x8bnothing", "Cannot read the file: "),
+        ("line", gzip.compress(b"x" * 3_000_000, mtime=0), "Line 1 does not end"),
+        ("half", gzip.compress(HEADER + ROW % b"half", mtime=0)[:-9], "Cannot read the file: "),
+    ):
+        drop(tab, name, content)
+        expect(tab.locator("#upload-title")).to_contain_text(name)
+        expect(tab.locator("#upload-state")).to_contain_text(reason)
+        assert tab.text("#upload-inserted") == "0", name
 
 
 def test_a_file_is_added_again_with_options(tab: Tab, site: Site) -> None:
     """Columns with other names, and local times of Berlin in the German form."""
     tab.expected = {400}
     rows = b"".join(
-        b"%d;01.03.2021 01:%02d;mapped;e\n" % (index, index % 60) for index in range(1_200)
+        b"%d;01.03.2021 01:%02d;mapped;e\n" % (index, index % 60) for index in range(1_010)
     )
     tab.open()
     drop(tab, "german.csv", b"Nr;Zeit;Kunde;event\n" + rows)
@@ -309,7 +303,7 @@ def test_a_file_is_added_again_with_options(tab: Tab, site: Site) -> None:
     )
     again = tab.page.get_by_role("button", name="Add the file again")
     again.click()
-    expect_receipts(tab, inserted=0, duplicates=0, rejected=1_200)
+    expect_receipts(tab, inserted=0, duplicates=0, rejected=1_010)
     assert "day first" in tab.rows("#rejects-body")[0][1]
     tab.page.get_by_label("Format of times").fill("%d.%m.%Y %H:%M")
     tab.page.get_by_label("Time zone of times without one").fill("Mars/Base")
@@ -317,10 +311,10 @@ def test_a_file_is_added_again_with_options(tab: Tab, site: Site) -> None:
     expect(tab.locator("#upload-state")).to_contain_text("unknown time zone 'Mars/Base'")
     tab.page.get_by_label("Time zone of times without one").fill("Europe/Berlin")
     again.click()
-    expect_receipts(tab, inserted=1_200, duplicates=0, rejected=0)
+    expect_receipts(tab, inserted=1_010, duplicates=0, rejected=0)
     expect(tab.locator("#upload-options")).to_be_hidden()
     expect(tab.page.get_by_role("button", name="Show mapped")).to_be_visible()
-    assert site.buckets("mapped", start="2021-03-01", end="2021-03-02")["total"] == 1_200
+    assert site.buckets("mapped", start="2021-03-01", end="2021-03-02")["total"] == 1_010
     drop(tab, "other.csv", HEADER + ROW % b"other" + b"bad\n")
     expect_receipts(tab, inserted=1, duplicates=0, rejected=1)
     expect(tab.page.get_by_label("Format of times")).to_have_value("")
