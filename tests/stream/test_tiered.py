@@ -58,15 +58,13 @@ def test_the_whole_history_is_counted_from_tiered_storage(
         os.kill(broker.pid, signal.SIGKILL)
         psutil.Process(broker.pid).wait(60)
 
+        stack.enter_context(kafka.start(port=port, data_folder=data, is_tiered=True))
         with (
-            kafka.start(port=port, data_folder=data, is_tiered=True),
             closing(make_service(own)) as service,
             running(own, service, is_until_end=True) as run,
         ):
             assert run.ended().inserted == len(events)
         assert tables.contents() == contents_of(events)
-
-        stack.enter_context(kafka.start(port=port, data_folder=data, is_tiered=True))
         assert archive(own).archived == len(events) + 100
         assert archived(own) == Counter([*events, *events[:100]])
         rebuilt = {**environment, "EVENTS_DATABASE_URL": "sqlite:///rebuilt.db"}

@@ -136,7 +136,8 @@ class Shell:
         Run a command in this process, to its end.
 
         Args:
-            program: `INGEST`, `SAMPLE_REQUESTS`, or `-m` with `events` as the first argument.
+            program: `INGEST`, `SAMPLE_REQUESTS`, or `-m` with `events` or `examples.billing` as the
+                first argument.
             settings: Added to those of this shell.
         """
         main, texts = _main_of(program, [str(argument) for argument in arguments])
@@ -235,7 +236,13 @@ def _main_of(
         return ingest_events_from_file.main, arguments
     if program == SAMPLE_REQUESTS:
         return sample_api_requests.main, arguments
-    assert (program, arguments[0]) == ("-m", "events")
+    assert program == "-m"
+    if arguments[0] == "examples.billing":
+        # Imported here: not all tests have its packages.
+        from examples.billing.cli import main
+
+        return main, arguments[1:]
+    assert arguments[0] == "events"
     return events_main.main, arguments[1:]
 
 

@@ -9,11 +9,12 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from events.config import Settings
@@ -146,9 +147,13 @@ def change(shell: Shell, statement: str) -> None:
 @contextmanager
 def connected(shell: Shell) -> Iterator[Connection]:
     """A connection to the bill without the example's code; commits at the end."""
-    url = shell.settings["BILLING_DATABASE_URL"]
-    with create_engine(url, poolclass=NullPool).begin() as connection:
+    with _engine(shell.settings["BILLING_DATABASE_URL"]).begin() as connection:
         yield connection
+
+
+@cache
+def _engine(url: str) -> Engine:
+    return create_engine(url, poolclass=NullPool)
 
 
 def billed(shell: Shell) -> dict[UsageKey, int]:

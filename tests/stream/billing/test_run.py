@@ -42,7 +42,7 @@ def test_duplicates_are_billed_once_and_invalid_messages_reported(
     events = many_events(300, customers=5, hours=48)
     send(settings, repeated(events, seed=1), others=[*INVALID, None])
 
-    ran = shell.run(*until_end(settings), "--batch-size", "50")
+    ran = shell.call(*until_end(settings), "--batch-size", "50")
 
     assert (ran.code, ran.out) == (0, summary(messages=406, billed=300, repeated=100, bad=6))
     assert ran.err.count("invalid message: partition ") == 6
@@ -56,11 +56,11 @@ def test_a_second_run_continues_and_a_replay_bills_nothing_twice(
 ) -> None:
     first, later = many_events(200, customers=4), many_events(50, customers=4, seed=1)
     send(settings, first, others=INVALID)
-    assert shell.run(*until_end(settings)).code == 0
+    assert shell.call(*until_end(settings)).code == 0
     send(settings, [*later, *first[:20]])
 
-    ran = shell.run(*until_end(settings))
-    again = shell.run(*until_end(settings), "--from-start")
+    ran = shell.call(*until_end(settings))
+    again = shell.call(*until_end(settings), "--from-start")
 
     assert (ran.code, ran.out) == (0, summary(messages=70, billed=50, repeated=20))
     assert (again.code, again.out) == (0, summary(messages=275, billed=0, repeated=270, bad=5))
@@ -83,7 +83,7 @@ def test_a_run_killed_at_any_moment_leaves_the_bill_exact(
         assert units_so_far(shell) < len(events), "it was killed before its end"
         ((seen,),) = rows(shell, "SELECT count(*) FROM billing_seen")
         assert seen == units_so_far(shell), "every seen event is billed"
-    ran = shell.run(*until_end(settings))
+    ran = shell.call(*until_end(settings))
 
     assert ran.code == 0
     assert billed(shell) == counted(events)
@@ -151,15 +151,15 @@ def test_messages_deleted_before_they_were_read_stop_the_run(
 ) -> None:
     events = many_events(40)
     send(settings, events)
-    assert shell.run(*until_end(settings)).code == 0
+    assert shell.call(*until_end(settings)).code == 0
     # As after a deletion, or if the topic was recreated: the offset does not exist.
     change(shell, "UPDATE billing_offsets SET next_offset = 1000")
 
-    ran = shell.run(*until_end(settings))
+    ran = shell.call(*until_end(settings))
 
     assert (ran.code, ran.out) == (2, summary(messages=0, billed=0, repeated=0))
     assert "does not exist: it was deleted before it was read" in ran.err
-    assert shell.run(*until_end(settings), "--from-start").code == 0
+    assert shell.call(*until_end(settings), "--from-start").code == 0
     assert billed(shell) == counted(events)
 
 
@@ -167,7 +167,7 @@ def test_a_deleted_transaction_marker_does_not_stop_the_run(
     shell: Shell, settings: Settings
 ) -> None:
     produce_in_transaction(settings, many_events(40))
-    assert shell.run(*until_end(settings)).code == 0
+    assert shell.call(*until_end(settings)).code == 0
     admin = make_admin(Cluster.of(settings))
     ends = [
         TopicPartition(settings.events_kafka_topic, partition, OFFSET_END)
@@ -176,7 +176,7 @@ def test_a_deleted_transaction_marker_does_not_stop_the_run(
     for future in admin.delete_records(ends).values():
         future.result()
 
-    ran = shell.run(*until_end(settings))
+    ran = shell.call(*until_end(settings))
 
     assert (ran.code, ran.out) == (0, summary(messages=0, billed=0, repeated=0)), ran.err
 
@@ -188,14 +188,14 @@ def test_a_member_that_changes_its_topic_does_not_mix_the_two(
     # The group must remember the member until its next run.
     properties = shell.write("kafka.properties", "session.timeout.ms=300000\n")
     kafka = {"EVENTS_KAFKA_PROPERTIES_FILE": str(properties)}
-    assert shell.run(*until_end(settings), settings=kafka).code == 0
+    assert shell.call(*until_end(settings), settings=kafka).code == 0
     other = settings.model_copy(update={"events_kafka_topic": f"{settings.events_kafka_topic}.2"})
     ensure_topics(Cluster.of(settings), other.events_kafka_topic)
     send(other, many_events(30, seed=1))
     environment = {**kafka, "EVENTS_KAFKA_TOPIC": other.events_kafka_topic}
 
-    same = shell.run(*until_end(settings), settings=environment)
-    another = shell.run(
+    same = shell.call(*until_end(settings), settings=environment)
+    another = shell.call(
         *BILLING, "run", "--until-end", "--group", "another-group", settings=environment
     )
 
@@ -205,5 +205,5 @@ def test_a_member_that_changes_its_topic_does_not_mix_the_two(
 
 
 def test_a_missing_topic_is_an_error(shell: Shell, settings: Settings) -> None:
-    ran = shell.start(*until_end(settings), settings={"EVENTS_KAFKA_TOPIC": "nothing-here"}).ended()
+    ran = shell.call(*until_end(settings), settings={"EVENTS_KAFKA_TOPIC": "nothing-here"})
     assert (ran.code, ran.err) == (2, "error: topic not found: nothing-here\n")
