@@ -151,11 +151,11 @@ def test_serve_answers_and_stops_with_exit_code_0(shell: Shell, number: signal.S
 
 
 @pytest.mark.slow
-def test_requests_in_flight_are_answered_before_it_stops(
+def test_requests_in_flight_are_answered_once_it_has_drained(
     lone_shell: Shell, store: SlowStore
 ) -> None:
     port = free_port()
-    command = started(lone_shell, port, DYNAMODB_ENDPOINT_URL=store.url)
+    command = started(lone_shell, port, "--drain", "0.5", DYNAMODB_ENDPOINT_URL=store.url)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(ask, port, DAY)
         assert store.asked.wait(60)
@@ -205,14 +205,6 @@ def on_a_kept_connection(port: int) -> list[float]:
         seconds.append(time.monotonic() - begin)
     connection.close()
     return seconds
-
-
-@pytest.mark.slow
-def test_it_stops_by_itself_once_it_has_drained(lone_shell: Shell, store: SlowStore) -> None:
-    store.released.set()
-    port = free_port()
-    command = started(lone_shell, port, "--drain", "0.5", DYNAMODB_ENDPOINT_URL=store.url)
-    assert end_well(command).code == 0
 
 
 @pytest.mark.slow
@@ -283,12 +275,13 @@ def livez_counted(port: int) -> float:
 
 
 @pytest.mark.slow
-def test_workers_share_port_and_metrics_and_a_dead_one_is_replaced(
-    shell: Shell,
+def test_workers_share_port_and_metrics_and_answer_before_they_stop(
+    lone_shell: Shell, store: SlowStore
 ) -> None:
     port = free_port()
-    shell.settings["TMPDIR"] = str(shell.folder)
-    command = started(shell, port, "--workers", "2")
+    store.released.set()
+    lone_shell.settings["TMPDIR"] = str(lone_shell.folder)
+    command = started(lone_shell, port, "--workers", "2", DYNAMODB_ENDPOINT_URL=store.url)
     first = workers_of(command)
     for _ in range(20):
         assert ask(port, "/livez").status == 200
@@ -303,7 +296,22 @@ def test_workers_share_port_and_metrics_and_a_dead_one_is_replaced(
     for _ in range(20):
         assert ask(port, "/livez").status == 200
     counted.append(livez_counted(port))
-    ran = end_well(command, signal.SIGINT)
+
+    store.asked.clear()
+    store.released.clear()
+    processes = command.children()
+    with ThreadPoolExecutor(1) as pool:
+        in_flight = pool.submit(ask, port, DAY)
+        assert store.asked.wait(60)
+        # Some process managers signal every process: each worker gets two signals.
+        for pid in second:
+            os.kill(pid, signal.SIGTERM)
+        command.signal(signal.SIGTERM)
+        until(lambda: not is_open(port))
+        store.released.set()
+        assert in_flight.result().status == 200
+    ran = command.ended()
+    until(lambda: not any(process.is_running() for process in processes))
 
     assert (len(first), len(second), len(first & second)) == (2, 2, 1)
     assert counted == [20, 20, 20, 20, 40]
@@ -313,7 +321,7 @@ def test_workers_share_port_and_metrics_and_a_dead_one_is_replaced(
     assert messages.count(f"worker {killed} died and was replaced") == 1
     assert len([message for message in messages if "is ready at" in message]) == 1
     # The folder of shared metrics is deleted.
-    assert list(shell.folder.iterdir()) == []
+    assert list(lone_shell.folder.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -329,25 +337,6 @@ def test_workers_stop_when_their_supervisor_is_killed(lone_shell: Shell, store: 
         store.released.set()
         assert answer.result().status == 200
     until(lambda: not any(worker.is_running() for worker in workers))
-
-
-@pytest.mark.slow
-def test_workers_answer_requests_in_flight_before_they_stop(
-    lone_shell: Shell, store: SlowStore
-) -> None:
-    port = free_port()
-    command = started(lone_shell, port, "--workers", "2", DYNAMODB_ENDPOINT_URL=store.url)
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(ask, port, DAY)
-        assert store.asked.wait(60)
-        # Some process managers signal every process: each worker gets two signals.
-        for pid in workers_of(command):
-            os.kill(pid, signal.SIGTERM)
-        command.signal(signal.SIGTERM)
-        until(lambda: not is_open(port))
-        store.released.set()
-        assert answer.result().status == 200
-    assert command.ended(timeout_seconds=60).code == 0
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def test_counts_are_exact_after_the_database_restarts_under_load(
             database = stack.enter_context(dynamodb.start(port=database.port, data_folder=data))
             for future in futures:
                 future.result(300)
-        verified = lone_shell.run("-m", "events", "verify", settings=settings)
+        verified = lone_shell.call("-m", "events", "verify", settings=settings)
         assert verified.code == 0, verified.out
         send_until_stored(port, batches_of(rows + more, 500))
         assert tables.contents() == contents_of(rows + more)

@@ -124,8 +124,8 @@ def test_processes_that_ingest_the_same_events_count_each_once(
 ) -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(3, mp_context=spawn) as processes:
-        inserted = list(processes.map(partial(feed, settings, 1_200), range(3)))
-    check_the_sample(settings, tables, 1_200, inserted)
+        inserted = list(processes.map(partial(feed, settings, 900), range(3)))
+    check_the_sample(settings, tables, 900, inserted)
 
 
 # --- one service ----------------------------------------------------------------------------------

@@ -188,11 +188,7 @@ def test_a_busy_partial_hour_is_counted_in_slices(
         event(f"t-{place}", event_type=f"type-{place % 2}", timestamp=at(7) + place * HOUR / 9_000)
         for place in range(9_000)
     ]
-    for each in events:
-        store.put_event(each)
-    store.set_counter("acme", "2021-03-01", None, {7: 9_000})
-    for kind in range(2):
-        store.set_counter("acme", "2021-03-01", f"type-{kind}", {7: 4_500})
+    store.write(events)
     query = ask(at(7) + MICROSECOND, at(8) - MICROSECOND, is_grouped=is_grouped)
     assert service.buckets(query).buckets == by_hand(events, query)
     _, (_, pieces) = spy.calls[-1]
