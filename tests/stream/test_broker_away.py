@@ -70,19 +70,19 @@ def test_a_consumer_survives_a_restart_of_the_broker(
             "events_kafka_properties_file": properties,
         }
     )
-    events = many_events(2_000, customers=20)
+    events = many_events(1_000, customers=20)
     with ExitStack() as stack:
         with kafka.start(port=port, data_folder=data):
             topics = Topics(own)
-            topics.send_events(events[:1_000])
+            topics.send_events(events[:500])
             run = stack.enter_context(running(own, service))
             until(lambda: topics.committed())
         until(lambda: "kafka" in run.problems())
         with kafka.start(port=port, data_folder=data):
-            topics.send_events(events[1_000:])
+            topics.send_events(events[500:])
             until(lambda: run.problems() == {})
             until(topics.are_committed)
-            assert run.stop().read >= 2_000
+            assert run.stop().read >= 1_000
     assert tables.contents() == contents_of(events)
 
 

@@ -28,7 +28,7 @@ def test_the_demo_sees_all_paths_equal_and_leaves_no_process(tmp_path: Path) -> 
     shell = Shell(tmp_path / "here", {})
     processes: list[psutil.Process] = []
     try:
-        demo = shell.start("-m", "events", "demo", "--every", "3", "--data", "demo")
+        demo = shell.start("-m", "events", "demo", "--every", "6", "--data", "demo")
         until(
             lambda: len(EQUAL.findall(demo.out)) >= 2 or not demo.is_running(), timeout_seconds=300
         )

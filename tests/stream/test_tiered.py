@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from tests.support.factories import environment_of, many_events
 from tests.support.shell import Shell, free_port, until
 from tests.support.tables import Tables, contents_of
 
-#: So long that 2,500 events fill several segments; the smallest segment has 1 MiB.
-LONG = "x" * 900
+#: After each event, so that 600 fill several segments; the smallest segment has 1 MiB.
+SPACES = b" " * 5_000
 
 
 def test_the_whole_history_is_counted_from_tiered_storage(
@@ -40,17 +41,17 @@ def test_the_whole_history_is_counted_from_tiered_storage(
         }
     )
     environment = environment_of(own)
-    events = [
-        event._replace(transaction_id=event.transaction_id + LONG)
-        for event in many_events(2_500, customers=20)
-    ]
+    events = many_events(600, customers=20)
     with ExitStack() as stack:
         broker = stack.enter_context(kafka.start(port=port, data_folder=data, is_tiered=True))
         cluster, topic = Cluster.of(own), own.events_kafka_topic
         ensure_topics(cluster, topic, partitions=1)
         tier_topic(cluster, topic)
         topics = Topics(own)
-        sent = [encode(event, topic) for event in (*events, *events[:100])]
+        sent = [
+            replace(record, value=(record.value or b"") + SPACES)
+            for record in (encode(event, topic) for event in (*events, *events[:100]))
+        ]
         uncompressed: dict[str, Any] = {"compression.type": "none"}
         topics.send(sent, **uncompressed)
         until(lambda: len(segments(data, topic)) == 1)

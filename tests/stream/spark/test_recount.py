@@ -63,7 +63,7 @@ def archive(settings: Settings, messages: Sequence[Event | bytes]) -> None:
 def awkward_events() -> list[Event]:
     """Ids that a key escapes, the first and last possible hours, twins except for one field."""
     return [
-        *many_events(200, customers=4, event_types=3, hours=50),
+        *many_events(100, customers=4, event_types=3, hours=50),
         event("a-b", event_type="x-y%"),
         event("b", event_type="x-y%-a"),
         event("ü", customer_id="größe", event_type="日本"),
