@@ -22,7 +22,7 @@ HEADERS = (("trace", b"1"), ("reason", b"mine"))
 
 
 def run(shell: Shell, *arguments: str) -> Ran:
-    return shell.run("-m", "events", "dead-letter", *arguments)
+    return shell.call("-m", "events", "dead-letter", *arguments)
 
 
 @pytest.fixture

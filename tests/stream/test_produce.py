@@ -29,7 +29,7 @@ def summary_of(ran: Ran) -> dict[str, Any]:
 
 def test_events_are_keyed_by_customer_and_bad_rows_are_kept(shell: Shell, topics: Topics) -> None:
     file = shell.write("events.csv.gz", gzip.compress((HEADER + ROWS + "a,b,c,d\n").encode()))
-    ran = shell.run("-m", "events", "produce", file.name, "--json")
+    ran = shell.call("-m", "events", "produce", file.name, "--json")
     assert ran.code == 1, ran.err
     assert summary_of(ran) == {
         "file": file.name,
@@ -53,7 +53,7 @@ def test_events_are_keyed_by_customer_and_bad_rows_are_kept(shell: Shell, topics
 
 
 def test_standard_input_with_a_summary_as_text(shell: Shell, topics: Topics) -> None:
-    ran = shell.run("-m", "events", "produce", "-", stdin=ROWS.encode())
+    ran = shell.call("-m", "events", "produce", "-", stdin=ROWS.encode())
     assert ran.code == 0, ran.err
     assert [line.split() for line in ran.out.splitlines()[1:]] == [
         ["accepted", "2,500"],
@@ -65,14 +65,14 @@ def test_standard_input_with_a_summary_as_text(shell: Shell, topics: Topics) -> 
 def test_a_dry_run_sends_nothing_and_needs_no_broker(shell: Shell, topics: Topics) -> None:
     shell.write("events.csv", HEADER + ROWS)
     settings = {"EVENTS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    ran = shell.run("-m", "events", "produce", "events.csv", "--dry-run", settings=settings)
+    ran = shell.call("-m", "events", "produce", "events.csv", "--dry-run", settings=settings)
     assert (ran.code, topics.read(topics.events)) == (0, [])
 
 
 def test_a_broker_that_does_not_answer_is_an_error(shell: Shell) -> None:
     shell.write("events.csv", HEADER + ROWS)
     settings = {"EVENTS_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    ran = shell.run("-m", "events", "produce", "events.csv", settings=settings)
+    ran = shell.call("-m", "events", "produce", "events.csv", settings=settings)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("error: ")
 
