@@ -93,21 +93,21 @@ def test_the_longest_id_is_cut_to_three_lines(new_tab: Open, site: Site) -> None
     assert (range_.text or "").startswith("1 event, ")
 
 
-@pytest.mark.parametrize("customer", ["שלום, עולם!", "acme\u202egnorw"])
-def test_the_direction_of_an_id_does_not_turn_other_text(tab: Tab, customer: str) -> None:
-    tab.open(customer=customer)
-    expect(tab.locator("#panel-title")).to_have_text("No events for this customer")
-    # The text after the ID starts where the ID ends, on its right.
-    end, start = tab.locator("#panel-text").evaluate(
-        """text => {
-            const after = document.createRange();
-            after.selectNodeContents(text.lastChild);
-            const id = text.querySelector("bdi").getBoundingClientRect();
-            return [id.right, after.getClientRects()[0].left];
-        }"""
-    )
-    assert end == pytest.approx(start, abs=2)
-    assert tab.locator("#panel-text bdi").inner_text() == customer
+def test_the_direction_of_an_id_does_not_turn_other_text(tab: Tab) -> None:
+    for customer in ("שלום, עולם!", "acme\u202egnorw"):
+        tab.open(customer=customer)
+        expect(tab.locator("#panel-title")).to_have_text("No events for this customer")
+        # The text after the ID starts where the ID ends, on its right.
+        end, start = tab.locator("#panel-text").evaluate(
+            """text => {
+                const after = document.createRange();
+                after.selectNodeContents(text.lastChild);
+                const id = text.querySelector("bdi").getBoundingClientRect();
+                return [id.right, after.getClientRects()[0].left];
+            }"""
+        )
+        assert end == pytest.approx(start, abs=2)
+        assert tab.locator("#panel-text bdi").inner_text() == customer
 
 
 def test_forced_colors_still_mark_what_is_chosen(tab: Tab) -> None:
