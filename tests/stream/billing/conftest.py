@@ -5,25 +5,28 @@ from __future__ import annotations
 import json
 import random
 import signal
-import urllib.request
+import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+import uvicorn
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from events.app import create_app
 from events.config import Settings
 from events.kafka.clients import Cluster, ensure_topics, make_producer
 from events.models import Event
 from tests.stream.archives import PARTITIONS
 from tests.support import postgres
 from tests.support.factories import time_text
-from tests.support.shell import Command, Shell, free_port, until
+from tests.support.shell import Command, Shell, until
 
 BILLING = ("-m", "examples.billing")
 DATABASE = "billing.sqlite"
@@ -82,20 +85,17 @@ def shell(tmp_path: Path, settings: Settings, bill_url: str) -> Iterator[Shell]:
 
 
 @pytest.fixture
-def url(shell: Shell) -> str:
+def url(settings: Settings) -> Iterator[str]:
     """The URL of the API of this test."""
-    port = free_port()
-    command = shell.start("-m", "events", "serve", "--port", str(port))
-    url = f"http://127.0.0.1:{port}"
-
-    def is_ready() -> bool:
-        assert command.is_running(), command.err
-        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)
-        return False
-
-    until(is_ready)
-    return url
+    app = create_app(settings.model_copy(update={"events_rate_per_address": ""}))
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    thread = Thread(target=server.run, args=([listener],))
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+    listener.close()
 
 
 def bill(settings: Settings, *arguments: str) -> tuple[str, ...]:
