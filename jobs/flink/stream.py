@@ -20,7 +20,7 @@ from pyiceberg.catalog import Catalog
 from events.archive.catalog import open_catalog
 from events.config import Settings
 from events.kafka.bounds import read_ends
-from events.kafka.clients import Cluster, make_consumer
+from events.kafka.clients import Cluster, check_topic, make_admin, make_consumer
 from jobs.flink.jvm import FlinkFailed, catalog_properties, reason_of
 from jobs.lib.iceberg import added_since, claim, make_table
 from jobs.lib.publish import make_tables, put_counts
@@ -79,6 +79,7 @@ class Stream:
         Args:
             report: Called when the numbers have changed.
         """
+        check_topic(make_admin(self._cluster), self._topic)
         self.folder.mkdir(parents=True, exist_ok=True)
         newest = newest_state(self.folder)
         self._claim(is_new=newest is None)

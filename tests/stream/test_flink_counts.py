@@ -152,6 +152,13 @@ def test_the_recount_needs_an_archive(job: Job) -> None:
 # --- stream ---------------------------------------------------------------------------------------
 
 
+def test_the_stream_needs_a_topic(stream: Job, settings: Settings, tmp_path: Path) -> None:
+    code, error = stream()
+    assert code == 2
+    assert f"cannot use the topic {settings.events_kafka_topic}" in error
+    assert not (tmp_path / "checkpoint").exists()
+
+
 def test_every_message_is_counted_once_or_listed_with_its_reason(
     settings: Settings, stream: Job
 ) -> None:
