@@ -46,7 +46,8 @@ def ask(port: int, path: str) -> Answer:
 
 
 def started(shell: Shell, port: int, *arguments: str, **settings: str) -> Command:
-    """A server that answers."""
+    """A server that answers, and waits for a store that the test holds."""
+    settings = {"EVENTS_STORE_PATIENCE_SECONDS": "300", **settings}
     command = shell.start(
         "-m", "events", "serve", "--port", str(port), *arguments, settings=settings
     )
