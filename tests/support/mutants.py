@@ -205,7 +205,7 @@ MUTANTS = [
         "events/dynamodb/changelog.py",
         'if item["change_key"] not in keys:',
         "if True:",
-        "tests/store/test_changelog.py",
+        "tests/store/test_changelog_batches.py",
     ),
     Mutant(
         "Kafka has a message when it gave it an offset",
