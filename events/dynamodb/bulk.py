@@ -20,15 +20,13 @@ from events.datamodels import (
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp, utc_now
 from events.dynamodb.changelog import EXPIRES_AT, ChangeLog, Minutes
-from events.dynamodb.requests import ConditionFailed, Requests
+from events.dynamodb.requests import MAX_PUT_TOGETHER, ConditionFailed, Requests
 from events.errors import StoreRefused
 from events.models import DayCounts, Event
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-#: Limit of one BatchWriteItem (API Reference, BatchWriteItem).
-_PUTS_PER_REQUEST = 25
 #: No customer has this id, because ids do not start with white space.
 _MARK = {"customer_id": {"S": " loading"}, "counter_key": {"S": "load"}}
 
@@ -145,13 +143,10 @@ class BulkLoader:
 
     def _put(self, table: str, items: Iterable[dict[str, Any]]) -> None:
         iterator = iter(items)
-        while batch := list(islice(iterator, _PUTS_PER_REQUEST)):
-            remaining: Any = {table: [{"PutRequest": {"Item": item}} for item in batch]}
+        while batch := list(islice(iterator, MAX_PUT_TOGETHER)):
             for _ in self._retry.attempts():
-                answer = self._requests.send(self._client.batch_write_item, RequestItems=remaining)
-                # Throttled items come back in an answer with status 200.
-                remaining = answer.get("UnprocessedItems")
-                if not remaining:
+                _, batch = self._requests.put_together(table, batch)
+                if not batch:
                     break
             else:
                 raise self._requests.unavailable(None)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from events.datamodels import shortened_id
 from events.domain.retries import RetryPolicy
 from events.domain.timestamps import format_timestamp
-from events.dynamodb.requests import MAX_REQUEST_SECONDS, Requests
+from events.dynamodb.requests import MAX_PUT_TOGETHER, MAX_REQUEST_SECONDS, Requests
 from events.errors import ClockSkew
 from events.models import MAX_SORT_KEY_BYTES
 
@@ -43,8 +43,6 @@ CHANGE_GAP_KEY: dict[str, AttributeValueTypeDef] = {
 #: Customers with logged days, and expected days, that are remembered. Beyond this, all are
 #: forgotten and logged again.
 _MAX_REMEMBERED = 50_000
-#: Days logged by one request (API Reference, BatchWriteItem).
-_MAX_TOGETHER = 25
 _ONCE = RetryPolicy(patience_seconds=0)
 
 #: A customer and a day.
@@ -154,8 +152,8 @@ class ChangeLog:
         Call this before each attempt to change the day's counters. It sends one request and does
         not retry: the caller's attempt has failed, and the next one calls this again.
         """
-        # Again if the minute ended meanwhile: creating a missing table takes long.
         self._expected.pop((customer_id, day), None)
+        # Again if the minute ended meanwhile: creating a missing table takes long.
         while self._minute_of(customer_id, day) != (minute := self.minutes.current()):
             others = self._take_expected(minute)
             if others:
@@ -183,9 +181,10 @@ class ChangeLog:
 
     def _minute_of(self, customer_id: str, day: str) -> datetime | None:
         """The minute in which this process last logged a day."""
-        return self._days_of(customer_id).get(day)
+        return self._logged.get(customer_id, {}).get(day)
 
     def _days_of(self, customer_id: str) -> dict[str, datetime]:
+        """Where the answer to a request that is sent now is remembered."""
         if len(self._logged) >= _MAX_REMEMBERED:
             self._logged.clear()
         return self._logged.setdefault(customer_id, {})
@@ -193,7 +192,7 @@ class ChangeLog:
     def _take_expected(self, minute: datetime) -> list[_Day]:
         """Days that one more request may log; those named in an earlier minute are dropped."""
         days: list[_Day] = []
-        while len(days) < _MAX_TOGETHER - 1:
+        while len(days) < MAX_PUT_TOGETHER - 1:
             try:
                 day, named_in = self._expected.popitem()
             except KeyError:
@@ -211,14 +210,9 @@ class ChangeLog:
         """Log several days with one request; DynamoDB may leave some out when it is busy."""
         items = {day: self._item(*day, minute) for day in days}
         logged = {customer_id: self._days_of(customer_id) for customer_id, _ in days}
-        answer = self.requests.send(
-            self.requests.client.batch_write_item,
-            RequestItems={self.table: [{"PutRequest": {"Item": item}} for item in items.values()]},
-            retry=_ONCE,
-        )
+        answer, left_out = self.requests.put_together(self.table, list(items.values()), retry=_ONCE)
         self.minutes.check_clock(answer)
-        left_out = answer.get("UnprocessedItems", {}).get(self.table, [])
-        keys = [put["PutRequest"]["Item"]["change_key"] for put in left_out]
+        keys = [item["change_key"] for item in left_out]
         for (customer_id, day), item in items.items():
             if item["change_key"] not in keys:
                 logged[customer_id][day] = minute

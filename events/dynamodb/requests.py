@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 #: From sending a request to its effect, at most: the client's two timeouts (12 s) and some more.
 MAX_REQUEST_SECONDS = 20.0
+#: Limit of one BatchWriteItem (API Reference, BatchWriteItem).
+MAX_PUT_TOGETHER = 25
 
 
 class GarbledAnswer(Exception):
@@ -218,6 +220,16 @@ class Requests:
         """The items of a whole table, in no order."""
         for page in self._pages(self.client.scan, TableName=table, **request):
             yield from page["Items"]
+
+    def put_together(
+        self, table: str, items: Sequence[Mapping[str, Any]], *, retry: RetryPolicy | None = None
+    ) -> tuple[Mapping[str, Any], list[Any]]:
+        """Put items with one request; the answer, and the items that a busy DynamoDB left out."""
+        puts = [{"PutRequest": {"Item": item}} for item in items]
+        request = {"RequestItems": {table: puts}, "retry": retry}
+        answer = self.send(self.client.batch_write_item, **request)
+        left_out = answer.get("UnprocessedItems", {}).get(table, [])
+        return answer, [put["PutRequest"]["Item"] for put in left_out]
 
     def get(self, table: str, key: Mapping[str, Any]) -> Mapping[str, Any]:
         """An item, read strongly consistent; empty if it does not exist."""

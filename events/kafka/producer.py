@@ -137,11 +137,11 @@ class Sender:
 
     def _send_again(self, record: Record, on_done: OnDone) -> None:
         """
-        Send a record that librdkafka takes for acknowledged, though Kafka gave it no offset.
+        Send a record that librdkafka reports as delivered, though Kafka gave it no offset.
 
-        It concludes from a later batch's acknowledgement that Kafka has the earlier ones. That is
-        wrong if Kafka did not know the producer yet: it accepts any sequence number then, so the
-        first batch of a new topic may be rejected and the second stored (librdkafka 2.16).
+        librdkafka concludes from a later batch's acknowledgement that Kafka has the earlier ones.
+        That is wrong if Kafka did not know the producer yet: it accepts any sequence number then,
+        so the first batch of a new topic may be rejected and the second stored (librdkafka 2.16).
         """
         try:
             self.send(record, on_done)

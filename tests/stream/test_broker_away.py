@@ -6,7 +6,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
 
@@ -166,13 +166,13 @@ def test_a_message_is_done_only_when_kafka_has_it(broker: Broker, topics: Topics
     its second is stored, librdkafka 2.16 reports both as delivered.
     """
     done: list[EventsError | None] = []
-    sender = Sender(Cluster(f"127.0.0.1:{broker.proxy}"), patience_seconds=60)
+    with (proxy := SpoilingProxy(broker)):
+        sender = Sender(Cluster(f"127.0.0.1:{broker.proxy}"), patience_seconds=60)
 
-    def are_done() -> bool:
-        sender.poll(0.1)
-        return len(done) == 2
+        def are_done() -> bool:
+            sender.poll(0.1)
+            return len(done) == 2
 
-    with closing(SpoilingProxy(broker)) as proxy:
         sender.send(Record(topics.events, b"one key", b"first"), done.append)
         until(proxy.is_holding.is_set)
         sender.send(Record(topics.events, b"one key", b"second"), done.append)

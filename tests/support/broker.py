@@ -6,11 +6,10 @@ import json
 import os
 import selectors
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +22,6 @@ from tests.support.shell import free_port
 
 #: A worker that crashed is waited for no longer.
 _MAX_SECONDS = 1_200
-#: The key of a Produce request, and what comes before each request (Kafka protocol guide).
-_PRODUCE = 0
-_LENGTH = struct.Struct(">i")
 
 
 class Broker(NamedTuple):
@@ -152,56 +148,36 @@ class Proxy:
         self._selector.register(client, selectors.EVENT_READ, server)
         self._selector.register(server, selectors.EVENT_READ, client)
 
+    def _changed(self, data: bytes) -> bytes:
+        """What is sent in place of these bytes."""
+        return data
+
     def _forward(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             if data := source.recv(65_536):
-                target.sendall(data)
+                target.sendall(self._changed(data))
                 return
         for end in (source, target):
             self._selector.unregister(end)
             end.close()
 
 
-class SpoilingProxy:
-    """
-    A proxy to Kafka that holds the first request to produce until a second one follows.
-
-    Then it sends both. In the first it has replaced `first` by `wrong`, so its checksum is wrong.
-    """
+class SpoilingProxy(Proxy):
+    """Holds the message `first` until `second` follows; then sends both, the first one damaged."""
 
     def __init__(self, broker: Broker) -> None:
-        self._target = broker.behind_proxy
-        self._listener = socket.create_server(("127.0.0.1", broker.proxy))
+        super().__init__(broker)
         self._held = b""
         self.is_holding = threading.Event()
-        self.is_done = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._is_done = False
 
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
-                for ends in ((client, server, True), (server, client, False)):
-                    threading.Thread(target=self._forward, args=ends, daemon=True).start()
-
-    def _forward(self, source: socket.socket, target: socket.socket, are_requests: bool) -> None:
-        with closing(source), closing(target), suppress(OSError), source.makefile("rb") as stream:
-            while length := stream.read(_LENGTH.size):
-                frame = length + stream.read(_LENGTH.unpack(length)[0])
-                target.sendall(self._spoil(frame) if are_requests else frame)
-
-    def _spoil(self, frame: bytes) -> bytes:
-        (key,) = struct.unpack_from(">h", frame, _LENGTH.size)
-        if key != _PRODUCE or self.is_done.is_set():
-            return frame
-        if not self._held:
-            self._held = frame
+    def _changed(self, data: bytes) -> bytes:
+        if b"first" in data and not self._held:
+            self._held = data
             self.is_holding.set()
             return b""
-        self.is_done.set()
-        assert b"first" in self._held
-        return self._held.replace(b"first", b"wrong") + frame
+        if b"second" in data and not self._is_done:
+            self._is_done = True
+            # Its checksum no longer fits, so Kafka rejects the first message and stores the second.
+            return self._held.replace(b"first", b"wrong") + data
+        return data
