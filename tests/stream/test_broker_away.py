@@ -127,8 +127,8 @@ def test_an_archiver_waits_for_a_broker_that_went_away(
     produce(settings, later)
     # It looks at the topic every half minute, waits for it for ten seconds, and so learns of it.
     until(lambda: archiver.problem, timeout_seconds=180)
-    with proxy:
-        until(lambda: archiver.result.archived == 20)
+    with proxy:  # the archiver pauses for up to half a minute between its attempts
+        until(lambda: archiver.result.archived == 20, timeout_seconds=180)
         archiver.stop()
         thread.join()
     assert archiver.problem is None

@@ -139,7 +139,7 @@ class Proxy:
             for key, _ in self._selector.select(0.05):
                 if key.fileobj is self._listener:
                     self._connect()
-                elif key.fileobj in self._selector.get_map():
+                else:
                     self._forward(key.fileobj, key.data)  # type: ignore[arg-type] # a socket
 
     def _connect(self) -> None:
@@ -153,6 +153,8 @@ class Proxy:
         return data
 
     def _forward(self, source: socket.socket, target: socket.socket) -> None:
+        if source.fileno() == -1:
+            return  # both ends were readable, and the other one was at its end
         with suppress(OSError):
             if data := source.recv(65_536):
                 target.sendall(self._changed(data))
