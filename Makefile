@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The pip that comes with Python 3.11 takes twice as long.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Workers share one DynamoDB Local; a worker that runs out of tests takes some of another's.
 JOBS ?= 3
 SIDE_BY_SIDE := -n $(JOBS) --dist worksteal
@@ -72,15 +74,17 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and $(PYTHON) is older: \
 	make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) pip==26.3
 
 $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) -r requirements.txt
 	@touch $@
 
+# The tests import a small part of this: each module is compiled when it is first imported.
 $(VENV)/.dev: requirements-dev.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PIP) --no-compile -r requirements-dev.txt
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.spark: requirements-spark.txt $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-spark.txt
+	$(PIP) --no-compile -r requirements-spark.txt
 	@touch $@
