@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NoReturn, Protocol
 
@@ -23,6 +24,7 @@ from events.models import (
     Erasure,
     Event,
     Outcome,
+    StoredEvent,
     Verification,
     Window,
 )
@@ -34,6 +36,7 @@ from events.queries.lookup import EventPage, EventQuery
 from events.queries.summary import Summary
 
 _TOTALS_AT_A_TIME = 8
+_CUSTOMERS_PER_PAGE = 100
 
 
 class Store(hours.Store, lookup.Store, verification.Store, Batching, Protocol):
@@ -230,8 +233,26 @@ class EventService:
         totals = tuple(self._totals.map(total, page))
         return CustomerPage(totals, page[-1] if len(names) > limit else None)
 
+    def all_customers(self, window: Window, *, after: str | None = None) -> Iterator[CustomerTotal]:
+        """All customers after the id `after`, as `customers` gives them; memory stays flat."""
+        while True:
+            page = self.customers(window=window, after=after, limit=_CUSTOMERS_PER_PAGE)
+            yield from page.customers
+            after = page.next_customer
+            if after is None:
+                return
+
     def events(self, query: EventQuery) -> EventPage:
         return lookup.find(self._store, query)
+
+    def all_events(self, query: EventQuery) -> Iterator[StoredEvent]:
+        """The events of all pages from this one on; `query.limit` is the size of a page."""
+        while True:
+            page = self.events(query)
+            yield from page.events
+            if page.next_after is None:
+                return
+            query = replace(query, after=page.next_after)
 
     def changes(self, since: ChangeCursor | datetime | None, *, limit: int) -> ChangePage:
         return changes.changes(self._store.changes, since, limit=limit)

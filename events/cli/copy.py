@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from events.service import EventService
 
 _EVENTS_PER_PAGE = 5_000
-_CUSTOMERS_PER_PAGE = 1_000
 
 From = Annotated[str, Option("--from", metavar="URL", help="The store to read.")]
 To = Annotated[str, Option("--to", metavar="URL", help="The store to write.")]
@@ -39,6 +38,8 @@ def copy(source: From, target: To) -> int:
     """
     from events.bootstrap import load_settings, make_key_store, make_service
     from events.config import INGEST_PATIENCE_SECONDS as PATIENCE
+    from events.domain.windows import ALL_TIME, NO_TIME
+    from events.queries.lookup import EventQuery
 
     if source == target:
         raise InvalidInput("--from and --to name the same store")
@@ -52,8 +53,10 @@ def copy(source: From, target: To) -> int:
             for each, is_target in zip(settings, (False, True), strict=True)
         )
         old.check()
-        for customer_id in _customers(old):
-            for page in _pages(old, customer_id):
+        for customer in old.all_customers(NO_TIME):
+            query = EventQuery(customer.customer_id, ALL_TIME, limit=_EVENTS_PER_PAGE)
+            events = old.all_events(query)
+            while page := list(islice(events, _EVENTS_PER_PAGE)):
                 outcomes.update(new.ingest([stored.event for stored in page]))
                 _void(new, page)
         old_keys, new_keys = (
@@ -79,37 +82,7 @@ def _settings_of(settings: Settings, url: str) -> Settings:
     return settings.model_copy(update={"events_database_url": database, "events_counts": "exact"})
 
 
-def _customers(service: EventService) -> Iterator[str]:
-    from events.domain.windows import EARLIEST
-    from events.models import Window
-
-    after: str | None = None
-    while True:
-        # An empty range: their totals are not needed.
-        window = Window(EARLIEST, EARLIEST)
-        page = service.customers(window=window, after=after, limit=_CUSTOMERS_PER_PAGE)
-        yield from (customer.customer_id for customer in page.customers)
-        after = page.next_customer
-        if after is None:
-            return
-
-
-def _pages(service: EventService, customer_id: str) -> Iterator[tuple[StoredEvent, ...]]:
-    from events.domain.windows import ALL_TIME
-    from events.queries.lookup import EventQuery
-
-    after: str | None = None
-    while True:
-        page = service.events(
-            EventQuery(customer_id, ALL_TIME, limit=_EVENTS_PER_PAGE, after=after)
-        )
-        yield page.events
-        after = page.next_after
-        if after is None:
-            return
-
-
-def _void(service: EventService, page: tuple[StoredEvent, ...]) -> None:
+def _void(service: EventService, page: Sequence[StoredEvent]) -> None:
     voided = [stored for stored in page if stored.voided_at is not None]
     for reason, group in groupby(voided, lambda stored: stored.void_reason or ""):
         service.void([stored.event for stored in group], reason=reason)

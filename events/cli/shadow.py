@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from events.cli import EXIT_DIFFERENT, EXIT_OK, command, counted, printable, say
 from events.cli.options import End, Json, OneCustomer, Start
@@ -11,11 +10,11 @@ from events.cli.output import write_json, write_result
 from events.cli.questions import parse_window
 from events.domain.parsing import check_customer_id
 from events.domain.timestamps import format_timestamp
-from events.models import Event, Window
+from events.domain.windows import NO_TIME
+from events.models import Event, StoredEvent
 from events.queries.lookup import EventQuery
 
-if TYPE_CHECKING:
-    from events.service import EventService
+_EVENTS_PER_PAGE = 1_000
 
 
 @command()
@@ -38,8 +37,10 @@ def shadow(
     window = parse_window(start, end)
     found = 0
     with open_service() as service:
-        for customer_id in _customers(service, customer):
-            for first, other in _repeated(service, customer_id, window):
+        everybody = (one.customer_id for one in service.all_customers(NO_TIME))
+        for customer_id in everybody if customer is None else [customer]:
+            query = EventQuery(customer_id, window, limit=_EVENTS_PER_PAGE)
+            for first, other in _repeated(service.all_events(query)):
                 found += 1
                 if json:
                     write_json({"first": first._asdict(), "other": other._asdict()})
@@ -52,32 +53,11 @@ def shadow(
     return EXIT_DIFFERENT if found else EXIT_OK
 
 
-def _customers(service: EventService, customer: str | None) -> Iterator[str]:
-    if customer is not None:
-        yield customer
-        return
-    after: str | None = None
-    while True:
-        page = service.customers(after=after, limit=100)
-        yield from (total.customer_id for total in page.customers)
-        after = page.next_customer
-        if after is None:
-            return
-
-
-def _repeated(
-    service: EventService, customer_id: str, window: Window
-) -> Iterator[tuple[Event, Event]]:
+def _repeated(events: Iterable[StoredEvent]) -> Iterator[tuple[Event, Event]]:
     """Each event with the transaction id of an earlier one, and the earliest of these."""
     earliest: dict[str, Event] = {}
-    after: str | None = None
-    while True:
-        page = service.events(EventQuery(customer_id, window, limit=1_000, after=after))
-        for stored in page.events:
-            if stored.voided_at is None:
-                first = earliest.setdefault(stored.event.transaction_id, stored.event)
-                if first is not stored.event:
-                    yield first, stored.event
-        after = page.next_after
-        if after is None:
-            return
+    for event, _, voided_at, _ in events:
+        if voided_at is None:
+            first = earliest.setdefault(event.transaction_id, event)
+            if first is not event:
+                yield first, event

@@ -15,6 +15,8 @@ HOUR = timedelta(hours=1)
 LATEST = datetime.max.replace(tzinfo=UTC)
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 ALL_TIME = Window(EARLIEST, LATEST)
+#: An empty range: a question about it costs nothing.
+NO_TIME = Window(EARLIEST, EARLIEST)
 
 
 @dataclass(frozen=True, slots=True)

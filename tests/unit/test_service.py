@@ -19,6 +19,7 @@ from events.models import (
     Verification,
     Window,
 )
+from events.queries.lookup import EventQuery
 from events.service import EventService
 from tests.support.factories import (
     HOUR_ZERO,
@@ -71,6 +72,17 @@ def test_pages_return_each_customer_once(service: EventService, limit: int) -> N
         assert after == page.customers[-1].customer_id
     totals = Counter(item.customer_id for item in events)
     assert found == [CustomerTotal(name, totals[name]) for name in sorted(totals)]
+
+
+def test_all_pages_come_one_after_the_other(service: EventService) -> None:
+    customers = [f"c-{number:03d}" for number in range(250)]
+    service.ingest([*NINE, *(event("t-1", customer_id=name) for name in customers)])
+    window = Window(at(0), at(3))
+    everybody = [CustomerTotal("acme", 9), *(CustomerTotal(name, 1) for name in customers)]
+    assert list(service.all_customers(window)) == everybody
+    assert list(service.all_customers(window, after="c-248")) == everybody[-1:]
+    stored = service.all_events(EventQuery("acme", window, limit=2))
+    assert [item.event for item in stored] == sorted(NINE, key=lambda item: item.timestamp)
 
 
 def test_an_ingest_returns_the_outcome_of_each_event(

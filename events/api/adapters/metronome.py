@@ -185,12 +185,9 @@ def _customers(service: EventService, usage: _Usage, position: _Position | None)
     if usage.customers is not None:
         yield from (name for name in usage.customers if after is None or name > after)
         return
-    while True:
-        page = service.customers(window=usage.window, after=after, limit=100)
-        yield from (customer.customer_id for customer in page.customers if customer.total)
-        after = page.next_customer
-        if after is None:
-            return
+    for customer in service.all_customers(usage.window, after=after):
+        if customer.total:
+            yield customer.customer_id
 
 
 def _rows(

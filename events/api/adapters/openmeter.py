@@ -155,18 +155,10 @@ def _whole(
 
 def _customers(service: EventService, window: Window) -> Iterator[str]:
     """All customers with events in a range."""
-    after: str | None = None
-    number = 0
-    while True:
-        page = service.customers(window=window, after=after, limit=100)
-        for customer in page.customers:
-            if customer.total:
-                number += 1
-                if number > _MAX_CUSTOMERS:
-                    raise InvalidRequest(
-                        "subject", f"name it: more than {_MAX_CUSTOMERS:,} subjects have events"
-                    )
-                yield customer.customer_id
-        after = page.next_customer
-        if after is None:
-            return
+    active = (customer for customer in service.all_customers(window) if customer.total)
+    for number, customer in enumerate(active, 1):
+        if number > _MAX_CUSTOMERS:
+            raise InvalidRequest(
+                "subject", f"name it: more than {_MAX_CUSTOMERS:,} subjects have events"
+            )
+        yield customer.customer_id
