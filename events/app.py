@@ -14,9 +14,8 @@ from events.api.adapters import metronome, openmeter
 from events.api.bodies import Bodies
 from events.api.dependencies import check_request
 from events.api.openapi import DescribedAPI
-from events.api.routes import buckets, changes, customerbuckets, customers, ingest, ops
+from events.api.routes import buckets, changes, customers, ingest, ops
 from events.api.routes import events as stored
-from events.api.schemas import CustomersBuckets
 from events.api.security import RateLimits
 from events.auth.keyring import KeyRing
 from events.config import Settings
@@ -84,14 +83,14 @@ def create_app(
         # A redirect would go to the decoded path: from the customer `a%2Fb` to the customer `a/b`.
         redirect_slashes=False,
     )
-    app.models = (*ingest.BODIES, *buckets.ANSWERS, CustomersBuckets)
+    app.models = (*ingest.BODIES, *buckets.ANSWERS)
     app.state.settings = settings
     app.state.bodies = Bodies(settings.events_max_body_bytes)
     app.state.rate_limits = RateLimits(
         per_address=settings.events_rate_per_address, per_key=settings.events_rate_per_key
     )
     app.state.is_stopping = False
-    for module in (buckets, customerbuckets, customers, ops):
+    for module in (buckets, customers, ops):
         app.include_router(module.router)
     if settings.events_counts == "exact":
         # These routes write, or need the events themselves.

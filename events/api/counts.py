@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel
 from starlette.types import Send
 
-from events.api.dependencies import windowed_headers
+from events.api.dependencies import WINDOWED_HEADER, windowed_headers
+from events.api.openapi import route_errors
 from events.api.parameters import CountParameters, Format
 from events.api.problems import InvalidRequest
 from events.config import Settings
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import floor_hour
 from events.errors import EventsError
-from events.models import BucketPage, BucketQuery, Calendar
-from events.queries.formats import count_object
+from events.models import BucketCount, BucketPage, BucketQuery, Calendar, Window
+from events.queries.formats import count_object, encoded
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,37 @@ _FORMAT_OF: dict[str, Format] = {
     "application/jsonl": "jsonl",
     **{media_type: name for name, media_type in MEDIA_TYPES.items()},
 }
+#: What the examples of answers answer.
+_EXAMPLE = BucketQuery(
+    "acme", Window(datetime(2021, 3, 1, tzinfo=UTC), datetime(2021, 3, 2, tzinfo=UTC))
+)
+
+
+def count_answers(
+    description: str, *models: type[BaseModel], has_customers: bool = False
+) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route in all formats, for its OpenAPI description."""
+    references = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+    hour = BucketCount(_EXAMPLE.window.start, 2_499, customer_id="acme" if has_customers else None)
+
+    def text(name: Literal["csv", "jsonl"]) -> dict[str, Any]:
+        pieces = encoded(name, _EXAMPLE, [hour], has_customers=has_customers)
+        return {"schema": {"type": "string"}, "example": b"".join(pieces).decode()}
+
+    content = {
+        "json": {"schema": {"anyOf": references} if len(references) > 1 else references[0]},
+        "csv": text("csv"),
+        "jsonl": text("jsonl"),
+        "parquet": {"schema": {"type": "string", "format": "binary"}},
+    }
+    return {
+        200: {
+            "description": description,
+            "headers": WINDOWED_HEADER,
+            "content": {MEDIA_TYPES[name]: content[name] for name in MEDIA_TYPES},
+        },
+        **route_errors(),
+    }
 
 
 def choose_format(
