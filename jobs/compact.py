@@ -11,24 +11,22 @@ is in the table's properties as well as in its snapshots, so it survives their e
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from events.bootstrap import load_settings
 from events.config import Settings
 from events.domain.retries import Backoff
-from events.errors import EventsError, StoreUnavailable
-from jobs.lib.session import opened_session, table_name
+from events.errors import StoreUnavailable
+from jobs.lib.program import EXIT_OK, print_json
+from jobs.lib.session import run_on_spark, table_name
 from jobs.lib.tables import HOURLY, RAW, REJECTED, UNCOUNTED, WINDOWED
-
-EXIT_OK, EXIT_NOT_RUN = 0, 2
 
 T = TypeVar("T")
 
@@ -47,16 +45,14 @@ _MAX_DAYS = 36_500
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        settings = load_settings()
-        with opened_session("events compact", settings) as spark:
-            for table in (RAW, REJECTED, HOURLY, WINDOWED, UNCOUNTED):
-                if spark.catalog.tableExists(table_name(settings, table)):
-                    done = compact(spark, settings, table, keep_days=options.keep_days)
-                    sys.stdout.write(json.dumps({"table": table, **done}) + "\n")
-    except EventsError as exc:
-        sys.stderr.write(f"error: {exc}\n")
-        return EXIT_NOT_RUN
+    return run_on_spark("events compact", partial(_compact_all, keep_days=options.keep_days))
+
+
+def _compact_all(spark: SparkSession, settings: Settings, *, keep_days: float) -> int:
+    for table in (RAW, REJECTED, HOURLY, WINDOWED, UNCOUNTED):
+        if spark.catalog.tableExists(table_name(settings, table)):
+            done = compact(spark, settings, table, keep_days=keep_days)
+            print_json({"table": table, **done})
     return EXIT_OK
 
 

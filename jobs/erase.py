@@ -11,20 +11,20 @@ messages until they expire; messages that are read later are archived again.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 
-from events.bootstrap import load_settings
+from events.config import Settings
 from events.domain.parsing import check_customer_id
-from events.errors import EventsError, InvalidInput
+from events.errors import InvalidInput
 from jobs.compact import compact
-from jobs.lib.session import opened_session, table_name
+from jobs.lib.program import EXIT_OK, exit_code_of, print_json
+from jobs.lib.session import run_on_spark, table_name
 from jobs.lib.tables import HOURLY, RAW, UNCOUNTED, WINDOWED
-
-EXIT_OK, EXIT_NOT_RUN = 0, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,24 +37,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("customer", metavar="CUSTOMER", help="the customer's id")
     parser.add_argument("--yes", action="store_true", help="confirm: this cannot be undone")
     options = parser.parse_args(arguments)
-    try:
-        customer_id = check_customer_id(options.customer)
-        if not options.yes:
-            raise InvalidInput("erasing cannot be undone: confirm it with --yes")
-        settings = load_settings()
-        with opened_session("events erase", settings) as spark:
-            for table in (RAW, HOURLY, WINDOWED, UNCOUNTED):
-                name = table_name(settings, table)
-                if not spark.catalog.tableExists(name):
-                    continue
-                rows = spark.table(name).where(f.col("customer_id") == customer_id).count()
-                spark.sql(f"DELETE FROM {name} WHERE customer_id = {literal(customer_id)}")  # noqa: S608 - a checked name and hex
-                # Older snapshots keep the rows until they expire.
-                compact(spark, settings, table, keep_days=0)
-                sys.stdout.write(json.dumps({"table": table, "rows_erased": rows}) + "\n")
-    except EventsError as exc:
-        sys.stderr.write(f"error: {exc}\n")
-        return EXIT_NOT_RUN
+    return exit_code_of(partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    customer_id = check_customer_id(options.customer)
+    if not options.yes:
+        raise InvalidInput("erasing cannot be undone: confirm it with --yes")
+    return run_on_spark("events erase", partial(_erase, customer_id=customer_id))
+
+
+def _erase(spark: SparkSession, settings: Settings, *, customer_id: str) -> int:
+    for table in (RAW, HOURLY, WINDOWED, UNCOUNTED):
+        name = table_name(settings, table)
+        if not spark.catalog.tableExists(name):
+            continue
+        rows = spark.table(name).where(f.col("customer_id") == customer_id).count()
+        spark.sql(f"DELETE FROM {name} WHERE customer_id = {literal(customer_id)}")  # noqa: S608 - a checked name and hex
+        # Older snapshots keep the rows until they expire.
+        compact(spark, settings, table, keep_days=0)
+        print_json({"table": table, "rows_erased": rows})
     return EXIT_OK
 
 

@@ -10,40 +10,25 @@ The same tables and rules as the Spark jobs `stream_counts` and `recount`, witho
 from __future__ import annotations
 
 import argparse
-import json
-import signal
 import sys
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from events.bootstrap import load_settings
 from events.config import Settings
-from events.errors import EventsError
 from events.local import flink
 from jobs.flink.batch import recount
 from jobs.flink.jvm import SOURCES, opened_flink
 from jobs.flink.stream import Stream
 from jobs.lib.options import add_recount_options, add_stream_options, named
+from jobs.lib.program import EXIT_DIFFERENT, EXIT_OK, exit_code_of, print_json, set_on_signals
 from jobs.lib.result import days_between, print_result
-
-EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        code: int = options.run(load_settings(), options)
-    except EventsError as exc:
-        sys.stderr.write(f"error: {exc}\n")
-        return EXIT_NOT_RUN
-    except Exception:  # noqa: BLE001 - Python would exit with 1, which means "different"
-        traceback.print_exc()
-        return EXIT_NOT_RUN
-    return code
+    return exit_code_of(lambda: options.run(load_settings(), options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,20 +110,9 @@ def _stream(settings: Settings, options: argparse.Namespace) -> int:
             is_drained=options.drain,
             is_published=options.to_store,
         )
-
-        def request_stop(number: int, _frame: FrameType | None) -> None:
-            stream.stop.set()
-            signal.signal(number, signal.SIG_DFL)
-
-        signal.signal(signal.SIGTERM, request_stop)
-        signal.signal(signal.SIGINT, request_stop)
-        _print({"total": stream.run(_print)})
+        set_on_signals(stream.stop)
+        print_json({"total": stream.run(print_json)})
     return EXIT_OK
-
-
-def _print(numbers: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(numbers) + "\n")
-    sys.stdout.flush()
 
 
 def _batch(settings: Settings, options: argparse.Namespace) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
@@ -20,24 +19,23 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from events.bootstrap import load_settings, make_bulk_loader, make_service, open_store
+from events.bootstrap import make_bulk_loader, make_service, open_store
 from events.config import INGEST_PATIENCE_SECONDS, Settings
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import EARLIEST, LATEST
-from events.errors import EventsError, InvalidInput, StoreRefused
+from events.errors import InvalidInput, StoreRefused
 from events.models import Event, Window
 from jobs.lib.compare import Comparison, compare
 from jobs.lib.frames import distinct_events, hour_counts, hourly_counts, instant, with_micros
 from jobs.lib.hourcounts import event_of, micros_of
 from jobs.lib.load import load
 from jobs.lib.options import add_recount_options
+from jobs.lib.program import EXIT_DIFFERENT, EXIT_OK
 from jobs.lib.publish import make_tables
 from jobs.lib.result import days_between, print_result
-from jobs.lib.session import opened_session, table_name
+from jobs.lib.session import run_on_spark, table_name
 from jobs.lib.tables import HOURLY, RAW
 from jobs.lib.windowedcounts import publish, restore
-
-EXIT_OK, EXIT_DIFFERENT, EXIT_NOT_RUN = 0, 1, 2
 
 _COLUMNS = "customer_id STRING, event_type STRING, hour TIMESTAMP, count BIGINT"
 
@@ -45,16 +43,7 @@ _COLUMNS = "customer_id STRING, event_type STRING, hour TIMESTAMP, count BIGINT"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        settings = load_settings()
-        with opened_session("events recount", settings) as spark:
-            return _run(spark, settings, options)
-    except EventsError as exc:
-        sys.stderr.write(f"error: {exc}\n")
-        return EXIT_NOT_RUN
-    except Exception:  # noqa: BLE001 - Python would exit with 1, which means "different"
-        traceback.print_exc()
-        return EXIT_NOT_RUN
+    return run_on_spark("events recount", partial(_run, options=options))
 
 
 def _parser() -> argparse.ArgumentParser:

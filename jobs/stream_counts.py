@@ -12,14 +12,11 @@ recount of the archive counts them.
 from __future__ import annotations
 
 import argparse
-import json
-import signal
 import sys
 import threading
-import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from types import FrameType
+from functools import partial
 from typing import Any
 
 from pyspark.errors import StreamingQueryException
@@ -27,17 +24,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 from pyspark.sql.streaming.query import StreamingQuery
 
-from events.bootstrap import load_settings
 from events.config import Settings
 from events.errors import EventsError, StoreRefused
 from jobs.lib.options import add_stream_options, named, whole_number
+from jobs.lib.program import EXIT_OK, print_json, set_on_signals
 from jobs.lib.publish import make_tables
-from jobs.lib.session import opened_session
+from jobs.lib.session import run_on_spark
 from jobs.lib.tables import NAMESPACE
 from jobs.lib.topic import messages
 from jobs.lib.windowedcounts import add_batch, check_stream, make_table, publish
-
-EXIT_OK, EXIT_NOT_RUN = 0, 2
 
 _FOUR = ["customer_id", "event_type", "transaction_id", "timestamp"]
 _OBSERVED = "messages"
@@ -49,16 +44,7 @@ _ATTEMPTS = 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; returns its exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        settings = load_settings()
-        with opened_session("events stream_counts", settings) as spark:
-            return _run(spark, settings, options)
-    except (EventsError, StreamingQueryException) as exc:
-        sys.stderr.write(f"error: {_first_line(exc)}\n")
-        return EXIT_NOT_RUN
-    except Exception:  # noqa: BLE001 - the exit code must be 2
-        traceback.print_exc()
-        return EXIT_NOT_RUN
+    return run_on_spark("events stream_counts", partial(_run, options=options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,7 +94,7 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
     )
     stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
-        _stop_on_signals(stop)
+        set_on_signals(stop)
     totals: Counter[str] = Counter()
     for attempt in range(1, _ATTEMPTS + 1):
         counter = BatchCounter(settings, is_published=options.to_store)
@@ -118,18 +104,14 @@ def _run(spark: SparkSession, settings: Settings, options: argparse.Namespace) -
         except StreamingQueryException as exc:
             if counter.refusal is not None:
                 raise counter.refusal from exc
+            problem = str(exc).splitlines()[0]  # Spark appends the whole query plan
             if attempt == _ATTEMPTS:
-                raise
+                raise StoreRefused(problem) from exc
             # Spark 4.1.1 fails after the first batch of a run if an earlier run began that batch
             # (SPARK-55271). The batch is complete by then, but its progress is not reported.
-            sys.stderr.write(f"warning: restarted after: {_first_line(exc)}\n")
-    sys.stdout.write(json.dumps({"total": dict(totals)}) + "\n")
+            sys.stderr.write(f"warning: restarted after: {problem}\n")
+    print_json({"total": dict(totals)})
     return EXIT_OK
-
-
-def _first_line(exc: Exception) -> str:
-    """The first line of an error; Spark appends the whole query plan."""
-    return str(exc).splitlines()[0]
 
 
 def counted_once(source: DataFrame, *, watermark_seconds: int, ahead_seconds: int) -> DataFrame:
@@ -207,8 +189,7 @@ def _follow(query: StreamingQuery, stop: threading.Event, totals: Counter[str]) 
                 if progress["batchId"] > printed:
                     printed = progress["batchId"]
                     numbers = numbers_of(progress)
-                    sys.stdout.write(json.dumps(numbers) + "\n")
-                    sys.stdout.flush()
+                    print_json(numbers)
                     totals.update({name: numbers[name] for name in _SUMMED})
         if stop.is_set() and not is_over:
             query.stop()
@@ -236,15 +217,6 @@ def numbers_of(progress: Mapping[str, Any]) -> dict[str, Any]:
         "watermark": progress["eventTime"].get("watermark"),
         "seconds": progress["batchDuration"] / 1_000,
     }
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    def request_stop(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    signal.signal(signal.SIGTERM, request_stop)
-    signal.signal(signal.SIGINT, request_stop)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import TopicPartition
 from py4j.protocol import Py4JJavaError
 from pyiceberg.catalog import Catalog
 
 from events.archive.catalog import open_catalog
 from events.config import Settings
-from events.kafka.bounds import read_ends
-from events.kafka.clients import Cluster, check_topic, make_admin, make_consumer
+from events.kafka.bounds import read_committed, read_ends
+from events.kafka.clients import Cluster, check_topic, make_admin
 from jobs.flink.jvm import FlinkFailed, catalog_properties, reason_of
 from jobs.lib.iceberg import added_since, claim, make_table
 from jobs.lib.publish import make_tables, put_counts
@@ -147,10 +146,8 @@ class Stream:
 
     def _is_read(self, ends: Mapping[int, int]) -> bool:
         """Whether a checkpoint has all messages before these ends: then Flink commits offsets."""
-        with make_consumer(self._cluster, group=self._group) as consumer:
-            partitions = [TopicPartition(self._topic, partition) for partition in ends]
-            committed = consumer.committed(partitions, timeout=_STOP_SECONDS)
-        return all(one.offset >= ends[one.partition] for one in committed)
+        committed = read_committed(self._cluster, self._topic, ends, group=self._group)
+        return all(committed.get(partition, 0) >= end for partition, end in ends.items())
 
     def _stop(self, job: Any) -> None:
         """Stop with a savepoint; Flink refuses one before all its tasks run."""

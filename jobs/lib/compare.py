@@ -7,39 +7,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Protocol
 
 from events.domain.timestamps import day_of
-from events.domain.windows import HOUR, LATEST, floor_hour, hour_of_day
-from events.models import DayCounts, Difference, Event, StoredEvent, Window
+from events.domain.windows import end_of_hour, floor_hour, hour_of_day
+from events.models import Difference, Event, Window
+from events.service import Store
 from jobs.lib.hourcounts import HourCount
 
 _PAGE_SIZE = 1_000
 #: Event type (None: all types), hour.
 _Key = tuple[str | None, datetime]
-
-
-class Store(Protocol):
-    """What a comparison reads from the store, strongly consistent."""
-
-    def day_counts(
-        self, customer_id: str, first_day: str, last_day: str, *, by_type: bool
-    ) -> Iterator[DayCounts]:
-        """Counters from the first to the last day, both included."""
-
-    def stored_customers(self) -> Iterator[str]:
-        """Every customer with an item in any table, once."""
-
-    def stored_events(
-        self,
-        customer_id: str,
-        window: Window,
-        *,
-        after: str | None,
-        is_newest_first: bool,
-        page_size: int,
-    ) -> Iterator[tuple[str, StoredEvent | None]]:
-        """All events in a window, including voided ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +97,12 @@ def _voided(store: Store, differences: Iterable[Difference]) -> list[Event]:
         for customer_id, hour in hours
         for _, stored in store.stored_events(
             customer_id,
-            Window(hour, hour + HOUR if LATEST - hour > HOUR else LATEST),
+            Window(hour, end_of_hour(hour)),
             after=None,
             is_newest_first=False,
             page_size=_PAGE_SIZE,
         )
-        if stored is not None and stored.voided_at is not None
+        if stored.voided_at is not None
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -11,6 +10,7 @@ from events.domain.windows import EARLIEST, LATEST, window_between
 from events.errors import InvalidInput
 from events.models import Difference, Window
 from jobs.lib.compare import Comparison
+from jobs.lib.program import print_json
 
 
 def days_between(start: str | None, end: str | None) -> Window:
@@ -39,7 +39,7 @@ def print_result(
                 "voided": comparison.voided,
                 "differences": [_as_json(difference) for difference in comparison.differences],
             }
-        sys.stdout.write(json.dumps(numbers) + "\n")
+        print_json(numbers)
         return
     lines = [
         f"customer {one.customer_id}, hour {format_timestamp(one.hour)}, "

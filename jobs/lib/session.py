@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from events.bootstrap import load_settings
 from events.config import Settings
+from jobs.lib.program import exit_code_of
 from jobs.lib.tables import NAMESPACE
 
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
@@ -28,6 +30,17 @@ _LOCAL = {
 }
 #: spark-submit sets this variable for the programs that it starts.
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"
+
+
+def run_on_spark(name: str, job: Callable[[SparkSession, Settings], int]) -> int:
+    """Run a job in a session, and return its exit code; see `exit_code_of`."""
+
+    def run() -> int:
+        settings = load_settings()
+        with opened_session(name, settings) as spark:
+            return job(spark, settings)
+
+    return exit_code_of(run)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ DRIVERS = {
     "pyspark": set(),
     "jobs": set(),
 }
-JOBS_MAY_IMPORT = {"domain", "models", "errors", "config", "bootstrap", "local", "telemetry"}
+JOBS_MAY_IMPORT = {"domain", "models", "errors", "config", "bootstrap", "local", "service"}
 #: The Flink job also reads the topic's ends, and tables without Spark.
 FLINK_MAY_IMPORT = JOBS_MAY_IMPORT | {"kafka", "archive"}
 RANK = {layer: rank for rank, layers in enumerate(LAYERS) for layer in layers}
