@@ -137,7 +137,7 @@ def _serving(
         yield Site(shell, server, url)
     finally:
         shell.end()
-        tables.drop()
+        tables.drop_tables()
         tables.client.close()
 
 

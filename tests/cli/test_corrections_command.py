@@ -7,8 +7,9 @@ import signal
 
 import pytest
 
+from tests.support.factories import Contents
 from tests.support.shell import HEADER, INGEST, Shell, until
-from tests.support.tables import Contents, Tables
+from tests.support.tables import Tables
 
 EVENTS = "-m", "events"
 ROWS = [f"acme,e{n % 3},t-{n},2021-03-01T{n % 24:02d}:00:00Z\n" for n in range(60)]
@@ -97,7 +98,7 @@ def test_a_killed_erasure_continues_and_leaves_other_customers(
     shell: Shell, tables: Tables
 ) -> None:
     store(shell)
-    tables.put_event("acme", "2021-03-01T00:00:00.000000Z-not counted")
+    tables.put_foreign("acme", "2021-03-01T00:00:00.000000Z-not counted")
     first = shell.start(*EVENTS, "erase", "acme", "--yes")
     until(lambda: "waiting" in first.err or "erased" in first.err)
     first.signal(signal.SIGKILL)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.support.factories import Contents
 from tests.support.shell import (
     HEADER,
     INGEST,
@@ -27,7 +28,7 @@ from tests.support.shell import (
     needs_full_disk,
 )
 from tests.support.summaries import in_short, some_contents, some_lines, summary, untimed
-from tests.support.tables import Contents, Tables, contents_of, rows_of
+from tests.support.tables import Tables, contents_of, rows_of
 
 TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)
 GOOD_LINES = ("acme,api_call,t-1,2021-03-01T10:00:00Z", "acme,search,t-2,2021-03-01T10:00:00Z")

@@ -61,7 +61,7 @@ def serving(
         yield shell, tables, f"http://localhost:{port}"
     finally:
         shell.end()
-        tables.drop()
+        tables.drop_tables()
         tables.client.close()
 
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.factories import Contents
 from tests.support.shell import Ran, Shell
-from tests.support.tables import Contents, Tables
+from tests.support.tables import Tables
 
 
 def shards(shell: Shell, *arguments: str) -> Ran:

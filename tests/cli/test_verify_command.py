@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.factories import Contents
 from tests.support.shell import Ran, Shell, free_port, is_open
-from tests.support.tables import Contents, Tables, contents_of
+from tests.support.tables import Tables, contents_of
 
 TEN = datetime(2021, 3, 1, 10, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -48,7 +49,7 @@ def falsify(tables: Tables) -> None:
     """One counter too high, one too low, one event that no counter has."""
     tables.add("acme", "total#2021-03-01", "h10", 1_000)
     tables.add("acme", "type#2021-03-01#sign-in", "h11", -1)
-    tables.put_event("acme", "2021-03-02T10:00:00.000000Z-search-t-5")
+    tables.put_foreign("acme", "2021-03-02T10:00:00.000000Z-search-t-5")
 
 
 FALSIFIED = (
@@ -114,7 +115,7 @@ def test_repair_writes_the_recount_and_the_next_run_finds_nothing(
 
 @pytest.mark.usefixtures("stored")
 def test_foreign_items_and_unlisted_customers_are_reported(shell: Shell, tables: Tables) -> None:
-    tables.put_event("acme", "a note, of 2021–2022")
+    tables.put_foreign("acme", "a note, of 2021–2022")
     tables.unlist("globex")
 
     ran = verify(shell)
@@ -132,7 +133,7 @@ def test_foreign_items_and_unlisted_customers_are_reported(shell: Shell, tables:
 @pytest.mark.usefixtures("stored")
 def test_json_has_the_whole_answer(shell: Shell, tables: Tables) -> None:
     falsify(tables)
-    tables.put_event("acme", "a note")
+    tables.put_foreign("acme", "a note")
     tables.unlist("globex")
 
     ran = verify(shell, "--json")
@@ -214,7 +215,7 @@ def test_one_customer_can_be_recounted_alone(shell: Shell, tables: Tables) -> No
 def test_only_the_utc_days_that_the_times_touch_are_recounted(
     shell: Shell, tables: Tables, arguments: tuple[str, ...], expected: str
 ) -> None:
-    tables.put_event("acme", "2021-03-02T10:00:00.000000Z-search-t-5")
+    tables.put_foreign("acme", "2021-03-02T10:00:00.000000Z-search-t-5")
 
     ran = verify(shell, *arguments)
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from events.local import dynamodb
+from events.models import Event
 from tests.support.httpclient import (
     Client,
     batches_of,
@@ -24,7 +25,7 @@ from tests.support.httpclient import (
     serve,
 )
 from tests.support.shell import Shell, free_port, until
-from tests.support.tables import Row, Tables, contents_of
+from tests.support.tables import Tables, contents_of
 
 
 @pytest.mark.slow
@@ -46,7 +47,7 @@ def test_counts_are_exact_after_the_database_restarts_under_load(
         }
         command = serve(lone_shell, port, **settings)
 
-        def send(part: Sequence[Row], seen: Counter[str], threads: ThreadPoolExecutor) -> None:
+        def send(part: Sequence[Event], seen: Counter[str], threads: ThreadPoolExecutor) -> None:
             for first in range(4):
                 futures.append(
                     threads.submit(send_until_stored, port, batches_of(part[first::4], 5), seen)
@@ -102,13 +103,13 @@ def test_acknowledged_events_are_stored_when_the_service_ends_under_load(
     for attempt in range(kills):
         port = free_port()
         command = serve(shell, port, "--workers", "12"[attempt % 2])
-        acknowledged: list[Row] = []
+        acknowledged: list[Event] = []
         refused: list[str] = []
 
         def send(
-            batches: Sequence[Sequence[Row]],
+            batches: Sequence[Sequence[Event]],
             port: int = port,
-            acknowledged: list[Row] = acknowledged,
+            acknowledged: list[Event] = acknowledged,
             refused: list[str] = refused,
         ) -> None:
             with closing(Client(port)) as client:

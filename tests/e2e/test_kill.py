@@ -18,9 +18,10 @@ import pytest
 from events.config import Settings
 from events.local import dynamodb
 from tests.support.database import Database
+from tests.support.factories import Contents
 from tests.support.shell import CHECKOUT, HEADER, INGEST, Command, Shell, until
 from tests.support.summaries import number_of, summary, untimed
-from tests.support.tables import Contents, Tables, contents_of, recounted, rows_of
+from tests.support.tables import Tables, contents_of, recounted, rows_of
 
 ROWS = 400
 #: One signal is enough for the first tier.

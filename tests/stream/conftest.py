@@ -29,9 +29,10 @@ from events.service import EventService
 from tests.support.broker import Broker, shared
 from tests.support.database import Database
 from tests.support.factories import environment_of
+from tests.support.fixtures import tables
 from tests.support.shell import Shell
-from tests.support.tables import Tables
 
+__all__ = ["tables"]
 PARTITIONS = 3
 
 
@@ -168,15 +169,6 @@ def _end(consumer: Consumer, partition: TopicPartition) -> int:
 def topics(settings: Settings) -> Topics:
     """Both topics of this test, empty."""
     return Topics(settings)
-
-
-@pytest.fixture
-def tables(settings: Settings) -> Iterator[Tables]:
-    """The tables of this test; they do not exist yet."""
-    tables = Tables(settings.dynamodb_endpoint_url, settings.dynamodb_events_table_name)
-    yield tables
-    tables.drop()
-    tables.client.close()
 
 
 @pytest.fixture

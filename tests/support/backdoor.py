@@ -17,8 +17,8 @@ from tests.support.factories import Contents, counter_key, stored_key
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_REGISTRY = " customers"
-_STAMP = {"S": "2021-06-01T00:00:00.000000Z"}
+REGISTRY = " customers"
+STAMP = {"S": "2021-06-01T00:00:00.000000Z"}
 #: An erasure waits only briefly until all writers know of it.
 BRIEF = Timing(registered_for_seconds=0.05, request_seconds=0.05)
 
@@ -85,7 +85,7 @@ class DynamoBackDoor:
             assert set(item) == attributes
         for item in self.scan(self.names.counts):
             key = item.pop("customer_id")["S"], item.pop("counter_key")["S"]
-            if key[0] == _REGISTRY:
+            if key[0] == REGISTRY:
                 item.pop("erasing_since", None)
                 item.pop("changes_forgotten_until", None)
                 assert set(item) == {"registered_id", "registered_at"}
@@ -110,7 +110,7 @@ class DynamoBackDoor:
             Item={
                 "customer_id": {"S": customer_id},
                 "counter_key": {"S": counter_key(day, event_type)},
-                "updated_at": _STAMP,
+                "updated_at": STAMP,
                 **{f"h{hour:02d}": {"N": str(number)} for hour, number in hours.items()},
             },
         )
@@ -130,13 +130,13 @@ class DynamoBackDoor:
             Item={
                 "customer_id": {"S": customer_id},
                 "event_key": {"S": key},
-                "ingested_at": _STAMP,
+                "ingested_at": STAMP,
             },
         )
         return True
 
     def unlist(self, customer_id: str) -> None:
-        self._delete(self.names.counts, _REGISTRY, counter_key=customer_id)
+        self._delete(self.names.counts, REGISTRY, counter_key=customer_id)
 
     def _delete(self, table: str, customer_id: str, **sort_key: str) -> None:
         ((name, value),) = sort_key.items()

@@ -17,7 +17,7 @@ def tables(settings: Settings) -> Iterator[Tables]:
     """The tables of this test; not there yet."""
     tables = Tables(settings.dynamodb_endpoint_url, settings.dynamodb_events_table_name)
     yield tables
-    tables.drop()
+    tables.drop_tables()
     tables.client.close()
 
 

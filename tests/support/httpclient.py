@@ -8,14 +8,15 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
+from events.models import Event
+from tests.support.api import documents
+from tests.support.factories import HOUR_ZERO
 from tests.support.shell import Command, Shell, is_open, until
-from tests.support.tables import Row
 
 Json = dict[str, Any]
-HOUR_ZERO = datetime(2021, 3, 1, tzinfo=UTC)
 DAY = "/events/customers/acme/buckets?start=2021-03-01&end=2021-03-02"
 NO_LIMITS = {
     "EVENTS_RATE_PER_ADDRESS": "",
@@ -24,23 +25,13 @@ NO_LIMITS = {
 }
 
 
-def row(number: int, customer: str = "acme") -> Row:
+def row(number: int, customer: str = "acme") -> Event:
     at = HOUR_ZERO + timedelta(minutes=number % 1440, microseconds=number)
-    return customer, f"e{number % 2}", f"t-{number}", at
+    return Event(customer, f"e{number % 2}", f"t-{number}", at)
 
 
-def document(row: Row) -> Json:
-    customer, event_type, transaction_id, at = row
-    return {
-        "customer_id": customer,
-        "event_type": event_type,
-        "transaction_id": transaction_id,
-        "timestamp": at.isoformat(),
-    }
-
-
-def body_of(rows: Sequence[Row]) -> bytes:
-    return json.dumps({"events": [document(row) for row in rows]}).encode()
+def body_of(rows: Sequence[Event]) -> bytes:
+    return json.dumps({"events": documents(*rows)}).encode()
 
 
 class Client:
@@ -65,7 +56,7 @@ class Client:
             self._connection.close()
             raise
 
-    def send(self, rows: Sequence[Row]) -> tuple[int, Json]:
+    def send(self, rows: Sequence[Event]) -> tuple[int, Json]:
         return self.request("POST", "/events", body_of(rows))
 
     def close(self) -> None:
@@ -73,7 +64,7 @@ class Client:
 
 
 def send_until_stored(
-    port: int, batches: Sequence[Sequence[Row]], seen: Counter[str] | None = None
+    port: int, batches: Sequence[Sequence[Event]], seen: Counter[str] | None = None
 ) -> Counter[str]:
     """
     Send as a good client does: the same request again after a 503, or after no answer.
@@ -100,7 +91,7 @@ def send_until_stored(
     return seen
 
 
-def batches_of(rows: Sequence[Row], size: int) -> list[Sequence[Row]]:
+def batches_of(rows: Sequence[Event], size: int) -> list[Sequence[Event]]:
     return [rows[first : first + size] for first in range(0, len(rows), size)]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from tests.support.factories import Contents
 from tests.support.shell import HEADER, SAMPLE, Ran, Shell
-from tests.support.tables import Contents, contents_of, rows_of
+from tests.support.tables import contents_of, rows_of
 
 
 def untimed(text: str) -> str:

@@ -19,11 +19,12 @@ import pytest
 from events.bootstrap import make_client, make_store
 from events.config import Settings
 from events.datamodels import Tables
+from events.models import Event
 from jobs import recount
 from tests.stream.archives import hour_counts_of, produce
 from tests.stream.archives import rows_of as rows_of_table
 from tests.support.shell import CHECKOUT, INGEST, Command, Shell, free_port, until
-from tests.support.tables import Row, rows_of
+from tests.support.tables import rows_of
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
 
@@ -83,7 +84,7 @@ def other_tables(settings: Settings) -> Iterator[Callable[[], Settings]]:
                 client.delete_table(TableName=table)
 
 
-def counted_by_hand(rows: list[Row]) -> Counts:
+def counted_by_hand(rows: list[Event]) -> Counts:
     return Counter(
         (customer_id, event_type, at.replace(minute=0, second=0, microsecond=0))
         for customer_id, event_type, _, at in set(rows)
