@@ -19,6 +19,7 @@ from events.bootstrap import open_store
 from events.config import Settings
 from events.domain.windows import hour_of_day
 from events.kafka.clients import Cluster, ensure_topics, make_producer
+from events.kafka.messages import Record
 from events.models import Event
 
 PARTITIONS = 3
@@ -34,14 +35,39 @@ def produce(
     """Send messages and wait for their acknowledgement; creates the topic if it is missing."""
     topic, cluster = settings.events_kafka_topic, Cluster.of(settings)
     ensure_topics(cluster, topic, partitions=partitions)
+    records = (
+        Record(topic, value.customer_id.encode(), message_of(value))
+        if isinstance(value, Event)
+        else Record(topic, str(number).encode(), value)
+        for number, value in enumerate(values)
+    )
+    send_records(cluster, records)
+
+
+def send_records(
+    cluster: Cluster, records: Iterable[Record], *, partition: int = -1, **properties: Any
+) -> None:
+    """Send records, and wait until all are acknowledged; -1 lets Kafka choose a partition."""
     # One request at a time: see `test_a_message_is_done_only_when_kafka_has_it`.
-    producer = make_producer(cluster, **{"max.in.flight": 1})
-    for number, value in enumerate(values):
-        text = message_of(value) if isinstance(value, Event) else value
-        key = value.customer_id.encode() if isinstance(value, Event) else str(number).encode()
-        producer.produce(topic, key=key, value=text)
+    producer = make_producer(cluster, **{"max.in.flight": 1, **properties})
+    failures = []
+
+    def delivered(error: object, _: object) -> None:
+        if error is not None:
+            failures.append(error)
+
+    for record in records:
+        producer.produce(
+            record.topic,
+            record.value,
+            record.key,
+            partition,
+            headers=list(record.headers),
+            on_delivery=delivered,
+        )
         producer.poll(0)
     assert producer.flush(60) == 0
+    assert failures == []
 
 
 def produce_in_transaction(

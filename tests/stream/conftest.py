@@ -21,19 +21,17 @@ from events.kafka.clients import (
     ensure_topics,
     make_admin,
     make_consumer,
-    make_producer,
 )
 from events.kafka.messages import Message, Record, encode, message_of
 from events.models import Event
 from events.service import EventService
+from tests.stream.archives import PARTITIONS, send_records
 from tests.support.broker import Broker, shared
 from tests.support.database import Database
-from tests.support.factories import environment_of
 from tests.support.fixtures import tables
 from tests.support.shell import Shell
 
 __all__ = ["tables"]
-PARTITIONS = 3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -80,27 +78,7 @@ class Topics:
         ensure_topics(self.cluster, self.events, self.dead_letters, partitions=PARTITIONS)
 
     def send(self, records: Sequence[Record], *, partition: int = -1, **properties: Any) -> None:
-        """Send records, and wait until all are acknowledged; -1 lets Kafka choose a partition."""
-        # One request at a time: see `test_a_message_is_done_only_when_kafka_has_it`.
-        producer = make_producer(self.cluster, **{"max.in.flight": 1, **properties})
-        failures = []
-
-        def delivered(error: object, _: object) -> None:
-            if error is not None:
-                failures.append(error)
-
-        for record in records:
-            producer.produce(
-                record.topic,
-                record.value,
-                record.key,
-                partition,
-                headers=list(record.headers),
-                on_delivery=delivered,
-            )
-            producer.poll(0)
-        assert producer.flush(60) == 0
-        assert failures == []
+        send_records(self.cluster, records, partition=partition, **properties)
 
     def send_events(self, events: Sequence[Event], *, partition: int = -1) -> None:
         self.send([encode(event, self.events) for event in events], partition=partition)
@@ -185,7 +163,7 @@ def environment(settings: Settings, tmp_path: Path) -> Callable[..., Mapping[str
         fixed = f"group.instance.id={member}\n" if member else ""
         properties.write_text(fixed, encoding="utf-8")
         return {
-            **environment_of(settings),
+            **settings.environment(),
             "EVENTS_KAFKA_PROPERTIES_FILE": str(properties),
         }
 
@@ -218,5 +196,5 @@ def rng() -> random.Random:
 @pytest.fixture
 def job_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings of this test, for a job that runs in this process."""
-    for name, value in environment_of(settings).items():
+    for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)

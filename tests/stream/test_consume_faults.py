@@ -21,7 +21,8 @@ from events.kafka.messages import Record, encode, parse_dead_letter
 from events.kafka.pipeline import Limits
 from events.models import Event
 from events.service import EventService
-from tests.stream.conftest import PARTITIONS, Topics
+from tests.stream.archives import PARTITIONS
+from tests.stream.conftest import Topics
 from tests.stream.runs import Running, running
 from tests.support.factories import event, many_events
 from tests.support.faults import PASSING_OF_WRITES, Line, Send, body_of, error

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
-import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
-import uvicorn
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from events.app import create_app
 from events.config import Settings
-from events.kafka.clients import Cluster, ensure_topics, make_producer
+from events.kafka.clients import Cluster, ensure_topics
+from events.kafka.messages import Record
 from events.models import Event
-from tests.stream.archives import PARTITIONS
+from tests.stream.archives import PARTITIONS, message_of, send_records
 from tests.support import postgres
 from tests.support.factories import time_text
+from tests.support.served_http import served
 from tests.support.shell import Command, Shell, until
 
 BILLING = ("-m", "examples.billing")
@@ -88,14 +86,8 @@ def shell(tmp_path: Path, settings: Settings, bill_url: str) -> Iterator[Shell]:
 def url(settings: Settings) -> Iterator[str]:
     """The URL of the API of this test."""
     app = create_app(settings.model_copy(update={"events_rate_per_address": ""}))
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
-    thread = Thread(target=server.run, args=([listener],))
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    with served(app) as url:
+        yield url
 
 
 def bill(settings: Settings, *arguments: str) -> tuple[str, ...]:
@@ -107,21 +99,14 @@ def until_end(settings: Settings) -> tuple[str, ...]:
     return bill(settings, "--until-end")
 
 
-def message_of(event: Event) -> bytes:
-    return json.dumps({**event._asdict(), "timestamp": time_text(event.timestamp)}).encode()
-
-
 def send(
     settings: Settings, events: Iterable[Event], *, others: Sequence[bytes | None] = ()
 ) -> None:
     """Send events, and other messages after them."""
-    producer = make_producer(Cluster.of(settings))
     topic = settings.events_kafka_topic
-    for event in events:
-        producer.produce(topic, key=event.customer_id.encode(), value=message_of(event))
-    for message in others:
-        producer.produce(topic, key=b"acme", value=message)
-    assert producer.flush(60) == 0
+    records = [Record(topic, event.customer_id.encode(), message_of(event)) for event in events]
+    records += [Record(topic, b"acme", message) for message in others]
+    send_records(Cluster.of(settings), records)
 
 
 def counted(events: Iterable[Event]) -> dict[UsageKey, int]:
