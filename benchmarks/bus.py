@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from benchmarks.ingest import with_tables
-from benchmarks.measuring import CHECKOUT
+from benchmarks.measuring import CHECKOUT, environment_of
 from benchmarks.samples import metrics
 from events.config import Settings
 from events.kafka.clients import Cluster, ensure_topics, make_consumer, make_producer
@@ -52,12 +48,6 @@ def stream_settings(server: DynamoDBLocal, bus: KafkaLocal, folder: Path) -> Set
             "events_iceberg_catalog": str(folder / f"c{name}"),
         }
     )
-
-
-def environment(settings: Settings) -> Mapping[str, str]:
-    """The environment for a child process with these settings."""
-    own = {name.upper(): str(value) for name, value in settings.model_dump().items()}
-    return {**os.environ, **own, "EVENTS_LOG_LEVEL": "warning"}
 
 
 def send(settings: Settings, events: Iterable[Event]) -> None:
@@ -106,33 +96,6 @@ def read_all(settings: Settings, take: Callable[[list[KafkaMessage]], None]) -> 
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """The JSON output of a command, and the processor seconds that it used."""
-
-    output: Mapping[str, Any]
-    processor_seconds: float
-
-
-def run_command(settings: Settings, *command: str) -> Ran:
-    """Run `python -m …` to its end; raises if its exit code is not 0."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=CHECKOUT,
-        env=environment(settings),
-        stdout=subprocess.PIPE,
-    )
-    with process:
-        assert process.stdout is not None
-        text = process.stdout.read()
-        # wait4 returns the usage of this child; getrusage that of all children.
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with code {process.returncode}")
-    return Ran(json.loads(text), usage.ru_utime + usage.ru_stime)
-
-
 class Command:
     """A running command that serves its metrics at a port."""
 
@@ -141,7 +104,7 @@ class Command:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "events", *command, str(self.port)],
             cwd=CHECKOUT,
-            env=environment(settings),
+            env=environment_of(settings),
             stdout=subprocess.DEVNULL,
         )
         self.pid = self._process.pid

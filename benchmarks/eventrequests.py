@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from benchmarks.clients import Clients, Request, Sent
-from benchmarks.ingest import with_tables
 from benchmarks.serving import api
 from events.bootstrap import make_service
 from events.config import Settings
-from events.local.dynamodb import DynamoDBLocal
 from events.models import Event
 
 START = datetime(2021, 3, 1, tzinfo=UTC)
 
 
 def send(
-    server: DynamoDBLocal,
-    senders: Clients,
-    requests: Sequence[Request],
-    *,
-    clients: int,
-    events: int,
-    settings: Settings | None = None,
+    settings: Settings, senders: Clients, requests: Sequence[Request], *, clients: int, events: int
 ) -> Sent:
     """Send requests with so many events to a fresh API, and check the result."""
-    settings = settings or with_tables(server)
     with api(settings) as port:
         sent = senders.send(port, requests, clients=clients)
     check(settings, events)
@@ -37,20 +29,15 @@ def send(
 def check(settings: Settings, events: int) -> None:
     """Raise unless exactly so many events are stored and every counter is right."""
     service = make_service(settings, patience_seconds=60, may_make_tables=False)
-    try:
+    with closing(service):
         result = service.verify()
-    finally:
-        service.close()
     if not result.is_equal or result.events != events:
         raise RuntimeError(f"{result.events:,} events, not {events:,}, or a counter is wrong")
 
 
 def fill(settings: Settings, events: Sequence[Event]) -> None:
-    service = make_service(settings, patience_seconds=60)
-    try:
+    with closing(make_service(settings, patience_seconds=60)) as service:
         service.ingest(events)
-    finally:
-        service.close()
 
 
 def requests_of(events: Sequence[Event], batch: int) -> list[Request]:
@@ -59,13 +46,7 @@ def requests_of(events: Sequence[Event], batch: int) -> list[Request]:
     for start in range(0, len(events), batch):
         rows = events[start : start + batch]
         documents = [
-            {
-                "customer_id": event.customer_id,
-                "event_type": event.event_type,
-                "transaction_id": event.transaction_id,
-                "timestamp": event.timestamp.isoformat(),
-            }
-            for event in rows
+            {**event._asdict(), "timestamp": event.timestamp.isoformat()} for event in rows
         ]
         body = json.dumps({"events": documents}).encode()
         requests.append(Request("/events", body, b'{"inserted":%d,' % len(rows)))

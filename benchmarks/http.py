@@ -20,10 +20,10 @@ from benchmarks.ingest import (
 from benchmarks.measuring import (
     database,
     interleaved,
-    median_ratio,
     percentile,
     print_table,
-    spread,
+    rate_row,
+    times,
     write_events,
 )
 from benchmarks.serving import api
@@ -95,7 +95,8 @@ def _compare(
         requests = requests_of(events[: load.events], load.batch)
 
         def measure() -> float:
-            sent = send(server, senders, requests, clients=load.clients, events=load.events)
+            settings = with_tables(server)
+            sent = send(settings, senders, requests, clients=load.clients, events=load.events)
             return load.events / sent.seconds
 
         return measure
@@ -114,12 +115,11 @@ def _compare(
         ("clients × events a request", "events/s (median)", "lowest–highest", "to the CSV command",
          "to bare transactions", "aim"),
         [
-            (
+            rate_row(
                 name,
-                f"{statistics.median(rates):,.0f}",
-                spread(rates),
-                f"{median_ratio(rates, csv):.2f} ×",
-                f"{median_ratio(rates, bare):.2f} ×",
+                rates,
+                times(rates, csv),
+                times(rates, bare),
                 "≥ 0.8 × the CSV command" if name.endswith(" 1,000") else "",
             )
             for name, rates in figures.items()
@@ -142,14 +142,7 @@ def _one_by_one(server: DynamoDBLocal, senders: Clients, share: float, rounds: i
 
         def measure() -> float:
             settings = with_tables(server)
-            sent = send(
-                server,
-                senders,
-                requests,
-                clients=load.clients,
-                events=load.events,
-                settings=settings,
-            )
+            sent = send(settings, senders, requests, clients=load.clients, events=load.events)
             units[load.name].append(_units_per_event(settings, load.events))
             slowest[load.name].append(percentile(sent.milliseconds, 0.99))
             rates[load.name].append(load.events / sent.seconds)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import copy
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.measuring import (
-    CHECKOUT,
     database,
-    environment_of,
+    expect,
     fresh_settings,
     interleaved,
-    median_ratio,
     print_table,
-    spread,
+    rate_row,
+    run_python,
+    times,
     write_events,
 )
 from events.bootstrap import make_client, make_service, make_store
@@ -66,11 +65,8 @@ def ingest_file(path: Path, settings: Settings) -> tuple[float, int, int]:
         Seconds from the first row read to the last one durable and counted, without the start of
         the interpreter; events inserted; duplicates.
     """
-    command = [sys.executable, "ingest_events_from_file.py", "--json", str(path)]
-    done = subprocess.run(
-        command, cwd=CHECKOUT, env=environment_of(settings), stdout=subprocess.PIPE, check=True
-    )
-    answer = json.loads(done.stdout)
+    output, _ = run_python(settings, "ingest_events_from_file.py", "--json", str(path))
+    answer = json.loads(output)
     return answer["seconds"], answer["inserted"], answer["duplicates"]
 
 
@@ -89,12 +85,12 @@ def _compare(server: DynamoDBLocal, path: Path, name: str, rows: int, rounds: in
         nonlocal used
         used = with_tables(server)
         seconds, inserted, _ = ingest_file(path, used)
-        _expect(inserted, rows)
+        expect(inserted, rows)
         return rows / seconds
 
     def second_run() -> float:
         seconds, _, duplicates = ingest_file(path, used)
-        _expect(duplicates, rows)
+        expect(duplicates, rows)
         return rows / seconds
 
     figures = interleaved(
@@ -109,27 +105,17 @@ def _compare(server: DynamoDBLocal, path: Path, name: str, rows: int, rounds: in
     )
     first = figures["CSV command"]
     aims = {"bare transactions": 0.9, "bare BatchWriteItem": 2, "bare put_item": 10}
-    table = [("CSV command", _rate(first), spread(first), "", "")]
-    table += [
-        (
-            other,
-            _rate(figures[other]),
-            spread(figures[other]),
-            _times(first, figures[other]),
-            f"≥ {aim} ×",
-        )
-        for other, aim in aims.items()
-    ]
     again = figures["the same file again"]
-    table.append(
-        (
-            "the same file again (its rate to the first)",
-            _rate(again),
-            spread(again),
-            _times(again, first),
-            "≥ 1 ×",
-        )
-    )
+    table = [
+        rate_row("CSV command", first, "", ""),
+        *(
+            rate_row(other, figures[other], times(first, figures[other]), f"≥ {aim} ×")
+            for other, aim in aims.items()
+        ),
+        rate_row(
+            "the same file again (its rate to the first)", again, times(again, first), "≥ 1 ×"
+        ),
+    ]
     size = statistics.mean(map(len, transactions))
     print_table(
         f"Ingest of {rows:,} events over {name} ({len(transactions):,} of {size:.0f} actions)",
@@ -152,10 +138,7 @@ def _compare_duplicates(server: DynamoDBLocal, folder: Path, *, rows: int, round
     print_table(
         f"Ingest of {rows:,} rows over 3 days, some of them duplicates",
         ("file", "rows/s (median)", "lowest–highest", "to none"),
-        [
-            (name, _rate(item), spread(item), _times(item, without))
-            for name, item in figures.items()
-        ],
+        [rate_row(name, rates, times(rates, without)) for name, rates in figures.items()],
     )
 
 
@@ -167,7 +150,7 @@ def _ingest_with_duplicates(
 
     def measure() -> float:
         seconds, inserted, duplicates = ingest_file(path, with_tables(server))
-        _expect(inserted + duplicates, rows)
+        expect(inserted + duplicates, rows)
         return rows / seconds
 
     return measure
@@ -260,16 +243,13 @@ def transactions_of(server: DynamoDBLocal, path: Path) -> list[list[TransactWrit
     def catch(params: dict[str, Any], **_: object) -> None:
         caught.append(params["TransactItems"])
 
-    service = make_service(with_tables(server), patience_seconds=60)
-    # Only here is the inside looked at; what is measured is not touched.
-    client = service._store._client  # type: ignore[attr-defined]
-    client.meta.events.register("provide-client-params.dynamodb.TransactWriteItems", catch)
-    try:
+    with closing(make_service(with_tables(server), patience_seconds=60)) as service:
+        # Only here is the inside looked at; what is measured is not touched.
+        client = service._store._client  # type: ignore[attr-defined]
+        client.meta.events.register("provide-client-params.dynamodb.TransactWriteItems", catch)
         for start in range(0, len(events := events_of(path)), 20_000):
             service.submit(events[start : start + 20_000])
         service.drain()
-    finally:
-        service.close()
     return caught
 
 
@@ -280,20 +260,6 @@ def events_of(path: Path) -> list[Event]:
 
 def with_tables(server: DynamoDBLocal) -> Settings:
     settings = fresh_settings(server)
-    store = make_store(settings, patience_seconds=10)
-    store.create_tables()
-    store.close()
+    with closing(make_store(settings, patience_seconds=10)) as store:
+        store.create_tables()
     return settings
-
-
-def _expect(found: int, wanted: int) -> None:
-    if found != wanted:
-        raise RuntimeError(f"{found:,} events were written, not {wanted:,}: nothing is measured")
-
-
-def _rate(rates: Sequence[float]) -> str:
-    return f"{statistics.median(rates):,.0f}"
-
-
-def _times(above: Sequence[float], below: Sequence[float]) -> str:
-    return f"{median_ratio(above, below):.2f} ×"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import uuid
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from events.config import Settings
 from events.local import dynamodb
@@ -39,14 +42,39 @@ def fresh_settings(server: dynamodb.DynamoDBLocal) -> Settings:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment of a child process that uses the same tables."""
-    return {
-        **os.environ,
-        "EVENTS_DATABASE_URL": settings.events_database_url,
-        "DYNAMODB_ENDPOINT_URL": settings.dynamodb_endpoint_url,
-        "DYNAMODB_EVENTS_TABLE_NAME": settings.dynamodb_events_table_name,
-        "EVENTS_WRITE_THREADS": str(settings.events_write_threads),
-    }
+    """The environment of a child process with these settings."""
+    return {**os.environ, **settings.environment(), "EVENTS_LOG_LEVEL": "warning"}
+
+
+class Ran(NamedTuple):
+    """What a program printed, and what it used."""
+
+    output: bytes
+    usage: resource.struct_rusage
+
+
+def run_python(settings: Settings, *arguments: str) -> Ran:
+    """Run Python with these arguments to its end; raises if its exit code is not 0."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=CHECKOUT,
+        env=environment_of(settings),
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        # wait4 returns the usage of this child; getrusage that of all children.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with code {process.returncode}")
+    return Ran(output, usage)
+
+
+def expect(found: int, expected: int) -> None:
+    if found != expected:
+        raise RuntimeError(f"found {found:,} instead of {expected:,}: nothing is measured")
 
 
 def write_events(path: Path, plan: Plan) -> None:
@@ -77,6 +105,15 @@ def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least `share` of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * round(share * 1000) // 1000) - 1)]
+
+
+def rate_row(name: str, rates: Sequence[float], *more: str) -> tuple[str, ...]:
+    """The start of a row: a variant, its median rate, the lowest and the highest."""
+    return name, f"{statistics.median(rates):,.0f}", spread(rates), *more
+
+
+def times(above: Sequence[float], below: Sequence[float]) -> str:
+    return f"{median_ratio(above, below):.2f} ×"
 
 
 def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:

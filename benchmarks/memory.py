@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.measuring import CHECKOUT, environment_of, print_table, write_events
+from benchmarks.measuring import print_table, run_python, write_events
 from events.config import Settings
 from resources.make_events import Plan
 
@@ -52,17 +50,7 @@ def _peak_megabytes(rows: int, option: str, settings: Settings) -> float:
     with tempfile.TemporaryDirectory(prefix="events-benchmark-") as folder:
         path = Path(folder, "events.csv")
         write_events(path, Plan(rows=rows))
-        process = subprocess.Popen(
-            [sys.executable, "ingest_events_from_file.py", option, str(path)],
-            cwd=CHECKOUT,
-            env=environment_of(settings),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        # wait4 gives what this one child used; getrusage the most of all children there were.
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"the command ended with code {process.returncode}")
-    kibibytes = usage.ru_maxrss / 1024 if sys.platform == "darwin" else usage.ru_maxrss
+        ran = run_python(settings, "ingest_events_from_file.py", option, str(path))
+    resident = ran.usage.ru_maxrss
+    kibibytes = resident / 1024 if sys.platform == "darwin" else resident
     return kibibytes * 1024 / 1e6

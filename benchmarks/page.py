@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from urllib.parse import urlencode
 
@@ -44,13 +45,10 @@ def run(*, is_quick: bool) -> None:
         raise RuntimeError("no chromium here: apt-get install chromium")
     with database() as server:
         settings = fresh_settings(server)
-        service = make_service(settings, patience_seconds=60)
-        try:
+        with closing(make_service(settings, patience_seconds=60)) as service:
             service.create_tables()
             for size in (few, many):
                 fill(service, size, _TYPES)
-        finally:
-            service.close()
         with api(settings) as port, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program)
             variants = _variants(browser, f"http://127.0.0.1:{port}", (few, many))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 from collections import deque
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.eventrequests import requests_of
 from benchmarks.ingest import events_of
-from benchmarks.measuring import interleaved, print_table, spread, write_events
+from benchmarks.measuring import interleaved, print_table, rate_row, times, write_events
 from events.api.payloads import parse_json
 from events.ingest.files import open_lines
 from events.ingest.records import read_records
@@ -38,15 +37,8 @@ def run(*, is_quick: bool) -> None:
         f"Parse and normalise {rows:,} rows",
         ("file", "rows/s (median)", "lowest–highest", f"of the aim {AIM_ROWS_PER_SECOND:,}/s"),
         [
-            (
-                name,
-                f"{statistics.median(values):,.0f}",
-                spread(values),
-                ""
-                if "JSON" in name
-                else f"{statistics.median(values) / AIM_ROWS_PER_SECOND:.2f} ×",
-            )
-            for name, values in figures.items()
+            rate_row(name, rates, "" if "JSON" in name else times(rates, [AIM_ROWS_PER_SECOND]))
+            for name, rates in figures.items()
         ],
     )
 

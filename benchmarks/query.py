@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -40,13 +40,10 @@ def run(*, is_quick: bool) -> None:
     times = 30 if is_quick else 400
     with database() as server:
         settings = fresh_settings(server)
-        service = make_service(settings, patience_seconds=60)
-        try:
+        with closing(make_service(settings, patience_seconds=60)) as service:
             service.create_tables()
             for size in sizes:
                 fill(service, size)
-        finally:
-            service.close()
         client = make_client(settings)
         with asking(settings) as ask:
             _compare(ask, client, settings, sizes, times)

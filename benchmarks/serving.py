@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 
 from benchmarks.measuring import CHECKOUT, environment_of
 from events.config import Settings
+from events.local.javaserver import free_port
 
 _START_TIMEOUT_SECONDS = 60
 #: Each has its own interpreter to start, and the first that is ready answers for all.
@@ -26,7 +26,7 @@ def api(settings: Settings, *, workers: int = 1) -> Iterator[int]:
     Yields:
         Its port, once it answers.
     """
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         _command(port, workers),
         cwd=CHECKOUT,
@@ -34,7 +34,6 @@ def api(settings: Settings, *, workers: int = 1) -> Iterator[int]:
             **environment_of(settings),
             "EVENTS_RATE_PER_ADDRESS": "",
             "EVENTS_RATE_PER_KEY": "",
-            "EVENTS_LOG_LEVEL": "warning",
         },
     )
     try:
@@ -66,9 +65,3 @@ def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
             connection.close()
         time.sleep(0.05)
     raise RuntimeError(f"the API did not start within {_START_TIMEOUT_SECONDS} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from benchmarks import bus
 from benchmarks.bus import Command
 from benchmarks.feeder import BAD_EVERY, DUPLICATES, Expected, Feeder, Hours
-from benchmarks.measuring import CHECKOUT, database, print_table
+from benchmarks.measuring import CHECKOUT, database, environment_of, print_table
 from benchmarks.samples import (
     Bound,
     Sample,
@@ -216,7 +216,7 @@ def _verify(settings: Settings) -> int:
     done = subprocess.run(
         command,
         cwd=CHECKOUT,
-        env=bus.environment(settings),
+        env=environment_of(settings),
         stdout=subprocess.DEVNULL,
         check=False,
     )

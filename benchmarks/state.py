@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -15,7 +13,7 @@ from typing import Any
 
 from benchmarks import bus
 from benchmarks.ingest import events_of
-from benchmarks.measuring import CHECKOUT, print_table, write_events
+from benchmarks.measuring import print_table, run_python, write_events
 from events.config import Settings
 from resources.make_events import Plan
 
@@ -51,15 +49,13 @@ def run(*, is_quick: bool) -> None:
 
 
 def _run_job(settings: Settings, checkpoint: Path, max_per_batch: int) -> Lines:
-    command = [
-        *(sys.executable, "-m", "jobs.stream_counts", "--checkpoint", str(checkpoint)),
+    output, _ = run_python(
+        settings,
+        *("-m", "jobs.stream_counts", "--checkpoint", str(checkpoint)),
         *("--until-end", "--most-a-batch", str(max_per_batch)),
         *("--watermark-seconds", str(_WATERMARK_HOURS * 3_600)),
-    ]
-    done = subprocess.run(
-        command, cwd=CHECKOUT, env=bus.environment(settings), stdout=subprocess.PIPE, check=True
     )
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+    return [json.loads(line) for line in output.splitlines() if line.startswith(b"{")]
 
 
 def _print(rows: int, max_per_batch: int, batches: Lines, total: Mapping[str, int]) -> None:

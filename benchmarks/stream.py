@@ -10,8 +10,9 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,10 +23,14 @@ from benchmarks import bus
 from benchmarks.ingest import events_of, ingest_file, with_tables
 from benchmarks.measuring import (
     database,
+    environment_of,
+    expect,
     interleaved,
-    median_ratio,
     print_table,
+    rate_row,
+    run_python,
     spread,
+    times,
     write_events,
 )
 from events.archive.archiver import COMMIT_ROWS
@@ -68,23 +73,23 @@ def _compare_consume(
     write_events(path, Plan(rows=rows, days=3, plain=True))
     bus.send(settings, events_of(path))
     # Starting the interpreter, the client and the group costs the same without any event.
-    nothing = bus.run_command(_renewed(server, settings, topic="none"), *_consume())
+    nothing = _run(_renewed(server, settings, topic="none"), *_consume())
     processor: list[float] = []
 
     def consume() -> float:
-        done = bus.run_command(_renewed(server, settings), *_consume())
-        _expect(done.output["inserted"], rows)
+        done = _run(_renewed(server, settings), *_consume())
+        expect(done.output["inserted"], rows)
         processor.append((done.processor_seconds - nothing.processor_seconds) / rows * _MICROS)
         return rows / float(done.output["seconds"])
 
     def csv() -> float:
         seconds, inserted, _ = ingest_file(path, with_tables(server))
-        _expect(inserted, rows)
+        expect(inserted, rows)
         return rows / seconds
 
     def bare() -> float:
         begin = time.perf_counter()
-        _expect(bus.read_all(settings, _parse), rows)
+        expect(bus.read_all(settings, _parse), rows)
         return rows / (time.perf_counter() - begin)
 
     ours, beside = "`consume --until-end`", {"the same events as a file": csv, "bare loop": bare}
@@ -103,7 +108,19 @@ def _compare_consume(
 
 
 def _consume() -> tuple[str, ...]:
-    return ("events", "consume", "--until-end", "--json", "--port", str(free_port()))
+    return ("consume", "--until-end", "--json", "--port", str(free_port()))
+
+
+class _Ran(NamedTuple):
+    """What a command printed, and the processor seconds that it used."""
+
+    output: Mapping[str, Any]
+    processor_seconds: float
+
+
+def _run(settings: Settings, *command: str) -> _Ran:
+    output, usage = run_python(settings, "-m", "events", *command)
+    return _Ran(json.loads(output), usage.ru_utime + usage.ru_stime)
 
 
 def _renewed(server: DynamoDBLocal, settings: Settings, *, topic: str = "") -> Settings:
@@ -139,15 +156,15 @@ def _compare_archive(settings: Settings, folder: Path, *, rows: int, rounds: int
         nonlocal archived
         catalog = str(folder / f"c{uuid.uuid4().hex}")
         archived = settings.model_copy(update={"events_iceberg_catalog": catalog})
-        done = bus.run_command(archived, "events", "archive", "--until-end", "--json")
-        _expect(done.output["archived"], rows)
+        done = _run(archived, "archive", "--until-end", "--json")
+        expect(done.output["archived"], rows)
         processor.append(done.processor_seconds / rows * _MICROS)
         return rows / float(done.output["seconds"])
 
     def bare() -> float:
         writer = _Parquet(folder / uuid.uuid4().hex, COMMIT_ROWS)
         begin = time.perf_counter()
-        _expect(bus.read_all(settings, writer.add), rows)
+        expect(bus.read_all(settings, writer.add), rows)
         writer.write()
         return rows / (time.perf_counter() - begin)
 
@@ -233,8 +250,8 @@ def _timed_recount(rows: int) -> float:
     with contextlib.redirect_stdout(output):
         code = recount.main(["--json"])
     seconds = time.perf_counter() - begin
-    _expect(code, 0)
-    _expect(json.loads(output.getvalue())["events"], rows)
+    expect(code, 0)
+    expect(json.loads(output.getvalue())["events"], rows)
     return seconds
 
 
@@ -243,7 +260,7 @@ def _timed_bare(spark: SparkSession, settings: Settings, rows: int, counted: str
     row = spark.sql(f"SELECT {counted} FROM {table_name(settings, RAW)}").first()
     seconds = time.perf_counter() - begin
     assert row is not None
-    _expect(int(row[0]), rows)
+    expect(int(row[0]), rows)
     return seconds
 
 
@@ -251,7 +268,7 @@ def _timed_bare(spark: SparkSession, settings: Settings, rows: int, counted: str
 def _environment(settings: Settings) -> Iterator[None]:
     """Set the environment from which a job reads its settings."""
     before = dict(os.environ)
-    os.environ.update(bus.environment(settings))
+    os.environ.update(environment_of(settings))
     try:
         yield
     finally:
@@ -267,12 +284,7 @@ def _print(title: str, ours: str, figures: dict[str, list[float]]) -> None:
         title,
         ("variant", "events/s (median)", "lowest–highest", f"{ours} to it"),
         [
-            (
-                name,
-                f"{statistics.median(rates):,.0f}",
-                spread(rates),
-                "" if name == ours else f"{median_ratio(figures[ours], rates):.2f} ×",
-            )
+            rate_row(name, rates, "" if name == ours else times(figures[ours], rates))
             for name, rates in figures.items()
         ],
     )
@@ -282,8 +294,3 @@ def _print(title: str, ours: str, figures: dict[str, list[float]]) -> None:
 def _value(message: KafkaMessage) -> bytes:
     value = message.value()
     return value if isinstance(value, bytes) else b""
-
-
-def _expect(found: int, expected: int) -> None:
-    if found != expected:
-        raise RuntimeError(f"found {found:,} instead of {expected:,}: nothing is measured")

@@ -196,6 +196,10 @@ class Settings(BaseSettings):
         "this much older than the newest event are not counted.",
     )
 
+    def environment(self) -> dict[str, str]:
+        """The environment variables that make these settings."""
+        return {name.upper(): str(value) for name, value in self.model_dump().items()}
+
     @property
     def are_api_keys_on(self) -> bool:
         return self.events_api_keys == "on"

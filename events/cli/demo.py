@@ -178,7 +178,7 @@ def _learn(children: Children, last: Child | None, url: str) -> Child:
 
 def environment(folder: Path, engine: str, settings: Settings) -> Mapping[str, str]:
     """The environment of the children: each setting, so that none comes from elsewhere."""
-    own = {name.upper(): str(value) for name, value in settings.model_dump().items()}
+    own = settings.environment()
     kept = {
         name: value
         for name, value in os.environ.items()

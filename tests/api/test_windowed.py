@@ -16,7 +16,7 @@ from events.cli.main import main
 from events.config import Settings
 from events.errors import InvalidWindow, NotAllowed
 from events.models import DayCounts, Window
-from tests.support.factories import HOUR, HOUR_ZERO, MICROSECOND, environment_of, event
+from tests.support.factories import HOUR, HOUR_ZERO, MICROSECOND, event
 from tests.support.served import client_of
 
 AT = datetime(2021, 3, 5, tzinfo=UTC)
@@ -143,7 +143,7 @@ def test_the_store_refuses_writes_and_raw_events(windowed: Settings) -> None:
 def test_commands_say_that_counts_are_windowed(
     windowed: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in environment_of(windowed).items():
+    for name, value in windowed.environment().items():
         monkeypatch.setenv(name, value)
     asked = ["acme", "--start", "2021-03-01", "--end", "2021-03-02"]
 

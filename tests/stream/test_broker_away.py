@@ -26,7 +26,7 @@ from tests.stream.archives import archived, make_archiver, produce
 from tests.stream.conftest import Topics
 from tests.stream.runs import running, start
 from tests.support.broker import Broker, Proxy, SpoilingProxy
-from tests.support.factories import environment_of, many_events, time_text
+from tests.support.factories import many_events, time_text
 from tests.support.served import client_of
 from tests.support.shell import Shell, free_port, until
 from tests.support.tables import Tables, contents_of
@@ -104,7 +104,7 @@ def test_a_consumer_can_be_stopped_while_the_broker_is_away(
 ) -> None:
     topics.send_events(many_events(10))
     with proxy:
-        run = start(shell, settings=environment_of(away))
+        run = start(shell, settings=away.environment())
         until(lambda: run.counted() == 10)
         until(topics.are_committed)
     until(lambda: "Kafka does not answer" in run.command.err)

@@ -22,7 +22,7 @@ from events.local import kafka
 from tests.stream.archives import archive, archived
 from tests.stream.conftest import Topics
 from tests.stream.runs import running
-from tests.support.factories import environment_of, many_events
+from tests.support.factories import many_events
 from tests.support.shell import Shell, free_port, until
 from tests.support.tables import Tables, contents_of
 
@@ -40,7 +40,7 @@ def test_the_whole_history_is_counted_from_tiered_storage(
             "events_kafka_properties_file": "",
         }
     )
-    environment = environment_of(own)
+    environment = own.environment()
     events = many_events(600, customers=20)
     with ExitStack() as stack:
         broker = stack.enter_context(kafka.start(port=port, data_folder=data, is_tiered=True))

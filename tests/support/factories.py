@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from events.config import Settings
 from events.models import Event
 
 HOUR_ZERO = datetime(2021, 3, 1, tzinfo=UTC)
@@ -119,8 +118,3 @@ def batches(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
     """Events of one customer and day, as many at a time as a transaction holds of any types."""
     for first in range(0, len(events), 49):
         yield events[first : first + 49]
-
-
-def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment variables that make these settings."""
-    return {name.upper(): str(value) for name, value in settings.model_dump().items()}
