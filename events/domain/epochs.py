@@ -54,7 +54,17 @@ def parse_epoch(text: str, unit: str) -> datetime:
     micros, rest = int(digits[: max(point, 0)] or "0"), digits[max(point, 0) :]
     if sign:
         micros = -micros - (rest.strip("0") != "")
-    return from_micros(micros)
+    try:
+        return from_micros(micros)
+    except InvalidEvent as exc:
+        likely = unit_of(text)
+        if likely is None:
+            raise
+        raise InvalidEvent(
+            "timestamp",
+            f"{text!r} {exc.reason}",
+            f"read the file with --timestamp-format {likely}: these may be {UNITS[likely].name}",
+        ) from exc
 
 
 def from_micros(micros: int) -> datetime:

@@ -36,6 +36,10 @@ _TOUCHING = re.compile("((?:%[dHImMSyjYf]){2,})")
 _WEEKDAY = re.compile("%[aA]")
 _DIGITS_OF_A_TIME = 6
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+#: Digits beyond microseconds.
+_NANOSECONDS = re.compile(r"(?<=[.,][0-9]{6})[0-9]{1,3}(?![0-9])")
+#: What JavaScript prints before AM and PM.
+_NARROW_SPACE = "\u202f"
 
 
 def timestamp_parser(name: str, local: LocalTimes) -> TimestampParser:
@@ -101,6 +105,9 @@ def _shape_of(pattern: str) -> re.Pattern[str]:
 
 
 def _parse_pattern(text: str, pattern: str, shape: re.Pattern[str], local: LocalTimes) -> datetime:
+    text = text.replace(_NARROW_SPACE, " ")
+    if ".%f" in pattern or ",%f" in pattern:
+        text = _NANOSECONDS.sub("", text)
     reason = why_unreadable(text)
     # A pattern may name a month or a unit in any script.
     if reason and (text.isascii() or not text.isprintable() or _OTHER_DIGIT.search(text)):
@@ -149,6 +156,7 @@ class Survey:
         self._dates: dict[str, dict[str, str]] = {}
 
     def __call__(self, text: str) -> datetime:
+        text = text.replace(_NARROW_SPACE, " ")
         if not may_be_time(text):
             raise InvalidEvent("timestamp", f"{text[:128]!a} is not a date and time")
         unit = unit_of(text)
@@ -188,6 +196,7 @@ class Survey:
 
 
 def _parse_auto(text: str, local: LocalTimes, unit: str | None, orders: dict[str, str]) -> datetime:
+    text = text.replace(_NARROW_SPACE, " ")
     reason = why_unreadable(text)
     if reason:
         raise InvalidEvent("timestamp", reason)

@@ -18,23 +18,26 @@ _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _OFFSET = r"[+-][0-9]{2}(?::?[0-5][0-9])?"
 #: PostgreSQL ends years before Christ with BC.
 _ABBREVIATION = r"(?!(?:AM|PM|BC|AD)\b)[A-Z]{2,5}"
+#: The zone's name in words, in any language: JavaScript, mail.
+_COMMENT = r"(?: \([^()]+\))?"
+COMMENT = re.compile(rf"(?<=[+-][0-9]{{4}}){_COMMENT}$")
 #: An offset may be followed by the zone's abbreviation (Go) or its name in brackets (Java).
 _ZONE = (
-    r"(?: ?(?P<utc>Z|z|UTC|GMT)(?:\[(?P<utc_name>[A-Za-z0-9_+/-]+)\])?"
-    rf"| ?(?P<offset>{_OFFSET})(?: (?P<abbreviation>{_ABBREVIATION}|{_OFFSET}))?"
+    r"(?: ?(?P<utc>Z|z|(?:UTC|GMT)(?:[+-]0?0(?::?00)?)?)(?:\[(?P<utc_name>[A-Za-z0-9_+/-]+)\])?"
+    rf"| ?(?P<offset>{_OFFSET})(?: (?P<abbreviation>{_ABBREVIATION}|{_OFFSET}))?{_COMMENT}"
     r"(?:\[(?P<offset_name>[A-Za-z0-9_+/-]+)\])?"
     r"| (?P<zone>[A-Za-z_]+(?:/[A-Za-z0-9_+-]+)+)|\[(?P<in_brackets>[A-Za-z0-9_+/-]+)\]"
     rf"| (?P<local>{_ABBREVIATION}))?"
 )
 #: The same after a weekday, a month and a day, as JavaScript prints: "GMT+0100 (Central …)".
-_JS_ZONE = r" GMT(?P<offset>[+-][0-9]{4})(?: \([^()]+\))?"
+_JS_ZONE = rf" GMT(?P<offset>[+-][0-9]{{4}}){_COMMENT}"
 _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?"
 #: A time as people write it: without seconds, with a comma, or with AM and PM.
 _FREE_TIME = (
     r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?"
     r"(?: ?(?P<half>[AaPp]\.?[Mm]\.?))?"
 )
-_WEEKDAY = r"(?P<weekday>Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6}"
+_WEEKDAY = r"(?P<weekday>(?i:Mon|Tue|Wed|Thu|Fri|Sat|Sun))[A-Za-z]{0,6}"
 _MONTH, _YEAR, _DAY = r"(?P<month>[A-Za-z]{3,9})", r"(?P<year>[0-9]{4})", r"(?P<day>[0-9]{1,2})"
 
 
@@ -51,7 +54,7 @@ def _patterns(time: str) -> list[re.Pattern[str]]:
             rf"{_WEEKDAY} {_MONTH}  ?{_DAY} {time}{_ZONE} {_YEAR}",
             rf"{_WEEKDAY} {_MONTH}  ?{_DAY} {time} {_YEAR}{_ZONE}",
             rf"{_WEEKDAY} {_MONTH} {_DAY} {_YEAR} {time}{_JS_ZONE}",
-            rf"(?:{_WEEKDAY},? )?{_MONTH} {_DAY},? {_YEAR},? {time}{_ZONE}",
+            rf"(?:{_WEEKDAY},? )?{_MONTH}  ?{_DAY},? {_YEAR},? {time}{_ZONE}",
         )
     ]
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from events.domain.epochs import UNITS, unit_of
-from events.domain.timeprints import LIKE, parse_print, why_two_ways
+from events.domain.timeprints import COMMENT, LIKE, parse_print, why_two_ways
 from events.domain.zones import NO_ZONE, LocalTimes, in_utc
 from events.errors import InvalidEvent, InvalidWindow
 
@@ -29,6 +29,10 @@ _INSTANT = re.compile(
     r"(?:Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?)?"
 )
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+#: Days since 1900, in the years 1954 to 2064.
+_SPREADSHEET_DAYS = re.compile(r"[2-5][0-9]{4}(?:\.[0-9]+)?")
+_DATE_IN_DIGITS = re.compile(r"(?:19|20)(?:[0-9]{2}){3,6}")
+_DIGITS_OF_A_DATE = 6
 _HOUR_24 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]24:")
 _SPACE_FOR_PLUS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+ [0-9]{2}(?::?[0-9]{2})?")
 #: Longer texts are rejected.
@@ -84,7 +88,7 @@ def why_unreadable(text: str) -> str | None:
         return "is empty"
     if len(text) > _MAX_LENGTH:
         return f"has {len(text):,} characters; {LIKE}"
-    if not text.isascii() or not text.isprintable():
+    if not COMMENT.sub("", text).isascii() or not text.isprintable():
         return f"{text!a} has invalid characters; {LIKE}"
     return None
 
@@ -98,15 +102,21 @@ def _why_not_strict(text: str) -> InvalidEvent:
         problem, option = "has no time of day", "mean midnight with --timestamp-format %Y-%m-%d"
     elif _SPACE_FOR_PLUS.fullmatch(text):
         problem = "has a space where the sign of the offset should be"
+    elif _SPREADSHEET_DAYS.fullmatch(text):
+        problem = "is a number, perhaps days as spreadsheets count them: export the cell as a date"
     elif unit:
         problem = f"is a number, perhaps {UNITS[unit].name} since 1970"
         option = f"read the file with --timestamp-format {unit}"
     elif _NUMBER.fullmatch(text):
         problem, option = "is a number", "name its unit with --timestamp-format, such as epoch-s"
+        if _DATE_IN_DIGITS.fullmatch(text):
+            option = "name its pattern with --timestamp-format, such as %Y%m%d%H%M%S"
     elif why := why_two_ways(text):
         return why
     elif _is_free(text):
         option = "name its format with --timestamp-format: a pattern, or auto for a whole file"
+    elif sum(map(str.isdigit, text)) >= _DIGITS_OF_A_DATE:
+        option = "name its pattern with --timestamp-format"
     return InvalidEvent("timestamp", f"{text!r} {problem}; {LIKE}", option)
 
 

@@ -25,8 +25,17 @@ from events.models import Event
 _DELIMITERS = (",", ";", "\t", "|")
 #: Spreadsheets write the delimiter into the first line.
 _SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE)
-#: A long number as spreadsheets shorten it.
-_SHORTENED = re.compile(r"-?[0-9]\.[0-9]+E\+[0-9]+")
+#: A long number as spreadsheets and R shorten it.
+_SHORTENED = re.compile(r"-?[0-9](?:[.,][0-9]+E\+[0-9]+|(?:[.,][0-9]+)?[Ee]\+[0-9]{2,3})")
+#: What databases, pandas and spreadsheets write where there is no id.
+_MISSING = {r"\N": "databases write for NULL", "NULL": "databases write for a missing value"}
+_MISSING["<NA>"] = "pandas writes for a missing value"
+_MISSING |= dict.fromkeys(
+    ("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"),
+    "spreadsheets write for an error",
+)
+#: A block has these if one of its ids is missing or shortened.
+_SIGNS = (b"\\", b"#", b"<", b"NULL", b"E+", b"e+")
 
 
 def read_csv(source: LineInput, reading: Reading) -> Iterator[Numbered | Rejection]:
@@ -59,7 +68,7 @@ def _blocks(source: LineInput, reading: Reading) -> Iterator[Iterable[Numbered |
             sep = _SEP_LINE.fullmatch(raw.decode("utf-8", "replace"))
             if sep:
                 delimiter = delimiter or sep[1]
-            elif raw.strip():
+            elif raw.strip(b' \t\r;|,"'):
                 rows = _first_row(source, line, raw, reading, delimiter)
                 if rows.header is None:
                     break
@@ -94,11 +103,15 @@ def _first_row(
     known, _, delimiter = max(
         (names_known(row, reading.columns), len(row), candidate) for candidate, row in rows.items()
     )
+    if (delimiter == "|" and b" | " in raw) or raw.startswith(b"+-"):
+        raise InvalidInput(f"{where}: a table for people, as psql prints it: save it as CSV")
     if not known and not reading.columns:
         raise InvalidInput(
             f"{where}: neither an event nor a header with known names: {shown(raw)[:200]!r}. "
             f"The columns are {','.join(COLUMNS)}; if they have other names, add --columns "
-            "customer_id=COLUMN,event_type=COLUMN,transaction_id=COLUMN,timestamp=COLUMN"
+            "customer_id=COLUMN,event_type=COLUMN,transaction_id=COLUMN,timestamp=COLUMN. If the "
+            "header is in a later line, delete the lines before it; if its delimiter is not "
+            "found, add --delimiter"
         )
     header = _Rows(where, delimiter, rows[delimiter], reading)
     source.ignored = list(header.ignored)
@@ -139,7 +152,8 @@ class _Rows:
             yield from self._records_by_line(line, block)
             return
         lines, rows = ordinary
-        parse = self._parse_checked if b"\\N" in block or b"E+" in block else self._parse
+        is_checked = any(sign in block for sign in _SIGNS)
+        parse = self._parse_checked if is_checked else self._parse
         for number, row in enumerate(rows, line):
             try:
                 event = parse(row)
@@ -152,7 +166,7 @@ class _Rows:
 
     def _records_by_line(self, line: int, block: bytes) -> Iterator[Numbered | Rejection]:
         for number, ended in enumerate(block.split(b"\n")[:-1], line):
-            raw = ended.removesuffix(b"\r")
+            raw = ended.rstrip(b"\r")  # Python's csv module writes two on Windows
             row = None
             try:
                 row = _row(raw, self._delimiter)
@@ -167,8 +181,8 @@ class _Rows:
         """Also refuse what other programs write in the place of an id: many events would get it."""
         event = self._parse(row)
         for field, text in zip(COLUMNS, () if self._is_stored else event[:3], strict=False):
-            if text == r"\N":
-                raise InvalidEvent(field, r"is \N, which databases write for NULL")
+            if text in _MISSING:
+                raise InvalidEvent(field, f"is {text}, which {_MISSING[text]}")
             if _SHORTENED.fullmatch(text):
                 reason = f"is {text}, a number that a spreadsheet shortened: export it as text"
                 raise InvalidEvent(field, reason)

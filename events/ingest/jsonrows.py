@@ -24,6 +24,8 @@ from events.models import Event
 #: An array of objects, perhaps of events.
 _OBJECTS = re.compile(rb"\[\s*\{")
 _WHOLE_NUMBER = re.compile(rb"-?[0-9]+")
+#: White space, and what begins an object of a JSON text sequence (RFC 7464).
+_AROUND = b" \t\n\r\v\f\x1e"
 #: Names that were ignored and are reported; rows may have any number of them.
 _MAX_IGNORED = 100
 
@@ -42,7 +44,7 @@ def read_json_lines(source: LineInput, reading: Reading) -> Iterator[Numbered | 
             yield Rejection(line, part.reason, shown(part.start))
             continue
         for number, ended in enumerate(part.split(b"\n")[:-1], line):
-            text = ended.strip()
+            text = ended.strip(_AROUND)
             if not text:
                 continue
             try:
@@ -109,7 +111,14 @@ class _Objects:
                             f"{where}: an object with the array {arrays[0]!r}. Write one object a "
                             f"line, as with jq -c '.[{dumps(arrays[0])}][]'"
                         ) from exc
-                    raise InvalidInput(f"{where}: the object {exc}") from exc
+                    nested = [name for name in keys if values[name].startswith(b"{")][:5]
+                    hint = (
+                        f". Fields inside {', '.join(map(repr, nested))} are not read: move them "
+                        f"up, as with jq -c '. + .[{dumps(nested[-1])}]'"
+                        if nested
+                        else ""
+                    )
+                    raise InvalidInput(f"{where}: the object {exc}{hint}") from exc
                 raise InvalidEvent(None, str(exc)) from exc
             names = [keys[index] for index in layout.indexes]
             ignored = self._source.ignored

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -38,7 +40,8 @@ def read_parquet(source: LineInput, reading: Reading) -> Iterator[Numbered | Rej
 
     with source.seekable() as file:
         try:
-            table = parquet.ParquetFile(file)
+            table = parquet.ParquetFile(file, page_checksum_verification=True)
+            _check_not_joined(source, file)
             names = _names(source, table.schema_arrow.names, reading)
             types = [table.schema_arrow.field(name).type for name in names]
             texts = [
@@ -64,6 +67,16 @@ def read_parquet(source: LineInput, reading: Reading) -> Iterator[Numbered | Rej
         except (pa.ArrowException, OSError) as exc:
             problem = str(exc).partition("\n")[0]
             raise InvalidInput(f"{source.name}: the Parquet data is damaged: {problem}") from exc
+
+
+def _check_not_joined(source: LineInput, file: io.BufferedIOBase) -> None:
+    """Raise `InvalidInput` if other Parquet files come first: only the last one would be read."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"PAR1PAR1") != -1:
+            raise InvalidInput(
+                f"{source.name}: several Parquet files in one: name each file instead of joining "
+                "them"
+            )
 
 
 def _names(source: LineInput, columns: Sequence[str], reading: Reading) -> list[str]:
@@ -93,13 +106,17 @@ def _text_reader(
         return lambda array: _texts(array.cast(pa.int64()))
     if types.is_decimal(arrow_type) and (is_time or arrow_type.scale == 0):
         return lambda array: _texts(array, "f")
-    if is_time and types.is_floating(arrow_type):
+    if is_time and types.is_float64(arrow_type):  # fewer digits would be off by minutes
         return lambda array: [format(Decimal(text), "f") if text else "" for text in _texts(array)]
     is_text = types.is_string(arrow_type) or types.is_large_string(arrow_type)
     is_text = is_text or types.is_string_view(arrow_type) or isinstance(arrow_type, pa.UuidType)
     if is_text or types.is_integer(arrow_type):
         return _texts
-    suitable = "a timestamp, text, or numbers" if is_time else "text or whole numbers"
+    suitable = (
+        "a timestamp, text, whole numbers, decimals or doubles"
+        if is_time
+        else "text or whole numbers"
+    )
     raise InvalidInput(
         f"{source.name}: the column {name!r} for {field} has the type {arrow_type}, not {suitable}"
     )

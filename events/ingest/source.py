@@ -115,6 +115,11 @@ class LineInput:
         if compression:
             self._stream = decompressed(self._stream, compression)
         self._start = self._stream.read(START_BYTES)
+        while len(self._start) < LONGEST_LINE_BYTES and self._start.isspace():
+            more = self._stream.read(START_BYTES)
+            if not more:
+                break
+            self._start += more
         encoding = encoding_of(self._start)
         try:
             if encoding:

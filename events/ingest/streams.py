@@ -30,7 +30,7 @@ _COMPRESSIONS = {
     b"\xfd7zXZ\x00": "xz",
 }
 SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
-_JSON = re.compile(rb'\s*(?:\{\s*["}]|\{\s*$|\[\s*[{\["\]]|\[\s*$)')
+_JSON = re.compile(rb'[\s\x1e]*(?:\{\s*["}]|\{\s*$|\[\s*[{\["\]]|\[\s*$)')
 _UTF_32 = b"\xff\xfe\x00\x00"
 _SAVE_AS_CSV = "save it as CSV"
 _OTHER_FORMATS = (
@@ -188,5 +188,8 @@ def kind_of(start: bytes) -> Kind:
             f"{compression_of(start)} data inside compressed data: decompress it once"
         )
     if b"\x00" in start:
-        raise OtherFormat("binary data: save it as CSV, JSON Lines or Parquet")
+        raise OtherFormat(
+            "binary data, an archive, or text in another encoding: unpack it, or save it as CSV in "
+            "UTF-8, JSON Lines or Parquet"
+        )
     return "csv"

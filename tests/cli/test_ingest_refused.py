@@ -34,7 +34,9 @@ BAD_INPUTS: dict[str, tuple[str | bytes, str]] = {
         "a,b,c,d\n" + ROW,
         ", line 1: neither an event nor a header with known names: 'a,b,c,d'. The columns are "
         "customer_id,event_type,transaction_id,timestamp; if they have other names, add --columns "
-        "customer_id=COLUMN,event_type=COLUMN,transaction_id=COLUMN,timestamp=COLUMN",
+        "customer_id=COLUMN,event_type=COLUMN,transaction_id=COLUMN,timestamp=COLUMN. If the "
+        "header is in a later line, delete the lines before it; if its delimiter is not found, add "
+        "--delimiter",
     ),
     "a spreadsheet": (
         b"PK\x03\x04\x14\x00\x06\x00",

@@ -45,6 +45,7 @@ def mapped(text: str) -> Reading:
         (f"Unnamed: 0,{FIELDS}\n0,c,e,t,{AT}", 2, ["Unnamed: 0"]),
         (f'{FIELDS},properties,Amount\nc,e,t,{AT},"{{""a"": 1}}",9', 2, ["properties", "Amount"]),
         (f"\n   \n{FIELDS}\n,,,\n\nc,e,t,{AT}\n , ,,\n", 6, []),
+        (f',,,\n;;\n"",\n{FIELDS}\nc,e,t,{AT}', 5, []),
         (f"{FIELDS.replace(',', ';')}\nc;e;t;{AT}", 2, []),
         (f"{FIELDS.replace(',', chr(9))}\nc\te\tt\t{AT}", 2, []),
         (f"a|{FIELDS.replace(',', '|')}\n,|c|e|t|{AT}", 2, ["a"]),
@@ -115,6 +116,16 @@ def test_columns_are_mapped_by_hand(content: str, columns: str) -> None:
         (f'"{FIELDS}\n', "line 1: opens a quote that does not close on the same line"),
         (f"{FIELDS}\rc,e,t,{AT}\r", "line 1: has a carriage return (\\r) inside: end lines "),
         ("x" * 70_000, "line 1: has 70,000 bytes, more than 65,536"),
+        (
+            " user | event | key | time\n------+---\n c | e | t | ",
+            "line 1: a table for people, as ",
+        ),
+        (
+            f"| {FIELDS.replace(',', ' | ')} |\n|--|--|--|--|",
+            "line 1: a table for people, as psql ",
+        ),
+        ("+----+-------+\n| id | event |", "line 1: a table for people, as psql prints it: save "),
+        ("# June\n" + FIELDS, "line 1: neither an event nor a header with known names: '# June'. "),
     ],
 )
 def test_an_unknown_first_line_stops_the_run(content: str, reason: str) -> None:
@@ -140,6 +151,12 @@ def test_commas_in_ids_do_not_hide_the_delimiter(delimiter: str, reading: Readin
         (rf'"c",e,"\N",{AT}', r"transaction_id: is \N, which databases write for NULL"),
         (f"c,e,1.23457E+15,{AT}", "transaction_id: is 1.23457E+15, a number that a spreadsheet "),
         (f"-9.9E+10,e,t,{AT}", "customer_id: is -9.9E+10, a number that a spreadsheet shortened"),
+        (f"c,e,1E+11,{AT}", "transaction_id: is 1E+11, a number that a spreadsheet shortened"),
+        (f"c,e,1e+05,{AT}", "transaction_id: is 1e+05, a number that a spreadsheet shortened"),
+        (f'c,e,"1,23457E+11",{AT}', "transaction_id: is 1,23457E+11, a number that a spreads"),
+        (f"NULL,e,t,{AT}", "customer_id: is NULL, which databases write for a missing value"),
+        (f"c,<NA>,t,{AT}", "event_type: is <NA>, which pandas writes for a missing value"),
+        (f"#N/A,e,t,{AT}", "customer_id: is #N/A, which spreadsheets write for an error"),
         (r"c,e,t,\N", rf"timestamp: '\\N' is not a date and time; {LIKE}"),
     ],
 )
@@ -155,6 +172,10 @@ def test_what_other_programs_put_in_place_of_ids_is_rejected(row: str, reason: s
     assert isinstance(stored[0], Rejection) == ("timestamp" in reason)
     assert read(HEADER + rb"c\N,1E+5,a1.5E+9/," + AT.encode()) == [
         (2, Event(r"c\N", "1E+5", "a1.5E+9/", EVENT.timestamp))
+    ]
+    assert read(f"#N,null,NULL 1,{AT}\nNA,None,nan,{AT}".encode()) == [
+        (1, Event("#N", "null", "NULL 1", EVENT.timestamp)),
+        (2, Event("NA", "None", "nan", EVENT.timestamp)),
     ]
 
 

@@ -38,6 +38,8 @@ def lines(*objects: dict[str, Any]) -> bytes:
         (b"\xef\xbb\xbf\n" + lines(WHOLE), Reading(), []),
         (lines(WHOLE).replace(b"\n", b"\r\n"), Reading(), []),
         (gzipped(lines(WHOLE)), Reading(), []),
+        (b"\x1e" + lines(WHOLE) + b"\x1e\n", Reading(), []),  # jq --seq
+        (b"\n" * 30 + b" " * 30 + lines(WHOLE), Reading(), []),
         (lines(WHOLE).decode().encode("utf-16"), Reading(), []),
         (lines({"x": {"customer_id": "d"}, **WHOLE, "y": None}), Reading(), ["x", "y"]),
         (lines({"userId": "c", "event": "e", "idempotencyKey": "t", "ts": AT}), Reading(), []),
@@ -140,6 +142,13 @@ def test_a_line_that_is_not_an_object_is_rejected(text: bytes, reason: str) -> N
             "line 1: an object with the array 'da ta'. Write one object a line, as with "
             "jq -c '.[\"da ta\"][]'",
         ),
+        (
+            lines({"event": "e", "properties": {"distinct_id": "c"}, "x": {}}),
+            "line 1: the object lacks 'customer_id', 'transaction_id', 'timestamp'; it has 'event',"
+            " 'properties', 'x'. If a field has another name here, add --columns customer_id=COLUMN"
+            ",transaction_id=COLUMN,timestamp=COLUMN. Fields inside 'properties', 'x' are not read:"
+            " move them up, as with jq -c '. + .[\"x\"]'",
+        ),
         (lines({"a": [{}], "b": [{}]}), "line 1: the object lacks 'customer_id', 'event_type', "),
         (
             b"{}",
@@ -235,6 +244,11 @@ def test_rows_of_parquet_are_numbered_and_rejected_alone() -> None:
     [
         ({**IDS, "at": [date(2021, 3, 1)]}, "the column 'timestamp' for timestamp has the type "),
         ({**IDS, "at": [True]}, "the column 'timestamp' for timestamp has the type bool, not a "),
+        (
+            {**IDS, "at": pa.array([MICROS / 10**6], pa.float32())},
+            "the column 'timestamp' for timestamp has the type float, not a timestamp, text, whole "
+            "numbers, decimals or doubles",
+        ),
         ({**IDS, "t": [Decimal("4.2")], "at": [AT]}, "the column 'transaction_id' for transaction"),
         (
             {**IDS, "c": [42.0], "at": [AT]},
@@ -282,6 +296,24 @@ def test_damaged_parquet_is_named() -> None:
     for content in (b"PAR1" + b"x" * 50, parquet(**IDS, at=[AT])[:-9]):
         _, reason = read_until_refused(read_records(source(content)))
         assert reason.startswith("events.csv: the Parquet data is damaged: ")
+    whole = io.BytesIO()
+    pa.parquet.write_table(
+        pa.table({"user": ["c" * 9], "event": ["e"], "message_id": ["t"], "time": [AT]}),
+        whole,
+        compression="none", use_dictionary=False, write_statistics=False, write_page_checksum=True,
+    )  # fmt: skip
+    changed = whole.getvalue().replace(b"c" * 9, b"c" * 8 + b"d")
+    assert "damaged" in read_until_refused(read_records(source(changed)))[1]
+
+
+def test_parquet_files_that_were_joined_are_refused() -> None:
+    """Read by the last footer, they would be the rows of one of them."""
+    one, other = (parquet(**{**IDS, "t": [name]}, at=[AT]) for name in "ab")
+
+    assert read_until_refused(read_records(source(one + other))) == (
+        [],
+        "events.csv: several Parquet files in one: name each file instead of joining them",
+    )
 
 
 def test_auto_finds_the_format_of_numbers_in_parquet() -> None:

@@ -57,7 +57,11 @@ AGAIN = "The rows before it stay stored: fetch the file again and run again, tha
         (b"{\\rtf1\\ansi", "a text document (.rtf): save it as CSV"),
         (b"\x04\x22\x4d\x18\x64", "lz4 data: decompress it, or use gzip, zstd, bzip2 or xz"),
         ("a,b".encode("utf-32"), "UTF-32 text: save it as UTF-8"),
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary data: save it as CSV, JSON Lines or Parquet"),
+        (
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+            "binary data, an archive, or text in another encoding: unpack it, or save it as CSV in "
+            "UTF-8, JSON Lines or Parquet",
+        ),
         (gzipped(gzipped(ROW)), "gzip data inside compressed data: decompress it once"),
     ],
     ids=ascii,

@@ -62,7 +62,10 @@ def test_what_is_no_plain_number_is_refused(text: str) -> None:
         reason = f"{lost!r} may have lost its last digits: write it without an exponent"
         assert refusal(timestamp_parser("epoch-s", NO_ZONE), lost) == reason
     assert refusal(timestamp_parser("epoch-s", NO_ZONE), "") == "is empty"
-    assert "outside the years" in refusal(timestamp_parser("epoch-s", NO_ZONE), "1433221332117")
+    assert refusal(timestamp_parser("epoch-s", NO_ZONE), "1433221332117") == (
+        "'1433221332117' is outside the years 0001 to 9999 in UTC, or read the file with "
+        "--timestamp-format epoch-ms: these may be milliseconds"
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,8 @@ def test_what_is_no_plain_number_is_refused(text: str) -> None:
         ("%b %d, %Y @ %H:%M:%S.%f", "Mar 1, 2021 @ 10:15:07.657", "2021-03-01T09:15:07.657Z"),
         ("%Y年%m月%d日 %H:%M", "2021年03月01日 10:15", "2021-03-01T09:15:00Z"),
         ("%d.%m.%Y %H:%M %z", "01.03.2021 10:15 -0330", "2021-03-01T13:45:00Z"),
+        ("%m/%d/%Y, %I:%M:%S %p", "3/1/2021, 10:15:07\u202fAM", "2021-03-01T09:15:07Z"),
+        ("%d-%b-%y %I.%M.%S.%f %p", "01-MAR-21 10.15.07.657000999 AM", "2021-03-01T09:15:07.657Z"),
         ("%d.%m.%Y %H:%MZ%z", "01.03.2021 10:15ZZ", "2021-03-01T10:15:00Z"),
         ("100%% %d.%m.%Y %H h", "100% 01.03.2021 10 h", "2021-03-01T09:00:00Z"),
     ],
@@ -171,6 +176,9 @@ def surveyed(texts: list[str], local: LocalTimes = BERLIN) -> TimestampParser:
         (["2021-03-01T10:15Z", "2021-03-01 11:15:07,5"],
          ["2021-03-01T10:15Z", "2021-03-01T10:15:07.5Z"]),
         (["05/05/2021 10:15"], ["2021-05-05T08:15Z"]),
+        (["3/13/2021, 1:15:07\u202fPM"], ["2021-03-13T12:15:07Z"]),
+        (["Mar  1 2021 10:15AM", "Mar 11 2021 12:15AM"],
+         ["2021-03-01T09:15Z", "2021-03-10T23:15Z"]),
         (["March 1 2021 10:00 UTC", "1 Mar 2021 9:05 p.m. Z"],
          ["2021-03-01T10:00Z", "2021-03-01T21:05Z"]),
         (["2021/03/01 10:15", "20210301T101507Z"], ["2021-03-01T09:15Z", "2021-03-01T10:15:07Z"]),

@@ -58,6 +58,11 @@ def refusal(text: str, local: LocalTimes = NO_ZONE) -> str:
         "Mon Mar 01 00:10:05.657 2021 UTC",  # PostgreSQL's own style
         "Mon Mar 01 2021 01:10:05.657 GMT+0100 (Central European Standard Time)",  # JavaScript
         "Sun Feb 28 2021 19:10:05.657 GMT-0500",
+        "Mon Mar 01 2021 01:10:05.657 GMT+0100 (Mitteleuropäische Normalzeit)",
+        "Mon, 1 Mar 2021 01:10:05.657 +0100 (CET)",  # RFC 5322
+        "MON, 01 MAR 2021 00:10:05.657 GMT",
+        "2021-03-01 00:10:05.657 GMT+00:00",
+        "2021-03-01 00:10:05.657 UTC+0",
         "March 1, 2021 00:10:05.657 UTC",
         "Monday, March 1, 2021, 00:10:05.657 UTC",
     ],
@@ -151,6 +156,13 @@ def test_a_local_print_is_read_in_the_assumed_zone(text: str) -> None:
         ("-1433221332", f"is a number; {LIKE}, or name its unit with --timestamp-format, such as "),
         ("637501614056570000", f"is a number; {LIKE}, or name its unit with "),  # .NET
         ("1.61456E+12", f"is a number; {LIKE}, or name its unit with "),
+        (
+            "20210301001005",
+            f"is a number; {LIKE}, or name its pattern with --timestamp-format, such as %Y%m%d%H",
+        ),
+        ("44256.5", "is a number, perhaps days as spreadsheets count them: export the cell as a "),
+        ("2021. 3. 1. 0:10:05", f"is not a date and time; {LIKE}, or name its pattern with "),
+        ("2021-03-01T00:10:05 (Zürich)", f"has invalid characters; {LIKE}"),
         ("2021-03-01 00:00:00+00 BC", f"is not a date and time; {LIKE}"),
         ("2021-03-01 10:15:00 PM", f"is not a date and time; {LIKE}, or name its format with "),
         ("2021-03-01 10:15:00+00 PM", f"is not a date and time; {LIKE}"),
@@ -162,7 +174,7 @@ def test_a_local_print_is_read_in_the_assumed_zone(text: str) -> None:
     ],
 )
 def test_a_print_that_is_not_read_says_why(text: str, reason: str) -> None:
-    assert refusal(text).startswith(f"{text!r} {reason}")
+    assert refusal(text).startswith(f"{text!a} {reason}")
 
 
 @pytest.mark.parametrize(
