@@ -26,11 +26,14 @@ _MAX_PARSING = 2
 #: write does not block them.
 _THREADS = 64
 _GZIP_NAMES = ("gzip", "x-gzip")
+#: ASCII is a part of UTF-8.
+_CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
 _GZIP = 31  # zlib's "window bits" for a gzip header and trailer
 #: A 4 MB body has room for 200,000 empty gzip members, each of which copies the rest of the body.
 _MAX_MEMBERS = 100
 
 JSON, CSV, CLOUD_EVENT = "application/json", "text/csv", "application/cloudevents+json"
+_STRUCTURED = "application/cloudevents"
 T = TypeVar("T")
 
 
@@ -163,8 +166,13 @@ def media_type_of(request: Request) -> str:
 
 
 def has_cloud_event(request: Request) -> bool:
-    """Whether the headers are a CloudEvent in binary mode; the body is then its data."""
-    return "ce-specversion" in request.headers
+    """
+    Whether the headers are a CloudEvent in binary mode; the body is then its data.
+
+    In structured and batch mode, headers may only repeat what the body says.
+    """
+    is_structured = media_type_of(request).startswith(_STRUCTURED)
+    return "ce-specversion" in request.headers and not is_structured
 
 
 def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
@@ -175,7 +183,7 @@ def _check_type(request: Request, media_types: tuple[str, ...]) -> None:
     _, *parameters = request.headers["content-type"].lower().split(";")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
-        if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8"):
+        if name.strip() == "charset" and value.strip(' "') not in _CHARSETS:
             raise UnsupportedContent("send the body in UTF-8")
     if request.headers.get("content-encoding", "identity").lower() not in (
         "identity",

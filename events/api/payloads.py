@@ -32,6 +32,7 @@ from events.errors import InvalidEvent, InvalidInput
 from events.ingest.reading import DEFAULT, InvalidOption, Reading, Rejection, make_reading
 from events.ingest.records import read_records
 from events.ingest.source import BLOCK_BYTES, LineInput
+from events.ingest.streams import START_BYTES, encoding_of
 from events.models import MAX_PARTITION_KEY_BYTES, Event
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -131,8 +132,7 @@ def _without_quotes(value: str) -> str:
 
 def parse_json(text: bytes, max_events: int) -> Parsed:
     """An object with `events`, an array of events, or one event."""
-    text = text.removeprefix(BYTE_ORDER_MARK)
-    _check_encoding(text)
+    text = plain(text)
     if text.lstrip()[:1] == b"[":
         return _parse_events(text, max_events, field="body")
     try:
@@ -153,7 +153,7 @@ def parse_json(text: bytes, max_events: int) -> Parsed:
 
 def parse_json_lines(text: bytes, max_events: int) -> Parsed:
     """One event a line; blank lines are left out."""
-    _check_encoding(text)
+    text = plain(text)
     numbered = [
         (number, line)
         for number, line in enumerate(text.split(b"\n"), 1)
@@ -167,7 +167,7 @@ def parse_json_lines(text: bytes, max_events: int) -> Parsed:
 
 
 def parse_correction(text: bytes, max_events: int) -> tuple[str, Parsed]:
-    fields = _fields(text.removeprefix(BYTE_ORDER_MARK), "events", "reason")
+    fields = _fields(plain(text), "events", "reason")
     try:
         reason = check_void_reason(string_of("reason", fields["reason"]))
     except InvalidEvent as exc:
@@ -180,12 +180,15 @@ def _check_not_gzip(text: bytes) -> None:
         raise InvalidRequest("body", "is gzip: send the header Content-Encoding: gzip")
 
 
-def _check_encoding(text: bytes) -> None:
+def plain(text: bytes) -> bytes:
+    """A JSON body without its byte order mark; raises `InvalidRequest` if it is not UTF-8."""
     _check_not_gzip(text)
-    if text.startswith(_UTF_16_MARKS):
+    if encoding_of(text[:START_BYTES]) or text.startswith(_UTF_16_MARKS):
         raise InvalidRequest("body", "is UTF-16: send UTF-8")
+    text = text.removeprefix(BYTE_ORDER_MARK)
     if not text.strip():
         raise InvalidRequest("body", "is empty")
+    return text
 
 
 def _fields(text: bytes, *names: str) -> dict[str, bytes]:

@@ -52,12 +52,18 @@ def end_of_hour(hour: datetime) -> datetime:
     return LATEST if LATEST - hour < HOUR else hour + HOUR
 
 
-def window_between(start: datetime, end: datetime) -> Window:
-    """The window `[start, end)` in UTC; raises `InvalidWindow` if `start` is after `end`."""
+def window_between(
+    start: datetime, end: datetime, *, names: tuple[str, str] = ("start", "end")
+) -> Window:
+    """
+    The window `[start, end)` in UTC.
+
+    Raises `InvalidWindow` if `start` is after `end`; `names` is what the caller calls them.
+    """
     if start.tzinfo is None or end.tzinfo is None:
         raise InvalidWindow("start and end need a time zone")
     if start > end:
-        raise InvalidWindow(f"{start} is after end, {end}: swap them", "start")
+        raise InvalidWindow(f"{start} is after {names[1]}, {end}: swap them", names[0])
     return Window(start.astimezone(UTC), end.astimezone(UTC))
 
 

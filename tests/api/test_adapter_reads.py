@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -132,7 +133,12 @@ def test_usage_has_the_counts_of_all_pages(
         ("", {"window_size": "WEEK"}, "window_size", "'WEEK': use HOUR, DAY or NONE"),
         ("", {}, "body", "window_size"),
         ("", {"window_size": "DAY", "starting_on": "x"}, "starting_on", "not an ISO 8601"),
-        ("", {"window_size": "DAY", "ending_before": "2020-01-01"}, "start", "is after end"),
+        (
+            "",
+            {"window_size": "DAY", "ending_before": "2020-01-01"},
+            "starting_on",
+            "is after ending_before, 2020-01-01 00:00:00+00:00: swap them",
+        ),
         ("", {"window_size": "DAY", "group_by": {"key": "region"}}, "body", "`group_by`"),
         (
             "",
@@ -152,6 +158,13 @@ def test_usage_that_cannot_be_mapped_is_named(
 ) -> None:
     errors = rejections(usage(filled, query, **body))
     assert named in errors[field]
+
+
+def test_a_field_that_is_given_twice_is_refused(filled: Api) -> None:
+    body = json.dumps({"starting_on": "2021-03-01", "ending_before": "2021-03-02"})[:-1]
+    twice = f'{body}, "window_size": "DAY", "window_size": "HOUR"}}'.encode()
+
+    assert rejections(filled.post(twice, USAGE))["body"].startswith("has 'window_size' twice. ")
 
 
 # --- OpenMeter: query a meter ---------------------------------------------------------------------
@@ -228,7 +241,7 @@ def test_a_meter_has_the_counts_of_its_event_type(
         ("filterCustomerId=acme", "filterCustomerId"),
         ("advancedMeterGroupByFilters={}", "advancedMeterGroupByFilters"),
         ("subject=", "subject"),
-        ("from=2021-03-02T00:00:00Z&to=2021-03-01T00:00:00Z", "start"),
+        ("from=2021-03-02T00:00:00Z&to=2021-03-01T00:00:00Z", "from"),
     ],
 )
 def test_a_query_that_cannot_be_mapped_is_named(filled: Api, query: str, field: str) -> None:

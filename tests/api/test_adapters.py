@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from typing import Any
 
 import pytest
@@ -59,6 +61,8 @@ def rejections(response: Any) -> dict[str, str]:
     [
         (METRONOME, [usage_event()], 200),
         (METRONOME, [usage_event(), usage_event()], 200),
+        (METRONOME, b"\xef\xbb\xbf" + json.dumps([usage_event()]).encode(), 200),
+        (OPENMETER, b"\xef\xbb\xbf" + json.dumps(cloud_event()).encode(), 204),
         (OPENMETER, cloud_event(), 204),
         (OPENMETER, [cloud_event(), cloud_event()], 204),
         (OPENMETER, [cloud_event(data={"tokens": 5}, datacontenttype="application/json")], 204),
@@ -140,9 +144,22 @@ def test_a_rejected_event_is_named_and_the_others_are_stored(
 
 
 @pytest.mark.parametrize("path", [METRONOME, OPENMETER])
-@pytest.mark.parametrize("body", [b"[]", b"[", b"", b"7"])
-def test_a_body_without_events_is_a_bad_request(api: Api, path: str, body: bytes) -> None:
-    assert rejections(api.post(body, path))
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"[]", "is empty"),
+        (b"[", "is not valid JSON: input data was truncated"),
+        (b"", "is empty"),
+        (b"7", "is a number, not an "),
+        ("[]".encode("utf-16"), "is UTF-16: send UTF-8"),
+        (gzip.compress(b"[]", mtime=0), "is gzip: send the header Content-Encoding: gzip"),
+    ],
+)
+def test_a_body_without_events_is_a_bad_request(
+    api: Api, path: str, body: bytes, reason: str
+) -> None:
+    (detail,) = rejections(api.post(body, path)).values()
+    assert detail.startswith(reason)
 
 
 def test_a_store_that_is_down_is_a_503_to_retry(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ def one(**changes: object) -> bytes:
         (LINES, "is JSON Lines: send the header Content-Type: application/x-ndjson"),
         (LINES.replace(b"\n", b"\r\n"), "is JSON Lines: send the header Content-Type: "),
         (TEXT.decode().encode("utf-16"), "is UTF-16: send UTF-8"),
+        (TEXT.decode().encode("utf-16-le"), "is UTF-16: send UTF-8"),
         (b"", "is empty"),
         (b" \n", "is empty"),
         (CSV, "is not valid JSON: invalid character (byte 0)"),
@@ -162,6 +163,7 @@ def test_headers_that_contradict_the_body_are_refused(
     [
         (TEXT.replace(b"customer_id", b"customer\\u005fid"), "application/json"),
         (TEXT, 'Application/JSON; charset="UTF-8"'),
+        (TEXT, "application/json; charset=us-ascii"),
         (TEXT + b"\r\n\r\n", "application/x-ndjson"),
         (CSV.decode().encode("utf-16"), "text/csv"),
         (CSV.decode().encode("utf-16-le"), "text/csv"),

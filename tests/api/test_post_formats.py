@@ -63,6 +63,19 @@ def test_each_format_of_a_body_is_read(
     assert memory.contents() == expected_contents([event(transaction_id)])
 
 
+def test_headers_beside_structured_cloudevents_are_not_another_event(
+    api: Api, memory: MemoryStore
+) -> None:
+    """The HTTP binding, section 3: the content type decides the mode."""
+    for body, content_type in (
+        (encoded([CLOUD, CLOUD | {"id": "t-1"}]), "application/cloudevents-batch+json"),
+        (encoded(CLOUD), "application/cloudevents+json; charset=utf-8"),
+    ):
+        response = api.post(body, **{**BINARY, "ce_id": "x"}, Content_Type=content_type)
+        assert response.status_code == 200
+    assert memory.contents() == expected_contents([event(CLOUD_ID), event("/a t-1")])
+
+
 def test_percent_encoding_in_headers_is_utf_8(api: Api, memory: MemoryStore) -> None:
     response = api.post(b"", **{**BINARY, "ce_subject": "gr%C3%B6%C3%9Fe"})
 

@@ -17,7 +17,7 @@ from events.api.bodies import BodiesDep, JsonBody
 from events.api.cursors import encode_cursor
 from events.api.dependencies import ServiceDep, SettingsDep
 from events.api.parameters import Cursor, Parameters
-from events.api.payloads import Parsed, array_of, parse_elements
+from events.api.payloads import Parsed, array_of, parse_elements, plain
 from events.api.problems import InvalidRequest
 from events.api.routes.ingest import patience_of
 from events.api.security import CallerDep, allowed
@@ -61,7 +61,7 @@ async def ingest_metronome_usage(ingest: IngestDep, body: JsonBody) -> Response:
         return parse_event(customer_id, event_type, transaction_id, timestamp)
 
     def parse_all(text: bytes, max_events: int) -> Parsed:
-        return parse_elements(array_of(text, max_events, field="body"), parse)
+        return parse_elements(array_of(plain(text), max_events, field="body"), parse)
 
     answer = await ingest.run(body, parse_all, Response)
     if has_properties:
@@ -122,9 +122,12 @@ async def get_metronome_usage(
 
 
 def _parse_usage(text: bytes) -> _Usage:
+    text = plain(text)
     try:
         body = msgspec.json.decode(text, type=_UsageBody)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        values = {name: bytes(value) for name, value in decode_object(text).items()}
+        check_repeated(text, values, _UsageBody.__struct_fields__)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidEvent) as exc:
         raise InvalidRequest(
             "body", f"{exc}. Supported: counts by customer, billable metric and window"
         ) from exc
@@ -139,7 +142,8 @@ def _parse_usage(text: bytes) -> _Usage:
     metrics = check_names(
         "billable_metrics", [metric.id for metric in body.billable_metrics or ()], check_event_type
     )
-    return _Usage(window_between(start, end), size, customers or None, metrics)
+    window = window_between(start, end, names=("starting_on", "ending_before"))
+    return _Usage(window, size, customers or None, metrics)
 
 
 class _Position(NamedTuple):

@@ -17,11 +17,11 @@ from events.api.adapters import AdapterRoute, IngestDep, check_names
 from events.api.bodies import CLOUD_EVENT, JSON, has_cloud_event, receives
 from events.api.dependencies import ServiceDep
 from events.api.parameters import EventType, Instant, Parameters, Zone
-from events.api.payloads import Parsed, array_of, parse_binary, parse_elements
+from events.api.payloads import Parsed, array_of, parse_binary, parse_elements, plain
 from events.api.problems import InvalidRequest
 from events.api.security import CallerDep, allowed
 from events.auth.keys import Right
-from events.domain.jsonevents import BYTE_ORDER_MARK, parse_cloud_event
+from events.domain.jsonevents import parse_cloud_event
 from events.domain.parsing import check_customer_id
 from events.domain.timestamps import format_timestamp
 from events.domain.windows import EARLIEST, end_of_hour, window_between
@@ -47,7 +47,7 @@ async def ingest_openmeter_events(
     def parse(text: bytes, max_events: int) -> Parsed:
         if has_cloud_event(request):
             return parse_binary(request, text, max_events)
-        text = text.removeprefix(BYTE_ORDER_MARK)
+        text = plain(text)
         is_array = text.lstrip()[:1] == b"["
         elements = array_of(text, max_events, field="body") if is_array else [text]
         return parse_elements(elements, parse_cloud_event)
@@ -89,6 +89,7 @@ def query_openmeter_meter(
     window = window_between(
         EARLIEST if parameters.start is None else parameters.start,
         parameters.end or datetime.now(UTC),
+        names=("from", "to"),
     )
     is_grouped = bool(subjects or parameters.group_by)
     counts: Counter[tuple[datetime, datetime, str | None]] = Counter()
