@@ -155,23 +155,23 @@ def open_store(
     settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
 ) -> Store:
     """The store that the settings name: DynamoDB, SQLite or PostgreSQL."""
-    make = make_sql_store if settings.events_database_url else make_store
-    store = make(settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables)
-    return without_events(store) if settings.events_counts == "windowed" else store
+    is_windowed = settings.events_counts == "windowed"
+    store: Store
+    if settings.events_database_url:
+        from events.sql.store import SqlStore
 
-
-def make_sql_store(
-    settings: Settings, *, patience_seconds: float, may_make_tables: bool = True
-) -> Store:
-    from events.sql.store import SqlStore
-
-    return SqlStore(
-        settings.events_database_url,
-        retry=RetryPolicy(patience_seconds),
-        writers=settings.events_write_threads,
-        may_make_tables=may_make_tables,
-        is_windowed=settings.events_counts == "windowed",
-    )
+        store = SqlStore(
+            settings.events_database_url,
+            retry=RetryPolicy(patience_seconds),
+            writers=settings.events_write_threads,
+            may_make_tables=may_make_tables,
+            is_windowed=is_windowed,
+        )
+    else:
+        store = make_store(
+            settings, patience_seconds=patience_seconds, may_make_tables=may_make_tables
+        )
+    return without_events(store) if is_windowed else store
 
 
 def check_store_settings(settings: Settings) -> str:
@@ -252,12 +252,7 @@ def make_key_ring(settings: Settings) -> KeyRing | None:
 
 
 def check_sink(settings: Settings) -> None:
-    """
-    Check that the libraries of the configured sink are installed.
-
-    Raises:
-        InvalidInput: The Kafka client is not installed.
-    """
+    """Raise `InvalidInput` if the library of the configured sink is not installed."""
     if settings.events_ingest == "kafka":
         check_installed()
 

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+INVALID_CURSOR = "invalid cursor: pass the previous page's `next` unchanged"
+
 
 class EventsError(Exception):
     """Base class of the errors that this service raises on purpose."""

@@ -29,7 +29,7 @@ from events.models import (
     Window,
 )
 from events.queries import buckets as counting
-from events.queries import changes, customers, hours, lookup
+from events.queries import changes, customers, lookup
 from events.queries import summary as summaries
 from events.queries.customers import CustomersPage, CustomersQuery
 from events.queries.lookup import EventPage, EventQuery
@@ -39,7 +39,7 @@ _TOTALS_AT_A_TIME = 8
 _CUSTOMERS_PER_PAGE = 100
 
 
-class Store(hours.Store, lookup.Store, verification.Store, Batching, Protocol):
+class Store(customers.Store, lookup.Store, verification.Store, Batching, Protocol):
     """What the use cases need of a database. Every read is strongly consistent."""
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
@@ -73,9 +73,6 @@ class Store(hours.Store, lookup.Store, verification.Store, Batching, Protocol):
     @property
     def changes(self) -> changes.Log:
         """The log of days whose counters changed."""
-
-    def customers(self, *, prefix: str, after: str | None, limit: int) -> list[str]:
-        """Registered customers with this prefix in byte order, starting after the id `after`."""
 
     def check(self, *, patience_seconds: float = 0) -> None:
         """

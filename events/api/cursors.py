@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from events.domain.timestamps import format_timestamp, parse_instant
-from events.errors import InvalidWindow
+from events.errors import INVALID_CURSOR, InvalidWindow
 from events.models import BucketPage, ChangeCursor, RangeTotals
-from events.queries.buckets import INVALID_CURSOR
 from events.queries.customers import Position
 
 
@@ -41,52 +40,58 @@ def decode_cursor(text: str) -> str:
     raise ValueError(INVALID_CURSOR)
 
 
+def _groups(pattern: str, text: str) -> tuple[str, ...]:
+    """The parts of a cursor; raises `ValueError` if the pattern does not match it."""
+    match = re.fullmatch(pattern, decode_cursor(text), re.DOTALL)
+    if match is None:
+        raise ValueError(INVALID_CURSOR)
+    return match.groups(default="")
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return decode_instant(text)
+    except InvalidWindow as exc:
+        raise ValueError(INVALID_CURSOR) from exc
+
+
+def _totals(total: str, at: str) -> RangeTotals:
+    return RangeTotals(int(total), _instant(at) if at else None)
+
+
+def _place(start: datetime, totals: RangeTotals) -> str:
+    """The start of a page's first bucket, and the totals of the range."""
+    at = totals.last_ingested_at
+    return f"{format_timestamp(start)}#{totals.total}#{'' if at is None else format_timestamp(at)}"
+
+
 def encode_bucket_cursor(page: BucketPage) -> str | None:
     """The `next` of a page, which carries the totals so that only the first page counts them."""
     if page.next_start is None:
         return None
-    at = "" if page.last_ingested_at is None else format_timestamp(page.last_ingested_at)
-    return encode_cursor(f"{format_timestamp(page.next_start)}#{page.total}#{at}")
+    return encode_cursor(_place(page.next_start, RangeTotals(page.total, page.last_ingested_at)))
 
 
 def decode_bucket_cursor(text: str) -> BucketCursor:
-    try:
-        start, *carried = decode_cursor(text).split("#")
-        if not carried:
-            return BucketCursor(decode_instant(start), None)
-        total, at = carried
-        if not re.fullmatch("[0-9]{1,18}", total):
-            raise ValueError(INVALID_CURSOR)
-        totals = RangeTotals(int(total), decode_instant(at) if at else None)
-        return BucketCursor(decode_instant(start), totals)
-    except (ValueError, InvalidWindow) as exc:
-        raise ValueError(INVALID_CURSOR) from exc
+    start, total, at = _groups("([^#]*)(?:#([0-9]{1,18})#([^#]*))?", text)
+    return BucketCursor(_instant(start), _totals(total, at) if total else None)
 
 
 def encode_position(position: Position | None) -> str | None:
     """The `next` of a page of several customers."""
     if position is None:
         return None
-    start, total, at = "", 0, ""
+    place = "#0#"
     if position.start is not None and position.totals is not None:
-        start, total = format_timestamp(position.start), position.totals.total
-        if position.totals.last_ingested_at is not None:
-            at = format_timestamp(position.totals.last_ingested_at)
-    return encode_cursor(f"{start}#{total}#{at}#{position.customer_id}")
+        place = _place(position.start, position.totals)
+    return encode_cursor(f"{place}#{position.customer_id}")
 
 
 def decode_position(text: str) -> Position:
-    match = re.fullmatch("([^#]*)#([0-9]{1,18})#([^#]*)#(.+)", decode_cursor(text), re.DOTALL)
-    if match is None:
-        raise ValueError(INVALID_CURSOR)
-    start, total, at, customer_id = match.groups()
+    start, total, at, customer_id = _groups("([^#]*)#([0-9]{1,18})#([^#]*)#(.+)", text)
     if not start:
         return Position(customer_id)
-    try:
-        totals = RangeTotals(int(total), decode_instant(at) if at else None)
-        return Position(customer_id, decode_instant(start), totals)
-    except InvalidWindow as exc:
-        raise ValueError(INVALID_CURSOR) from exc
+    return Position(customer_id, _instant(start), _totals(total, at))
 
 
 def encode_change_cursor(cursor: ChangeCursor) -> str:
@@ -100,11 +105,5 @@ def decode_since(text: str) -> ChangeCursor | datetime:
     # A cursor starts with a year too, but in base64.
     if re.match("[0-9]{4}-", text):
         return decode_instant(text)
-    match = re.fullmatch("([^#]*)(?:#([0-9])#(.*))?", decode_cursor(text), re.DOTALL)
-    if match is None:
-        raise ValueError(INVALID_CURSOR)
-    minute, shard, after_key = match.groups()
-    try:
-        return ChangeCursor(decode_instant(minute), int(shard or 0), after_key or None)
-    except InvalidWindow as exc:
-        raise ValueError(INVALID_CURSOR) from exc
+    minute, shard, after_key = _groups("([^#]*)(?:#([0-9])#(.*))?", text)
+    return ChangeCursor(_instant(minute), int(shard or 0), after_key or None)

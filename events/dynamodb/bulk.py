@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from itertools import islice
@@ -46,17 +46,15 @@ class BulkLoader:
         tables: Tables,
         *,
         retry: RetryPolicy,
-        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._client = client
         self._tables = tables
         self._retry = retry
-        self._now = now
         self._requests = Requests(
             client, tables.definitions(), retry, expiring={tables.changes: EXPIRES_AT}
         )
         self.create_tables = self._requests.create_tables
-        self._changes = ChangeLog(self._requests, tables.changes, Minutes(now))
+        self._changes = ChangeLog(self._requests, tables.changes, Minutes(utc_now))
 
     def close(self) -> None:
         self._client.close()
@@ -81,7 +79,7 @@ class BulkLoader:
             self._check_empty()
             # Of two processes that start at once, one sets the plan.
             with suppress(ConditionFailed):
-                begun_at = format_timestamp(self._now())
+                begun_at = format_timestamp(utc_now())
                 self._requests.send(
                     self._client.put_item,
                     TableName=self._tables.counts,

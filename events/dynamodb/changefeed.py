@@ -19,7 +19,7 @@ from events.dynamodb.changelog import (
     change_shard,
 )
 from events.dynamodb.requests import Requests
-from events.errors import InvalidWindow
+from events.errors import INVALID_CURSOR, InvalidWindow
 from events.models import MAX_SORT_KEY_BYTES, Change, ChangeCursor
 
 #: Before and after every possible sort key.
@@ -42,14 +42,10 @@ class ChangeFeed:
     readers: Executor
     minutes: Minutes
 
-    def now(self) -> datetime:
-        return self.minutes.now()
-
-    def settled_until(self) -> datetime:
-        return self.minutes.settled_until()
-
-    def first_minute_for(self, at: datetime) -> datetime:
-        return self.minutes.first_for(at)
+    def __post_init__(self) -> None:
+        self.now = self.minutes.now
+        self.settled_until = self.minutes.settled_until
+        self.first_minute_for = self.minutes.first_for
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -106,9 +102,7 @@ class ChangeFeed:
         )
         is_minute = self.minutes.holding(cursor.minute) == cursor.minute
         if not (is_key and is_minute and cursor.shard < CHANGE_SHARDS):
-            raise InvalidWindow(
-                "invalid cursor: pass the previous page's `next` unchanged", "since"
-            )
+            raise InvalidWindow(INVALID_CURSOR, "since")
 
     def _partitions(self, cursor: ChangeCursor, until: datetime) -> Iterator[ChangeCursor]:
         while cursor.minute < until:

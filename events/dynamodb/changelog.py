@@ -58,7 +58,6 @@ class Minutes:
     #: How long a "minute" is; tests take shorter ones.
     length: timedelta = MINUTE
     grace: timedelta = GRACE
-    max_skew: timedelta = MAX_SKEW
 
     def holding(self, at: datetime) -> datetime:
         """Start of the minute that holds `at`."""
@@ -103,17 +102,17 @@ class Minutes:
         Compare this machine's clock with the `Date` of an answer that DynamoDB just sent.
 
         Raises:
-            ClockSkew: They differ by more than `max_skew`.
+            ClockSkew: They differ by more than `MAX_SKEW`.
         """
         text = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
         if text is None:
             return
         date, now = parsedate_to_datetime(text), self.now()
-        if abs(now - date) > self.max_skew:
+        if abs(now - date) > MAX_SKEW:
             raise ClockSkew(
                 f"this machine's clock shows {now:%Y-%m-%d %H:%M:%S} UTC and DynamoDB's "
                 f"{date:%Y-%m-%d %H:%M:%S}: synchronize it with NTP. They may differ by at most "
-                f"{self.max_skew.total_seconds():g} s, or changes could be missed"
+                f"{MAX_SKEW.total_seconds():g} s, or changes could be missed"
             )
 
 

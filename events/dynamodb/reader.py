@@ -24,7 +24,7 @@ from events.datamodels import (
 from events.domain.timestamps import day_of
 from events.dynamodb.customers import LAST_KEY
 from events.dynamodb.requests import Requests
-from events.errors import InvalidWindow
+from events.errors import INVALID_CURSOR, InvalidWindow
 from events.models import MAX_SORT_KEY_BYTES, DayCounts, Event, StoredEvent, Window
 
 log = logging.getLogger(__name__)
@@ -130,9 +130,7 @@ class Reader:
         if after is not None:
             low, high = key_bounds(window)
             if not low < after < high or len(after.encode()) > MAX_SORT_KEY_BYTES:
-                raise InvalidWindow(
-                    "invalid cursor: pass the previous page's `next` unchanged", "cursor"
-                )
+                raise InvalidWindow(INVALID_CURSOR, "cursor")
             request["ExclusiveStartKey"] = {
                 "customer_id": {"S": partition},
                 "event_key": {"S": after},

@@ -8,14 +8,13 @@ from itertools import islice, takewhile
 from events.domain.calendars import period_at, periods
 from events.domain.windows import count_hours, floor_hour
 from events.domain.windows import hours as hours_of
-from events.errors import InvalidWindow
+from events.errors import INVALID_CURSOR, InvalidWindow
 from events.models import BucketCount, BucketPage, BucketQuery, Window
 from events.queries.hours import HourReader, Store, clipped_hours, rest_of
 from events.queries.periods import Budget, count_periods, is_partial
 
 #: Maximum buckets with `fill=zero`: of hours, a little more than a year.
 MAX_FILLED = 10_000
-INVALID_CURSOR = "invalid cursor: pass the previous page's `next` unchanged"
 
 
 def total(store: Store, customer_id: str, window: Window) -> int:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from events.errors import InvalidWindow
+from events.errors import INVALID_CURSOR, InvalidWindow
 from events.models import BucketCount, BucketPage, BucketQuery, RangeTotals
 from events.queries import hours as counting
-from events.queries.buckets import INVALID_CURSOR, all_buckets, buckets, check_filled
+from events.queries.buckets import all_buckets, buckets, check_filled
 from events.queries.periods import Budget
 
 #: Customers on one page, and in one question that names them.

@@ -26,9 +26,8 @@ from events.domain.jsonevents import check_repeated, decode_object, string_of
 from events.domain.parsing import COLUMNS, check_customer_id, check_event_type, parse_event
 from events.domain.timestamps import format_timestamp, parse_instant
 from events.domain.windows import end_of_hour, window_between
-from events.errors import InvalidEvent, InvalidWindow
+from events.errors import INVALID_CURSOR, InvalidEvent, InvalidWindow
 from events.models import BucketCount, BucketQuery, Calendar, Event, RangeTotals, Unit, Window
-from events.queries.buckets import INVALID_CURSOR
 from events.service import EventService
 
 # Their vendor describes these routes; /openapi.json describes ours.
