@@ -13,12 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from benchmarks.measuring import (
-    database,
-    fresh_settings,
-    percentile,
-    print_table,
-)
+from benchmarks.measuring import database, fresh_settings, percentile, print_table
 from benchmarks.serving import api
 from events.bootstrap import make_client, make_service
 from events.config import Settings

@@ -16,13 +16,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.ingest import ingest_file
-from benchmarks.measuring import (
-    interleaved,
-    median_ratio,
-    percentile,
-    print_table,
-    spread,
-)
+from benchmarks.measuring import interleaved, median_ratio, percentile, print_table, spread
 from benchmarks.query import MONTH, asking, milliseconds
 from events.config import Settings
 from tests.support import postgres

@@ -8,13 +8,7 @@ from datetime import date, datetime
 from functools import partial
 
 from events.domain.epochs import EPOCH, UNITS, parse_epoch, unit_of
-from events.domain.timeprints import (
-    TWO_WAY_DATE,
-    instant_of,
-    parse_print,
-    pattern_of,
-    why_two_ways,
-)
+from events.domain.timeprints import TWO_WAY_DATE, instant_of, parse_print, pattern_of, why_two_ways
 from events.domain.timestamps import parse_timestamp, why_unreadable
 from events.domain.zones import NO_ZONE, LocalTimes, in_utc
 from events.errors import InvalidEvent, InvalidInput

@@ -13,13 +13,7 @@ from events.config import Settings
 from events.domain.retries import Backoff
 from events.errors import StoreUnavailable
 from events.kafka.bounds import read_ends, rewind_group
-from events.kafka.clients import (
-    Cluster,
-    check_topic,
-    dead_letter_topic,
-    ensure_topics,
-    make_admin,
-)
+from events.kafka.clients import Cluster, check_topic, dead_letter_topic, ensure_topics, make_admin
 from events.kafka.consumer import CountConsumer
 from events.kafka.pipeline import Limits
 from events.kafka.producer import ANY_LENGTH, MAX_BYTES, Sender

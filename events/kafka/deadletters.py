@@ -14,13 +14,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from events.domain.retries import Backoff
 from events.errors import EventsError, InvalidEvent, InvalidInput, StoreUnavailable
 from events.kafka.bounds import read_bounds
-from events.kafka.clients import (
-    Cluster,
-    dead_letter_topic,
-    error_of,
-    make_consumer,
-    map_errors,
-)
+from events.kafka.clients import Cluster, dead_letter_topic, error_of, make_consumer, map_errors
 from events.kafka.messages import (
     DeadLetter,
     Message,

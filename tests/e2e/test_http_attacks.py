@@ -14,15 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.httpclient import (
-    DAY,
-    Client,
-    batches_of,
-    body_of,
-    row,
-    send_until_stored,
-    serve,
-)
+from tests.support.httpclient import DAY, Client, batches_of, body_of, row, send_until_stored, serve
 from tests.support.shell import Command, Shell, free_port
 from tests.support.tables import Tables, contents_of
 

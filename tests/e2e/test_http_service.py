@@ -17,13 +17,7 @@ import pytest
 
 from events.local import dynamodb
 from events.models import Event
-from tests.support.httpclient import (
-    Client,
-    batches_of,
-    row,
-    send_until_stored,
-    serve,
-)
+from tests.support.httpclient import Client, batches_of, row, send_until_stored, serve
 from tests.support.shell import Shell, free_port, until
 from tests.support.tables import Tables, contents_of
 

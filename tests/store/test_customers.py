@@ -8,13 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from tests.store.helpers import ODD_CUSTOMERS
 from tests.support.backdoor import Subject
-from tests.support.factories import (
-    DAY,
-    DAY_ZERO,
-    HOUR_ZERO,
-    Contents,
-    event,
-)
+from tests.support.factories import DAY, DAY_ZERO, HOUR_ZERO, Contents, event
 
 
 def register_all(subject: Subject, names: Sequence[str]) -> None:

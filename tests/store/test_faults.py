@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import (
-    ReadTimeoutError,
-)
+from botocore.exceptions import ReadTimeoutError
 
 from events.dao import DynamoStore
 from events.domain.retries import RetryPolicy

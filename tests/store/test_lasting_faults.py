@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -12,13 +11,7 @@ from events.errors import StoreRefused, StoreUnavailable
 from events.models import DayCounts, Outcome
 from events.service import EventService
 from tests.store.helpers import cases
-from tests.support.factories import (
-    DAY_ZERO,
-    Contents,
-    event,
-    expected_contents,
-    many_events,
-)
+from tests.support.factories import DAY_ZERO, Contents, event, expected_contents, many_events
 from tests.support.faults import (
     GARBLED,
     LOST_ANSWERS,
@@ -34,9 +27,6 @@ from tests.support.faults import (
     timeout,
     whole_truth,
 )
-
-if TYPE_CHECKING:
-    pass
 
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import (
-    ReadTimeoutError,
-)
+from botocore.exceptions import ReadTimeoutError
 
 from events.dao import DynamoStore
 from events.domain.retries import RetryPolicy
@@ -26,15 +23,7 @@ from tests.support.factories import (
     expected_contents,
     many_events,
 )
-from tests.support.faults import (
-    LOST_ANSWERS,
-    PASSING,
-    Scene,
-    Send,
-)
-
-if TYPE_CHECKING:
-    pass
+from tests.support.faults import LOST_ANSWERS, PASSING, Scene, Send
 
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 

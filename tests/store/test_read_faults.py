@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from events.dao import DynamoStore
@@ -30,9 +28,6 @@ from tests.support.faults import (
     timeout,
     whole_truth,
 )
-
-if TYPE_CHECKING:
-    pass
 
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 

@@ -8,12 +8,7 @@ import pytest
 
 from events.models import DayCounts
 from tests.support.backdoor import Subject
-from tests.support.factories import (
-    DAY_ZERO,
-    Contents,
-    event,
-    expected_contents,
-)
+from tests.support.factories import DAY_ZERO, Contents, event, expected_contents
 
 
 def counts(customer_id: str, hours: dict[int, int], event_type: str | None = None) -> DayCounts:

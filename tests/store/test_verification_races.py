@@ -10,23 +10,9 @@ import pytest
 from events import verification
 from events.models import Difference, Event, Verification
 from events.service import Store
-from tests.store.recounts import (
-    DAMAGES,
-    EVENTS,
-    difference,
-    held,
-    verify,
-    wrong_total,
-)
+from tests.store.recounts import DAMAGES, EVENTS, difference, held, verify, wrong_total
 from tests.support.backdoor import Subject
-from tests.support.factories import (
-    DAY_ZERO,
-    HOUR,
-    HOUR_ZERO,
-    Contents,
-    event,
-    expected_contents,
-)
+from tests.support.factories import DAY_ZERO, HOUR, HOUR_ZERO, Contents, event, expected_contents
 from tests.support.sqlstore import MemoryStore, SpyStore
 
 __all__ = ["held"]

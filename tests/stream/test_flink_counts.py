@@ -20,14 +20,7 @@ from events.models import Event
 from events.service import EventService
 from jobs import flink_counts
 from jobs.flink.jvm import opened_flink
-from tests.stream.archives import (
-    archive,
-    hour_counts_of,
-    hourly,
-    produce,
-    rows_of,
-    served,
-)
+from tests.stream.archives import archive, hour_counts_of, hourly, produce, rows_of, served
 from tests.support.factories import DAY, HOUR, HOUR_ZERO, event, many_events
 from tests.support.shell import Command, Shell, until
 

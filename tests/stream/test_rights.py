@@ -12,13 +12,7 @@ from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionTy
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from events.errors import StoreRefused
-from events.kafka.clients import (
-    Cluster,
-    check_topic,
-    dead_letter_topic,
-    ensure_topics,
-    make_admin,
-)
+from events.kafka.clients import Cluster, check_topic, dead_letter_topic, ensure_topics, make_admin
 from events.kafka.deadletters import read_dead_letters
 from events.local import kafka
 from tests.support.broker import Broker

@@ -28,13 +28,7 @@ from events.datamodels import Tables
 from events.domain.retries import RetryPolicy
 from events.models import Event, Outcome, Window
 from tests.support.backdoor import DynamoBackDoor
-from tests.support.factories import (
-    HOUR,
-    HOUR_ZERO,
-    days_of,
-    expected_contents,
-    many_events,
-)
+from tests.support.factories import HOUR, HOUR_ZERO, days_of, expected_contents, many_events
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -9,12 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from events.models import (
-    BucketCount,
-    BucketQuery,
-    Event,
-    Window,
-)
+from events.models import BucketCount, BucketQuery, Event, Window
 from events.service import EventService
 from tests.support.factories import HOUR, HOUR_ZERO, MICROSECOND, event
 from tests.support.sqlstore import MemoryStore, SpyStore

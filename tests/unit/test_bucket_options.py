@@ -9,19 +9,10 @@ import pytest
 
 from events.domain.windows import EARLIEST, LATEST
 from events.errors import InvalidWindow
-from events.models import (
-    BucketCount,
-    BucketPage,
-    BucketQuery,
-)
+from events.models import BucketCount, BucketPage, BucketQuery
 from events.queries.buckets import MAX_FILLED
 from events.service import EventService
-from tests.support.factories import (
-    HOUR,
-    MICROSECOND,
-    event,
-    many_events,
-)
+from tests.support.factories import HOUR, MICROSECOND, event, many_events
 from tests.support.queries import NINE, ask, at, by_hand, service, spy, store
 from tests.support.sqlstore import SpyStore
 

@@ -8,21 +8,9 @@ from datetime import datetime
 import pytest
 
 from events.domain.windows import EARLIEST, LATEST
-from events.models import (
-    BucketCount,
-    BucketPage,
-    Outcome,
-    Window,
-)
+from events.models import BucketCount, BucketPage, Outcome, Window
 from events.service import EventService
-from tests.support.factories import (
-    DAY,
-    HOUR,
-    HOUR_ZERO,
-    MICROSECOND,
-    event,
-    many_events,
-)
+from tests.support.factories import DAY, HOUR, HOUR_ZERO, MICROSECOND, event, many_events
 from tests.support.queries import MINUTE, NINE, ask, at, by_hand, service, spy, store
 from tests.support.sqlstore import FIRST_INGESTED_AT, MemoryStore, SpyStore
 

@@ -9,15 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from events.models import (
-    BucketPage,
-    BucketQuery,
-    Calendar,
-    DayCounts,
-    RangeTotals,
-    Unit,
-    Window,
-)
+from events.models import BucketPage, BucketQuery, Calendar, DayCounts, RangeTotals, Unit, Window
 from events.queries import periods
 from events.queries.customers import CustomersQuery, Position
 from events.service import EventService

@@ -14,15 +14,7 @@ import pytest
 from events.domain.calendars import period_at, periods
 from events.domain.windows import ALL_TIME, LATEST
 from events.errors import InvalidWindow
-from events.models import (
-    BucketCount,
-    BucketPage,
-    BucketQuery,
-    Calendar,
-    Event,
-    Unit,
-    Window,
-)
+from events.models import BucketCount, BucketPage, BucketQuery, Calendar, Event, Unit, Window
 from events.queries.periods import MOST_CUT_HOURS
 from events.queries.summary import Summary
 from events.service import EventService

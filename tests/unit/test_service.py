@@ -11,22 +11,10 @@ import pytest
 
 from events.domain.windows import EARLIEST, LATEST
 from events.errors import StoreUnavailable
-from events.models import (
-    BucketCount,
-    CustomerPage,
-    CustomerTotal,
-    Outcome,
-    Verification,
-    Window,
-)
+from events.models import BucketCount, CustomerPage, CustomerTotal, Outcome, Verification, Window
 from events.queries.lookup import EventQuery
 from events.service import EventService
-from tests.support.factories import (
-    HOUR_ZERO,
-    event,
-    expected_contents,
-    many_events,
-)
+from tests.support.factories import HOUR_ZERO, event, expected_contents, many_events
 from tests.support.queries import NINE, ask, at, service, spy, store
 from tests.support.sqlstore import MemoryStore, SpyStore
 

@@ -7,12 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from events.api.cursors import encode_cursor
-from events.api.dependencies import (
-    WINDOWED_HEADER,
-    ServiceDep,
-    SettingsDep,
-    windowed_headers,
-)
+from events.api.dependencies import WINDOWED_HEADER, ServiceDep, SettingsDep, windowed_headers
 from events.api.openapi import route_errors
 from events.api.parameters import CustomerParameters
 from events.api.schemas import Body, Count, CustomerIdOut, Next

@@ -27,14 +27,7 @@ from jobs.lib.result import days_between
 from jobs.lib.session import opened_session
 from tests.stream.archives import archive as archive_topic
 from tests.stream.archives import hour_counts_of, hourly, open_archive, produce
-from tests.support.factories import (
-    DAY,
-    HOUR,
-    HOUR_ZERO,
-    event,
-    expected_contents,
-    many_events,
-)
+from tests.support.factories import DAY, HOUR, HOUR_ZERO, event, expected_contents, many_events
 from tests.support.sqlstore import SqlTables
 
 pytestmark = pytest.mark.usefixtures("spark", "job_environment")
