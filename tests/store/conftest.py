@@ -14,10 +14,10 @@ from events.config import Settings
 from events.domain.retries import RetryPolicy
 from events.service import EventService
 from events.sql.store import SqlStore
+from tests.store.scenes import Clock, Scene, make_scene
 from tests.support import postgres
 from tests.support.backdoor import Subject, dynamodb_subject
 from tests.support.database import Database
-from tests.support.faults import Clock, Scene, make_scene
 from tests.support.pool import TablePool
 from tests.support.sqlstore import MemoryStore, SqlTables
 

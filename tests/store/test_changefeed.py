@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from events.bootstrap import make_client
-from events.config import Settings
 from events.domain.retries import RetryPolicy
 from events.dynamodb.changefeed import ChangeFeed
 from events.dynamodb.changelog import CHANGE_SHARDS, Minutes
@@ -18,28 +15,12 @@ from events.dynamodb.requests import Requests
 from events.errors import ChangesForgotten, InvalidWindow
 from events.models import ChangeCursor
 from events.queries.changes import changes
-from tests.support.changescene import ChangeScene, change_scene
-from tests.support.database import Database
+from tests.support.changescene import ChangeScene, scene
 from tests.support.factories import DAY, DAY_ZERO, days_of, event, many_events
 from tests.support.faketime import START
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
+__all__ = ["scene"]
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture(scope="module")
-def client(database: Database) -> Iterator[DynamoDBClient]:
-    client = make_client(Settings(dynamodb_endpoint_url=database.endpoint_url))
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def scene(client: DynamoDBClient) -> Iterator[ChangeScene]:
-    with change_scene(client) as scene:
-        yield scene
 
 
 # --- pages ----------------------------------------------------------------------------------------

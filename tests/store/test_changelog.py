@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,31 +16,16 @@ from events.dynamodb.requests import GarbledAnswer
 from events.errors import ClockSkew, StoreRefused, StoreUnavailable
 from events.models import DayCounts, Outcome
 from events.queries.changes import changes
-from tests.support.changescene import ChangeScene, change_scene, time_out
+from tests.support.changescene import ChangeScene, scene, time_out
 from tests.support.database import Database
 from tests.support.factories import DAY_ZERO, HOUR_ZERO, event
 from tests.support.faketime import START
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
+__all__ = ["scene"]
 MINUTE = timedelta(minutes=1)
 NOTHING, THREE = DayCounts("acme", DAY_ZERO, None, {}), DayCounts("acme", DAY_ZERO, None, {0: 3})
 #: Registers the customer, logs the day, writes.
 FIRST_WRITE = ["PutItem", "PutItem", "TransactWriteItems"]
-
-
-@pytest.fixture(scope="module")
-def client(database: Database) -> Iterator[DynamoDBClient]:
-    client = make_client(Settings(dynamodb_endpoint_url=database.endpoint_url))
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def scene(client: DynamoDBClient) -> Iterator[ChangeScene]:
-    with change_scene(client) as scene:
-        yield scene
 
 
 # --- logged before it changes ---------------------------------------------------------------------

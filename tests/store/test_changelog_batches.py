@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import Any
 
 from events.service import EventService
-from tests.support.changescene import ChangeScene, change_scene
+from tests.support.changescene import ChangeScene, scene
 from tests.support.factories import HOUR_ZERO, event
 from tests.support.faketime import START
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
+__all__ = ["scene"]
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def scene(shared_client: DynamoDBClient) -> Iterator[ChangeScene]:
-    with change_scene(shared_client) as scene:
-        yield scene
 
 
 def test_days_that_are_written_soon_are_logged_together(scene: ChangeScene) -> None:

@@ -16,6 +16,7 @@ from events.domain.retries import RetryPolicy
 from events.models import Erasure, Event, Outcome
 from events.service import EventService
 from tests.store.helpers import cases
+from tests.store.scenes import Books, Scene, deliveries, make_scene
 from tests.support.factories import (
     DAY,
     DAY_ZERO,
@@ -25,17 +26,7 @@ from tests.support.factories import (
     many_events,
     stored_key,
 )
-from tests.support.faults import (
-    LOST_ANSWERS,
-    PASSING_OF_WRITES,
-    Books,
-    Scene,
-    Send,
-    deliveries,
-    make_scene,
-    mixed_reasons,
-    reset,
-)
+from tests.support.faults import LOST_ANSWERS, PASSING_OF_WRITES, Send, mixed_reasons, reset
 from tests.support.pool import TablePool
 
 if TYPE_CHECKING:

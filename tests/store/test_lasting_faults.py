@@ -11,21 +11,19 @@ from events.errors import StoreRefused, StoreUnavailable
 from events.models import DayCounts, Outcome
 from events.service import EventService
 from tests.store.helpers import cases
+from tests.store.scenes import Scene, read_all, whole_truth
 from tests.support.factories import DAY_ZERO, Contents, event, expected_contents, many_events
 from tests.support.faults import (
     GARBLED,
     LOST_ANSWERS,
     PASSING_OF_WRITES,
-    Scene,
     Send,
     after_commit,
     cancelled,
     conflict,
     error_instead,
     mixed_reasons,
-    read_all,
     timeout,
-    whole_truth,
 )
 
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE

@@ -13,6 +13,7 @@ from events.domain.retries import RetryPolicy
 from events.errors import StoreRefused
 from events.models import Event, Outcome, Window
 from events.service import EventService
+from tests.store.scenes import Scene
 from tests.support.factories import (
     DAY_ZERO,
     HOUR,
@@ -23,7 +24,7 @@ from tests.support.factories import (
     expected_contents,
     many_events,
 )
-from tests.support.faults import LOST_ANSWERS, PASSING, Scene, Send
+from tests.support.faults import LOST_ANSWERS, PASSING, Send
 
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 

@@ -8,6 +8,7 @@ from events.dao import DynamoStore
 from events.errors import StoreRefused, StoreUnavailable
 from events.models import DayCounts, Outcome, Window
 from tests.store.helpers import cases
+from tests.store.scenes import Scene, read_all, whole_truth
 from tests.support.factories import (
     DAY_ZERO,
     HOUR,
@@ -19,15 +20,7 @@ from tests.support.factories import (
     expected_contents,
     many_events,
 )
-from tests.support.faults import (
-    LOST_ANSWERS,
-    PASSING,
-    Scene,
-    error_instead,
-    read_all,
-    timeout,
-    whole_truth,
-)
+from tests.support.faults import LOST_ANSWERS, PASSING, error_instead, timeout
 
 INSERTED, DUPLICATE = Outcome.INSERTED, Outcome.DUPLICATE
 

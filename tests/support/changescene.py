@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ReadTimeoutError
 
@@ -94,15 +94,15 @@ class ChangeScene:
         raise AssertionError("the erasure does not end")
 
 
-@contextmanager
-def change_scene(client: DynamoDBClient) -> Iterator[ChangeScene]:
+@pytest.fixture
+def scene(shared_client: DynamoDBClient) -> Iterator[ChangeScene]:
     """A scene on new tables, which are dropped afterwards."""
     tables = Tables.named(f"t{uuid.uuid4().hex}")
-    with FakeTime(client) as time:
-        scene = ChangeScene(client, tables, time)
+    with FakeTime(shared_client) as time:
+        scene = ChangeScene(shared_client, tables, time)
         yield scene
-    client.meta.events.unregister("before-send.dynamodb", scene._note)
-    DynamoBackDoor(client, tables.events).drop_tables()
+    shared_client.meta.events.unregister("before-send.dynamodb", scene._note)
+    DynamoBackDoor(shared_client, tables.events).drop_tables()
 
 
 def time_out() -> None:
