@@ -16,7 +16,7 @@ from events.errors import StoreRefused
 from events.models import DayCounts, Event
 from events.sql.database import Database, Transaction
 from events.sql.engines import parse_url
-from events.sql.statements import Row, as_json
+from events.sql.statements import as_json, in_order
 from events.sql.tables import COUNTS, EVENTS, HOURS
 from events.sql.transactions import EventTransactions
 
@@ -97,11 +97,9 @@ class BulkLoader(EventTransactions):
     def put_events(self, events: Iterable[Event], at: datetime) -> None:
         """Store distinct events without counting them."""
         for batch in _batches(events):
-            self._database.write(partial(self._put_events, self._statements.in_order(batch), at))
+            self._database.write(partial(self._put_events, in_order(batch), at))
 
-    def _put_events(
-        self, ordered: Sequence[tuple[Row, Event]], at: datetime, transaction: Transaction
-    ) -> None:
+    def _put_events(self, ordered: Sequence[Event], at: datetime, transaction: Transaction) -> None:
         values = {**self._place(transaction, ordered), "now": at}
         transaction.connection.execute(self._statements.insert_events, values)
         transaction.has_written = True

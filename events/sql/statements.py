@@ -1,15 +1,15 @@
 """
 The statements that write. Each takes any number of rows.
 
-The rows are one JSON document, except events on SQLite: these are in a temporary table.
+The rows are one JSON document, except events: on PostgreSQL these are one text per column, on
+SQLite they are in a temporary table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -42,7 +42,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 
-from events.domain.timestamps import format_timestamp
 from events.models import Event
 from events.sql.tables import (
     CHANGE_CLOCK,
@@ -56,13 +55,21 @@ from events.sql.tables import (
     to_microseconds,
 )
 
-Row = tuple[Any, ...]
-
 #: Rows of one INSERT: SQLite takes 32,766 parameters, and each row has four.
 _MAX_ROWS_INSERTED = 4_096
 _INSERT_INCOMING = (
-    "INSERT INTO incoming (customer_id, occurred_at, event_type, transaction_id) VALUES "
+    "INSERT INTO incoming (customer_id, event_type, transaction_id, occurred_at) VALUES "
 )
+#: Between the texts of a column: no id has a control character.
+_SEPARATOR = "\n"
+#: The parameters for the columns of the key.
+_TEXTS = ("customer_ids", "instants", "event_types", "transaction_ids")
+_key_of = itemgetter(0, 3, 1, 2)
+
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """Events in the order of their keys."""
+    return sorted(events, key=_key_of)
 
 
 def as_json(rows: Sequence[Sequence[Any]]) -> str:
@@ -86,6 +93,10 @@ class Statements:
         self.lock_customers = customers.with_for_update(read=True, key_share=True)
         self.lock_for_erasure = customers.with_for_update()
         self.find_events = self._find_events()
+        #: Those that other transactions stored. `xmin` is the transaction that wrote a row.
+        self.find_others = self.find_events.where(
+            literal_column(f"{EVENTS.name}.xmin") != literal_column("pg_current_xact_id()::xid")
+        )
         self.insert_events = self._insert_events()
         self.lock_events = self.find_events.order_by(*EVENT_KEY).with_for_update(of=EVENTS)
         self.void_events = self._void_events()
@@ -94,44 +105,42 @@ class Statements:
         self.tick = self._tick()
         self.log_changes = self._log_changes()
 
-    def in_order(self, events: Iterable[Event]) -> list[tuple[Row, Event]]:
-        """Events with their rows, in the order of their keys."""
-        instant: Callable[[datetime], object] = (
-            to_microseconds if self._is_sqlite else format_timestamp
-        )
-        pairs = []
-        for event in events:
-            customer_id, event_type, transaction_id, at = event
-            pairs.append(((customer_id, instant(at), event_type, transaction_id), event))
-        pairs.sort()
-        return pairs
-
-    def place(self, connection: Connection, rows: Sequence[Row]) -> dict[str, str]:
+    def place(self, connection: Connection, events: Sequence[Event]) -> dict[str, str]:
         """
-        Put these rows where the statements about events read them.
+        Put these events where the statements about events read them.
 
         Returns:
             The parameters that those statements need.
         """
         if not self._is_sqlite:
-            return {"rows": as_json(rows)}
+            return _columns(events)
         connection.exec_driver_sql("DELETE FROM incoming")
         first = 0
-        while rest := len(rows) - first:
+        while rest := len(events) - first:
             # Powers of two: so there are few different statements, and SQLite keeps all compiled.
             number = min(1 << (rest.bit_length() - 1), _MAX_ROWS_INSERTED)
-            values = tuple(chain.from_iterable(rows[first : first + number]))
-            connection.exec_driver_sql(_insert_incoming(number), values)
+            values = [
+                value
+                for customer_id, event_type, transaction_id, at in events[first : first + number]
+                for value in (customer_id, event_type, transaction_id, to_microseconds(at))
+            ]
+            connection.exec_driver_sql(_insert_incoming(number), tuple(values))
             first += number
         return {}
 
     def _events(self) -> FromClause:
-        """The rows that `place` stored."""
-        if not self._is_sqlite:
-            return self._rows(*EVENT_KEY)
+        """The events that `place` stored, in their order; `n` is the index of each."""
         index = column("n", BigInteger) - literal_column("1")
-        key = (column(item.name, item.type) for item in EVENT_KEY)
-        return select(index.label("n"), *key).select_from(table("incoming")).subquery()
+        key: list[ColumnElement[Any]] = [column(item.name, item.type) for item in EVENT_KEY]
+        rows: FromClause = table("incoming")
+        if not self._is_sqlite:
+            texts = (bindparam(name, type_=Text) for name in _TEXTS)
+            arrays = (func.string_to_array(text, _SEPARATOR) for text in texts)
+            names = (column(item.name, Text) for item in EVENT_KEY)
+            rows = func.unnest(*arrays).table_valued(*names, with_ordinality="n").render_derived()
+            key = [cast(item, item.type) for item in key]
+        labels = [field.label(item.name) for field, item in zip(key, EVENT_KEY, strict=True)]
+        return select(index.label("n"), *labels).select_from(rows).subquery("incoming")
 
     def _rows(self, *columns: Column[Any]) -> Subquery:
         """The rows of the parameter `rows`, in their order; `n` is the index of each."""
@@ -242,6 +251,20 @@ class Statements:
 
 
 _NOW = bindparam("now", type_=Instant)
+
+
+def _columns(events: Sequence[Event]) -> dict[str, str]:
+    """Events as one text per column, which PostgreSQL reads in a third of the time of JSON."""
+    customer_ids, event_types, transaction_ids, instants = zip(*events, strict=True)
+    # In a tenth of the time of `isoformat`.
+    instants_as_json = msgspec.json.encode(instants).decode()
+    texts = (
+        _SEPARATOR.join(customer_ids),
+        instants_as_json[2:-2].replace('","', _SEPARATOR),
+        _SEPARATOR.join(event_types),
+        _SEPARATOR.join(transaction_ids),
+    )
+    return dict(zip(_TEXTS, texts, strict=True))
 
 
 @cache

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Select, and_, delete, select, tuple_, update
 
 from events.models import DayCounts, Erasure, Event, Outcome
 from events.sql.database import Conflict, Database, Transaction
-from events.sql.statements import Row, as_json, statements
+from events.sql.statements import as_json, in_order, statements
 from events.sql.tables import (
     CHANGES,
     COUNTS,
@@ -35,62 +35,67 @@ class EventTransactions:
         self._database = database
         self._now = now
         self._statements = statements(database.dialect)
+        #: Whether the last write found all its events stored: the next one probably will.
+        self._is_resend = False
 
     def write(self, events: Sequence[Event]) -> list[Outcome]:
         """Store and count distinct events, each at most once forever; return the outcomes."""
-        ordered = self._statements.in_order(events)
-
-        def work(transaction: Transaction) -> dict[Event, Outcome]:
-            outcomes = {}
-            rows = self._place(transaction, ordered)
-            found = transaction.connection.execute(self._statements.find_events, rows)
-            for index, is_voided in found:
-                outcome = Outcome.VOIDED if is_voided else Outcome.DUPLICATE
-                outcomes[ordered[index][1]] = outcome
-            if not outcomes:
-                self._insert(transaction, ordered, rows)
-            elif new := [pair for pair in ordered if pair[1] not in outcomes]:
-                self._insert(transaction, new, self._place(transaction, new))
-            return outcomes
-
-        outcomes = self._database.write(work)
-        return [outcomes.get(event, Outcome.INSERTED) for event in events]
-
-    def _insert(
-        self, transaction: Transaction, new: Sequence[tuple[Row, Event]], rows: dict[str, str]
-    ) -> None:
-        """Store and count events that are not stored."""
-        now, execute = self._now(), transaction.connection.execute
-        events = [event for _, event in new]
-        self._lock(transaction, {event.customer_id for event in events}, now)
-        result = execute(self._statements.insert_events, {**rows, "now": now})
-        if result.rowcount != len(new):
-            raise Conflict  # another writer stored some of them in between
-        transaction.proof = _changed(events[0], EVENTS.c.ingested_at, now)
-        self._count(transaction, events, 1, now)
-
-    def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
-        """Mark distinct stored events as voided and uncount them; return the outcomes."""
-        ordered = self._statements.in_order(events)
+        ordered = in_order(events)
 
         def work(transaction: Transaction) -> dict[Event, Outcome]:
             now, execute = self._now(), transaction.connection.execute
             rows = self._place(transaction, ordered)
-            stored = [ordered[index] for index, _ in execute(self._statements.find_events, rows)]
-            self._lock(transaction, {event.customer_id for _, event in stored}, now)
-            stored.sort()
+
+            def find(statement: Select[Any]) -> dict[Event, Outcome]:
+                return {
+                    ordered[index]: Outcome.VOIDED if is_voided else Outcome.DUPLICATE
+                    for index, is_voided in execute(statement, rows)
+                }
+
+            is_sqlite = self._database.is_sqlite
+            stored = find(self._statements.find_events) if is_sqlite or self._is_resend else {}
+            if len(stored) == len(ordered):
+                return stored
+            self._lock(transaction, {event.customer_id for event in ordered}, now)
+            inserted = execute(self._statements.insert_events, {**rows, "now": now}).rowcount
+            if not is_sqlite:  # other writers may have stored some since the search
+                stored = find(self._statements.find_others) if inserted < len(ordered) else {}
+            if inserted + len(stored) != len(ordered):
+                raise Conflict
+            if inserted:
+                new = [event for event in ordered if event not in stored]
+                transaction.proof = _changed(new[0], EVENTS.c.ingested_at, now)
+                self._count(transaction, new, 1, now)
+            return stored
+
+        stored = self._database.write(work)
+        self._is_resend = len(stored) == len(events)
+        return [stored.get(event, Outcome.INSERTED) for event in events]
+
+    def void(self, events: Sequence[Event], reason: str) -> list[Outcome]:
+        """Mark distinct stored events as voided and uncount them; return the outcomes."""
+        ordered = in_order(events)
+
+        def work(transaction: Transaction) -> dict[Event, Outcome]:
+            now, execute = self._now(), transaction.connection.execute
+            rows = self._place(transaction, ordered)
+            found = sorted(index for index, _ in execute(self._statements.find_events, rows))
+            if not found:
+                return {}
+            stored = [ordered[index] for index in found]
+            self._lock(transaction, {event.customer_id for event in stored}, now)
             outcomes, counted = {}, []
             rows = self._place(transaction, stored)
             for index, is_voided in execute(self._statements.lock_events, rows):
-                row, event = stored[index]
+                event = stored[index]
                 outcomes[event] = Outcome.ALREADY_VOIDED if is_voided else Outcome.VOIDED
                 if not is_voided:
-                    counted.append((row, event))
+                    counted.append(event)
             if counted:
                 rows = self._place(transaction, counted)
                 execute(self._statements.void_events, {**rows, "reason": reason, "now": now})
-                transaction.proof = _changed(counted[0][1], EVENTS.c.voided_at, now)
-                self._count(transaction, [event for _, event in counted], -1, now)
+                transaction.proof = _changed(counted[0], EVENTS.c.voided_at, now)
+                self._count(transaction, counted, -1, now)
             return outcomes
 
         outcomes = self._database.write(work)
@@ -176,10 +181,8 @@ class EventTransactions:
 
     # --- steps ------------------------------------------------------------------------------------
 
-    def _place(
-        self, transaction: Transaction, ordered: Sequence[tuple[Row, Event]]
-    ) -> dict[str, str]:
-        return self._statements.place(transaction.connection, [row for row, _ in ordered])
+    def _place(self, transaction: Transaction, ordered: Sequence[Event]) -> dict[str, str]:
+        return self._statements.place(transaction.connection, ordered)
 
     def _lock(
         self,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
-from events.models import Outcome
+from events.models import Event, Outcome
 from events.queries.changes import changes
 from events.service import EventService
 from events.sql.store import SqlStore
@@ -51,6 +52,49 @@ def test_a_transaction_of_duplicates_changes_nothing(sql: Subject) -> None:
     assert sql.store.write(events) == [Outcome.DUPLICATE] * 50
     assert sql.store.void([event("unknown")], "x") == [Outcome.NOT_FOUND]
     assert (sql.store.changes.settled_until(), sql.tables.contents()) == before
+
+
+def test_a_batch_may_be_new_stored_or_voided_in_part(sql: Subject) -> None:
+    inserted, duplicate, voided = Outcome.INSERTED, Outcome.DUPLICATE, Outcome.VOIDED
+    first, second, third, fourth = many_events(4)
+    assert sql.store.write([first, second]) == [inserted, inserted]
+    assert sql.store.void([second], "x") == [voided]
+    for _ in range(2):
+        assert sql.store.write([second, first]) == [voided, duplicate]
+    # A write after a resend searches first.
+    assert sql.store.write([third, first, second]) == [inserted, duplicate, voided]
+    assert sql.store.write([first, second, fourth]) == [duplicate, voided, inserted]
+    stored = [first, second, third, fourth]
+    assert sql.tables.contents() == expected_contents(stored, voided=[second], reason="x")
+
+
+def test_ids_and_instants_reach_the_database_as_they_are(sql: Subject) -> None:
+    texts = [
+        '"',
+        "\\",
+        "{}",
+        "a,b",
+        "NULL",
+        "'",
+        r"\n",
+        "é\u2028",
+        "\N{BAR CHART}",
+        "a",
+        "A",
+        "%s",
+        ":x",
+    ]
+    instants = [
+        datetime(1, 1, 1, tzinfo=UTC),
+        datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC),
+        datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC),
+    ]
+    events = [Event(text, text + "t", "i" + text, at) for text in texts for at in instants]
+    assert sql.store.write(events) == [Outcome.INSERTED] * len(events)
+    assert sql.tables.contents() == expected_contents(events)
+    assert sql.store.write([*events, event()]) == [Outcome.DUPLICATE] * len(events) + [
+        Outcome.INSERTED
+    ]
 
 
 def test_a_change_is_listed_at_once_and_a_day_once(sql: Subject) -> None:
