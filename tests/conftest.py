@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ STRIKES = 40
 SLOW_FOLDERS = ("browser", "schema", "stream", "vendors")
 #: Folders whose tests share what takes long to start: Spark; a browser and its servers.
 SHARING_FOLDERS = ("tests/stream/spark/", "tests/browser/")
+#: The second tier runs long enough for Java's second compiler: it pays for itself after a minute of
+#: processor time, and then saves 40 %.
+_LASTING_JAVA = ("-XX:TieredStopAtLevel=4", "-XX:+UseSerialGC")
 _DATABASE = pytest.StashKey[dynamodb.DynamoDBLocal]()
 
 
@@ -115,7 +118,8 @@ def pytest_configure_node(node: Any) -> None:
     """Start the database before the first xdist worker, and tell each worker its port."""
     stash = node.config.stash
     if _DATABASE not in stash:
-        server = _start_database()
+        is_long = node.config.option.markexpr == "slow"
+        server = _start_database(_LASTING_JAVA if is_long else dynamodb.QUICK_JAVA)
         if server is None:
             return
         stash[_DATABASE] = server
@@ -124,9 +128,11 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["database"] = (server.port, server.pid)
 
 
-def _start_database() -> dynamodb.DynamoDBLocal | None:
+def _start_database(
+    java_options: Sequence[str] = dynamodb.QUICK_JAVA,
+) -> dynamodb.DynamoDBLocal | None:
     try:
-        return dynamodb.start()
+        return dynamodb.start(java_options=java_options)
     except LocalServerError:
         if os.environ.get("CI"):
             raise

@@ -11,6 +11,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +33,7 @@ _MAIN_CLASS = "software.amazon.dynamodb.services.local.main.ServerRunner"
 _JARS = jars.FOLDER / f"dynamodb-local-{VERSION}"
 #: Without Java's second compiler the start and the first 6,000 events took 40 % less processor
 #: time, and eight loads of 2,000 events after a start 35 % less (benchmarks/README.md).
-_QUICK_JAVA = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+QUICK_JAVA = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 DATA_FOLDER = jars.FOLDER / "data"
 DEFAULT_PORT = 9000
 
@@ -45,13 +46,16 @@ class DynamoDBLocal(LocalServer):
         return f"http://localhost:{self.port}"
 
 
-def start(*, port: int = 0, data_folder: Path | None = None) -> DynamoDBLocal:
+def start(
+    *, port: int = 0, data_folder: Path | None = None, java_options: Sequence[str] = QUICK_JAVA
+) -> DynamoDBLocal:
     """
     Start DynamoDB Local, or the program in its place, and wait until it answers.
 
     Args:
         port: 0 chooses a free port.
         data_folder: Created if missing; None keeps all data in memory.
+        java_options: The default suits a server that runs for minutes.
     """
     engine = _engine()
     class_path = "" if engine else _class_path()
@@ -67,7 +71,7 @@ def start(*, port: int = 0, data_folder: Path | None = None) -> DynamoDBLocal:
         else:
             storage = ["-dbPath", str(data_folder)] if data_folder else ["-inMemory"]
             arguments = [_MAIN_CLASS, "-port", str(port), "-sharedDb", "-disableTelemetry"]
-            process = launch(class_path, [*arguments, *storage], scratch, _QUICK_JAVA)
+            process = launch(class_path, [*arguments, *storage], scratch, java_options)
         server = DynamoDBLocal(process, port, scratch, stop_seconds=10)
         server.wait_until(partial(is_answering, server.endpoint_url), name())
     return server
