@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from fastapi import Request
@@ -52,24 +52,18 @@ def count_answers(
     references = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
     hour = BucketCount(_EXAMPLE.window.start, 2_499, customer_id="acme" if has_customers else None)
 
-    def text(name: Literal["csv", "jsonl"]) -> dict[str, Any]:
+    def described(name: Format) -> dict[str, Any]:
+        match name:
+            case "json":
+                return {"schema": {"anyOf": references} if len(references) > 1 else references[0]}
+            case "parquet":
+                return {"schema": {"type": "string", "format": "binary"}}
         pieces = encoded(name, _EXAMPLE, [hour], has_customers=has_customers)
         return {"schema": {"type": "string"}, "example": b"".join(pieces).decode()}
 
-    content = {
-        "json": {"schema": {"anyOf": references} if len(references) > 1 else references[0]},
-        "csv": text("csv"),
-        "jsonl": text("jsonl"),
-        "parquet": {"schema": {"type": "string", "format": "binary"}},
-    }
-    return {
-        200: {
-            "description": description,
-            "headers": WINDOWED_HEADER,
-            "content": {MEDIA_TYPES[name]: content[name] for name in MEDIA_TYPES},
-        },
-        **route_errors(),
-    }
+    content = {media_type: described(name) for name, media_type in MEDIA_TYPES.items()}
+    answer = {"description": description, "headers": WINDOWED_HEADER, "content": content}
+    return {200: answer, **route_errors()}
 
 
 def choose_format(
@@ -82,7 +76,7 @@ def choose_format(
     name = parameters.format or _preferred(accept)
     if name != "json":
         headers["Content-Disposition"] = f'attachment; filename="buckets.{name}"'
-    if name in ("jsonl", "parquet"):
+    if name not in ("json", "csv"):
         for parameter in ("limit", "cursor"):
             if parameter in parameters.model_fields_set:
                 raise InvalidRequest(parameter, f"omit it: {name} gives the whole range")

@@ -26,9 +26,10 @@ from events.domain.windows import EARLIEST, LATEST, window_between
 from events.domain.zones import zone_named
 from events.errors import InvalidEvent, InvalidInput, InvalidWindow
 from events.models import BucketQuery, Calendar, ChangeCursor, Unit, Window
+from events.queries import formats
 from events.queries.customers import MOST_CUSTOMERS, Position
 
-Format: TypeAlias = Literal["json", "csv", "jsonl", "parquet"]
+Format: TypeAlias = Literal["json", formats.Format]
 
 
 def _whole_number(text: object) -> object:

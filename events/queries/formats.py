@@ -36,21 +36,26 @@ def encoded(
 
     Raises `InvalidWindow` at once for Parquet without pyarrow.
     """
-    if name == "csv":
-        return csv_pieces(query, counts, has_customers=has_customers)
-    if name == "jsonl":
-        return _json_pieces(counts, query.calendar)
+    match name:
+        case "csv":
+            return csv_pieces(query, counts, has_customers=has_customers)
+        case "jsonl":
+            return _json_pieces(counts, query.calendar)
+        case "parquet":
+            names = _columns(query, has_customers=has_customers)
+            return _parquet_pieces(*_pyarrow(), query, names, counts)
+
+
+def _pyarrow() -> tuple[Any, Any]:
     try:
         # Not a requirement of the service: pyarrow is larger than all its requirements together.
-        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+        return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as exc:
         raise InvalidWindow(
             "parquet needs pyarrow, which is not installed on the server: use csv or jsonl, or "
             "install requirements-export.txt",
             "format",
         ) from exc
-    names = _columns(query, has_customers=has_customers)
-    return _parquet_pieces(arrow, parquet, query, names, counts)
 
 
 # --- JSON -----------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def get_buckets(
         totals=None if cursor is None else cursor.totals,
     )
     name, headers = choose_format(parameters, accept, query, settings)
-    if name == "jsonl" or name == "parquet":
+    if name != "json" and name != "csv":
         return streamed(name, encoded(name, query, service.all_buckets(query)), headers)
     page = service.buckets(query)
     next_cursor = encode_bucket_cursor(page)
@@ -115,7 +115,7 @@ def get_customer_buckets(
         after=parameters.cursor,
     )
     name, headers = choose_format(parameters, accept, question, settings)
-    if name == "jsonl" or name == "parquet":
+    if name != "json" and name != "csv":
         counts = service.all_customer_buckets(query)
         return streamed(name, encoded(name, question, counts, has_customers=True), headers)
     page = service.customer_buckets(query)
