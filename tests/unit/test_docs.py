@@ -12,6 +12,7 @@ from events import __version__
 from events.app import create_app
 from events.cli.main import app
 from events.config import Settings
+from events.domain.columns import ALIASES
 
 CHECKOUT = Path(__file__).parents[2]
 DOCS = CHECKOUT / "docs"
@@ -81,6 +82,20 @@ def test_every_command_is_in_the_page_about_commands() -> None:
     assert group.commands
     missing = [name for name in group.commands if f"`python -m events {name}" not in text]
     assert missing == []
+
+
+@pytest.mark.parametrize("field", ALIASES)
+def test_every_name_of_a_column_is_in_the_page_about_files(field: str) -> None:
+    text = (DOCS / "files.md").read_text(encoding="utf-8")
+    names = re.findall(rf"^\| `{field}` \| (.+) \|$", text, re.MULTILINE)
+    assert set(re.findall(r"`(.+?)`", names[0])) == {field, *ALIASES[field].split()}
+
+
+def test_the_page_about_contributing_names_every_package() -> None:
+    text = (DOCS / "contributing.md").read_text(encoding="utf-8")
+    packages = [file.parent.name for file in CHECKOUT.glob("events/*/__init__.py")]
+    assert packages
+    assert [name for name in packages if f" {name}/ " not in text] == []
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("decisions/*.md")), ids=name_of)
