@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 
 from events.domain.epochs import EPOCH, UNITS, parse_epoch, unit_of
-from events.domain.timeprints import TWO_WAY_DATE, instant_of, parse_print, pattern_of, why_two_ways
+from events.domain.timeprints import (
+    NARROW_SPACE,
+    TWO_WAY_DATE,
+    instant_of,
+    parse_print,
+    pattern_of,
+    why_two_ways,
+)
 from events.domain.timestamps import parse_timestamp, why_unreadable
 from events.domain.zones import NO_ZONE, LocalTimes, in_utc
 from events.errors import InvalidEvent, InvalidInput
@@ -32,8 +39,9 @@ _DIGITS_OF_A_TIME = 6
 _OTHER_DIGIT = re.compile(r"(?![0-9])\d")
 #: Digits beyond microseconds.
 _NANOSECONDS = re.compile(r"(?<=[.,][0-9]{6})[0-9]{1,3}(?![0-9])")
-#: What JavaScript prints before AM and PM.
-_NARROW_SPACE = "\u202f"
+#: The text of UTC at the end of a pattern, where %z would read it too.
+_IN_UTC = re.compile(r"(?:(?<=%[A-Za-z])|(?<![A-Za-z%]))(?:Z|UTC|GMT)$")
+_LITERAL_OFFSET = re.compile(r"[+-][0-9]{2}(?::?[0-9]{2})?$")
 
 
 def timestamp_parser(name: str, local: LocalTimes) -> TimestampParser:
@@ -57,6 +65,8 @@ def timestamp_parser(name: str, local: LocalTimes) -> TimestampParser:
             "strptime pattern such as '%d.%m.%Y %H:%M'"
         )
     problem = _why_incomplete(set(_DIRECTIVE.findall(name.replace("%%", ""))))
+    if _LITERAL_OFFSET.search(name):
+        problem = "ends with an offset: write %z for it"
     if problem:
         raise InvalidInput(f"{name!r} {problem}")
     try:  # strptime compiles a pattern at its first use
@@ -64,6 +74,8 @@ def timestamp_parser(name: str, local: LocalTimes) -> TimestampParser:
     except (ValueError, re.error) as exc:  # the latter for a directive that occurs twice
         if "does not match" not in str(exc):
             raise InvalidInput(f"{name!r}: {exc}") from exc
+    if _IN_UTC.search(name):
+        local = LocalTimes(UTC)
     return partial(_parse_pattern, pattern=name, shape=_shape_of(name), local=local)
 
 
@@ -99,7 +111,7 @@ def _shape_of(pattern: str) -> re.Pattern[str]:
 
 
 def _parse_pattern(text: str, pattern: str, shape: re.Pattern[str], local: LocalTimes) -> datetime:
-    text = text.replace(_NARROW_SPACE, " ")
+    text = text.replace(NARROW_SPACE, " ")
     if ".%f" in pattern or ",%f" in pattern:
         text = _NANOSECONDS.sub("", text)
     reason = why_unreadable(text)
@@ -150,7 +162,7 @@ class Survey:
         self._dates: dict[str, dict[str, str]] = {}
 
     def __call__(self, text: str) -> datetime:
-        text = text.replace(_NARROW_SPACE, " ")
+        text = text.replace(NARROW_SPACE, " ")
         if not may_be_time(text):
             raise InvalidEvent("timestamp", f"{text[:128]!a} is not a date and time")
         unit = unit_of(text)
@@ -190,7 +202,7 @@ class Survey:
 
 
 def _parse_auto(text: str, local: LocalTimes, unit: str | None, orders: dict[str, str]) -> datetime:
-    text = text.replace(_NARROW_SPACE, " ")
+    text = text.replace(NARROW_SPACE, " ")
     reason = why_unreadable(text)
     if reason:
         raise InvalidEvent("timestamp", reason)

@@ -9,6 +9,8 @@ from typing import NoReturn
 from events.domain.zones import LocalTimes, in_utc, offsets_by_abbreviation, zone_named
 from events.errors import InvalidEvent, InvalidInput
 
+#: What JavaScript prints before AM and PM.
+NARROW_SPACE = "\u202f"
 LIKE = "write it like 2021-03-01T00:10:05.657Z"
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
@@ -16,6 +18,8 @@ _MONTHS = (
 )
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _OFFSET = r"[+-][0-9]{2}(?::?[0-5][0-9])?"
+#: The id of a zone of Java that is an offset.
+_FIXED_ZONE = re.compile(rf"(?:UTC|GMT)({_OFFSET})")
 #: PostgreSQL ends years before Christ with BC.
 _ABBREVIATION = r"(?!(?:AM|PM|BC|AD)\b)[A-Z]{2,5}"
 #: The zone's name in words, in any language: JavaScript, mail.
@@ -25,7 +29,7 @@ COMMENT = re.compile(rf"(?<=[+-][0-9]{{4}}){_COMMENT}$")
 _ZONE = (
     r"(?: ?(?P<utc>Z|z|(?:UTC|GMT)(?:[+-]0?0(?::?00)?)?)(?:\[(?P<utc_name>[A-Za-z0-9_+/-]+)\])?"
     rf"| ?(?P<offset>{_OFFSET})(?: (?P<abbreviation>{_ABBREVIATION}|{_OFFSET}))?{_COMMENT}"
-    r"(?:\[(?P<offset_name>[A-Za-z0-9_+/-]+)\])?"
+    r"(?:\[(?P<offset_name>[A-Za-z0-9_+/:-]+)\])?"
     r"| (?P<zone>[A-Za-z_]+(?:/[A-Za-z0-9_+-]+)+)|\[(?P<in_brackets>[A-Za-z0-9_+/-]+)\]"
     rf"| (?P<local>{_ABBREVIATION}))?"
 )
@@ -49,7 +53,7 @@ def _patterns(time: str) -> list[re.Pattern[str]]:
             rf"{_YEAR}-(?P<month>[0-9]{{2}})-(?P<day>[0-9]{{2}})[Tt ]{time}{_ZONE}"
             r"(?: m=[+-][0-9.]+)?",
             # RFC 2822 and HTTP, Oracle, access logs.
-            rf"(?:{_WEEKDAY},? )?{_DAY}(?P<dash>[ /-]){_MONTH}(?P=dash){_YEAR}[: ]{time}{_ZONE}",
+            rf"(?:{_WEEKDAY},? )?{_DAY}(?P<dash>[ /-]){_MONTH}(?P=dash){_YEAR}(?::|,? ){time}{_ZONE}",
             # `date` and Java put the zone before the year, PostgreSQL after it.
             rf"{_WEEKDAY} {_MONTH}  ?{_DAY} {time}{_ZONE} {_YEAR}",
             rf"{_WEEKDAY} {_MONTH}  ?{_DAY} {time} {_YEAR}{_ZONE}",
@@ -63,7 +67,7 @@ _PRINTS = _patterns(_TIME)
 _FREE_PRINTS = [
     *_patterns(_FREE_TIME),
     re.compile(
-        rf"{_YEAR}(?P<dash>[/.-])(?P<month>[0-9]{{1,2}})(?P=dash)(?P<day>[0-9]{{1,2}})[Tt ]"
+        rf"{_YEAR}(?P<dash>[/.-])(?P<month>[0-9]{{1,2}})(?P=dash)(?P<day>[0-9]{{1,2}})(?:[Tt]|,? )"
         rf"{_FREE_TIME}{_ZONE}"
     ),
     re.compile(
@@ -149,7 +153,9 @@ def _with_zone(at: datetime, text: str, groups: dict[str, str], local: LocalTime
             instant = in_utc(datetime.fromisoformat(f"{at.isoformat()}{offset}"), local)
         except ValueError as exc:
             raise InvalidEvent("timestamp", f"{text!r} has an offset of 24 hours or more") from exc
-        name = groups.get("utc_name") or groups.get("offset_name")
+        name = groups.get("utc_name") or groups.get("offset_name") or ""
+        if fixed := _FIXED_ZONE.fullmatch(name):
+            name, abbreviation = "", fixed[1]
         shown = instant.astimezone(_zone(text, name)).replace(tzinfo=None) if name else at
         if shown != at or not _agrees(offset, abbreviation):
             _refuse(
@@ -234,20 +240,20 @@ def why_two_ways(text: str) -> InvalidEvent | None:
 
 def pattern_of(match: re.Match[str], order: str) -> str:
     """The strptime pattern of a `TWO_WAY_DATE` whose day, or month, is first."""
-    dash = match["dash"]
-    date = (f"%d{dash}%m" if order == "day" else f"%m{dash}%d") + f"{dash}%Y"
-    if not match["hour"]:
-        return date
-    start, end = match.start("year") + 4, match.start("hour")
-    pattern = date + match.string[start:end] + ("%I:%M" if match["half"] else "%H:%M")
-    if match["second"]:
-        pattern += ":%S"
-    if match["fraction"]:
-        pattern += match.string[match.start("fraction") - 1] + "%f"
+    directives = {"one": "%d", "other": "%m", "year": "%Y", "hour": "%H", "minute": "%M"}
+    directives |= {"second": "%S", "fraction": "%f", "half": "%p", "offset": "%z"}
+    if order == "month":
+        directives |= {"one": "%m", "other": "%d"}
     if match["half"]:
-        pattern += match.string[match.start("half") - 1 : match.start("half")].strip("0123456789")
-        pattern += "%p"
-    return pattern + ("%z" if match["offset"] else "")
+        directives["hour"] = "%I"
+    if match["utc"] in ("Z", "z"):
+        directives["utc"] = "%z"
+    pattern, end = "", 0
+    for name, directive in directives.items():
+        if match[name]:
+            pattern += match.string[end : match.start(name)] + directive
+            end = match.end(name)
+    return pattern + match.string[end:]
 
 
 def _refuse(text: str, why: str) -> NoReturn:

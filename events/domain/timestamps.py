@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from events.domain.epochs import UNITS, unit_of
-from events.domain.timeprints import COMMENT, LIKE, parse_print, why_two_ways
+from events.domain.timeprints import COMMENT, LIKE, NARROW_SPACE, parse_print, why_two_ways
 from events.domain.zones import NO_ZONE, LocalTimes, in_utc
 from events.errors import InvalidEvent, InvalidWindow
 
@@ -78,6 +78,8 @@ def _parse_other(text: str, local: LocalTimes) -> datetime:
     reason = why_unreadable(text)
     printed = None if reason else parse_print(text, local)
     if printed is None:
+        if NARROW_SPACE in text:
+            raise _why_not_strict(text.replace(NARROW_SPACE, " "))
         raise InvalidEvent("timestamp", reason) if reason else _why_not_strict(text)
     return printed
 

@@ -34,6 +34,8 @@ _MISSING |= dict.fromkeys(
     ("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"),
     "spreadsheets write for an error",
 )
+#: How tables drawn for people begin.
+_BORDERS = (b"+-", "┌".encode())
 #: A block has these if one of its ids is missing or shortened.
 _SIGNS = (b"\\", b"#", b"<", b"NULL", b"E+", b"e+")
 
@@ -103,7 +105,7 @@ def _first_row(
     known, _, delimiter = max(
         (names_known(row, reading.columns), len(row), candidate) for candidate, row in rows.items()
     )
-    if (delimiter == "|" and b" | " in raw) or raw.startswith(b"+-"):
+    if (delimiter == "|" and b" | " in raw) or raw.startswith(_BORDERS):
         raise InvalidInput(f"{where}: a table for people, as psql prints it: save it as CSV")
     if not known and not reading.columns:
         raise InvalidInput(

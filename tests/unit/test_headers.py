@@ -125,6 +125,7 @@ def test_columns_are_mapped_by_hand(content: str, columns: str) -> None:
             "line 1: a table for people, as psql ",
         ),
         ("+----+-------+\n| id | event |", "line 1: a table for people, as psql prints it: save "),
+        ("┌────┬───────┐\n│ id │ event │", "line 1: a table for people, as psql prints it: save "),
         ("# June\n" + FIELDS, "line 1: neither an event nor a header with known names: '# June'. "),
     ],
 )

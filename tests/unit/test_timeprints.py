@@ -45,6 +45,7 @@ def refusal(text: str, local: LocalTimes = NO_ZONE) -> str:
         "2021-03-01T05:40:05.657+05:30[Asia/Kolkata]",
         "2021-03-01T01:10:05.657[Europe/Berlin]",
         "2021-03-01T00:10:05.657Z[UTC]",
+        "2021-03-01T02:10:05.657+02:00[GMT+02:00]",
         "2021-03-01 00:10:05.657 +0000 UTC",  # Go
         "2021-03-01 01:10:05.657 +0100 CET m=+0.000012345",
         "2021-02-28 21:10:05.657 -0300 -03",
@@ -107,10 +108,21 @@ def test_a_local_print_is_read_in_the_assumed_zone(text: str) -> None:
             "'%d/%m/%Y, %H:%M:%S.%f'",
         ),
         (
-            "03-31-2021 10:15:07+01:00",
+            "03-31-2021 10:15:07 +01:00",
             f"has day and month as numbers; {LIKE}, or name their order with --timestamp-format "
-            "'%m-%d-%Y %H:%M:%S%z'",
+            "'%m-%d-%Y %H:%M:%S %z'",
         ),
+        (
+            "31.03.2021 10:15Z",
+            f"has day and month as numbers; {LIKE}, or name their order with --timestamp-format "
+            "'%d.%m.%Y %H:%M%z'",
+        ),
+        (
+            "03/31/2021 1:15 PM UTC",
+            f"has day and month as numbers; {LIKE}, or name their order with --timestamp-format "
+            "'%m/%d/%Y %I:%M %p UTC'",
+        ),
+        ("2021-03-01T10:00:00+02:00[GMT+01:00]", "has the offset +02:00, which +01:00 did not "),
         (
             "1433221332",
             f"is a number, perhaps seconds since 1970; {LIKE}, or read the file with "
