@@ -53,7 +53,8 @@ def _patterns(time: str) -> list[re.Pattern[str]]:
             rf"{_YEAR}-(?P<month>[0-9]{{2}})-(?P<day>[0-9]{{2}})[Tt ]{time}{_ZONE}"
             r"(?: m=[+-][0-9.]+)?",
             # RFC 2822 and HTTP, Oracle, access logs.
-            rf"(?:{_WEEKDAY},? )?{_DAY}(?P<dash>[ /-]){_MONTH}(?P=dash){_YEAR}(?::|,? ){time}{_ZONE}",
+            rf"(?:{_WEEKDAY},? )?{_DAY}(?P<dash>[ /-]){_MONTH}(?P=dash){_YEAR}(?::|,? ){time}"
+            rf"{_ZONE}",
             # `date` and Java put the zone before the year, PostgreSQL after it.
             rf"{_WEEKDAY} {_MONTH}  ?{_DAY} {time}{_ZONE} {_YEAR}",
             rf"{_WEEKDAY} {_MONTH}  ?{_DAY} {time} {_YEAR}{_ZONE}",
