@@ -163,7 +163,7 @@ def _with_zone(at: datetime, text: str, groups: dict[str, str], local: LocalTime
                 text, f"has the offset {offset}, which {name or abbreviation} did not have then"
             )
         return instant
-    name = groups.get("zone") or groups.get("in_brackets")
+    name = groups.get("zone") or groups.get("in_brackets", "")
     if name:
         return in_utc(at, LocalTimes(_zone(text, name), local.ambiguous_hour))
     abbreviation = groups.get("local", "")
