@@ -178,7 +178,9 @@ def _load(options: Load, result: FileResult, sink: Sink | None, interrupts: Inte
         with interrupts.waiting():
             source, reading = stack.enter_context(opened(result.file, options.reading))
         path = options.rejects_path(result.file)
-        rejects = stack.enter_context(RejectsFile(path, result.file, say))
+        rejects = stack.enter_context(
+            RejectsFile(path, result.file, say, is_named=len(options.files) > 1)
+        )
         show = stack.enter_context(progress(options, source))
         try:
             load(

@@ -66,7 +66,7 @@ def void(
         for file in paths:
             numbers[file] = Counter()
             try:
-                _void(file, reading, service, reason, numbers[file])
+                _void(file, reading, service, reason, numbers[file], is_named=len(paths) > 1)
             except EventsError as exc:
                 done = counted(sum(n[Outcome.VOIDED.value] for n in numbers.values()), "event")
                 raise InvalidInput(
@@ -86,7 +86,13 @@ def void(
 
 
 def _void(
-    file: str, reading: Reading, service: EventService, reason: str, numbers: Counter[str]
+    file: str,
+    reading: Reading,
+    service: EventService,
+    reason: str,
+    numbers: Counter[str],
+    *,
+    is_named: bool,
 ) -> None:
     from events.ingest.reading import Rejection
     from events.ingest.records import read_records
@@ -94,7 +100,7 @@ def _void(
 
     with ExitStack() as stack:
         source, reading = stack.enter_context(opened(file, reading))
-        rejects = stack.enter_context(RejectsFile(rejects_path(file), file, say))
+        rejects = stack.enter_context(RejectsFile(rejects_path(file), file, say, is_named=is_named))
         records = read_records(source, reading)
         while chunk := list(islice(records, _ROWS_AT_A_TIME)):
             for record in chunk:

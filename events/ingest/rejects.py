@@ -25,7 +25,11 @@ class RejectsFile:
     at the start, before anything is read.
     """
 
-    def __init__(self, path: Path, source: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, source: str, say: Callable[[str], None], *, is_named: bool = False
+    ) -> None:
+        """`is_named`: messages name `source`, because the run reads several files."""
+        self._place = f" of {source}" if is_named else ""
         self.path = path
         self.count = 0
         self._say = say
@@ -50,7 +54,7 @@ class RejectsFile:
         with self._writing():
             rows.writerow(rejection)
         if self.count <= _PRINTED:
-            self._say(f"rejected line {rejection.line:,}: {rejection.reason}")
+            self._say(f"rejected line {rejection.line:,}{self._place}: {rejection.reason}")
         elif self.count == _PRINTED + 1:
             self._say(f"more lines were rejected: see {self.path}")
 

@@ -122,7 +122,7 @@ def test_several_files_and_patterns_have_a_summary_each_and_a_total(
     )
     assert first.err == (
         "error: a.jsonl, line 1: a JSON array. Write one object a line, as with jq -c '.[]'\n"
-        "rejected line 3: has 1 column, not 4\n"
+        f"rejected line 3 of {folder}/b-1.csv: has 1 column, not 4\n"
     )
     assert again.code == 1
     assert again.err.startswith("b-1.csv.rejects.csv: not read, because it has the rejected rows")
