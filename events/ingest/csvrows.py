@@ -255,7 +255,7 @@ def _row(raw: bytes, delimiter: str) -> list[str]:
     try:
         (row,) = csv.reader([text], strict=True, delimiter=delimiter)
     except csv.Error as exc:
-        raise InvalidEvent(None, _why_no_row(str(exc))) from exc
+        raise InvalidEvent(None, _why_no_row(str(exc), text)) from exc
     if not _is_well_quoted(text, delimiter):
         is_apart = any(cell.startswith('"') != cell.lstrip().startswith('"') for cell in row)
         raise InvalidEvent(
@@ -267,7 +267,9 @@ def _row(raw: bytes, delimiter: str) -> list[str]:
     return row
 
 
-def _why_no_row(problem: str) -> str:
+def _why_no_row(problem: str, text: str) -> str:
+    if '\\"' in text:
+        return "has a backslash before a quote: double the quote instead (Spark: escape='\"')"
     if problem == "unexpected end of data":
         return "opens a quote that does not close on the same line"
     if problem.endswith("expected after '\"'"):

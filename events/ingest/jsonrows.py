@@ -23,6 +23,8 @@ from events.models import Event
 
 #: An array of objects, perhaps of events.
 _OBJECTS = re.compile(rb"\[\s*\{")
+#: An array of texts or numbers: a row.
+_VALUES = re.compile(rb'\[\s*["0-9-]')
 _WHOLE_NUMBER = re.compile(rb"-?[0-9]+")
 #: White space, and what begins an object of a JSON text sequence (RFC 7464).
 _AROUND = b" \t\n\r\v\f\x1e"
@@ -74,13 +76,13 @@ class _Objects:
             values = {name: bytes(value) for name, value in decode_object(text).items()}
         except InvalidEvent as exc:
             if self._is_first:
-                what = f"not JSON Lines: the line {exc}"
-                expression = "."
+                what, how = f"not JSON Lines: the line {exc}", "one object a line, as with jq -c ."
                 if text.startswith(b"["):
-                    what, expression = "a JSON array", "'.[]'"
+                    what, how = "a JSON array", "one object a line, as with jq -c '.[]'"
+                if _VALUES.match(text):
+                    how = "CSV, as with jq -r @csv"
                 raise InvalidInput(
-                    f"{self._source.name}, line {line}: {what}. Write one object a line, as with "
-                    f"jq -c {expression}"
+                    f"{self._source.name}, line {line}: {what}. Write {how}"
                 ) from exc
             raise
         if SPEC_VERSION in values and not self._columns:

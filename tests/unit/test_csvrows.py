@@ -157,6 +157,11 @@ def test_an_input_longer_than_a_block_is_read_in_order(block_bytes: int) -> None
         (b'c,e,t,"2021-03-01T10:00:00Z', OPEN_QUOTE, None),
         (b'"c"x,e,t,2021-03-01T10:00:00Z', TEXT_AFTER_QUOTE, None),
         (b'"c" ,e,t,2021-03-01T10:00:00Z', TEXT_AFTER_QUOTE, None),
+        (
+            rb'"say \"hi\"",e,t,2021-03-01T10:00:00Z',
+            "has a backslash before a quote: double the quote instead (Spark: escape='\"')",
+            None,
+        ),
         (b"c,e\rx,t,2021-03-01T10:00:00Z", LONE_RETURN, None),
     ],
     ids=ascii,

@@ -133,6 +133,7 @@ def test_a_line_that_is_not_an_object_is_rejected(text: bytes, reason: str) -> N
     [
         (b"[" + lines(WHOLE) + b"]", "line 1: a JSON array. Write one object a line, as with jq "),
         (b"[\n" + lines(WHOLE) + b"]", "line 1: a JSON array. Write one object a line, as with "),
+        (b'["c", "e", "t", "2021-03-01T10:00:00Z"]\n', "line 1: a JSON array. Write CSV, as with "),
         (
             json.dumps(WHOLE, indent=2).encode(),
             "line 1: not JSON Lines: the line is not valid JSON: input data was truncated. Write ",
