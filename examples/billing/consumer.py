@@ -145,6 +145,10 @@ class Biller:
             next_offsets[partition] = offset + 1
         if next_offsets:
             new = self.ledger.record(Batch(self.topic, events, bad, next_offsets))
+            self.totals.messages += len(events) + len(bad)
+            self.totals.billed += new
+            self.totals.repeated += len(events) - new
+            self.totals.bad += len(bad)
             # Only for tools that show the lag; nobody continues at these offsets.
             consumer.commit(
                 offsets=[
@@ -152,10 +156,6 @@ class Biller:
                 ],
                 asynchronous=True,
             )
-            self.totals.messages += len(events) + len(bad)
-            self.totals.billed += new
-            self.totals.repeated += len(events) - new
-            self.totals.bad += len(bad)
             for one in bad:
                 self.on_bad(one)
         self._finished |= finished & self._ours

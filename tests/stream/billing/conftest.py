@@ -6,18 +6,19 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from events.app import create_app
 from events.config import Settings
-from events.kafka.clients import Cluster, ensure_topics
+from events.kafka.clients import Cluster, ensure_topics, make_consumer
 from events.kafka.messages import Record
 from events.models import Event
 from tests.stream.archives import PARTITIONS, message_of, send_records
@@ -153,6 +154,14 @@ def units_so_far(shell: Shell) -> int:
         ((units,),) = rows(shell, "SELECT coalesce(sum(units), 0) FROM billing_usage")
         return int(units)
     return 0
+
+
+def messages_committed(settings: Settings) -> int:
+    """How many messages the group has read, for tools that show its lag."""
+    topic = settings.events_kafka_topic
+    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    with closing(make_consumer(Cluster.of(settings), group=settings.events_kafka_group)) as one:
+        return sum(max(0, partition.offset) for partition in one.committed(partitions, timeout=30))
 
 
 def kill_when_billed(shell: Shell, command: Command, *, units: int) -> None:

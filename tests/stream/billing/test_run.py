@@ -21,6 +21,7 @@ from tests.stream.billing.conftest import (
     change,
     counted,
     kill_when_billed,
+    messages_committed,
     on_both,
     repeated,
     rows,
@@ -98,6 +99,8 @@ def test_a_continuous_run_bills_new_messages_and_stops_on_sigterm(
     events = many_events(30)
     send(settings, events)
     until(lambda: units_so_far(shell) == 30)
+    # The process commits after it has counted what it billed, so that it prints all of it.
+    until(lambda: messages_committed(settings) == 30)
 
     command.signal(signal.SIGTERM)
     ran = command.ended()
