@@ -9,21 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from events import cli
-from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, say
+from events.cli import EXIT_DIFFERENT, EXIT_NOT_RUN, EXIT_OK, command, options, say
 from events.cli.inputs import Destination, FileResult, Load, expand, opened
-from events.cli.options import (
-    AmbiguousHour,
-    AssumeTimezone,
-    Columns,
-    Delimiter,
-    DryRun,
-    Files,
-    Json,
-    Patience,
-    Rejects,
-    TimestampFormat,
-    Workers,
-)
 from events.errors import EventsError, InvalidInput, StoreUnavailable
 from events.models import Outcome
 
@@ -47,10 +34,11 @@ app = cli.make_app()
 @app.command()
 @command()
 def ingest(
-    files: Files, dry_run: DryRun = False, json: Json = False, rejects: Rejects = None,
-    columns: Columns = None, delimiter: Delimiter = None,
-    timestamp_format: TimestampFormat = "iso", assume_timezone: AssumeTimezone = None,
-    ambiguous_hour: AmbiguousHour = None, workers: Workers = None, patience: Patience = 60.0,
+    files: options.Files, dry_run: options.DryRun = False, json: options.Json = False,
+    rejects: options.Rejects = None, columns: options.Columns = None,
+    delimiter: options.Delimiter = None, timestamp_format: options.TimestampFormat = "iso",
+    assume_timezone: options.AssumeTimezone = None, ambiguous_hour: options.AmbiguousHour = None,
+    workers: options.Workers = None, patience: options.Patience = 60.0,
 ) -> int:  # fmt: skip
     """
     Store and count the events of files, each exactly once.
@@ -106,7 +94,7 @@ def _how_to_start(settings: Settings) -> str:
 # --- loads ----------------------------------------------------------------------------------------
 
 
-def load_files(options: Load) -> int:
+def load_files(plan: Load) -> int:
     """Load files, print a summary of each and of all; returns the exit code."""
     from events.bootstrap import load_settings
     from events.cli.summary import print_json, print_summary
@@ -114,11 +102,11 @@ def load_files(options: Load) -> int:
 
     results: list[FileResult] = []
     problem = ""
-    counted_below = f"Everything counted below is {options.destination.done}"
+    counted_below = f"Everything counted below is {plan.destination.done}"
     code = EXIT_OK
     try:
-        options = replace(options, files=expand(options.files))
-        _load_all(options, load_settings(), results)
+        plan = replace(plan, files=expand(plan.files))
+        _load_all(plan, load_settings(), results)
         if any(result.counts.rejected for result in results):
             code = EXIT_DIFFERENT
         if any(result.problem for result in results):
@@ -131,44 +119,44 @@ def load_files(options: Load) -> int:
         if any(result.counts.read for result in results):
             problem += f". {counted_below}; run again to continue, which is safe"
         elif isinstance(exc, StoreUnavailable):
-            problem += options.destination.hint(load_settings())
+            problem += plan.destination.hint(load_settings())
     if problem:
         say(f"error: {problem}")
         for result in results[-1:]:
             result.problem = result.problem or problem
     try:
-        if options.is_json:
-            print_json(options, results)
+        if plan.is_json:
+            print_json(plan, results)
         else:
-            print_summary(options, results)
+            print_summary(plan, results)
     except InvalidInput as exc:
         say(f"error: {exc}. Run again to see the summary, which is safe")
         return EXIT_NOT_RUN
     return code
 
 
-def _load_all(options: Load, settings: Settings, results: list[FileResult]) -> None:
+def _load_all(plan: Load, settings: Settings, results: list[FileResult]) -> None:
     from events.ingest.interrupts import Interrupts
     from events.ingest.load import LoadResult
 
-    if options.rejects and len(options.files) > 1:
+    if plan.rejects and len(plan.files) > 1:
         raise InvalidInput("--rejects names the rejected rows of one file: leave it out")
     with ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         sink = None
-        if not options.is_dry_run:
-            sink = stack.enter_context(options.destination.open(settings, interrupts))
-        for file in options.files:
+        if not plan.is_dry_run:
+            sink = stack.enter_context(plan.destination.open(settings, interrupts))
+        for file in plan.files:
             result = FileResult(file, LoadResult())
             results.append(result)
             try:
-                _load(options, result, sink, interrupts)
+                _load(plan, result, sink, interrupts)
             except InvalidInput as exc:  # the other files can still be read
                 result.problem = str(exc)
                 say(f"error: {exc}")
 
 
-def _load(options: Load, result: FileResult, sink: Sink | None, interrupts: Interrupts) -> None:
+def _load(plan: Load, result: FileResult, sink: Sink | None, interrupts: Interrupts) -> None:
     from events.cli.summary import progress
     from events.ingest.load import load
     from events.ingest.records import read_records
@@ -176,12 +164,12 @@ def _load(options: Load, result: FileResult, sink: Sink | None, interrupts: Inte
 
     with ExitStack() as stack:
         with interrupts.waiting():
-            source, reading = stack.enter_context(opened(result.file, options.reading))
-        path = options.rejects_path(result.file)
+            source, reading = stack.enter_context(opened(result.file, plan.reading))
+        path = plan.rejects_path(result.file)
         rejects = stack.enter_context(
-            RejectsFile(path, result.file, say, is_named=len(options.files) > 1)
+            RejectsFile(path, result.file, say, is_named=len(plan.files) > 1)
         )
-        show = stack.enter_context(progress(options, source))
+        show = stack.enter_context(progress(plan, source))
         try:
             load(
                 read_records(source, reading), sink, result.counts,

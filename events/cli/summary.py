@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress(options: Load, source: LineInput) -> Iterator[Callable[[LoadResult], None]]:
+def progress(plan: Load, source: LineInput) -> Iterator[Callable[[LoadResult], None]]:
     """A progress bar on a terminal, with rate and remaining time; elsewhere nothing."""
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -33,16 +33,16 @@ def progress(options: Load, source: LineInput) -> Iterator[Callable[[LoadResult]
         task = bar.add_task("", total=source.size_bytes, summary="")
 
         def show(result: LoadResult) -> None:
-            counts = [f"{count:,} {label}" for label, count in _counts(options, result)]
+            counts = [f"{count:,} {label}" for label, count in _counts(plan, result)]
             text = ", ".join([f"{result.read:,} rows at {_rate(result):,}/s", *counts])
             bar.update(task, completed=source.bytes_read, summary=text)
 
         yield show
 
 
-def print_json(options: Load, results: Sequence[FileResult]) -> None:
+def print_json(plan: Load, results: Sequence[FileResult]) -> None:
     """One object for one file; for several, an object with `files` and their `total`."""
-    labels = options.destination.labels
+    labels = plan.destination.labels
 
     def numbers(counts: LoadResult) -> dict[str, object]:
         return {
@@ -56,52 +56,50 @@ def print_json(options: Load, results: Sequence[FileResult]) -> None:
     if not results:  # the run ended before its first file
         from events.ingest.load import LoadResult
 
-        results = [FileResult(file, LoadResult(), [], "not read") for file in options.files]
+        results = [FileResult(file, LoadResult(), [], "not read") for file in plan.files]
     answers = [
         {
             "file": result.file,
-            "is_dry_run": options.is_dry_run,
+            "is_dry_run": plan.is_dry_run,
             "is_complete": not result.problem,
             **numbers(result.counts),
-            "rejects_file": str(options.rejects_path(result.file))
-            if result.counts.rejected
-            else None,
+            "rejects_file": str(plan.rejects_path(result.file)) if result.counts.rejected else None,
             "ignored_columns": result.ignored,
         }
         for result in results
     ]
     total = {"files": answers, "total": numbers(_total(results))}
-    write_result(dumps(answers[0] if len(options.files) == 1 else total))
+    write_result(dumps(answers[0] if len(plan.files) == 1 else total))
 
 
-def print_summary(options: Load, results: Sequence[FileResult]) -> None:
+def print_summary(plan: Load, results: Sequence[FileResult]) -> None:
     """The counts of each file that was read or read without a problem, and their total."""
     blocks = []
     for result in results:
         if not result.counts.read and result.problem:
             continue
-        lines = _summary(options, title(result.file), result.counts)
+        lines = _summary(plan, title(result.file), result.counts)
         if result.ignored:
             lines.append(f"  ignored columns: {', '.join(map(printable, result.ignored))}")
         if result.counts.rejected:
-            path = options.rejects_path(result.file)
+            path = plan.rejects_path(result.file)
             lines.append(f"  rejected rows with line number and reason: {path}")
         blocks += lines
     if len(results) > 1:
-        blocks += _summary(options, f"total of {len(results):,} files", _total(results))
+        blocks += _summary(plan, f"total of {len(results):,} files", _total(results))
     if blocks:
         write_result("\n".join(blocks))
 
 
-def _summary(options: Load, name: str, counts: LoadResult) -> list[str]:
-    done = options.destination.done
-    dry = f", nothing {done} (dry run)" if options.is_dry_run else ""
+def _summary(plan: Load, name: str, counts: LoadResult) -> list[str]:
+    done = plan.destination.done
+    dry = f", nothing {done} (dry run)" if plan.is_dry_run else ""
     lines = [
         f"{name}: {counted(counts.read, 'row')} read in {counts.seconds:.1f} s "
         f"({_rate(counts):,} rows/s){dry}"
     ]
-    lines += [f"  {label:<11}{count:>13,}" for label, count in _counts(options, counts)]
-    if counts.unknown and not options.is_dry_run:
+    lines += [f"  {label:<11}{count:>13,}" for label, count in _counts(plan, counts)]
+    if counts.unknown and not plan.is_dry_run:
         lines.append(f"  {'unknown':<11}{counts.unknown:>13,}  read, and perhaps not {done}")
     return lines
 
@@ -118,13 +116,13 @@ def _total(results: Sequence[FileResult]) -> LoadResult:
     return total
 
 
-def _counts(options: Load, result: LoadResult) -> list[tuple[str, int]]:
+def _counts(plan: Load, result: LoadResult) -> list[tuple[str, int]]:
     """What is shown of a result; events that were voided earlier are rare."""
     counts = [("valid", result.read - result.rejected)]
-    if not options.is_dry_run:
+    if not plan.is_dry_run:
         counts = [
             (label, result.outcomes[outcome])
-            for outcome, label in options.destination.labels.items()
+            for outcome, label in plan.destination.labels.items()
             if outcome is not Outcome.VOIDED or result.outcomes[outcome]
         ]
     return [*counts, ("rejected", result.rejected)]
