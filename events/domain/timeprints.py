@@ -58,6 +58,8 @@ def _patterns(time: str) -> list[re.Pattern[str]]:
             # `date` and Java put the zone before the year, PostgreSQL after it.
             rf"{_WEEKDAY} {_MONTH}  ?{_DAY} {time}{_ZONE} {_YEAR}",
             rf"{_WEEKDAY} {_MONTH}  ?{_DAY} {time} {_YEAR}{_ZONE}",
+            rf"{_WEEKDAY}  ?{_DAY} {_MONTH} {time}{_ZONE} {_YEAR}",
+            rf"{_WEEKDAY}  ?{_DAY} {_MONTH} {time} {_YEAR}{_ZONE}",
             rf"{_WEEKDAY} {_MONTH} {_DAY} {_YEAR} {time}{_JS_ZONE}",
             rf"(?:{_WEEKDAY},? )?{_MONTH}  ?{_DAY},? {_YEAR},? {time}{_ZONE}",
         )

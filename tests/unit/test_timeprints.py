@@ -57,6 +57,8 @@ def refusal(text: str, local: LocalTimes = NO_ZONE) -> str:
         "Mon Mar  1 00:10:05.657 UTC 2021",  # `date`
         "Mon Mar 01 01:10:05.657 +0100 2021",  # Ruby
         "Mon Mar 01 00:10:05.657 2021 UTC",  # PostgreSQL's own style
+        "Mon 01 Mar 00:10:05.657 2021 UTC",
+        "Mon  1 Mar 00:10:05.657 UTC 2021",  # `date` in the United Kingdom
         "Mon Mar 01 2021 01:10:05.657 GMT+0100 (Central European Standard Time)",  # JavaScript
         "Sun Feb 28 2021 19:10:05.657 GMT-0500",
         "Mon Mar 01 2021 01:10:05.657 GMT+0100 (Mitteleuropäische Normalzeit)",
@@ -81,6 +83,7 @@ def test_prints_with_one_meaning_are_read(text: str) -> None:
         "2021-03-01 01:10:05.657",
         "Mon Mar  1 01:10:05.657 2021",  # C's ctime
         "Mon Mar 01 01:10:05.657 CET 2021",  # Java's Date, in the assumed zone
+        "Mon 01 Mar 01:10:05.657 2021 CET",
         "2021-03-01 01:10:05.657 CET",
     ],
 )
