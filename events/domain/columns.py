@@ -25,11 +25,12 @@ ALIASES = {
 _SEPARATORS = re.compile(r"[\s_.-]+")
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """A name without case and separators."""
     return _SEPARATORS.sub("", name).casefold()
 
 
-_FIELDS = {_bare(name): field for field in COLUMNS for name in (field, *ALIASES[field].split())}
+_FIELDS = {bare_name(name): field for field in COLUMNS for name in (field, *ALIASES[field].split())}
 
 
 class Layout(NamedTuple):
@@ -98,8 +99,8 @@ def parse_mapping(text: str) -> dict[str, str]:
 
 def names_known(names: Sequence[str], mapping: Mapping[str, str]) -> int:
     """How many names are those of a field, by `mapping` or well known."""
-    mapped = {_bare(column) for column in mapping.values()}
-    return sum(_bare(name) in _FIELDS or _bare(name) in mapped for name in names)
+    mapped = {bare_name(column) for column in mapping.values()}
+    return sum(bare_name(name) in _FIELDS or bare_name(name) in mapped for name in names)
 
 
 def find_columns(names: Sequence[str], mapping: Mapping[str, str]) -> Layout:
@@ -112,15 +113,15 @@ def find_columns(names: Sequence[str], mapping: Mapping[str, str]) -> Layout:
     Raises:
         InvalidInput: A field has no column, or more than one. The sentence lacks its subject.
     """
-    bare = [_bare(name) for name in names]
-    taken = {_bare(column) for column in mapping.values()}
+    bare = [bare_name(name) for name in names]
+    taken = {bare_name(column) for column in mapping.values()}
     indexes: list[int] = []
     missing: list[str] = []
     for field in COLUMNS:
         if field in mapping:
             # The exact name decides between columns that differ in case or separators only.
             found = [index for index, name in enumerate(names) if name.strip() == mapping[field]]
-            found = found or [i for i, name in enumerate(bare) if name == _bare(mapping[field])]
+            found = found or [i for i, name in enumerate(bare) if name == bare_name(mapping[field])]
             if not found:
                 raise InvalidInput(
                     f"lacks {mapping[field]!r}, named in --columns for {field}; "

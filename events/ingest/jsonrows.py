@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from json import dumps
 
 from events.domain.cloudevents import SPEC_VERSION
-from events.domain.columns import find_columns, row_parser
+from events.domain.columns import bare_name, find_columns, row_parser
 from events.domain.jsonevents import (
     check_repeated,
     decode_object,
@@ -68,6 +68,9 @@ class _Objects:
         self._is_stored = reading.is_stored
         self._parse = row_parser(parse_time=reading.time_parser(), is_stored=reading.is_stored)
         self._is_first = True
+        #: The first name of each field. Another one may mean something else, such as an account
+        #: in the place of a user; exporters leave out fields that are null.
+        self._first_names: dict[str, str] = {}
         #: The name of each field, by all the names of an object.
         self._names: dict[tuple[str, ...], list[str]] = {}
 
@@ -123,6 +126,14 @@ class _Objects:
                     raise InvalidInput(f"{where}: the object {exc}{hint}") from exc
                 raise InvalidEvent(None, str(exc)) from exc
             names = [keys[index] for index in layout.indexes]
+            for field, name in zip(COLUMNS, names, strict=True):
+                first = self._first_names.setdefault(field, name)
+                if bare_name(name) != bare_name(first):
+                    raise InvalidEvent(
+                        None,
+                        f"has {name!r} for {field}, but an earlier line has {first!r}: use one name",
+                        f"choose with --columns {field}={first}",
+                    )
             ignored = self._source.ignored
             ignored += [name for name in layout.ignored if name not in ignored]
             del ignored[_MAX_IGNORED:]

@@ -94,6 +94,12 @@ def test_whole_numbers_are_ids_as_they_are_written() -> None:
         ({**WHOLE, "timestamp": 5}, f"timestamp: '5' is a number; {LIKE}, or name its unit with "),
         ({"event_type": "e"}, "lacks 'customer_id', 'transaction_id', 'timestamp'; it has "),
         ({**WHOLE, "user_id": "d"}, "has several names for customer_id: 'customer_id', 'user_id'"),
+        (
+            {"account": "a", **{name: WHOLE[name] for name in list(WHOLE)[1:]}},
+            "has 'account' for customer_id, but an earlier line has 'customer_id': use one name, "
+            "or choose with "
+            "--columns customer_id=customer_id",
+        ),
         ({**WHOLE, "customer_id": "a\ufeff"}, "customer_id: has the invisible character U+FEFF "),
     ],
 )
