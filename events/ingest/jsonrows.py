@@ -131,7 +131,8 @@ class _Objects:
                 if bare_name(name) != bare_name(first):
                     raise InvalidEvent(
                         None,
-                        f"has {name!r} for {field}, but an earlier line has {first!r}: use one name",
+                        f"has {name!r} for {field}, but an earlier line has {first!r}: use one "
+                        "name",
                         f"choose with --columns {field}={first}",
                     )
             ignored = self._source.ignored
