@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,8 +19,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
 from tests.support.database import Database
+from tests.support.fixtures import dropped_at_end, shell_on
 from tests.support.shell import Command, Shell, free_port, until
-from tests.support.tables import Tables
 
 Json = dict[str, Any]
 Scheme = Literal["light", "dark"]
@@ -117,28 +116,18 @@ class Site:
 def _serving(
     database: Database, factory: pytest.TempPathFactory, **settings: str
 ) -> Iterator[Site]:
-    tables = Tables(database.endpoint_url, f"t{uuid.uuid4().hex}")
-    shell = Shell(
-        factory.mktemp("browser") / "here",
-        {
-            "DYNAMODB_ENDPOINT_URL": database.endpoint_url,
-            "DYNAMODB_EVENTS_TABLE_NAME": tables.name,
-            # On a busy machine the database may answer late.
-            "EVENTS_STORE_PATIENCE_SECONDS": "120",
-            **settings,
-        },
-    )
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    server = shell.start("-m", "events", "serve", "--port", str(port))
-    try:
+    # On a busy machine the database may answer late.
+    settings = {"EVENTS_STORE_PATIENCE_SECONDS": "120", **settings}
+    with (
+        dropped_at_end(database.endpoint_url) as tables,
+        shell_on(tables, factory.mktemp("browser"), **settings) as shell,
+    ):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        server = shell.start("-m", "events", "serve", "--port", str(port))
         until(lambda: _is_ready(url) or not server.is_running())
         assert server.is_running(), server.err
         yield Site(shell, server, url)
-    finally:
-        shell.end()
-        tables.drop_tables()
-        tables.client.close()
 
 
 def _is_ready(url: str) -> bool:

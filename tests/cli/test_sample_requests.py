@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.server
 import re
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.database import Database
+from tests.support.fixtures import dropped_at_end, shell_on
 from tests.support.shell import (
     INGEST,
     SAMPLE,
@@ -44,25 +44,16 @@ def serving(
     database: Database, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Shell, Tables, str]]:
     """A running service with the sample: a shell, its tables, the service's address."""
-    tables = Tables(database.endpoint_url, f"t{uuid.uuid4().hex}")
-    shell = Shell(
-        tmp_path_factory.mktemp("sample") / "here",
-        {
-            "DYNAMODB_ENDPOINT_URL": database.endpoint_url,
-            "DYNAMODB_EVENTS_TABLE_NAME": tables.name,
-        },
-    )
-    try:
+    with (
+        dropped_at_end(database.endpoint_url) as tables,
+        shell_on(tables, tmp_path_factory.mktemp("sample")) as shell,
+    ):
         assert shell.call(INGEST, SAMPLE, "--rejects", "rejects.csv").code == 0
         port = free_port()
         command = shell.start("-m", "uvicorn", "events.app:app", "--port", str(port))
         until(lambda: is_open(port) or not command.is_running())
         assert command.is_running(), command.err
         yield shell, tables, f"http://localhost:{port}"
-    finally:
-        shell.end()
-        tables.drop_tables()
-        tables.client.close()
 
 
 def verdicts(ran: Ran) -> dict[str, str]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,7 @@ from events.config import Settings
 from events.local import dynamodb
 from tests.support.database import Database
 from tests.support.factories import Contents
+from tests.support.fixtures import shell_on
 from tests.support.shell import CHECKOUT, HEADER, INGEST, Command, Shell, until
 from tests.support.summaries import number_of, summary, untimed
 from tests.support.tables import Tables, contents_of, recounted, rows_of
@@ -198,9 +199,15 @@ class OwnDatabase:
         self.endpoint_url = self._server.endpoint_url
         self.process = psutil.Process(self._server.pid)
 
-    def stop(self) -> None:
-        with suppress(psutil.NoSuchProcess):
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        self.process.suspend()
+        try:
+            yield
+        finally:
             self.process.resume()
+
+    def stop(self) -> None:
         self._server.stop()
 
     def start(self) -> None:
@@ -227,16 +234,9 @@ def own_tables(own_database: OwnDatabase, settings: Settings) -> Iterator[Tables
 
 
 @pytest.fixture
-def own_shell(tmp_path: Path, own_tables: Tables, own_database: OwnDatabase) -> Iterator[Shell]:
-    shell = Shell(
-        tmp_path / "own",
-        {
-            "DYNAMODB_ENDPOINT_URL": own_database.endpoint_url,
-            "DYNAMODB_EVENTS_TABLE_NAME": own_tables.name,
-        },
-    )
-    yield shell
-    shell.end()
+def own_shell(tmp_path: Path, own_tables: Tables) -> Iterator[Shell]:
+    with shell_on(own_tables, tmp_path) as shell:
+        yield shell
 
 
 @pytest.mark.slow  # it starts a database twice
@@ -271,13 +271,12 @@ def test_a_second_ctrl_c_ends_a_run_whose_store_hangs(
 ) -> None:
     command = start_slowly(own_shell, file)
     wait_until_stored(own_tables, len(expected.events) // 10, command)
-    own_database.process.suspend()
-    command.signal(signal.SIGINT)
-    time.sleep(2)  # the first signal waits for the transaction in flight, here forever
-    assert command.is_running()
-    command.signal(signal.SIGINT)
-    ended = command.ended()
-    own_database.process.resume()
+    with own_database.hanging():
+        command.signal(signal.SIGINT)
+        time.sleep(2)  # the first signal waits for the transaction in flight, here forever
+        assert command.is_running()
+        command.signal(signal.SIGINT)
+        ended = command.ended()
     last = own_shell.call(INGEST, file)
 
     assert (ended.code, ended.out, ended.err) == (130, "", "")
