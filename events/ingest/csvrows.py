@@ -37,7 +37,7 @@ _MISSING |= dict.fromkeys(
 #: How tables drawn for people begin.
 _BORDERS = (b"+-", "┌".encode())
 #: A block has these if one of its ids is missing or shortened.
-_SIGNS = (b"\\", b"#", b"<", b"NULL", b"E+", b"e+")
+_SIGNS = (b"\\N", b"<NA>", b"#N", b"#R", b"#V", b"#D", b"NULL", b"E+", b"e+")
 
 
 def read_csv(source: LineInput, reading: Reading) -> Iterator[Numbered | Rejection]:
@@ -154,7 +154,8 @@ class _Rows:
             yield from self._records_by_line(line, block)
             return
         lines, rows = ordinary
-        is_checked = any(sign in block for sign in _SIGNS)
+        # A search for one byte is a hundred times as fast.
+        is_checked = any(sign[:1] in block and sign in block for sign in _SIGNS)
         parse = self._parse_checked if is_checked else self._parse
         for number, row in enumerate(rows, line):
             try:
@@ -185,7 +186,7 @@ class _Rows:
         for field, text in zip(COLUMNS, () if self._is_stored else event[:3], strict=False):
             if text in _MISSING:
                 raise InvalidEvent(field, f"is {text}, which {_MISSING[text]}")
-            if _SHORTENED.fullmatch(text):
+            if "+" in text and _SHORTENED.fullmatch(text):
                 reason = f"is {text}, a number that a spreadsheet shortened: export it as text"
                 raise InvalidEvent(field, reason)
         return event
