@@ -207,7 +207,7 @@ def test_python_sends_what_waits_when_it_exits(memory: MemoryStore) -> None:
         "    client.send(Event('customer-0', 'a', f't-{n}', datetime(2021, 3, 1, tzinfo=UTC)))\n"
     )
     with served(api_on(memory)) as url:
-        subprocess.run([sys.executable, "-c", script, url], cwd=CHECKOUT, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", script, url], cwd=CHECKOUT, check=True, timeout=240)
         assert counted(url) == 3
 
 

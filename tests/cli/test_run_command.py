@@ -38,7 +38,7 @@ MARCH = f"/events/customers/{CUSTOMER}/buckets?start=2021-03-01&end=2021-04-01"
 
 
 def get(port: int, path: str) -> Any:
-    with urllib.request.urlopen(f"http://localhost:{port}{path}", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://localhost:{port}{path}", timeout=60) as answer:
         return json.load(answer)
 
 

@@ -64,7 +64,7 @@ def records(command: Command) -> list[dict[str, Any]]:
 def end_well(command: Command, number: signal.Signals = signal.SIGTERM) -> Ran:
     processes = [psutil.Process(command.process.pid), *command.children()]
     command.signal(number)
-    ran = command.ended(timeout_seconds=60)
+    ran = command.ended()
     until(lambda: not any(process.is_running() for process in processes))
     return ran
 
@@ -166,7 +166,7 @@ def test_requests_in_flight_are_answered_once_it_has_drained(
         assert command.is_running()
         store.released.set()
         assert (answer.result().status, answer.result().body["total"]) == (200, 0)
-    assert command.ended(timeout_seconds=60).code == 0
+    assert command.ended().code == 0
 
 
 @pytest.mark.slow
@@ -188,7 +188,7 @@ def test_it_answers_at_once_and_while_it_drains_but_is_not_ready(
     until(lambda: ask(port, "/readyz").status == 503)
     ready, answer = ask(port, "/readyz"), ask(port, DAY)
     command.signal(signal.SIGTERM)  # or it would drain for five minutes
-    code = command.ended(timeout_seconds=60).code
+    code = command.ended().code
 
     assert (before, ready.status, ready.body["title"]) == (200, 503, "The server is stopping")
     assert (answer.status, code) == (200, 128 + signal.SIGTERM)
@@ -219,7 +219,7 @@ def test_a_second_signal_ends_it_at_once(lone_shell: Shell, store: SlowStore) ->
         command.signal(signal.SIGTERM)
         until(lambda: not is_open(port))
         command.signal(signal.SIGTERM)
-        code = command.ended(timeout_seconds=60).code
+        code = command.ended().code
         with pytest.raises(OSError, match=r"."):
             answer.result()
     assert code == 128 + signal.SIGTERM
@@ -306,9 +306,9 @@ def test_workers_share_port_and_metrics_and_answer_before_they_stop(
         in_flight = pool.submit(ask, port, DAY)
         assert store.asked.wait(60)
         # Some process managers signal every process: each worker gets two signals.
+        command.signal(signal.SIGTERM)
         for pid in second:
             os.kill(pid, signal.SIGTERM)
-        command.signal(signal.SIGTERM)
         until(lambda: not is_open(port))
         store.released.set()
         assert in_flight.result().status == 200
@@ -353,7 +353,7 @@ def test_a_second_signal_ends_workers_at_once(lone_shell: Shell, store: SlowStor
         command.signal(signal.SIGINT)
         until(lambda: not is_open(port))
         command.signal(signal.SIGINT)
-        code = command.ended(timeout_seconds=60).code
+        code = command.ended().code
         with pytest.raises(OSError, match=r"."):
             answer.result()
     until(lambda: not any(worker.is_running() for worker in workers))

@@ -38,7 +38,7 @@ def make_file(folder: Path, rows: int) -> Path:
     path = folder / "events.csv"
     arguments = ["--rows", str(rows), "--seed", "11", "--days", "14", "--output", str(path)]
     make = CHECKOUT / "resources" / "make_events.py"
-    subprocess.run([sys.executable, make, *arguments], check=True, timeout=60)
+    subprocess.run([sys.executable, make, *arguments], check=True, timeout=240)
     return path
 
 

@@ -17,7 +17,7 @@ from events.service import EventService
 from events.telemetry.health import Health
 from tests.support.shell import Command, Shell, free_port
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 240.0
 COUNTED = 'events_kafka_settled_total{outcome="counted"}'
 
 

@@ -44,7 +44,7 @@ def test_the_demo_sees_all_paths_equal_and_leaves_no_process(tmp_path: Path) -> 
         assert len(processes) >= 11
 
         demo.signal(signal.SIGINT)
-        ran = demo.ended(timeout_seconds=120)
+        ran = demo.ended()
         assert ran.code == 0, ran.err
         assert [process for process in processes if process.is_running()] == []
         logs = {log.stem for log in (shell.folder / "demo" / "logs").glob("*.log")}

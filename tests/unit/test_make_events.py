@@ -59,7 +59,7 @@ make_events = load_program()
 
 def run(*arguments: str) -> bytes:
     command = [sys.executable, str(PROGRAM), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, timeout=240).stdout
 
 
 def lines_of(**plan: object) -> list[str]:

@@ -103,11 +103,11 @@ def test_dropped_events_are_not_written_and_can_be_sent_again() -> None:
     def hold(name: str) -> None:
         if name == "write":
             is_under_way.set()
-            assert gate.wait(20)
+            assert gate.wait(60)
 
     with closing(EventService(SpyStore(store, hold), write_threads=1)) as service:
         first = service.submit([event("t-1")])
-        assert is_under_way.wait(20)
+        assert is_under_way.wait(60)
         second = service.submit([event("t-2")])
         service.drop_waiting()
         gate.set()
