@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 from fastapi import Depends, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from events.api.bodies import CLOUD_EVENT, CSV, JSON, has_cloud_event, media_type_of, receives
 from events.api.problems import InvalidRequest, TooLarge
@@ -60,6 +60,8 @@ class Parsed(NamedTuple):
 
 class CsvOptions(BaseModel):
     """How to read a CSV body; as the options of the command line."""
+
+    model_config = ConfigDict(extra="forbid")
 
     columns: str | None = Field(
         None,

@@ -15,8 +15,11 @@ from tests.support.api import (
     Api,
     bad_request,
     cursor_of,
+    customer_path,
+    documents,
     problem,
 )
+from tests.support.factories import event
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,26 @@ from tests.support.api import (
 )
 def test_an_invalid_parameter_is_named(api: Api, query: str, errors: dict[str, str]) -> None:
     assert problem(api.buckets(query)) == bad_request(**errors)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/events?dry_run=1"),
+        ("POST", "/events/void?dry_run=1"),
+        ("DELETE", f"{customer_path('acme')}/events?dry_run=1"),
+    ],
+)
+def test_a_write_with_an_unknown_parameter_changes_nothing(
+    api: Api, method: str, path: str
+) -> None:
+    api.send(event("stored"))
+    body: dict[str, object] = {"events": documents(event("stored"), event("other"))}
+    if path.startswith("/events/void"):
+        body["reason"] = "a test"
+    response = api.client.request(method, path, json=body)
+    assert problem(response) == bad_request(dry_run=UNKNOWN_PARAMETER)
+    assert api.buckets(DAY_ONE).json()["total"] == 1
 
 
 @pytest.mark.parametrize(

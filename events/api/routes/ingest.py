@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from events.api.bodies import BodiesDep, JsonBody
-from events.api.dependencies import ServiceDep, SettingsDep, SinkDep
+from events.api.dependencies import ServiceDep, SettingsDep, SinkDep, without_parameters
 from events.api.openapi import route_errors
 from events.api.payloads import CsvOptions, EventsBody, Parsed, parse_correction, parser_of
 from events.api.problems import FieldProblem, problem
@@ -179,7 +179,7 @@ async def post_events(
 @router.post(
     "/events/void",
     summary="Void events",
-    dependencies=[Depends(allowed(Right.ADMIN, about="each"))],
+    dependencies=[Depends(allowed(Right.ADMIN, about="each")), Depends(without_parameters)],
     response_model=VoidReceipts,
     openapi_extra=_body(
         _reference(VoidIn), {"reason": "sent by a test", "events": [EXAMPLE_EVENT]}
