@@ -63,7 +63,7 @@ class EventTransactions:
             if inserted + len(stored) != len(ordered):
                 raise Conflict
             if inserted:
-                new = [event for event in ordered if event not in stored]
+                new = [event for event in ordered if event not in stored] if stored else ordered
                 transaction.proof = _changed(new[0], EVENTS.c.ingested_at, now)
                 self._count(transaction, new, 1, now)
             return stored
