@@ -174,6 +174,7 @@ class _Supervisor(Multiprocess):
     def init_processes(self) -> None:
         with _sigint_blocked():
             super().init_processes()
+        self._notice_deaths()
         self.is_ready = all(
             process.wait_until_ready(WORKER_SECONDS, self.should_exit) for process in self.processes
         )
@@ -187,9 +188,20 @@ class _Supervisor(Multiprocess):
         before = {process.pid for process in self.processes}
         with _sigint_blocked():
             super().keep_subprocess_alive()
+        self._notice_deaths()
         for pid in before - {process.pid for process in self.processes}:
             log.error("worker %s died and was replaced", pid)
             mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call] # has no types
+
+    def _notice_deaths(self) -> None:
+        """
+        Close the workers' ends of the pipes through which they answer.
+
+        Held open here, they would let the supervisor wait a minute for the answer of a worker that
+        died, deaf to signals.
+        """
+        for process in self.processes:
+            process.child_conn.close()
 
     def join_all(self) -> None:
         # Held open here, the sockets would accept connections that no worker serves.

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
+from events.server.process import WORKER_SECONDS
 from tests.support.shell import Command, Ran, Shell, free_port, is_open, until
 
 DAY = "/events/customers/acme/buckets?start=2021-03-01&end=2021-03-02"
@@ -324,6 +325,20 @@ def test_workers_share_port_and_metrics_and_answer_before_they_stop(
     assert len([message for message in messages if "is ready at" in message]) == 1
     # The folder of shared metrics is deleted.
     assert list(lone_shell.folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_before_it_answers_is_replaced_at_once(lone_shell: Shell) -> None:
+    command = started(lone_shell, free_port(), "--workers", "2")
+    worker = min(workers_of(command))
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(2)  # the supervisor asks each worker twice a second whether it is alive
+    os.kill(worker, signal.SIGKILL)
+    until(
+        lambda: f"worker {worker} died and was replaced" in command.err,
+        timeout_seconds=WORKER_SECONDS - 10,
+    )
+    end_well(command)
 
 
 @pytest.mark.slow
