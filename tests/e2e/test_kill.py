@@ -20,7 +20,7 @@ from events.local import dynamodb
 from tests.support.database import Database
 from tests.support.factories import Contents
 from tests.support.fixtures import shell_on
-from tests.support.shell import CHECKOUT, HEADER, INGEST, Command, Shell, until
+from tests.support.shell import CHECKOUT, HEADER, INGEST, Command, Shell
 from tests.support.summaries import number_of, summary, untimed
 from tests.support.tables import Tables, contents_of, recounted, rows_of
 
@@ -66,13 +66,7 @@ def kill(command: Command, database: Database) -> None:
     """`kill -9`, then wait until the database is done with everything the process had sent."""
     command.signal(signal.SIGKILL)
     assert command.ended().code == -signal.SIGKILL
-    server = psutil.Process(database.pid)
-    until(
-        lambda: all(
-            connection.status != psutil.CONN_CLOSE_WAIT
-            for connection in server.net_connections(kind="tcp")
-        )
-    )
+    database.wait_until_settled()
 
 
 def assert_exact(contents: Contents) -> None:

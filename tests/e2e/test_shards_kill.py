@@ -78,6 +78,7 @@ def test_killed_writers_with_other_plans_lose_and_double_nothing(
         for writer in writers[KILLS:]:
             writer.wait_for_batches(3)
             writer.kill()
+        database.wait_until_settled()
         acknowledged = {
             stored_key(POOL[int(number)])
             for writer in writers
