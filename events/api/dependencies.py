@@ -57,17 +57,6 @@ async def check_request(request: Request) -> None:
             raise InvalidRequest(name, f"is given {times} times: give it once")
 
 
-async def without_parameters(request: Request) -> None:
-    """
-    Refuse all query parameters: `DELETE …?start=…` would erase more than its sender means.
-
-    Raises:
-        InvalidRequest: There is one.
-    """
-    for name in request.query_params:
-        raise InvalidRequest(name, "unknown query parameter")
-
-
 # --- counts that leave out late events ------------------------------------------------------------
 
 _WINDOWED = "Events-Counts"

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Literal, TypeAlias
 
-from fastapi import Path
+from fastapi import Path, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.convertors import StringConvertor, register_url_convertor
 
@@ -96,6 +96,10 @@ class Parameters(BaseModel):
     model_config = ConfigDict(
         extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
     )
+
+
+async def no_parameters(_: Annotated[Parameters, Query()]) -> None:
+    """Refuse all query parameters: `DELETE …?start=…` would erase more than its sender means."""
 
 
 class CountParameters(Parameters):

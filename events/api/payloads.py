@@ -13,9 +13,10 @@ from urllib.parse import unquote
 
 import msgspec
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from events.api.bodies import CLOUD_EVENT, CSV, JSON, has_cloud_event, media_type_of, receives
+from events.api.parameters import Parameters
 from events.api.problems import InvalidRequest, TooLarge
 from events.domain.cloudevents import ATTRIBUTES, SPEC_VERSION, event_of
 from events.domain.jsonevents import (
@@ -58,10 +59,8 @@ class Parsed(NamedTuple):
     customers: set[str]
 
 
-class CsvOptions(BaseModel):
+class CsvOptions(Parameters):
     """How to read a CSV body; as the options of the command line."""
-
-    model_config = ConfigDict(extra="forbid")
 
     columns: str | None = Field(
         None,

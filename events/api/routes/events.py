@@ -9,9 +9,14 @@ from pydantic import Field, with_config
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from events.api.cursors import encode_cursor
-from events.api.dependencies import ServiceDep, without_parameters
+from events.api.dependencies import ServiceDep
 from events.api.openapi import route_errors
-from events.api.parameters import CustomerId, EventParameters, RangeParameters
+from events.api.parameters import (
+    CustomerId,
+    EventParameters,
+    RangeParameters,
+    no_parameters,
+)
 from events.api.schemas import DOCUMENTED, Body, Bucket, Count, CustomerSummary, Timestamp
 from events.api.security import KeyRingDep, allowed
 from events.auth.keys import Right
@@ -137,7 +142,7 @@ def get_events(
     "/events/customers/{customer_id:id}/events",
     summary="Erase a customer",
     tags=["events"],
-    dependencies=[Depends(allowed(Right.ADMIN, about="customer")), Depends(without_parameters)],
+    dependencies=[Depends(allowed(Right.ADMIN, about="customer")), Depends(no_parameters)],
     responses=route_errors(),
 )
 def erase_customer(service: ServiceDep, key_ring: KeyRingDep, customer_id: CustomerId) -> Erased:

@@ -14,8 +14,9 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from events.api.bodies import BodiesDep, JsonBody
-from events.api.dependencies import ServiceDep, SettingsDep, SinkDep, without_parameters
+from events.api.dependencies import ServiceDep, SettingsDep, SinkDep
 from events.api.openapi import route_errors
+from events.api.parameters import no_parameters
 from events.api.payloads import CsvOptions, EventsBody, Parsed, parse_correction, parser_of
 from events.api.problems import FieldProblem, problem
 from events.api.schemas import (
@@ -179,7 +180,7 @@ async def post_events(
 @router.post(
     "/events/void",
     summary="Void events",
-    dependencies=[Depends(allowed(Right.ADMIN, about="each")), Depends(without_parameters)],
+    dependencies=[Depends(allowed(Right.ADMIN, about="each")), Depends(no_parameters)],
     response_model=VoidReceipts,
     openapi_extra=_body(
         _reference(VoidIn), {"reason": "sent by a test", "events": [EXAMPLE_EVENT]}
