@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from events.errors import InvalidWindow
+from events.errors import INVALID_CURSOR, InvalidWindow
 from events.models import Change, ChangeCursor
 from events.sql import queries
 from events.sql.database import Database
@@ -73,5 +73,5 @@ def _key_parts(cursor: ChangeCursor) -> tuple[str, str]:
         return "", ""
     day, separator, customer_id = cursor.after_key.partition("#")
     if not separator or cursor.shard:
-        raise InvalidWindow("invalid cursor: pass the previous page's `next` unchanged", "since")
+        raise InvalidWindow(INVALID_CURSOR, "since")
     return day, customer_id

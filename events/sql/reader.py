@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select
 
 from events.datamodels import event_key, event_of
 from events.domain.windows import ALL_TIME, LATEST
-from events.errors import InvalidWindow
+from events.errors import INVALID_CURSOR, InvalidWindow
 from events.models import DayCounts, Event, StoredEvent, Window
 from events.sql import queries
 from events.sql.database import Database
@@ -178,4 +178,4 @@ def _key_of(customer_id: str, after: str, window: Window) -> tuple[object, ...]:
         _, event_type, transaction_id, at = event_of(customer_id, after)
         if window.start <= at < window.end or at == window.end == LATEST:
             return at, event_type, transaction_id
-    raise InvalidWindow("invalid cursor: pass the previous page's `next` unchanged", "cursor")
+    raise InvalidWindow(INVALID_CURSOR, "cursor")
