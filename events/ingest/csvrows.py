@@ -27,17 +27,20 @@ _DELIMITERS = (",", ";", "\t", "|")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t|]*', re.IGNORECASE)
 #: A long number as spreadsheets and R shorten it.
 _SHORTENED = re.compile(r"-?[0-9](?:[.,][0-9]+E\+[0-9]+|(?:[.,][0-9]+)?[Ee]\+[0-9]{2,3})")
-#: What databases, pandas and spreadsheets write where there is no id.
-_MISSING = {r"\N": "databases write for NULL", "NULL": "databases write for a missing value"}
-_MISSING["<NA>"] = "pandas writes for a missing value"
-_MISSING |= dict.fromkeys(
-    ("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"),
-    "spreadsheets write for an error",
-)
+#: What databases, pandas and spreadsheets write in the place of an id.
+_MISSING = {
+    r"\N": "databases write for NULL",
+    "NULL": "databases write for a missing value",
+    "<NA>": "pandas writes for a missing value",
+    **dict.fromkeys(
+        ("#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"),
+        "spreadsheets write for an error",
+    ),
+}
 #: How tables drawn for people begin.
 _BORDERS = (b"+-", "┌".encode())
 #: A block has these if one of its ids is missing or shortened.
-_SIGNS = (b"\\N", b"<NA>", b"#N", b"#R", b"#V", b"#D", b"NULL", b"E+", b"e+")
+_SIGNS = (*(text.encode() for text in _MISSING), b"E+", b"e+")
 
 
 def read_csv(source: LineInput, reading: Reading) -> Iterator[Numbered | Rejection]:
