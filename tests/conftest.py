@@ -24,7 +24,7 @@ from tests.support.pool import TablePool
 PATIENCE_SECONDS = 10.0
 #: Servers that run for a minute end before Java's second compiler pays for itself: four files of
 #: store tests took 23 % less processor time without it.
-QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+QUICK_JAVA = " ".join(dynamodb.QUICK_JAVA)
 #: How often each fault of the second tier strikes.
 STRIKES = 40
 #: Folders whose tests all belong to the second tier, `make test-slow`.

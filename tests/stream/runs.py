@@ -15,9 +15,8 @@ from events.kafka.consume import Consumed, consume
 from events.server.status import served
 from events.service import EventService
 from events.telemetry.health import Health
-from tests.support.shell import Command, Shell, free_port
+from tests.support.shell import TIMEOUT_SECONDS, Command, Shell, free_port
 
-TIMEOUT_SECONDS = 240.0
 COUNTED = 'events_kafka_settled_total{outcome="counted"}'
 
 
